@@ -1,0 +1,131 @@
+"""What can go wrong, named once.
+
+Two families. A `ConfigurationError` is raised to the caller who described something impossible. A `Failure` ends one exchange: it
+knows on whose side the fault lies, in which phase it showed, what the client is told and whether the request may be tried again, so
+that nobody has to guess from an exception's text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum, StrEnum
+
+__all__ = ("ConfigurationError", "Failure", "FailureKind", "Phase", "Retry", "Side")
+
+
+class ConfigurationError(ValueError):
+    """A description that cannot work.
+
+    `faults` lists every fault found, each as `path: what is wrong and what would be right`, with the path counted from the object
+    that was being built (`rules[2].conditions[0]: ...`). Correct them all, then build again.
+    """
+
+    def __init__(self, subject: str, faults: Iterable[str]) -> None:
+        self.subject = subject
+        self.faults = tuple(faults)
+        super().__init__(subject, self.faults)
+
+    def __str__(self) -> str:
+        return f"{self.subject}: " + "; ".join(self.faults)
+
+
+class Side(StrEnum):
+    """Who is to blame for a failure."""
+
+    CLIENT = "client"
+    LOAD_BALANCER = "load balancer"
+    TARGET = "target"
+
+
+class Phase(StrEnum):
+    """How far the exchange had come when it failed."""
+
+    REQUEST_HEAD = "request head"
+    REQUEST_BODY = "request body"
+    ROUTE = "route"
+    CONNECT = "connect"
+    RESPONSE_HEAD = "response head"
+    RESPONSE_BODY = "response body"
+    TUNNEL = "tunnel"
+
+
+class Retry(StrEnum):
+    """Whether the same request may be sent again after this failure."""
+
+    NEVER = "never"
+    IF_IDEMPOTENT = "if idempotent"
+    """The target may have acted on the request; no byte of an answer was read."""
+    ALWAYS = "always"
+    """Nothing of the request was sent."""
+
+
+class FailureKind(Enum):
+    """Every way an exchange can fail: phase, side, status for the client, retry verdict, and a sentence for the log.
+
+    A status of `None` means that nothing can be said to the client any more: its connection is cut. 460 is logged, never sent.
+    """
+
+    # The client's fault (alb-reference 2.3, 2.4; RFC 9112).
+    REQUEST_MALFORMED = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "the request head is not well-formed HTTP/1.1")
+    REQUEST_AMBIGUOUS = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "desync mitigation refused the request")
+    REQUEST_HEAD_TOO_LARGE = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "the request head exceeds its size limit")
+    REQUEST_TARGET_TOO_LONG = (Phase.REQUEST_HEAD, Side.CLIENT, 414, Retry.NEVER, "the request line exceeds its size limit")
+    REQUEST_HOST_INVALID = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "the Host is missing or not a host")
+    REQUEST_VERSION_UNSUPPORTED = (Phase.REQUEST_HEAD, Side.CLIENT, 505, Retry.NEVER, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    REQUEST_METHOD_REFUSED = (Phase.REQUEST_HEAD, Side.CLIENT, 405, Retry.NEVER, "TRACE and CONNECT are not served")
+    REQUEST_TRANSFER_CODING_UNSUPPORTED = (Phase.REQUEST_HEAD, Side.CLIENT, 501, Retry.NEVER, "only the chunked transfer coding is known")
+    REQUEST_FORWARDED_FOR_TOO_LONG = (Phase.REQUEST_HEAD, Side.CLIENT, 463, Retry.NEVER, "X-Forwarded-For names more than 30 addresses")
+    REQUEST_HEAD_TIMEOUT = (Phase.REQUEST_HEAD, Side.CLIENT, 408, Retry.NEVER, "the request head did not arrive within the idle timeout")
+    REQUEST_HEAD_TRUNCATED = (Phase.REQUEST_HEAD, Side.CLIENT, None, Retry.NEVER, "the client closed in the middle of a request head")
+    REQUEST_BODY_MALFORMED = (Phase.REQUEST_BODY, Side.CLIENT, 400, Retry.NEVER, "the chunked request body is malformed")
+    REQUEST_BODY_TIMEOUT = (Phase.REQUEST_BODY, Side.CLIENT, 408, Retry.NEVER, "the client sent no more of its body within the idle timeout")
+    REQUEST_BODY_TRUNCATED = (Phase.REQUEST_BODY, Side.CLIENT, 400, Retry.NEVER, "the client closed before its whole body was sent")
+    CLIENT_CLOSED = (Phase.RESPONSE_HEAD, Side.CLIENT, 460, Retry.NEVER, "the client left before the response")
+    CLIENT_CLOSED_IN_RESPONSE = (Phase.RESPONSE_BODY, Side.CLIENT, None, Retry.NEVER, "the client left before the end of the response")
+    CLIENT_STALLED = (Phase.RESPONSE_BODY, Side.CLIENT, None, Retry.NEVER, "the client took no more of the response within the idle timeout")
+
+    # Our own.
+    NO_TARGETS = (Phase.ROUTE, Side.LOAD_BALANCER, 503, Retry.NEVER, "the target group has no targets")
+    INTERNAL_ERROR = (Phase.ROUTE, Side.LOAD_BALANCER, 500, Retry.NEVER, "an unexpected error inside the load balancer")
+    STOPPED = (Phase.RESPONSE_HEAD, Side.LOAD_BALANCER, 503, Retry.NEVER, "the load balancer stopped")
+    OUT_OF_SOCKETS = (Phase.CONNECT, Side.LOAD_BALANCER, 503, Retry.NEVER, "no file descriptor or port is left for a target connection")
+
+    # The target's fault (alb-reference 2.8).
+    TARGET_CONNECTION_REFUSED = (Phase.CONNECT, Side.TARGET, 502, Retry.ALWAYS, "the target refused the connection")
+    TARGET_UNREACHABLE = (Phase.CONNECT, Side.TARGET, 502, Retry.ALWAYS, "the target cannot be reached")
+    TARGET_CONNECT_TIMEOUT = (Phase.CONNECT, Side.TARGET, 504, Retry.ALWAYS, "the target did not accept the connection in time")
+    TARGET_CLOSED = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.IF_IDEMPOTENT, "the target closed the connection without an answer")
+    TARGET_RESET = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.IF_IDEMPOTENT, "the target reset the connection without an answer")
+    TARGET_TIMEOUT = (Phase.RESPONSE_HEAD, Side.TARGET, 504, Retry.NEVER, "the target was silent for the idle timeout")
+    RESPONSE_HEAD_TRUNCATED = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the target closed in the middle of a response head")
+    RESPONSE_HEAD_TOO_LARGE = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the response head exceeds its size limit")
+    RESPONSE_MALFORMED = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the response head is not well-formed HTTP/1.1")
+    RESPONSE_UPGRADE_UNASKED = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the target switched to a protocol nobody asked for")
+    RESPONSE_BODY_MALFORMED = (Phase.RESPONSE_BODY, Side.TARGET, None, Retry.NEVER, "the chunked response body is malformed")
+    RESPONSE_BODY_TRUNCATED = (Phase.RESPONSE_BODY, Side.TARGET, None, Retry.NEVER, "the target closed in the middle of its response")
+    RESPONSE_BODY_TIMEOUT = (Phase.RESPONSE_BODY, Side.TARGET, None, Retry.NEVER, "the target fell silent in the middle of its response")
+
+    # Ends of tunnels that were not in good order.
+    TUNNEL_IDLE = (Phase.TUNNEL, Side.LOAD_BALANCER, None, Retry.NEVER, "no byte went through the tunnel for the idle timeout")
+    TUNNEL_RESET_BY_CLIENT = (Phase.TUNNEL, Side.CLIENT, None, Retry.NEVER, "the client reset the tunnel")
+    TUNNEL_RESET_BY_TARGET = (Phase.TUNNEL, Side.TARGET, None, Retry.NEVER, "the target reset the tunnel")
+
+    def __init__(self, phase: Phase, side: Side, status: int | None, retry: Retry, sentence: str) -> None:
+        self.phase = phase
+        self.side = side
+        self.status = status
+        self.retry = retry
+        self.sentence = sentence
+        self.reason = "".join(word.capitalize() for word in self.name.split("_"))
+
+
+class Failure(Exception):
+    """One exchange failed. `kind` says all that code may decide on; `detail` is for the reader of the log only."""
+
+    def __init__(self, kind: FailureKind, detail: str = "") -> None:
+        super().__init__(kind, detail)
+        self.kind = kind
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.kind.reason}: {self.kind.sentence}" + (f" ({self.detail})" if self.detail else "")

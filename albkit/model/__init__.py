@@ -1,0 +1,1 @@
+"""What was configured: frozen, validated nouns in ALB's words."""

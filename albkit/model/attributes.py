@@ -1,0 +1,117 @@
+"""Every setting that is a number or one of a few words, once: its name here, ALB's key, range, default and unit.
+
+The classes of this floor take their defaults from this table and check against it; the reference page is made from it. Ranges are
+ALB's where they protect the user, and wider where ALB's bound only protects AWS.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = ("ATTRIBUTES", "Attribute", "default", "fault")
+
+
+@attrs.frozen
+class Attribute:
+    """One setting: what it is called here and in ALB, what it takes, and what it does."""
+
+    owner: str
+    name: str
+    key: str
+    default: object
+    meaning: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    above_minimum: bool = False
+    choices: tuple[str, ...] = ()
+
+    @property
+    def range(self) -> str:
+        """The values taken, for a person."""
+        if self.choices:
+            return ", ".join(repr(choice) for choice in self.choices)
+        if self.minimum is None:
+            return "True, False" if isinstance(self.default, bool) else ""
+        opening = f"above {self.minimum:g}" if self.above_minimum else f"{self.minimum:g}"
+        return f"{opening} to {self.maximum:g}" if self.maximum is not None else f"{opening} and more"
+
+
+_TABLE = (
+    Attribute(
+        "LoadBalancer", "idle_timeout", "idle_timeout.timeout_seconds", 60, unit="seconds", minimum=0, maximum=4000, above_minimum=True,
+        meaning="How long a client or target connection may stay without a byte in either direction.",
+    ),
+    Attribute(
+        "LoadBalancer", "client_keep_alive", "client_keep_alive.seconds", 3600, unit="seconds", minimum=0, maximum=604800,
+        above_minimum=True, meaning="The age at which a client connection gets one more answer and is then closed.",
+    ),
+    Attribute(
+        "LoadBalancer", "desync_mitigation_mode", "routing.http.desync_mitigation_mode", "defensive",
+        choices=("monitor", "defensive", "strictest"),
+        meaning="What becomes of requests that two servers might read in two ways: see the table in the reference.",
+    ),
+    Attribute(
+        "LoadBalancer", "drop_invalid_header_fields", "routing.http.drop_invalid_header_fields.enabled", False,
+        meaning="Remove request header fields whose name holds anything but letters, digits and hyphens.",
+    ),
+    Attribute(
+        "LoadBalancer", "preserve_host_header", "routing.http.preserve_host_header.enabled", False,
+        meaning="Send the Host field to the target exactly as the client sent it.",
+    ),
+    Attribute(
+        "LoadBalancer", "xff_header_processing", "routing.http.xff_header_processing.mode", "append",
+        choices=("append", "preserve", "remove"), meaning="What happens to X-Forwarded-For.",
+    ),
+    Attribute(
+        "LoadBalancer", "xff_client_port", "routing.http.xff_client_port.enabled", False,
+        meaning="Write the client's port into X-Forwarded-For (in append mode).",
+    ),
+    Attribute(
+        "LoadBalancer", "stop_timeout", "", 5, unit="seconds", minimum=0,
+        meaning="How long exchanges and tunnels may go on after stop() was called, before they are cut.",
+    ),
+    Attribute("Rule", "priority", "Priority", None, minimum=1, maximum=50000, meaning="Rules are tried in ascending order of priority."),
+    Attribute("Listener", "port", "Port", None, minimum=0, maximum=65535, meaning="The port to listen on; 0 takes a free one."),
+    Attribute("Listener", "protocol", "Protocol", "HTTP", choices=("HTTP",), meaning="The protocol spoken with clients."),
+    Attribute(
+        "TargetGroup", "algorithm", "load_balancing.algorithm.type", "round_robin", choices=("round_robin",),
+        meaning="How a target is chosen for a request without a session.",
+    ),
+    Attribute("TargetGroup", "protocol", "Protocol", "HTTP", choices=("HTTP",), meaning="The protocol spoken with targets."),
+    Attribute(
+        "LbCookie", "duration", "stickiness.lb_cookie.duration_seconds", 86400, unit="seconds", minimum=1, maximum=604800,
+        meaning="How long a session stays with its target after the latest response.",
+    ),
+    Attribute("FixedResponse", "status_code", "StatusCode", None, minimum=200, maximum=599, meaning="The status: 2xx, 4xx or 5xx."),
+    Attribute(
+        "FixedResponse", "content_type", "ContentType", "text/plain",
+        choices=("text/plain", "text/css", "text/html", "application/javascript", "application/json"),
+        meaning="The type of the body.",
+    ),
+)  # fmt: skip
+
+ATTRIBUTES = {(attribute.owner, attribute.name): attribute for attribute in _TABLE}
+
+
+def default(owner: str, name: str) -> object:
+    """The default of one setting."""
+    return ATTRIBUTES[owner, name].default
+
+
+def fault(owner: str, name: str, value: object) -> str | None:
+    """What is wrong with `value` for this setting and what would be right, or `None` when it will do."""
+    attribute = ATTRIBUTES[owner, name]
+    if attribute.choices:
+        good = isinstance(value, str) and value in attribute.choices
+        return None if good else f"{value!r} is not one of {attribute.range}"
+    if isinstance(attribute.default, bool):
+        return None if isinstance(value, bool) else f"{value!r} is neither True nor False"
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return f"{value!r} is not a number; {attribute.range} {attribute.unit}".rstrip()
+    if not attribute.unit and not isinstance(value, int):
+        return f"{value!r} is not a whole number; {attribute.range}"
+    low, high = attribute.minimum, attribute.maximum
+    if low is not None and (value < low or (attribute.above_minimum and value == low)) or (high is not None and value > high):
+        return f"{value!r} is out of range; {attribute.range} {attribute.unit}".rstrip()
+    return None

@@ -1,0 +1,106 @@
+"""What is known of a request and of a response once their heads are read. Made per message: plain slotted classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ("ClientAddress", "RequestHead", "ResponseHead")
+
+
+class ClientAddress:
+    """Whom a client connection comes from, and the field values that follow from it."""
+
+    __slots__ = ("host", "port")
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        """An IP address without a port; IPv4 also where the socket is IPv6. Empty for a unix socket."""
+        self.port = port
+
+    def __str__(self) -> str:
+        if not self.host:
+            return "unix:"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class RequestHead:
+    """A judged request head, ready to be routed and sent on."""
+
+    __slots__ = (
+        "chunked",
+        "classification",
+        "close_after",
+        "content_length",
+        "cookie",
+        "expects_continue",
+        "forwarded_for",
+        "headers",
+        "host",
+        "http_1_0",
+        "irregular_names",
+        "keep_alive",
+        "lines",
+        "method",
+        "path",
+        "query_string",
+        "trace_id",
+        "upgrade",
+    )
+
+    method: str
+    path: str
+    """As it came, nothing decoded; `*` for the whole server."""
+    query_string: str
+    """After the first `?`, as it came; empty when there is none."""
+    host: str
+    """For routing: lower case, without a port."""
+    lines: list[bytes]
+    """Request line, the fields to pass on, then two places to be filled: the balancer's own fields, and the end of the head."""
+    headers: Mapping[str, str]
+    """The fields as the client sent them, by name without regard to case."""
+    cookie: bytes
+    """All Cookie fields, joined; empty when there is none."""
+    forwarded_for: bytes
+    """What the client's X-Forwarded-For fields said, joined; empty when there is none."""
+    trace_id: bytes
+    """What the client's X-Amzn-Trace-Id field said; empty when there is none."""
+    irregular_names: bool
+    """Whether a field name held anything but letters, digits and hyphens."""
+    content_length: int
+    """-1 when the body is chunked; 0 when there is none."""
+    chunked: bool
+    http_1_0: bool
+    keep_alive: bool
+    """Whether the client keeps its connection after this exchange."""
+    close_after: bool
+    """Desync mitigation: both connections end after this exchange."""
+    expects_continue: bool
+    upgrade: bytes
+    """The protocols that the client asks to switch to; empty when it asks for none."""
+    classification: tuple[str, str] | None
+    """Class and reason of desync mitigation, `None` for a compliant request."""
+
+    @property
+    def has_body(self) -> bool:
+        return self.content_length != 0
+
+
+class ResponseHead:
+    """A judged response head, ready to be passed on."""
+
+    __slots__ = ("bodiless", "chunked", "content_length", "keep_alive", "keep_alive_timeout", "lines", "status", "upgrade")
+
+    status: int
+    lines: list[bytes]
+    """Status line, the fields to pass on, then two places to be filled, as in a `RequestHead`."""
+    content_length: int
+    """-1 when the head does not tell (chunked, or until the target closes)."""
+    chunked: bool
+    bodiless: bool
+    """No body follows, whatever the fields say: HEAD, 1xx, 204, 304."""
+    keep_alive: bool
+    """Whether the target keeps its connection."""
+    keep_alive_timeout: float | None
+    """Seconds that the target says it keeps an idle connection."""
+    upgrade: bytes
+    """The protocol that the target switched to, with a 101."""

@@ -1,0 +1,16 @@
+"""What a name may look like (alb-reference 1.2, 1.8)."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ("fault_of_name",)
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
+
+
+def fault_of_name(name: object) -> str | None:
+    """What is wrong with the name of a load balancer, listener or target group, or `None`."""
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return None
+    return f"{name!r} is not a name; 1 to 32 letters, digits and hyphens, with no hyphen at either end"

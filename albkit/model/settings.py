@@ -1,0 +1,78 @@
+"""What holds for a whole load balancer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from albkit.model import attributes
+from albkit.model.attributes import default
+from albkit.model.listener import Listener
+from albkit.model.names import fault_of_name
+from albkit.model.target_group import TargetGroup
+from albkit.model.validation import Faults, as_tuple
+
+__all__ = ("Settings",)
+
+
+def _setting(name: str) -> Any:
+    return attrs.field(default=default("LoadBalancer", name), kw_only=True)
+
+
+@attrs.frozen
+class Settings:
+    """The whole description of a load balancer: its listeners and what holds for all of them.
+
+    `LoadBalancer` takes the same arguments and builds one of these; the meaning of each is written there.
+    """
+
+    listeners: tuple[Listener, ...] = attrs.field(converter=as_tuple)
+    name: str = attrs.field(default="albkit", kw_only=True)
+    idle_timeout: float = _setting("idle_timeout")
+    client_keep_alive: float = _setting("client_keep_alive")
+    desync_mitigation_mode: str = _setting("desync_mitigation_mode")
+    drop_invalid_header_fields: bool = _setting("drop_invalid_header_fields")
+    preserve_host_header: bool = _setting("preserve_host_header")
+    xff_header_processing: str = _setting("xff_header_processing")
+    xff_client_port: bool = _setting("xff_client_port")
+    stop_timeout: float = _setting("stop_timeout")
+
+    def __attrs_post_init__(self) -> None:
+        faults = Faults("LoadBalancer")
+        if not self.listeners:
+            faults.add("listeners", "give at least one Listener")
+        faults.instances("listeners", self.listeners, Listener, "a Listener")
+        wrong = fault_of_name(self.name)
+        if wrong:
+            faults.add("name", wrong)
+        self._check_settings(faults)
+        self._check_listeners(faults, [item for item in self.listeners if isinstance(item, Listener)])
+        faults.raise_if_any()
+
+    def _check_settings(self, faults: Faults) -> None:
+        for attribute in attrs.fields(Settings):
+            if ("LoadBalancer", attribute.name) in attributes.ATTRIBUTES:
+                wrong = attributes.fault("LoadBalancer", attribute.name, getattr(self, attribute.name))
+                if wrong:
+                    faults.add(attribute.name, wrong)
+
+    @staticmethod
+    def _check_listeners(faults: Faults, listeners: list[Listener]) -> None:
+        names: dict[str, int] = {}
+        doors: dict[tuple[str | None, int], int] = {}
+        groups: dict[str, TargetGroup] = {}
+        for index, listener in enumerate(listeners):
+            if listener.name is not None and names.setdefault(listener.name, index) != index:
+                faults.add(f"listeners[{index}].name", f"{listener.name!r} is in use already, by listeners[{names[listener.name]}]")
+            door = (listener.host, listener.port)
+            if listener.port and doors.setdefault(door, index) != index:
+                faults.add(f"listeners[{index}].port", f"{listener.port} is in use already, by listeners[{doors[door]}]")
+            for group in listener.groups:
+                if groups.setdefault(group.name, group) != group:
+                    faults.add(f"listeners[{index}]", f"two different target groups are called {group.name!r}; names are unique")
+
+    @property
+    def groups(self) -> tuple[TargetGroup, ...]:
+        """Every target group in use, each once, in order of appearance."""
+        return tuple(dict.fromkeys(group for listener in self.listeners for group in listener.groups))

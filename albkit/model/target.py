@@ -1,0 +1,103 @@
+"""Where requests go to."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import attrs
+from yarl import URL
+
+from albkit.errors import ConfigurationError
+from albkit.model.validation import Faults
+
+__all__ = ("Target", "target_from")
+
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9_.-]+)?")
+_FORMS = "give 'host:port', '[v6-address]:port', 'http://host[:port]' or 'unix:/path'"
+_UNIX_PATH_MAX = 107  # sun_path of Linux, less its final zero
+
+
+@attrs.frozen
+class Target:
+    """One place where requests can be sent: a host and port, or a unix socket.
+
+    Args:
+        host: A name or an IP address (v6 without brackets), or `unix:` and the path of a socket.
+        port: 1 to 65535; none for a unix socket.
+
+    Its identity is its address: two targets with the same host and port are the same target.
+
+    Raises:
+        ConfigurationError: the host is no host, or the port is missing or out of range.
+    """
+
+    host: str
+    port: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        faults = Faults("Target")
+        if not isinstance(self.host, str) or not self.host:
+            faults.add("host", f"{self.host!r} is not a host; {_FORMS}")
+        elif self.host.startswith("unix:"):
+            path = self.host.removeprefix("unix:")
+            if not path or "\0" in path or len(path.encode("utf-8", "surrogateescape")) > _UNIX_PATH_MAX:
+                faults.add("host", f"{self.host!r} names no usable socket path; 1 to {_UNIX_PATH_MAX} bytes after 'unix:'")
+            if self.port is not None:
+                faults.add("port", "a unix socket has no port")
+        else:
+            if not _HOST.fullmatch(self.host):
+                faults.add("host", f"{self.host!r} is not a host name or IP address")
+            if self.port is None:
+                faults.add("port", f"missing; {_FORMS}")
+            elif isinstance(self.port, bool) or not isinstance(self.port, int) or not 1 <= self.port <= 65535:
+                faults.add("port", f"{self.port!r} is out of range; 1 to 65535")
+        faults.raise_if_any()
+
+    @property
+    def path(self) -> str | None:
+        """The path of the unix socket, or `None` for a host and port."""
+        return self.host.removeprefix("unix:") if self.host.startswith("unix:") else None
+
+    def __str__(self) -> str:
+        if self.port is None:
+            return self.host
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def target_from(value: Any) -> Target:
+    """A target from one of the forms people write.
+
+    Args:
+        value: A `Target`, `"host:port"`, `"[v6]:port"`, `"http://host[:port]"` or `"unix:/path"`.
+
+    Raises:
+        ConfigurationError: the value is none of these.
+    """
+    if isinstance(value, Target):
+        return value
+    if not isinstance(value, str):
+        raise ConfigurationError("Target", [f"{value!r} is not a target; {_FORMS}, or a Target"])
+    if value.startswith("unix:"):
+        return Target(value)
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        return _from_authority(value, value, None)
+    if scheme.lower() != "http":
+        raise ConfigurationError("Target", [f"{value!r} has the scheme {scheme!r}; only http:// targets are spoken to"])
+    url_path = URL(value).path if "/" in rest else "/"
+    if url_path != "/" or "?" in rest or "#" in rest:
+        raise ConfigurationError("Target", [f"{value!r} has a path, query or fragment; a target is a host and a port only"])
+    return _from_authority(value, rest.rstrip("/"), 80)
+
+
+def _from_authority(value: str, authority: str, default_port: int | None) -> Target:
+    match = re.fullmatch(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:@\[\]/]*))(?::(?P<port>[0-9]{1,5}))?", authority)
+    if match is None:
+        raise ConfigurationError("Target", [f"{value!r} is not a target; {_FORMS}"])
+    port = int(match["port"]) if match["port"] else default_port
+    host = match["host"] if match["v6"] is None else match["v6"]
+    try:
+        return Target(host, port)
+    except ConfigurationError as error:
+        raise ConfigurationError("Target", [f"{value!r}: {fault}" for fault in error.faults]) from None

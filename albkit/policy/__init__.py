@@ -1,0 +1,1 @@
+"""Choices: plain functions that return what to do; no await, no sockets, no aiohttp."""

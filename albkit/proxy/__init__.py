@@ -1,0 +1,1 @@
+"""Sockets live here and only here."""

@@ -1,0 +1,558 @@
+"""A client's connection, HTTP/1.0 and 1.1: one exchange after the other, pipelined requests in their order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, cast
+
+from albkit.errors import Failure, FailureKind
+from albkit.model.message import ClientAddress, RequestHead
+from albkit.proxy.client import BodySink, Upstream
+from albkit.proxy.gateway import LINGER, Entrance
+from albkit.proxy.parsers import LARGEST_REQUEST_HEAD, LARGEST_REQUEST_LINE
+from albkit.proxy.transports import bound_buffers, peer_has_left, reset
+from albkit.wire.framing import Body, ChunkedBody, FramingError, SizedBody, encode_chunk, encode_last_chunk
+
+__all__ = ("ClientConnection", "address_of")
+
+_AWAITING: Final = 0
+"""No exchange is going on; a request head is awaited or coming."""
+_BUSY: Final = 1
+"""An exchange is going on; what comes is kept, up to a bound."""
+_BODY: Final = 2
+"""The request body goes to the exchange as it comes."""
+_LINGERING: Final = 3
+"""Our FIN is sent; what still comes is thrown away."""
+_LEFT: Final = 4
+"""Closed, or given to a tunnel."""
+
+_MOST_KEPT = 64 * 1024
+"""Bytes kept while an exchange is going on: pipelined requests, or what is sent before a 101."""
+_MOST_BLANK_LINES = 8
+"""Before a request line (RFC 9112 section 2.2 asks to ignore at least one)."""
+_SMALL = 16 * 1024
+"""Up to this size a part of a body is copied to leave in one write with its head."""
+_TOKEN_BYTES = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_LONGEST_METHOD = 64
+
+Serve = Callable[["ClientConnection", Entrance], Awaitable[None]]
+
+
+def address_of(peer: object) -> ClientAddress:
+    """The address behind a transport's `peername`: IPv4 in IPv6 unmapped, empty for a unix socket."""
+    if not isinstance(peer, tuple):
+        return ClientAddress("", 0)
+    host: str = peer[0]
+    return ClientAddress(host.removeprefix("::ffff:") if host.startswith("::ffff:") and "." in host else host, peer[1])
+
+
+class ClientConnection(asyncio.Protocol):
+    """Fulfils `client.Client` for HTTP/1.x.
+
+    Args:
+        entrance: The listener's.
+        serve: Runs as this connection's task.
+    """
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_chunked",
+        "_done",
+        "_entrance",
+        "_eof",
+        "_expires",
+        "_failure",
+        "_head_lines",
+        "_head_since",
+        "_idle_timeout",
+        "_keep",
+        "_last",
+        "_paused",
+        "_phase",
+        "_place",
+        "_request",
+        "_scanned",
+        "_served",
+        "_serve",
+        "_sink",
+        "_still_since",
+        "_task",
+        "_transport",
+        "_unsent",
+        "_waiter",
+        "_writing_paused",
+        "active",
+        "address",
+        "forwarded",
+        "received_bytes",
+        "response_started",
+        "sent_bytes",
+        "upstream",
+    )
+
+    def __init__(self, entrance: Entrance, serve: Serve) -> None:
+        self._entrance = entrance
+        self._serve = serve
+        self._idle_timeout = entrance.gateway.settings.idle_timeout
+        self._phase = _AWAITING
+        self._buffer = b""
+        self._place = 0
+        """Where in the buffer the next message begins."""
+        self._scanned = 0
+        """Up to where the buffer has been searched for the end of a head."""
+        self._request: RequestHead | None = None
+        self._body: Body | None = None
+        self._sink: BodySink | None = None
+        self._waiter: asyncio.Future[object] | None = None
+        self._failure: Failure | None = None
+        self._head_lines: list[bytes] | None = None
+        self._keep = False
+        self._chunked = False
+        self._last = False
+        """The next response is the connection's last one."""
+        self._done = False
+        """No further request is taken."""
+        self._eof = False
+        self._paused = False
+        self._writing_paused = False
+        self._served = 0
+        self._unsent = 0
+        self._still_since = self._head_since = 0.0
+        self._expires = 0.0
+        self.active = True
+        self.received_bytes = self.sent_bytes = 0
+        self.response_started = False
+        self.upstream: Upstream | None = None
+        self._transport: asyncio.Transport | None = None
+        self._task: asyncio.Future[None] | None = None
+
+    # What the loop says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance.
+        gateway = self._entrance.gateway
+        peer = transport.get_extra_info("peername")
+        if peer is None or gateway.stopping or not gateway.admits():
+            gateway.counters.rejected_connections += peer is not None
+            self._phase = _LEFT
+            transport.abort()
+            return
+        self._transport = transport
+        bound_buffers(transport)
+        self.address = address_of(peer)
+        self.forwarded = self._entrance.forwarded_fields(self.address)
+        self._expires = gateway.clock.monotonic() + gateway.settings.client_keep_alive
+        gateway.clients.add(self)
+        gateway.sweep.add(self)
+        gateway.counters.active_connections += 1
+        gateway.counters.new_connections += 1
+        self._task = gateway.loop.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            await self._serve(self, self._entrance)
+        finally:
+            self._task = None
+            if self._phase not in (_LINGERING, _LEFT):
+                self.cut()
+
+    def data_received(self, data: bytes) -> None:
+        self.active = True
+        phase = self._phase
+        if phase == _BODY:
+            self._feed_body(data)
+        elif phase < _BODY:
+            if self._buffer:
+                data = (self._buffer[self._place :] if self._place else self._buffer) + data
+                self._scanned -= self._place
+                self._place = 0
+            self._buffer = data
+            if len(data) > _MOST_KEPT and not self._paused:
+                self._pause_reading()
+            if phase == _AWAITING:
+                self._wake()
+
+    def eof_received(self) -> bool:
+        """The client sent FIN. As with nginx and Envoy that means it has left, but a body that ends short is still answered."""
+        self._eof = True
+        if self._phase == _AWAITING:
+            self._wake()
+            return bool(self._buffer)
+        if self._phase in (_BUSY, _BODY):
+            self.fail(Failure(FailureKind.CLIENT_CLOSED if self.body_over else FailureKind.REQUEST_BODY_TRUNCATED))
+            return True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        phase = self._phase
+        self._transport = None
+        self._forget()
+        self._eof = True
+        if phase == _AWAITING:
+            self._wake()
+        elif phase in (_BUSY, _BODY):
+            kind = FailureKind.CLIENT_CLOSED_IN_RESPONSE if self.response_started else FailureKind.CLIENT_CLOSED
+            self.fail(Failure(kind, str(exc) if exc is not None else ""))
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+        if self.upstream is not None:
+            self.upstream.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        if self.upstream is not None:
+            self.upstream.resume_reading()
+        elif self._phase == _AWAITING:
+            self._wake()
+
+    # The request.
+
+    async def head(self) -> bytes | None:
+        self._phase = _AWAITING
+        self._request = None
+        self._failure = None
+        self.response_started = False
+        self.received_bytes = self.sent_bytes = 0
+        while True:
+            # A client that pipelines and does not read gets nothing more to read.
+            head = self._next_head() if not self._writing_paused else None
+            if head is not None:
+                break
+            if self._eof or self._done:
+                if self._eof and self._place < len(self._buffer):
+                    raise Failure(FailureKind.REQUEST_HEAD_TRUNCATED)
+                return None
+            if self._paused and len(self._buffer) - self._place <= _MOST_KEPT:
+                self._resume_reading()
+            await self.wait()
+        self._phase = _BUSY
+        self._served += 1
+        self._head_since = 0.0
+        self.received_bytes = len(head)
+        return head
+
+    def _next_head(self) -> bytes | None:
+        buffer = self._buffer
+        place = self._place
+        blank_lines = 0
+        while buffer.startswith(b"\r\n", place):
+            place += 2
+            blank_lines += 1
+            if blank_lines > _MOST_BLANK_LINES:
+                raise Failure(FailureKind.REQUEST_MALFORMED, "too many blank lines")
+        self._place = place
+        end = buffer.find(b"\r\n\r\n", max(place, self._scanned - 3))
+        size = (end if end >= 0 else len(buffer)) - place
+        if size > LARGEST_REQUEST_LINE:
+            self._judge_size(buffer, place, size)
+        if end < 0:
+            self._scanned = len(buffer)
+            if place == len(buffer):
+                self._buffer = b""
+                self._place = self._scanned = 0
+            elif buffer[place] not in _TOKEN_BYTES and buffer[place] != 0x0D:
+                raise Failure(FailureKind.REQUEST_MALFORMED, f"first byte {buffer[place]:#04x}")
+            return None
+        end += 4
+        if end == len(buffer):
+            self._buffer = b""
+            self._place = self._scanned = 0
+            return buffer[place:] if place else buffer
+        self._place = self._scanned = end
+        return buffer[place:end]
+
+    @staticmethod
+    def _judge_size(buffer: bytes, place: int, size: int) -> None:
+        line = buffer.find(b"\n", place)
+        if (line if line >= 0 else len(buffer)) - place > LARGEST_REQUEST_LINE:
+            if b" " not in buffer[place : place + _LONGEST_METHOD + 1]:
+                raise Failure(FailureKind.REQUEST_MALFORMED, "the method is too long")
+            raise Failure(FailureKind.REQUEST_TARGET_TOO_LONG)
+        if size > LARGEST_REQUEST_HEAD:
+            raise Failure(FailureKind.REQUEST_HEAD_TOO_LARGE, f"more than {LARGEST_REQUEST_HEAD} bytes")
+
+    def begin(self, request: RequestHead) -> None:
+        self._request = request
+        length = request.content_length
+        if length:
+            self._body = SizedBody(length) if length > 0 else ChunkedBody()
+
+    @property
+    def body_over(self) -> bool:
+        return self._body is None or self._body.over
+
+    @property
+    def has_left(self) -> bool:
+        return self._eof
+
+    def whole_body(self) -> bytes | None:
+        request = self._request
+        if request is None or self._body is None:
+            return b""
+        start = self._place
+        end = start + request.content_length
+        if not 0 < request.content_length <= _SMALL or end > len(self._buffer):
+            return None
+        body = self._buffer[start:end]
+        self._place = self._scanned = end
+        self._body = None
+        self.received_bytes += len(body)
+        return body
+
+    def pump_body(self, sink: BodySink) -> None:
+        self._sink = sink
+        if self.body_over:
+            return
+        self._phase = _BODY
+        data = self._buffer[self._place :]
+        self._buffer = b""
+        self._place = self._scanned = 0
+        if data:
+            self._feed_body(data)
+        if self._paused and self._phase == _BODY:
+            self._resume_reading()
+
+    def park_body(self) -> None:
+        self._sink = None
+        if self._phase == _BODY:
+            self._phase = _BUSY
+            if self._paused:
+                self._resume_reading()
+
+    def _feed_body(self, data: bytes) -> None:
+        body = self._body
+        assert body is not None and self._sink is not None
+        try:
+            pieces = body.feed(data)
+        except FramingError as error:
+            self._phase = _BUSY
+            self.fail(Failure(FailureKind.REQUEST_BODY_MALFORMED, str(error)))
+            return
+        self.received_bytes += len(data)
+        if body.over:
+            self._buffer = body.rest()
+            self.received_bytes -= len(self._buffer)
+            self._phase = _BUSY
+        self._sink.feed(pieces, body.over, body.trailers)
+
+    def pause_body(self) -> None:
+        if self._phase == _BODY:
+            self._pause_reading()
+
+    def resume_body(self) -> None:
+        if self._phase == _BODY:
+            self._resume_reading()
+
+    def _pause_reading(self) -> None:
+        self._paused = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        self._paused = False
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    # Waiting.
+
+    def wait(self) -> asyncio.Future[object]:
+        waiter = self._waiter = self._entrance.gateway.loop.create_future()
+        if self._failure is not None:
+            waiter.set_exception(self._failure)
+            self._failure = None
+        return waiter
+
+    def fail(self, failure: Failure) -> None:
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            self._failure = self._failure or failure
+        else:
+            waiter.set_exception(failure)
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # The response.
+
+    def send_continue(self) -> None:
+        if self._body is not None and not self._body.over:
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def send_interim(self, lines: list[bytes]) -> None:
+        if self._request is not None and not self._request.http_1_0:
+            self._write(b"\r\n".join(lines))
+
+    def start_response(self, lines: list[bytes], length: int, fields: bytes) -> None:
+        request = self._request
+        http_1_0 = request is not None and request.http_1_0
+        self._chunked = length < 0 and not http_1_0
+        self._keep = (
+            request is not None
+            and request.keep_alive
+            and not request.close_after
+            and not self._last
+            and self.body_over
+            and (length >= 0 or self._chunked)
+        )
+        if self._chunked:
+            fields = fields + b"\r\nTransfer-Encoding: chunked" if fields else b"Transfer-Encoding: chunked"
+        if not self._keep:
+            fields = fields + b"\r\nConnection: close" if fields else b"Connection: close"
+        elif http_1_0:
+            fields = fields + b"\r\nConnection: keep-alive" if fields else b"Connection: keep-alive"
+        if fields:
+            lines[-2] = fields
+            lines[-1] = b"\r\n"
+        self._head_lines = lines
+
+    def write_body(self, pieces: list[bytes], over: bool, trailers: list[bytes]) -> None:
+        if self._chunked:
+            pieces = encode_chunk(pieces) if pieces else []
+            if over:
+                pieces.append(encode_last_chunk(trailers))
+        lines = self._head_lines
+        if lines is not None:
+            self._head_lines = None
+            self.response_started = True
+            pieces = [b"\r\n".join(lines), *pieces]
+        if len(pieces) == 1:
+            self._write(pieces[0])
+        elif pieces:
+            self._write_pieces(pieces)
+
+    def _write_pieces(self, pieces: list[bytes]) -> None:
+        if sum(map(len, pieces)) <= _SMALL:
+            self._write(b"".join(pieces))
+        else:
+            for piece in pieces:
+                self._write(piece)
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self.sent_bytes += len(data)
+            self._transport.write(data)
+
+    def response_over(self) -> bool:
+        if self._keep and self._transport is not None and not self._eof:
+            self._body = None
+            self._sink = None
+            return True
+        self.finish()
+        return False
+
+    # Ends.
+
+    def finish(self) -> None:
+        """Send FIN behind what was written, then read what still comes for a while, so that no RST eats the answer."""
+        transport = self._transport
+        if transport is None:
+            return
+        self._phase = _LINGERING
+        self._buffer = b""
+        self._head_since = 0.0
+        if self._eof or not transport.can_write_eof():
+            transport.close()
+            return
+        transport.write_eof()
+        if self._paused:
+            self._resume_reading()
+
+    def cut(self) -> None:
+        transport = self._transport
+        self._phase = _LEFT
+        if transport is None:
+            return
+        if self.response_started and not self._chunked and self._request is not None and self._request.http_1_0:
+            # Its body may end with the connection, so only a reset tells the client that it is not whole.
+            reset(transport)
+        else:
+            transport.abort()
+
+    def stop(self) -> None:
+        """The load balancer stops: no further exchange. An idle connection closes now."""
+        self._last = self._done = True
+        if self._phase == _AWAITING:
+            self._wake()
+
+    def leave(self) -> tuple[asyncio.Transport, bytes]:
+        transport = self._transport
+        if transport is None:
+            raise Failure(FailureKind.CLIENT_CLOSED)
+        transport.pause_reading()
+        early = self._buffer[self._place :]
+        self._phase = _LEFT
+        self._transport = None
+        self._forget()
+        return transport, early
+
+    def _forget(self) -> None:
+        gateway = self._entrance.gateway
+        if self in gateway.clients:
+            gateway.counters.active_connections -= 1
+            gateway.sweep.discard(self)
+            gateway.left(self)
+
+    # Deadlines.
+
+    def sweep(self, now: float) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        if now >= self._expires:
+            self._last = True
+        if self._phase == _AWAITING and self._buffer:
+            self._sweep_slow_head(now)
+        if self._moved(transport):
+            self._still_since = now
+        elif self._phase == _LINGERING and not self._unsent:
+            if now - self._still_since >= LINGER:
+                transport.abort()
+        elif now - self._still_since >= self._idle_timeout:
+            self._too_still(transport)
+        if self._paused and self._phase in (_BUSY, _BODY) and peer_has_left(transport):
+            self.fail(Failure(FailureKind.CLIENT_CLOSED, "seen while reading was paused"))
+
+    def _moved(self, transport: asyncio.Transport) -> bool:
+        """Whether a byte came or went since the last sweep, on either side of the exchange. While lingering only going counts."""
+        unsent = transport.get_write_buffer_size()
+        moved = self.active and self._phase != _LINGERING
+        moved |= unsent != self._unsent
+        upstream = self.upstream
+        if upstream is not None and upstream.active:
+            upstream.active = False
+            moved = True
+        if self._still_since == 0.0:
+            moved = True
+        self.active = False
+        self._unsent = unsent
+        return moved
+
+    def _sweep_slow_head(self, now: float) -> None:
+        if self._head_since == 0.0:
+            self._head_since = now
+        elif now - self._head_since >= self._idle_timeout:
+            self.fail(Failure(FailureKind.REQUEST_HEAD_TIMEOUT, "the whole head has one idle timeout from its first byte"))
+
+    def _too_still(self, transport: asyncio.Transport) -> None:
+        """Nothing has moved for the idle timeout: who is to blame depends on what was awaited."""
+        phase = self._phase
+        if phase == _LINGERING or (phase == _AWAITING and self._unsent):
+            transport.abort()
+        elif phase == _AWAITING:
+            if self._served and not self._buffer:
+                self._done = True
+                self._wake()
+            else:
+                self.fail(Failure(FailureKind.REQUEST_HEAD_TIMEOUT))
+        elif self.response_started:
+            kind = FailureKind.CLIENT_STALLED if self._unsent else FailureKind.RESPONSE_BODY_TIMEOUT
+            self.fail(Failure(kind))
+        elif phase == _BODY and not self._paused:
+            self.fail(Failure(FailureKind.REQUEST_BODY_TIMEOUT))
+        else:
+            self.fail(Failure(FailureKind.TARGET_TIMEOUT))

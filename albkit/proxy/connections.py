@@ -1,0 +1,169 @@
+"""Open and idle connections to targets."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import TYPE_CHECKING
+
+from albkit.errors import Failure, FailureKind
+from albkit.model.target import Target
+from albkit.proxy.parsers import ResponseParser
+from albkit.proxy.sweep import Sweep
+from albkit.proxy.target_connection import TargetConnection
+from albkit.state.counters import Counters
+from albkit.state.target import TargetState
+
+if TYPE_CHECKING:
+    from albkit.proxy.client import Client
+
+__all__ = ("CONNECT_TIMEOUT", "IDLE_LIMIT", "MOST_IDLE", "Connections")
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds for a target to accept a connection (alb-reference 2.9)."""
+MOST_IDLE = 64
+"""Idle connections kept per target."""
+IDLE_LIMIT = 60.0
+"""Seconds that an idle connection is kept, unless the target says less."""
+
+_OUT_OF_SOCKETS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
+
+
+class Connections:
+    """Connects to targets, and keeps connections that can serve another request."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, counters: Counters, sweep: Sweep) -> None:
+        self._loop = loop
+        self._counters = counters
+        self._sweep = sweep
+        self._parser = ResponseParser(loop)
+        self._idle: dict[TargetState, list[TargetConnection]] = {}
+        self._open: set[TargetConnection] = set()
+        self._closed: asyncio.Event | None = None
+
+    @property
+    def count(self) -> int:
+        """Open connections, idle ones among them."""
+        return len(self._open)
+
+    def idle(self, member: TargetState) -> int:
+        """Idle connections to one target."""
+        return len(self._idle.get(member, ()))
+
+    def take(self, member: TargetState, *, careful: bool) -> TargetConnection | None:
+        """The idle connection used last, `None` where there is none to be trusted.
+
+        Args:
+            member: The target.
+            careful: Whether to make sure that the target has not closed it just now: for a request that may not be sent twice.
+        """
+        idle = self._idle.get(member)
+        while idle:
+            connection = idle.pop()
+            if connection.is_fresh(careful=careful):
+                return connection
+            connection.abort()
+        return None
+
+    def keep(self, connection: TargetConnection, timeout: float | None) -> None:
+        """Keep a connection for later.
+
+        Args:
+            connection: With nothing going on.
+            timeout: Seconds that the target keeps it, where it has told; half a second less is trusted.
+        """
+        if self._closed is not None:
+            connection.abort()
+            return
+        idle = self._idle.get(connection.member)
+        if idle is None:
+            idle = self._idle[connection.member] = []
+        connection.idle_limit = IDLE_LIMIT if timeout is None else min(IDLE_LIMIT, max(0.0, timeout - 0.5))
+        if len(idle) >= MOST_IDLE or connection.idle_limit == 0.0:
+            connection.abort()
+        else:
+            idle.append(connection)
+
+    def forget(self, connection: TargetConnection) -> None:
+        """A connection has ended or belongs to a tunnel now."""
+        if connection not in self._open:
+            return
+        self._open.discard(connection)
+        self._sweep.discard(connection)
+        self._counters.active_connections -= 1
+        idle = self._idle.get(connection.member)
+        if idle and connection in idle:
+            idle.remove(connection)
+        if self._closed is not None and not self._open:
+            self._closed.set()
+
+    async def connect(self, member: TargetState, client: Client) -> TargetConnection:
+        """A new connection, unless the client's failure comes first.
+
+        Raises:
+            Failure: the target refused, cannot be reached or took too long; or the client left.
+        """
+        waiter = client.wait()
+        task = self._loop.create_task(self._connect(member))
+        task.add_done_callback(lambda done: _hand_over(done, waiter))
+        try:
+            await waiter
+        except BaseException:
+            task.cancel()
+            raise
+        connection = task.result()
+        self._open.add(connection)
+        self._sweep.add(connection)
+        self._counters.active_connections += 1
+        self._counters.new_connections += 1
+        return connection
+
+    async def _connect(self, member: TargetState) -> TargetConnection:
+        target = member.target
+
+        def make() -> TargetConnection:
+            return TargetConnection(member, self, self._parser)
+
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                if target.port is None:
+                    _, connection = await self._loop.create_unix_connection(make, target.path)
+                else:
+                    _, connection = await self._loop.create_connection(make, target.host, target.port)
+        except OSError as error:
+            raise _connect_failure(error, target) from None
+        return connection
+
+    async def close(self) -> None:
+        """Close every connection and wait until all are gone."""
+        self._closed = asyncio.Event()
+        for connection in tuple(self._open):
+            connection.abort()
+        if self._open:
+            await self._closed.wait()
+
+
+def _hand_over(task: asyncio.Task[TargetConnection], waiter: asyncio.Future[object]) -> None:
+    """Tell the exchange how connecting went; where it does not wait any more, leave nothing behind."""
+    if task.cancelled():
+        if not waiter.done():
+            waiter.cancel()
+        return
+    error = task.exception()
+    if not waiter.done():
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
+    elif error is None:
+        task.result().abort()
+
+
+def _connect_failure(error: OSError, target: Target) -> Failure:
+    if isinstance(error, TimeoutError):
+        return Failure(FailureKind.TARGET_CONNECT_TIMEOUT, f"{target}, {CONNECT_TIMEOUT:g} s")
+    if isinstance(error, ConnectionRefusedError):
+        return Failure(FailureKind.TARGET_CONNECTION_REFUSED, str(target))
+    if error.errno in _OUT_OF_SOCKETS:
+        return Failure(FailureKind.OUT_OF_SOCKETS, str(error))
+    return Failure(FailureKind.TARGET_UNREACHABLE, str(error))

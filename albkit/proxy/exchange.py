@@ -1,0 +1,165 @@
+"""One exchange, from the first byte of a request to the last of its response. This file tells the story; every step is a room.
+
+    client ──▶ 1 accept ──▶ 2 parse, judge ──▶ 3 route ──▶ 4 pick ──▶ 5 send ──▶ 6 relay or tunnel ──▶ 7 record
+               client         entrance           rules     ╰──── forward ────╯    relay, tunnel          report
+                                                   │
+                                                   ╰──▶ answer it ourselves (reply)
+
+An exchange waits for one thing at a time. Either side may end the wait: the target with its response, and both with a `Failure`, which
+says what to tell the client and whom to blame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+
+from albkit.errors import Failure, FailureKind
+from albkit.model.actions import FixedResponse
+from albkit.model.record import ExchangeRecord
+from albkit.proxy.client import Client
+from albkit.proxy.forward import Forwarding, forward
+from albkit.proxy.gateway import Entrance, Gateway
+from albkit.proxy.reply import answer_failure, answer_fixed
+from albkit.proxy.tunnel import Tunnel
+from albkit.report.failure_log import log_failure
+from albkit.report.metrics import count_exchange
+from albkit.state.target import TargetState
+
+__all__ = ("serve",)
+
+_log = logging.getLogger("albkit")
+
+
+async def serve(client: Client, entrance: Entrance) -> None:
+    """All the exchanges of one client connection, one after the other."""
+    while await _exchange(client, entrance):
+        pass
+
+
+async def _exchange(client: Client, entrance: Entrance) -> bool:
+    """One exchange; whether another may follow."""
+    gateway = entrance.gateway
+    record = ExchangeRecord(client.address, gateway.clock.monotonic())
+    try:
+        # 1. Accept: the next request head of this client.
+        head = await client.head()
+        if head is None:
+            client.finish()
+            return False
+
+        # 2. Parse it, and judge whether every server would read it in the same way.
+        request = record.request = entrance.read(head)
+        client.begin(request)
+
+        # 3. Route: the first rule that holds.
+        rule = entrance.rules.match(request)
+        record.matched_rule_priority = rule.priority
+        gateway.counters.rule_evaluations += rule.position
+        action = rule.action
+        if isinstance(action, FixedResponse):
+            answer_fixed(client, request, action, record, gateway)
+            return _over(client, record, gateway)
+
+        # 4. Pick a target. 5. Send the request, perhaps to another one as well, until one begins to answer.
+        forwarding = await forward(client, request, action, record, gateway)
+
+        # 6. Tunnel, or relay the response.
+        if forwarding.connection.response.status == 101:
+            _open_tunnel(client, forwarding, record, gateway)
+            return False
+        await _relay(client, forwarding, record)
+        return _over(client, record, gateway)
+
+    except Failure as failure:
+        return _failed(client, failure, record, gateway)
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        _log.exception("an exchange of client %s failed inside the load balancer", record.client)
+        return _failed(client, Failure(FailureKind.INTERNAL_ERROR), record, gateway)
+
+
+async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord) -> None:
+    """Pass the response on: what has come of it in one write, the rest as it comes."""
+    connection = forwarding.connection
+    response = connection.response
+    reusable = False
+    try:
+        pieces, over, trailers = connection.first_pieces()
+        record.elb_status_code = response.status
+        client.start_response(response.lines, response.content_length, forwarding.set_cookie)
+        client.write_body(pieces, over, trailers)
+        if not over:
+            relayed = client.wait()
+            connection.relay_body(relayed)
+            await relayed
+        # A target that answered before it had the whole request may take the rest of it for the next one.
+        reusable = client.body_over and not (record.request is not None and record.request.close_after)
+    finally:
+        client.park_body()
+        connection.member.outstanding -= 1
+        if reusable:
+            connection.release()
+        else:
+            connection.abort()
+
+
+def _open_tunnel(client: Client, forwarding: Forwarding, record: ExchangeRecord, gateway: Gateway) -> None:
+    """Hand both connections to a tunnel, which outlives this task."""
+    connection = forwarding.connection
+    response = connection.response
+    record.elb_status_code = 101
+    fields = b"Connection: Upgrade\r\nUpgrade: " + response.upgrade
+    response.lines[-2] = fields + b"\r\n" + forwarding.set_cookie if forwarding.set_cookie else fields
+    response.lines[-1] = b"\r\n"
+    try:
+        client_transport, early = client.leave()
+        try:
+            target_transport, behind = connection.leave()
+        except Failure:
+            client_transport.abort()
+            raise
+    except Failure:
+        connection.member.outstanding -= 1
+        connection.abort()
+        raise
+    tunnel = Tunnel(client_transport, target_transport, record, gateway, partial(_tunnel_over, gateway, connection.member))
+    gateway.counters.tunnels += 1
+    gateway.counters.active_tunnels += 1
+    gateway.counters.active_connections += 2
+    tunnel.open(b"\r\n".join(response.lines), behind, early)
+
+
+# 7. Record: whatever became of it.
+
+
+def _over(client: Client, record: ExchangeRecord, gateway: Gateway) -> bool:
+    follows = client.response_over()
+    _record(client, record, gateway)
+    return follows
+
+
+def _failed(client: Client, failure: Failure, record: ExchangeRecord, gateway: Gateway) -> bool:
+    told = answer_failure(client, record.request, failure, record, gateway)
+    log_failure(record)
+    if told:
+        return _over(client, record, gateway)
+    client.cut()
+    _record(client, record, gateway)
+    return False
+
+
+def _record(client: Client, record: ExchangeRecord, gateway: Gateway) -> None:
+    record.received_bytes = client.received_bytes
+    record.sent_bytes = client.sent_bytes
+    count_exchange(record, gateway.counters)
+
+
+def _tunnel_over(gateway: Gateway, member: TargetState, tunnel: Tunnel) -> None:
+    member.outstanding -= 1
+    gateway.counters.active_tunnels -= 1
+    gateway.counters.active_connections -= 2
+    log_failure(tunnel.record)
+    count_exchange(tunnel.record, gateway.counters)

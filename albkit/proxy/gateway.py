@@ -1,0 +1,130 @@
+"""What every exchange needs around it: one `Gateway` per load balancer, one `Entrance` per listener."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from functools import partial
+from typing import Protocol
+
+from albkit.clock import Clock
+from albkit.model.listener import Listener
+from albkit.model.message import ClientAddress, RequestHead
+from albkit.model.settings import Settings
+from albkit.policy.desync import verdict
+from albkit.policy.rule_table import RuleTable
+from albkit.policy.target_choice import TargetChoice
+from albkit.proxy.connections import Connections
+from albkit.proxy.parsers import RequestParser
+from albkit.proxy.sweep import Sweep, interval_for
+from albkit.state.counters import Counters
+from albkit.state.registry import Registry
+from albkit.wire.forwarded import ForwardedFields, TraceIds
+from albkit.wire.request import RequestReader
+
+try:
+    import resource
+except ImportError:  # Windows has no such limit.
+    resource = None  # type: ignore[assignment]
+
+__all__ = ("LINGER", "Entrance", "Gateway", "Stoppable")
+
+_SPARE_SOCKETS = 64
+"""Descriptors left to the embedding program, files and listeners."""
+
+LINGER = 2.0
+"""Seconds for which a connection is still read after our FIN, so that no RST overtakes the last answer."""
+
+
+def most_sockets() -> int:
+    """How many sockets may be open before new clients are turned away, so that accepting never runs out of descriptors."""
+    if resource is None:
+        return sys.maxsize
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(soft - _SPARE_SOCKETS, soft // 2)
+
+
+class Stoppable(Protocol):
+    """A client connection or a tunnel, when the load balancer stops."""
+
+    def stop(self) -> None:
+        """End in good order, as soon as what is going on is over."""
+
+    def cut(self) -> None:
+        """End now."""
+
+
+class Gateway:
+    """The running parts that all listeners of one load balancer share."""
+
+    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop, clock: Clock, counters: Counters) -> None:
+        self.settings = settings
+        self.loop = loop
+        self.clock = clock
+        self.counters = counters
+        self.registry = Registry(settings.groups)
+        self.choices = {state.group.name: TargetChoice(state) for state in self.registry.groups}
+        self.sweep = Sweep(loop, clock, interval_for(min(LINGER, settings.idle_timeout, settings.client_keep_alive)))
+        self.connections = Connections(loop, counters, self.sweep)
+        self.request_parser = RequestParser(loop)
+        self.trace_ids = TraceIds(clock)
+        self.clients: set[Stoppable] = set()
+        self.tunnels: set[Stoppable] = set()
+        self.stopping = False
+        self._emptied = asyncio.Event()
+        self._most_sockets = most_sockets()
+
+    def admits(self) -> bool:
+        """Whether there is room for one more client connection and the target connection it may need."""
+        return len(self.clients) + 2 * len(self.tunnels) + self.connections.count < self._most_sockets
+
+    def left(self, party: Stoppable) -> None:
+        """A client connection or a tunnel is over."""
+        self.clients.discard(party)
+        self.tunnels.discard(party)
+        if self.stopping and not self.clients and not self.tunnels:
+            self._emptied.set()
+
+    async def stop(self, timeout: float) -> None:
+        """End everything: idle connections now, exchanges and tunnels in good order within `timeout` seconds, the rest by cutting."""
+        self.stopping = True
+        for party in (*self.clients, *self.tunnels):
+            party.stop()
+        if self.clients or self.tunnels:
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._emptied.wait()
+            except TimeoutError:
+                for party in (*self.clients, *self.tunnels):
+                    party.cut()
+                await self._emptied.wait()
+        await self.connections.close()
+        self.sweep.stop()
+
+
+class Entrance:
+    """What the exchanges of one listener need: how its requests are read, and where its rules send them."""
+
+    def __init__(self, gateway: Gateway, listener: Listener, port: int) -> None:
+        settings = gateway.settings
+        self.gateway = gateway
+        self.listener = listener
+        self.port = port
+        self.rules = RuleTable(listener, gateway.choices)
+        self._parse = gateway.request_parser.parse
+        self._read = RequestReader(settings, port, partial(verdict, settings.desync_mitigation_mode)).read
+
+    def read(self, head: bytes) -> RequestHead:
+        """Parse and judge one raw request head.
+
+        Raises:
+            Failure: the request is refused, with the status to answer.
+        """
+        return self._read(self._parse(head), head)
+
+    def forwarded_fields(self, client: ClientAddress) -> ForwardedFields:
+        """What targets are told of this client."""
+        settings = self.gateway.settings
+        return ForwardedFields(
+            client, "http", self.port, settings.xff_header_processing, settings.xff_client_port, self.gateway.trace_ids
+        )

@@ -1,0 +1,172 @@
+"""The one room that touches aiohttp's half-private parsers.
+
+Both run head-only: they are fed exactly one complete head and never a body, so nothing of one message can leak into the next. That
+also makes one parser enough for all connections of a load balancer: between two heads it holds no state, and where a head leaves it in
+one (an upgrade, an announced close, an error) it is made anew. One idle connection thus costs no parser.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from aiohttp.http import HttpProcessingError, HttpRequestParser, HttpResponseParser
+from aiohttp.http_exceptions import LineTooLong
+
+from albkit.errors import Failure, FailureKind
+from albkit.wire.desync import reason_for_refusal
+from albkit.wire.grammar import CLEAN_HEAD
+from albkit.wire.request import ParsedRequest
+from albkit.wire.response import ParsedResponse
+
+__all__ = (
+    "LARGEST_FIELD",
+    "LARGEST_REQUEST_HEAD",
+    "LARGEST_REQUEST_LINE",
+    "LARGEST_RESPONSE_HEAD",
+    "MOST_FIELDS",
+    "RequestParser",
+    "ResponseParser",
+    "require_c_parsers",
+)
+
+LARGEST_REQUEST_LINE = 16 * 1024
+LARGEST_FIELD = 16 * 1024
+LARGEST_REQUEST_HEAD = 64 * 1024
+MOST_FIELDS = 200
+LARGEST_RESPONSE_HEAD = 32 * 1024
+_MOST_RESPONSE_FIELDS = 1000
+_LONGEST_METHOD = 64
+_UNUSED_PAYLOAD_LIMIT = 65536
+
+
+def require_c_parsers() -> None:
+    """Refuse to run on aiohttp's Python parsers, which follow other rules.
+
+    Raises:
+        RuntimeError: aiohttp was installed without its C extension, or AIOHTTP_NO_EXTENSIONS is set.
+    """
+    if HttpRequestParser.__module__ != "aiohttp._http_parser":
+        raise RuntimeError(
+            "albkit needs aiohttp's C extension: install aiohttp from a wheel (or with a C compiler at hand) and unset AIOHTTP_NO_EXTENSIONS",
+        )
+
+
+class RequestParser:
+    """Parses request heads, strictly."""
+
+    __slots__ = ("_loop", "_parser")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        require_c_parsers()
+        self._loop = loop
+        self._renew()
+
+    def _renew(self) -> None:
+        self._parser: Any = HttpRequestParser(
+            cast("Any", None),
+            self._loop,
+            _UNUSED_PAYLOAD_LIMIT,
+            max_line_size=LARGEST_REQUEST_LINE,
+            max_headers=MOST_FIELDS,
+            max_field_size=LARGEST_FIELD,
+            response_with_body=False,
+            auto_decompress=False,
+        )
+
+    def parse(self, head: bytes) -> ParsedRequest:
+        """The message of one complete head, from the request line to the empty line.
+
+        Raises:
+            Failure: the head is refused, with the status to answer.
+        """
+        try:
+            messages, upgraded, _ = self._parser.feed_data(head)
+        except HttpProcessingError as error:
+            self._renew()
+            return self._beyond_the_parser(head, error)
+        if len(messages) != 1:
+            self._renew()
+            raise _not_one_message(head)
+        message = messages[0][0]
+        if upgraded or message.upgrade or message.should_close:
+            self._renew()
+        return cast("ParsedRequest", message)
+
+    def _beyond_the_parser(self, head: bytes, error: HttpProcessingError) -> ParsedRequest:
+        """ALB takes custom methods and bytes >= 0x80 in the target; the parser does not.
+
+        On a head that is clean otherwise the parser judges all but the request line, behind a request line of our own.
+        """
+        if isinstance(error, LineTooLong):
+            raise _too_long(head)
+        if not CLEAN_HEAD.fullmatch(head):
+            raise Failure(FailureKind.REQUEST_MALFORMED, reason_for_refusal(head))
+        request_line, _, rest = head.partition(b"\r\n")
+        method, target, version = request_line.split(b" ")
+        if len(method) > _LONGEST_METHOD:
+            raise Failure(FailureKind.REQUEST_MALFORMED, "the method is too long")
+        try:
+            messages, _, _ = self._parser.feed_data(b"POST / " + version + b"\r\n" + rest)
+        except HttpProcessingError:
+            raise Failure(FailureKind.REQUEST_MALFORMED, reason_for_refusal(head)) from None
+        finally:
+            self._renew()
+        path = target.decode("utf-8", "surrogateescape")
+        return cast("ParsedRequest", messages[0][0]._replace(method=method.decode("ascii"), path=path))
+
+
+class ResponseParser:
+    """Parses response heads. It is lenient: `wire.response` judges what it lets through."""
+
+    __slots__ = ("_loop", "_parser")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        require_c_parsers()
+        self._loop = loop
+        self._renew()
+
+    def _renew(self) -> None:
+        self._parser: Any = HttpResponseParser(
+            cast("Any", None),
+            self._loop,
+            _UNUSED_PAYLOAD_LIMIT,
+            max_line_size=LARGEST_RESPONSE_HEAD,
+            max_headers=_MOST_RESPONSE_FIELDS,
+            max_field_size=LARGEST_RESPONSE_HEAD,
+            response_with_body=False,
+            read_until_eof=True,
+            auto_decompress=False,
+        )
+
+    def parse(self, head: bytes) -> ParsedResponse:
+        """The message of one complete head, from the status line to the empty line.
+
+        Raises:
+            Failure: 502, the head is refused.
+        """
+        try:
+            messages, upgraded, _ = self._parser.feed_data(head)
+        except HttpProcessingError as error:
+            self._renew()
+            raise Failure(FailureKind.RESPONSE_MALFORMED, repr(error.message.partition(":")[0])) from None
+        if len(messages) != 1:
+            self._renew()
+            raise Failure(FailureKind.RESPONSE_MALFORMED, f"{len(messages)} messages in one head")
+        message = messages[0][0]
+        if upgraded or message.upgrade or message.should_close:
+            self._renew()
+        return cast("ParsedResponse", message)
+
+
+def _not_one_message(head: bytes) -> Failure:
+    if head.startswith(b"PRI * HTTP/2.0"):
+        return Failure(FailureKind.REQUEST_VERSION_UNSUPPORTED, "HTTP/2 preface")
+    return Failure(FailureKind.REQUEST_MALFORMED, reason_for_refusal(head))
+
+
+def _too_long(head: bytes) -> Failure:
+    """Which line is too long: the request line is a 414, any other a 400."""
+    if head.find(b"\r\n") > LARGEST_REQUEST_LINE:
+        return Failure(FailureKind.REQUEST_TARGET_TOO_LONG)
+    return Failure(FailureKind.REQUEST_HEAD_TOO_LARGE, "one field")

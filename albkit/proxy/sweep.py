@@ -1,0 +1,64 @@
+"""One timer for all deadlines of a load balancer.
+
+Connections only note that bytes moved; now and then the sweep asks each whether it has been still for too long. A deadline so ends
+late by up to one round, and costs nothing per request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from albkit.clock import Clock
+
+__all__ = ("Sweep", "Swept", "interval_for")
+
+_LONGEST_INTERVAL = 1.0
+_log = logging.getLogger("albkit")
+
+
+class Swept(Protocol):
+    """Something with deadlines."""
+
+    def sweep(self, now: float) -> None:
+        """End what is overdue. `now` is the clock's monotonic time, in seconds."""
+
+
+def interval_for(shortest_deadline: float) -> float:
+    """Seconds between two rounds: one, or a quarter of the shortest deadline."""
+    return min(_LONGEST_INTERVAL, shortest_deadline / 4)
+
+
+class Sweep:
+    """Looks at everything with a deadline, round after round, while it runs."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, interval: float) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._interval = interval
+        self._swept: set[Swept] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self.add = self._swept.add
+        self.discard = self._swept.discard
+
+    def start(self) -> None:
+        self._timer = self._loop.call_later(self._interval, self._round)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _round(self) -> None:
+        self._timer = self._loop.call_later(self._interval, self._round)
+        self.look(self._clock.monotonic())
+
+    def look(self, now: float) -> None:
+        """One round."""
+        for swept in tuple(self._swept):
+            try:
+                swept.sweep(now)
+            except Exception:
+                # One connection in a bad way must not keep the deadlines of all the others from being met.
+                _log.exception("sweeping %r failed", swept)

@@ -1,0 +1,361 @@
+"""One connection to a target, HTTP/1.1, for one exchange after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+from albkit.errors import Failure, FailureKind
+from albkit.model.message import ResponseHead
+from albkit.proxy.parsers import LARGEST_RESPONSE_HEAD, ResponseParser
+from albkit.proxy.transports import bound_buffers, peer_has_left
+from albkit.state.target import TargetState
+from albkit.wire.framing import Body, ChunkedBody, FramingError, SizedBody, UntilCloseBody
+from albkit.wire.response import read_response
+
+if TYPE_CHECKING:
+    from albkit.proxy.client import Client
+    from albkit.proxy.connections import Connections
+
+__all__ = ("TargetConnection",)
+
+_IDLE: Final = 0
+_HEAD: Final = 1
+"""A request was sent; its response head is awaited."""
+_HELD: Final = 2
+"""The response head has come; its body waits for somebody to take it."""
+_BODY: Final = 3
+_LEFT: Final = 4
+"""Closed, or given to a tunnel."""
+
+_MOST_INTERIM = 100
+"""1xx heads before one response: more is a target gone mad."""
+
+
+class TargetConnection(asyncio.Protocol):
+    """Sends requests to one target and reads its responses.
+
+    It never speaks of itself: whoever began an exchange is told, through the future that was given, of the response head and of the
+    end of the body, or of the failure.
+    """
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_clean",
+        "_client",
+        "_connections",
+        "_interim",
+        "_loss",
+        "_method",
+        "_paused",
+        "_phase",
+        "_waiter",
+        "active",
+        "idle_limit",
+        "idle_since",
+        "member",
+        "parser",
+        "response",
+        "reused",
+        "transport",
+    )
+
+    response: ResponseHead
+
+    def __init__(self, member: TargetState, connections: Connections, parser: ResponseParser) -> None:
+        self.member = member
+        self.parser = parser
+        self.transport: asyncio.Transport | None = None
+        self.active = True
+        self.reused = False
+        self.idle_since = 0.0
+        self.idle_limit = 0.0
+        self._connections = connections
+        self._client: Client | None = None
+        self._waiter: asyncio.Future[object] | None = None
+        self._phase = _IDLE
+        self._buffer = b""
+        self._body: Body | None = None
+        self._method = ""
+        self._paused = False
+        self._clean = True
+        self._interim = 0
+        self._loss: Exception | None = None
+
+    # What the exchange does.
+
+    def begin(self, client: Client, method: str, waiter: asyncio.Future[object], data: bytes) -> None:
+        """Send a request; its response head will be `response` when `waiter` is done."""
+        self._client = client
+        self._method = method
+        self._waiter = waiter
+        self._phase = _HEAD
+        self._interim = 0
+        client.upstream = self
+        if self.transport is None:
+            self._fail(FailureKind.TARGET_UNREACHABLE, "closed before the request was sent")
+        else:
+            self.transport.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Send more of the request."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def first_pieces(self) -> tuple[list[bytes], bool, list[bytes]]:
+        """What has come of the response's body: its pieces, whether it is over, and its trailers.
+
+        Raises:
+            Failure: the body is malformed.
+        """
+        response = self.response
+        length = response.content_length
+        data = self._buffer
+        self._buffer = b""
+        if length == len(data):
+            self._phase = _IDLE
+            return ([data] if data else []), True, []
+        body: Body
+        if length >= 0:
+            body = SizedBody(length)
+        elif response.chunked:
+            body = ChunkedBody()
+        else:
+            body = UntilCloseBody()
+        self._body = body
+        try:
+            pieces = body.feed(data) if data else []
+        except FramingError as error:
+            raise Failure(FailureKind.RESPONSE_MALFORMED, str(error)) from None
+        if body.over:
+            self._end_of_body(body)
+        return pieces, body.over, body.trailers
+
+    def relay_body(self, waiter: asyncio.Future[object]) -> None:
+        """Pass the rest of the body to the client as it comes; `waiter` is done when all has come."""
+        self._waiter = waiter
+        self._phase = _BODY
+        if self.transport is None:
+            self._lost(self._loss)
+        else:
+            self.resume_reading()
+
+    def release(self) -> None:
+        """The exchange is over: keep the connection for another one, where that is safe, or close it."""
+        response = self.response
+        self._unbind()
+        if self.transport is None:
+            return
+        if (
+            self._clean
+            and response.keep_alive
+            and self._phase == _IDLE
+            and not self._buffer
+            and self.transport.get_write_buffer_size() == 0
+        ):
+            self._body = None
+            self.reused = True
+            self.active = True
+            if self._paused:
+                self.resume_reading()
+            self._connections.keep(self, response.keep_alive_timeout)
+        else:
+            self.abort()
+
+    def leave(self) -> tuple[asyncio.Transport, bytes]:
+        """Give the connection away to a tunnel: its transport, and what came behind the 101.
+
+        Raises:
+            Failure: the target has closed it already.
+        """
+        self._unbind()
+        transport = self.transport
+        if transport is None:
+            raise Failure(FailureKind.TARGET_CLOSED)
+        self._phase = _LEFT
+        self.transport = None
+        self._connections.forget(self)
+        return transport, self._buffer
+
+    def abort(self) -> None:
+        """Close now, whatever is going on."""
+        self._unbind()
+        self._phase = _LEFT
+        if self.transport is not None:
+            self.transport.abort()
+
+    def is_fresh(self, *, careful: bool) -> bool:
+        """Whether an idle connection can still be used; `careful` asks the kernel, for requests that may not be sent twice."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return False
+        return not (careful and peer_has_left(transport))
+
+    def _unbind(self) -> None:
+        if self._client is not None:
+            if self._client.upstream is self:
+                self._client.upstream = None
+            self._client = None
+        self._waiter = None
+
+    def _fail(self, kind: FailureKind, detail: str = "") -> None:
+        self._phase = _LEFT
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(Failure(kind, detail))
+        if self.transport is not None:
+            self.transport.abort()
+
+    # What the loop says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance.
+        bound_buffers(self.transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.active = True
+        phase = self._phase
+        if phase == _BODY:
+            self._relay(data)
+        elif phase == _HEAD:
+            self._read_head(data)
+        elif phase == _HELD:
+            self._buffer += data
+            if not self._paused:
+                self.pause_reading()
+        elif phase == _IDLE:
+            # Bytes nobody asked for: whatever they are, they must not become the start of another client's response.
+            self._clean = False
+            if self._client is None:
+                self.abort()
+
+    def eof_received(self) -> None:
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self._loss = exc
+        self._connections.forget(self)
+        if self._phase != _LEFT:
+            self._lost(exc)
+
+    def pause_writing(self) -> None:
+        if self._client is not None:
+            self._client.pause_body()
+
+    def resume_writing(self) -> None:
+        if self._client is not None:
+            self._client.resume_body()
+
+    def pause_reading(self) -> None:
+        self._paused = True
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._paused = False
+        if self.transport is not None:
+            self.transport.resume_reading()
+
+    def sweep(self, now: float) -> None:
+        """Close what has been idle for too long. During an exchange the client's sweep looks after both."""
+        if self._client is not None or self._phase != _IDLE:
+            return
+        if self.active:
+            self.active = False
+            self.idle_since = now
+        elif now - self.idle_since >= self.idle_limit:
+            self.abort()
+
+    # The parts of a response.
+
+    def _read_head(self, data: bytes) -> None:
+        buffer = self._buffer
+        start = 0
+        if buffer:
+            start = max(0, len(buffer) - 3)
+            data = buffer + data
+        while True:
+            end = data.find(b"\r\n\r\n", start)
+            if end < 0 or end > LARGEST_RESPONSE_HEAD:
+                self._buffer = data
+                if len(data) > LARGEST_RESPONSE_HEAD:
+                    self._fail(FailureKind.RESPONSE_HEAD_TOO_LARGE)
+                return
+            end += 4
+            head, data = (data, b"") if end == len(data) else (data[:end], data[end:])
+            start = 0
+            try:
+                response = read_response(self.parser.parse(head), head, self._method)
+            except Failure as failure:
+                self._fail(failure.kind, failure.detail)
+                return
+            if response.status >= 200 or response.status == 101:
+                break
+            if not self._pass_interim(response):
+                return
+        self._hold(response, data)
+
+    def _pass_interim(self, response: ResponseHead) -> bool:
+        """Pass a 1xx on; 100 is not, because the client was told to continue before."""
+        self._interim += 1
+        if self._interim > _MOST_INTERIM:
+            self._fail(FailureKind.RESPONSE_MALFORMED, "no final response behind so many interim ones")
+            return False
+        if response.status != 100 and self._client is not None:
+            self._client.send_interim(response.lines)
+        return True
+
+    def _hold(self, response: ResponseHead, rest: bytes) -> None:
+        self.response = response
+        self._buffer = rest
+        self._phase = _HELD
+        if response.content_length != len(rest):
+            self.pause_reading()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _relay(self, data: bytes) -> None:
+        body = self._body
+        client = self._client
+        if body is None or client is None:
+            return
+        try:
+            pieces = body.feed(data)
+        except FramingError as error:
+            self._fail(FailureKind.RESPONSE_BODY_MALFORMED, str(error))
+            return
+        client.write_body(pieces, body.over, body.trailers)
+        if body.over:
+            self._end_of_body(body)
+            self._body_done()
+
+    def _end_of_body(self, body: Body) -> None:
+        self._phase = _IDLE
+        if body.rest():
+            self._clean = False
+
+    def _body_done(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _lost(self, exc: Exception | None) -> None:
+        """The target's connection ended: what that means depends on how far the response had come."""
+        detail = str(exc) if exc is not None else ""
+        if self._phase == _HEAD:
+            if self._buffer:
+                self._fail(FailureKind.RESPONSE_HEAD_TRUNCATED, detail)
+            else:
+                self._fail(FailureKind.TARGET_CLOSED if exc is None else FailureKind.TARGET_RESET, detail)
+        elif self._phase == _HELD:
+            self._clean = False
+        elif self._phase == _BODY and self._body is not None and self._client is not None:
+            if exc is None and self._body.at_close():
+                self._phase = _LEFT
+                self._client.write_body([], True, [])
+                self._body_done()
+            else:
+                self._fail(FailureKind.RESPONSE_BODY_TRUNCATED, detail)

@@ -1,0 +1,58 @@
+"""What sockets need beyond what asyncio's transports offer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+from typing import Final
+
+__all__ = ("HIGH_WATER", "SEGMENT", "bound_buffers", "peer_has_left", "peer_has_reset", "reset")
+
+HIGH_WATER: Final = 256 * 1024
+"""Bytes in flight per direction before the other side is no longer read."""
+SEGMENT: Final = 64 * 1024
+"""Read size on plain asyncio, whose default costs a 256 KiB allocation per read."""
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_TCP_CLOSE_WAIT = 8
+_TCP_CLOSE = 7
+_HAS_TCP_INFO = hasattr(socket, "TCP_INFO")
+
+
+def bound_buffers(transport: asyncio.Transport) -> None:
+    """Bound what a transport buffers for writing, and on plain asyncio what it reads at a time."""
+    transport.set_write_buffer_limits(high=HIGH_WATER)
+    if hasattr(transport, "max_size"):
+        transport.max_size = SEGMENT
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection with RST, so that the peer learns that it was cut; `abort()` alone sends FIN."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family != socket.AF_UNIX:
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
+
+
+def _tcp_state(transport: asyncio.Transport) -> int:
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family == socket.AF_UNIX or not _HAS_TCP_INFO:
+        return 0
+    try:
+        state: int = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    except OSError:
+        return _TCP_CLOSE
+    return state
+
+
+def peer_has_left(transport: asyncio.Transport) -> bool:
+    """Whether the peer has sent FIN or RST, which a transport with paused reading does not notice."""
+    return _tcp_state(transport) in (_TCP_CLOSE_WAIT, _TCP_CLOSE)
+
+
+def peer_has_reset(transport: asyncio.Transport) -> bool:
+    """Whether the peer has sent RST, which a transport with paused reading, or kept open after EOF, does not notice."""
+    return _tcp_state(transport) == _TCP_CLOSE

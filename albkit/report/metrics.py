@@ -1,0 +1,49 @@
+"""Counts an exchange when it is over (alb-reference 8)."""
+
+from __future__ import annotations
+
+from albkit.model.record import ExchangeRecord
+from albkit.state.counters import Counters
+
+__all__ = ("count_exchange",)
+
+
+def count_exchange(record: ExchangeRecord, counters: Counters) -> None:
+    """Add one finished exchange to the counters."""
+    counters.processed_bytes += record.received_bytes + record.sent_bytes
+    status = record.target_status_code
+    if status:
+        if status < 300:
+            counters.target_2xx += status >= 200
+        elif status < 400:
+            counters.target_3xx += 1
+        elif status < 500:
+            counters.target_4xx += 1
+        else:
+            counters.target_5xx += 1
+    request = record.request
+    if request is not None:
+        if request.classification is not None:
+            counters.desync_non_compliant += 1
+        if request.irregular_names:
+            counters.forwarded_invalid_headers += 1
+    if record.failure is not None:
+        _count_failure(record, counters)
+
+
+def _count_failure(record: ExchangeRecord, counters: Counters) -> None:
+    assert record.failure is not None
+    counters.failures[record.failure.kind] += 1
+    status = record.elb_status_code
+    if 400 <= status < 500:
+        counters.elb_4xx += 1
+    elif status >= 500:
+        counters.elb_5xx += 1
+        if status == 500:
+            counters.elb_500 += 1
+        elif status == 502:
+            counters.elb_502 += 1
+        elif status == 503:
+            counters.elb_503 += 1
+        elif status == 504:
+            counters.elb_504 += 1

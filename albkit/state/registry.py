@@ -1,0 +1,30 @@
+"""Finds states by identity: a group by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from albkit.model.target_group import TargetGroup
+from albkit.state.target_group import TargetGroupState
+
+__all__ = ("Registry",)
+
+
+class Registry:
+    """The states of every target group in use. One per load balancer: a group shared by two has a state in each."""
+
+    def __init__(self, groups: Iterable[TargetGroup]) -> None:
+        self._groups = {group.name: TargetGroupState(group) for group in groups}
+
+    def group(self, name: str) -> TargetGroupState:
+        """The state of the group called `name`.
+
+        Raises:
+            KeyError: no rule and no default action sends to such a group.
+        """
+        return self._groups[name]
+
+    @property
+    def groups(self) -> tuple[TargetGroupState, ...]:
+        """Every group's state."""
+        return tuple(self._groups.values())

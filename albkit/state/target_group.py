@@ -1,0 +1,27 @@
+"""One target group as it is now."""
+
+from __future__ import annotations
+
+from albkit.model.target_group import TargetGroup
+from albkit.state.target import TargetState
+
+__all__ = ("TargetGroupState",)
+
+
+class TargetGroupState:
+    """What is true of one target group now."""
+
+    __slots__ = ("eligible", "group", "members", "retry_tokens", "rotation")
+
+    def __init__(self, group: TargetGroup) -> None:
+        self.group = group
+        self.members = tuple(TargetState(target) for target in group.targets)
+        self.eligible = self.members
+        """The members that may be chosen now; kept ready so that a request does not have to look."""
+        self.rotation = 0
+        """How many round-robin turns were taken."""
+        self.retry_tokens = 100.0
+        """What policy.failover lets the group spend; full at the start."""
+
+    def __repr__(self) -> str:
+        return f"<TargetGroupState {self.group.name} eligible={len(self.eligible)} of {len(self.members)}>"

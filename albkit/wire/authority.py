@@ -1,0 +1,63 @@
+"""Host and authority to one normal form (alb-reference 2.7; RFC 9110 section 7.2)."""
+
+from __future__ import annotations
+
+import re
+
+from albkit.errors import Failure, FailureKind
+
+__all__ = ("Authorities", "Authority")
+
+_AUTHORITY = re.compile(rb"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::(?P<port>[0-9]{0,5}))?")
+_REMEMBERED = 1024
+_LONGEST = 512
+
+
+class Authority:
+    """One host as a client named it."""
+
+    __slots__ = ("host", "line")
+
+    def __init__(self, host: str, line: bytes) -> None:
+        self.host = host
+        """For rules: lower case, without a port."""
+        self.line = line
+        """The Host line that the target gets, where the client's own is not preserved."""
+
+
+class Authorities:
+    """Reads the hosts of one listener's requests; each spelling once, up to a bound.
+
+    Args:
+        port: The port that clients connect to. 80 and 443 are never written into a Host; any other is appended where it is missing.
+    """
+
+    __slots__ = ("_known", "_port")
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._known: dict[bytes, Authority] = {}
+
+    def read(self, value: bytes) -> Authority:
+        """The authority behind a Host value or an absolute-form target.
+
+        Raises:
+            Failure: 400, the value is empty, a list, holds userinfo or a path, or its port is no port.
+        """
+        known = self._known.get(value)
+        if known is None:
+            known = self._judge(value)
+            if len(self._known) < _REMEMBERED:
+                self._known[value] = known
+        return known
+
+    def _judge(self, value: bytes) -> Authority:
+        match = _AUTHORITY.fullmatch(value) if len(value) <= _LONGEST else None
+        if match is None or int(match["port"] or 0) > 65535:
+            raise Failure(FailureKind.REQUEST_HOST_INVALID, repr(value[:100]))
+        host = match["host"].lower()
+        if self._port in (80, 443):
+            line = b"Host: " + host
+        else:
+            line = b"Host: %s:%s" % (host, match["port"] or b"%d" % self._port)
+        return Authority(host.decode("ascii"), line)

@@ -1,0 +1,85 @@
+"""What the target is told about the client: X-Forwarded-* and the trace id (alb-reference 2.7)."""
+
+from __future__ import annotations
+
+from albkit.clock import Clock
+from albkit.model.message import ClientAddress, RequestHead
+
+__all__ = ("ForwardedFields", "TraceIds")
+
+_LONG_HEAD = 7 * 1024
+"""A head above this size gets a bare new Root, whatever it brought."""
+_POOL_BYTES = 3072
+_ID_DIGITS = 24
+
+
+class TraceIds:
+    """Makes `1-<seconds>-<24 hex digits>`; chance is drawn for many ids at a time."""
+
+    __slots__ = ("_clock", "_place", "_pool", "_prefix", "_second")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._pool = b""
+        self._place = 0
+        self._second = -1
+        self._prefix = b""
+
+    def new(self) -> bytes:
+        """An id not given before."""
+        second = int(self._clock.time())
+        if second != self._second:
+            self._second = second
+            self._prefix = b"1-%08x-" % second
+        place = self._place
+        if place >= len(self._pool):
+            self._pool = self._clock.entropy(_POOL_BYTES).hex().encode()
+            place = 0
+        self._place = place + _ID_DIGITS
+        return self._prefix + self._pool[place : place + _ID_DIGITS]
+
+    def field(self, incoming: bytes, head_size: int) -> bytes:
+        """The X-Amzn-Trace-Id value for a request that brought `incoming` (empty for none)."""
+        if not incoming or head_size > _LONG_HEAD:
+            return b"Root=" + self.new()
+        parts = [part.strip(b" \t") for part in incoming.split(b";")]
+        others = [part for part in parts if part and not part.lower().startswith(b"self=")]
+        if not any(part.lower().startswith(b"root=") for part in others):
+            return b"; ".join([b"Root=" + self.new(), *others]).replace(b"; ", b";")
+        return b";".join([b"Self=" + self.new(), *others])
+
+
+class ForwardedFields:
+    """Writes the fields for the requests of one client connection; what does not change is made once.
+
+    Args:
+        client: Whom the connection comes from.
+        protocol: `http` or `https`.
+        port: The port that the client connected to.
+        mode: `append`, `preserve` or `remove`, for X-Forwarded-For.
+        client_port: Whether the client's port is written (in append mode only).
+        trace_ids: Where new ids come from.
+    """
+
+    __slots__ = ("_client", "_fixed", "_mode", "_trace_ids", "_with_client")
+
+    def __init__(self, client: ClientAddress, protocol: str, port: int, mode: str, client_port: bool, trace_ids: TraceIds) -> None:
+        self._client = (str(client) if client_port else client.host).encode()
+        self._mode = mode if client.host else "preserve"
+        self._fixed = b"X-Forwarded-Proto: %s\r\nX-Forwarded-Port: %d\r\nX-Amzn-Trace-Id: " % (protocol.encode(), port)
+        self._with_client = b"X-Forwarded-For: %s\r\n%s" % (self._client, self._fixed)
+        self._trace_ids = trace_ids
+
+    def complete(self, request: RequestHead, head_size: int) -> None:
+        """Fill the two last places of the request's lines: our own fields, and the end of the head."""
+        lines = request.lines
+        if self._mode != "append":
+            start = self._fixed
+        elif request.forwarded_for:
+            start = b"X-Forwarded-For: %s, %s\r\n%s" % (request.forwarded_for, self._client, self._fixed)
+        else:
+            start = self._with_client
+        if request.upgrade:
+            start = b"Connection: Upgrade\r\nUpgrade: %s\r\n%s" % (request.upgrade, start)
+        lines[-2] = start + self._trace_ids.field(request.trace_id, head_size)
+        lines[-1] = b"\r\n"
