@@ -78,11 +78,23 @@ class FailureKind(Enum):
     REQUEST_HEAD_TIMEOUT = (Phase.REQUEST_HEAD, Side.CLIENT, 408, Retry.NEVER, "the request head did not arrive within the idle timeout")
     REQUEST_HEAD_TRUNCATED = (Phase.REQUEST_HEAD, Side.CLIENT, None, Retry.NEVER, "the client closed in the middle of a request head")
     REQUEST_BODY_MALFORMED = (Phase.REQUEST_BODY, Side.CLIENT, 400, Retry.NEVER, "the chunked request body is malformed")
-    REQUEST_BODY_TIMEOUT = (Phase.REQUEST_BODY, Side.CLIENT, 408, Retry.NEVER, "the client sent no more of its body within the idle timeout")
+    REQUEST_BODY_TIMEOUT = (
+        Phase.REQUEST_BODY,
+        Side.CLIENT,
+        408,
+        Retry.NEVER,
+        "the client sent no more of its body within the idle timeout",
+    )
     REQUEST_BODY_TRUNCATED = (Phase.REQUEST_BODY, Side.CLIENT, 400, Retry.NEVER, "the client closed before its whole body was sent")
     CLIENT_CLOSED = (Phase.RESPONSE_HEAD, Side.CLIENT, 460, Retry.NEVER, "the client left before the response")
     CLIENT_CLOSED_IN_RESPONSE = (Phase.RESPONSE_BODY, Side.CLIENT, None, Retry.NEVER, "the client left before the end of the response")
-    CLIENT_STALLED = (Phase.RESPONSE_BODY, Side.CLIENT, None, Retry.NEVER, "the client took no more of the response within the idle timeout")
+    CLIENT_STALLED = (
+        Phase.RESPONSE_BODY,
+        Side.CLIENT,
+        None,
+        Retry.NEVER,
+        "the client took no more of the response within the idle timeout",
+    )
 
     # Our own.
     NO_TARGETS = (Phase.ROUTE, Side.LOAD_BALANCER, 503, Retry.NEVER, "the target group has no targets")

@@ -112,6 +112,6 @@ def fault(owner: str, name: str, value: object) -> str | None:
     if not attribute.unit and not isinstance(value, int):
         return f"{value!r} is not a whole number; {attribute.range}"
     low, high = attribute.minimum, attribute.maximum
-    if low is not None and (value < low or (attribute.above_minimum and value == low)) or (high is not None and value > high):
+    if (low is not None and (value < low or (attribute.above_minimum and value == low))) or (high is not None and value > high):
         return f"{value!r} is out of range; {attribute.range} {attribute.unit}".rstrip()
     return None

@@ -59,4 +59,3 @@ class Faults:
         """
         if self._faults:
             raise ConfigurationError(self._subject, self._faults)
-

@@ -74,8 +74,8 @@ class ClientConnection(asyncio.Protocol):
         "_place",
         "_request",
         "_scanned",
-        "_served",
         "_serve",
+        "_served",
         "_sink",
         "_still_since",
         "_task",
@@ -324,7 +324,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _feed_body(self, data: bytes) -> None:
         body = self._body
-        assert body is not None and self._sink is not None
+        sink = self._sink
+        if body is None or sink is None:
+            return
         try:
             pieces = body.feed(data)
         except FramingError as error:
@@ -336,7 +338,7 @@ class ClientConnection(asyncio.Protocol):
             self._buffer = body.rest()
             self.received_bytes -= len(self._buffer)
             self._phase = _BUSY
-        self._sink.feed(pieces, body.over, body.trailers)
+        sink.feed(pieces, body.over, body.trailers)
 
     def pause_body(self) -> None:
         if self._phase == _BODY:

@@ -76,7 +76,7 @@ async def _exchange(client: Client, entrance: Entrance) -> bool:
         return _failed(client, failure, record, gateway)
     except asyncio.CancelledError:
         raise
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it is, it must cost this exchange only
         _log.exception("an exchange of client %s failed inside the load balancer", record.client)
         return _failed(client, Failure(FailureKind.INTERNAL_ERROR), record, gateway)
 

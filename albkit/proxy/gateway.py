@@ -125,6 +125,4 @@ class Entrance:
     def forwarded_fields(self, client: ClientAddress) -> ForwardedFields:
         """What targets are told of this client."""
         settings = self.gateway.settings
-        return ForwardedFields(
-            client, "http", self.port, settings.xff_header_processing, settings.xff_client_port, self.gateway.trace_ids
-        )
+        return ForwardedFields(client, "http", self.port, settings.xff_header_processing, settings.xff_client_port, self.gateway.trace_ids)

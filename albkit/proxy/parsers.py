@@ -48,7 +48,8 @@ def require_c_parsers() -> None:
     """
     if HttpRequestParser.__module__ != "aiohttp._http_parser":
         raise RuntimeError(
-            "albkit needs aiohttp's C extension: install aiohttp from a wheel (or with a C compiler at hand) and unset AIOHTTP_NO_EXTENSIONS",
+            "albkit needs aiohttp's C extension: install aiohttp from a wheel (or with a C compiler at hand) "
+            "and unset AIOHTTP_NO_EXTENSIONS",
         )
 
 

@@ -59,6 +59,5 @@ class Sweep:
         for swept in tuple(self._swept):
             try:
                 swept.sweep(now)
-            except Exception:
-                # One connection in a bad way must not keep the deadlines of all the others from being met.
+            except Exception:  # noqa: BLE001 - one connection in a bad way must not keep all the others from their deadlines
                 _log.exception("sweeping %r failed", swept)

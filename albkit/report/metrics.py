@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from albkit.errors import FailureKind
 from albkit.model.record import ExchangeRecord
 from albkit.state.counters import Counters
 
@@ -28,13 +29,11 @@ def count_exchange(record: ExchangeRecord, counters: Counters) -> None:
         if request.irregular_names:
             counters.forwarded_invalid_headers += 1
     if record.failure is not None:
-        _count_failure(record, counters)
+        _count_failure(record.failure.kind, record.elb_status_code, counters)
 
 
-def _count_failure(record: ExchangeRecord, counters: Counters) -> None:
-    assert record.failure is not None
-    counters.failures[record.failure.kind] += 1
-    status = record.elb_status_code
+def _count_failure(kind: FailureKind, status: int, counters: Counters) -> None:
+    counters.failures[kind] += 1
     if 400 <= status < 500:
         counters.elb_4xx += 1
     elif status >= 500:

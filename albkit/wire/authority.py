@@ -56,8 +56,6 @@ class Authorities:
         if match is None or int(match["port"] or 0) > 65535:
             raise Failure(FailureKind.REQUEST_HOST_INVALID, repr(value[:100]))
         host = match["host"].lower()
-        if self._port in (80, 443):
-            line = b"Host: " + host
-        else:
-            line = b"Host: %s:%s" % (host, match["port"] or b"%d" % self._port)
+        bare = self._port in (80, 443)
+        line = b"Host: " + host if bare else b"Host: %s:%s" % (host, match["port"] or b"%d" % self._port)
         return Authority(host.decode("ascii"), line)

@@ -25,7 +25,6 @@ _LENGTH: Classification = ("Ambiguous", "UndefinedContentLengthSemantics")
 _CODING: Classification = ("Ambiguous", "UndefinedTransferEncodingSemantics")
 
 
-
 def classify_body(method: str, content_length: int) -> Classification | None:
     """What a body, announced by a framing field, says about a GET or HEAD request, which have no use for one.
 

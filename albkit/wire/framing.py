@@ -16,7 +16,8 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 _TOKEN = TOKEN.pattern
 _CHUNK_LINE = re.compile(
-    rb'([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*%s(?:[ \t]*=[ \t]*(?:%s|"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"))?)*' % (_TOKEN, _TOKEN),
+    rb'([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*%s(?:[ \t]*=[ \t]*(?:%s|"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"))?)*'
+    % (_TOKEN, _TOKEN),
 )
 _LARGEST_CHUNK = 2**63 - 1
 _LONGEST_LINE = 4096

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from albkit.errors import Failure, FailureKind
-from albkit.model.message import RequestHead
 from albkit.model.desync import Verdict
+from albkit.model.message import RequestHead
 from albkit.model.settings import Settings
 from albkit.wire import fields
 from albkit.wire.authority import Authorities
@@ -112,9 +112,7 @@ class RequestReader:
         """
         found: dict[int, bytes] = {}
         removed: list[int] = []
-        position = 0
-        for name, value in raw_headers:
-            position += 1
+        for position, (name, value) in enumerate(raw_headers, 1):
             kind = REQUEST_FIELDS[name]
             if kind:
                 if kind in found:
@@ -132,9 +130,7 @@ class RequestReader:
         """Method and target: origin-form, absolute-form, and `*` for OPTIONS (RFC 9112 section 3.2)."""
         method = request.method
         request.host = ""
-        if target[0:1] == "/":
-            rewritten = padded or request.http_1_0
-        elif target == "*" and method == "OPTIONS":
+        if target[0:1] == "/" or (target == "*" and method == "OPTIONS"):
             rewritten = padded or request.http_1_0
         else:
             target = self._from_absolute_form(request, target)

@@ -77,9 +77,7 @@ def _sort_fields(raw_headers: Sequence[tuple[bytes, bytes]], lines: list[bytes])
     """Take out of `lines` what ends here; the values of the fields that mean something, by kind."""
     found: dict[int, bytes] = {}
     removed: list[int] = []
-    position = 0
-    for name, value in raw_headers:
-        position += 1
+    for position, (name, value) in enumerate(raw_headers, 1):
         kind = RESPONSE_FIELDS[name]
         if kind:
             if kind == fields.BAD:

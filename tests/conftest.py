@@ -1,0 +1,45 @@
+"""Guards on the whole suite: both event loops, no blocking call in a loop, no task and no socket left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every test that runs in a loop runs in both."""
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if sys.platform != "win32":
+        import uvloop
+
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """A blocking call of albkit's in a loop fails the test."""
+    with blockbuster_ctx("albkit") as guard:
+        yield guard
+
+
+@pytest.fixture
+async def loop_guard() -> AsyncIterator[None]:
+    """No task may outlive the test, and nothing may have gone to the loop's exception handler."""
+    loop = asyncio.get_running_loop()
+    complaints: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    before = asyncio.all_tasks()
+    yield
+    for _ in range(3):
+        await asyncio.sleep(0)
+    left = {task for task in asyncio.all_tasks() if task not in before and task is not asyncio.current_task() and not task.done()}
+    assert not left, f"tasks left behind: {left}"
+    gc.collect()
+    await asyncio.sleep(0)
+    assert not complaints, f"the loop's exception handler was called: {complaints}"

@@ -1,0 +1,63 @@
+"""A load balancer in front of one group, for tests that need no more."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import albkit as alb
+from albkit.proxy.gateway import Gateway
+from tests.support.peers import RawClient
+
+
+class Running:
+    """A running load balancer and the clients that a test opened towards it."""
+
+    def __init__(self, load_balancer: alb.LoadBalancer) -> None:
+        self.load_balancer = load_balancer
+        self.clients: list[RawClient] = []
+
+    @property
+    def port(self) -> int:
+        return self.load_balancer.listeners[0].port
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Those that are not zero."""
+        return {name: count for name, count in self.load_balancer.counters.items() if count}
+
+    @property
+    def gateway(self) -> Gateway:
+        gateway = self.load_balancer._gateway
+        assert gateway is not None
+        return gateway
+
+    async def client(self, *, slow: bool = False) -> RawClient:
+        client = await RawClient.connect(self.port, slow=slow)
+        self.clients.append(client)
+        return client
+
+
+@contextlib.asynccontextmanager
+async def running(*targets: Any, rules: Any = (), stickiness: Any = None, **settings: Any) -> AsyncIterator[Running]:
+    """A load balancer on a free port in front of `targets`; at the end nothing may be left of what went through it."""
+    group = alb.TargetGroup("group", list(targets), stickiness=stickiness)
+    settings.setdefault("stop_timeout", 0.2)
+    load_balancer = alb.LoadBalancer(alb.Listener(0, alb.Forward(group), rules, host="127.0.0.1"), **settings)
+    async with load_balancer:
+        it = Running(load_balancer)
+        gateway = it.gateway
+        try:
+            yield it
+        finally:
+            for client in it.clients:
+                await client.close()
+    counters = load_balancer.counters
+    left = {name: count for name, count in counters.items() if name.startswith("Active") and count}
+    assert not left, f"counted as open behind the end: {left}"
+    outstanding = {repr(member): member.outstanding for state in gateway.registry.groups for member in state.members if member.outstanding}
+    assert not outstanding, f"outstanding behind the end: {outstanding}"
+    assert not gateway.clients
+    assert not gateway.tunnels
+    assert gateway.connections.count == 0
