@@ -34,5 +34,9 @@ class TargetChoice:
         return round_robin(self.group, self.group.eligible)
 
     def pick_other(self, tried: Collection[TargetState]) -> TargetState | None:
-        """A target that was not tried yet; `None` when all were."""
-        return round_robin(self.group, [member for member in self.group.eligible if member not in tried])
+        """A target that was not tried yet; `None` when all were.
+
+        Takes no turn: two turns for one request would have the next one begin with the same dead target again.
+        """
+        untried = [member for member in self.group.eligible if member not in tried]
+        return untried[self.group.rotation % len(untried)] if untried else None

@@ -157,6 +157,7 @@ class ClientConnection(asyncio.Protocol):
             self._task = None
             if self._phase not in (_LINGERING, _LEFT):
                 self.cut()
+            self._leave_gateway()
 
     def data_received(self, data: bytes) -> None:
         self.active = True
@@ -187,8 +188,9 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         phase = self._phase
-        self._transport = None
-        self._forget()
+        if self._transport is None:
+            return  # It was turned away.
+        self._lose_transport()
         self._eof = True
         if phase == _AWAITING:
             self._wake()
@@ -481,6 +483,13 @@ class ClientConnection(asyncio.Protocol):
         if self._phase == _AWAITING:
             self._wake()
 
+    def abandon(self) -> None:
+        """The load balancer has waited long enough: end now, with whatever is going on."""
+        if self._phase in (_BUSY, _BODY):
+            self.fail(Failure(FailureKind.STOPPED))
+        else:
+            self.cut()
+
     def leave(self) -> tuple[asyncio.Transport, bytes]:
         transport = self._transport
         if transport is None:
@@ -488,16 +497,20 @@ class ClientConnection(asyncio.Protocol):
         transport.pause_reading()
         early = self._buffer[self._place :]
         self._phase = _LEFT
-        self._transport = None
-        self._forget()
+        self._lose_transport()
         return transport, early
 
-    def _forget(self) -> None:
+    def _lose_transport(self) -> None:
         gateway = self._entrance.gateway
-        if self in gateway.clients:
-            gateway.counters.active_connections -= 1
-            gateway.sweep.discard(self)
-            gateway.left(self)
+        self._transport = None
+        gateway.counters.active_connections -= 1
+        gateway.sweep.discard(self)
+        self._leave_gateway()
+
+    def _leave_gateway(self) -> None:
+        """The gateway waits for the task as well as for the socket, so that all is counted when it has stopped."""
+        if self._transport is None and self._task is None:
+            self._entrance.gateway.left(self)
 
     # Deadlines.
 

@@ -50,7 +50,7 @@ class Stoppable(Protocol):
     def stop(self) -> None:
         """End in good order, as soon as what is going on is over."""
 
-    def cut(self) -> None:
+    def abandon(self) -> None:
         """End now."""
 
 
@@ -96,7 +96,7 @@ class Gateway:
                     await self._emptied.wait()
             except TimeoutError:
                 for party in (*self.clients, *self.tunnels):
-                    party.cut()
+                    party.abandon()
                 await self._emptied.wait()
         await self.connections.close()
         self.sweep.stop()

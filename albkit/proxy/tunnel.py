@@ -90,7 +90,7 @@ class Tunnel:
         self.client_leg.send_fin()
         self.target_leg.send_fin()
 
-    def cut(self) -> None:
+    def abandon(self) -> None:
         """End both sockets now."""
         self.client_leg.transport.abort()
         self.target_leg.transport.abort()
@@ -111,9 +111,9 @@ class Tunnel:
         silent = now - self._silent_since
         if self._closing_since:
             if now - self._closing_since >= _CLOSING:
-                self.cut()
+                self.abandon()
         elif any(leg.received_fin for leg in legs) and silent >= HALF_CLOSE_SILENCE:
-            self.cut()
+            self.abandon()
         elif silent >= self._gateway.settings.idle_timeout:
             self._ended(FailureKind.TUNNEL_IDLE)
             self._closing_since = now

@@ -1,0 +1,142 @@
+"""Every bound of the design's table, and that it bites."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from albkit.proxy import connections as connections_room
+from albkit.proxy import gateway as gateway_room
+from tests.support.gateway import running
+from tests.support.peers import RawClient, request, response, target
+
+K = 1024
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "failure"),
+    [
+        pytest.param(request("GET", "/" + "a" * 17 * K), 414, "RequestTargetTooLong", id="request-line-16K"),
+        pytest.param(b"GET /" + b"a" * 17 * K, 414, "RequestTargetTooLong", id="request-line-16K-unfinished"),
+        pytest.param(b"A" * 17 * K, 400, "RequestMalformed", id="method-without-end"),
+        pytest.param(request("GET", "/", "X: " + "a" * 17 * K), 400, "RequestHeadTooLarge", id="field-16K"),
+        pytest.param(request("GET", "/", *[f"X-{n}: {'a' * K}" for n in range(66)]), 400, "RequestHeadTooLarge", id="head-64K"),
+        pytest.param(request("GET", "/", *[f"X-{n}: {'a' * K}" for n in range(66)])[:-4], 400, "RequestHeadTooLarge", id="head-64K-unfinished"),
+        pytest.param(request("GET", "/", *[f"X-{n}: a" for n in range(201)]), 400, "RequestMalformed", id="200-fields"),
+        pytest.param(b"\r\n" * 9 + request("GET", "/"), 400, "RequestMalformed", id="blank-lines"),
+    ],
+)
+async def test_request_above_a_bound_is_refused(head: bytes, status: int, failure: str) -> None:
+    """Nothing of it reaches the target."""
+    async with target() as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        client.send(head)
+        answer = await client.response()
+        assert (answer.status, answer.get(b"connection")) == (status, b"close")
+        assert gateway.counters[f"Failure_{failure}"] == 1
+        assert origin.heads == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(request("GET", "/" + "a" * (16 * K - 30)), id="request-line"),
+        pytest.param(request("GET", "/", "X: " + "a" * (16 * K - 10)), id="field"),
+        pytest.param(request("GET", "/", *[f"X-{n}: {'a' * 4000}" for n in range(15)]), id="head"),
+        pytest.param(request("GET", "/", *[f"X-{n}: a" for n in range(198)]), id="fields"),
+        pytest.param(b"\r\n" * 3 + request("GET", "/"), id="blank-lines"),
+    ],
+)
+async def test_request_at_a_bound_passes(head: bytes) -> None:
+    """Bounds are ALB's, not less."""
+    async with target() as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        client.send(head)
+        assert (await client.response()).status == 200
+
+
+async def test_head_in_single_bytes_passes() -> None:
+    """The end of a head is found wherever segments end."""
+    async with target() as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        for byte in request("GET", "/", "X-A: b"):
+            client.send(bytes([byte]))
+            await client.drain()
+            await asyncio.sleep(0)
+        assert (await client.response()).status == 200
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(response(200, b"", b"X: " + b"a" * 33 * K), id="one-field"),
+        pytest.param(response(200, b"", *[b"X-%d: %s" % (n, b"a" * K) for n in range(33)]), id="many-fields"),
+        pytest.param(b"HTTP/1.1 200 " + b"a" * 40 * K, id="unfinished"),
+    ],
+)
+async def test_response_head_above_32k_is_a_502(answer: bytes) -> None:
+    """alb-reference 2.8: response headers over 32 K."""
+    async with target(None, answer) as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        assert (await client.get()).status == 502
+        assert gateway.counters["Failure_ResponseHeadTooLarge"] == 1
+
+
+async def test_pipelined_requests_beyond_the_bound_wait_in_the_kernel() -> None:
+    """While an exchange is going on at most 64 KiB and a segment are kept."""
+    release = asyncio.Event()
+
+    async with target() as origin:
+        inner = origin.script
+
+        async def slow(conversation: object) -> None:
+            await release.wait()
+            await inner(conversation)  # type: ignore[arg-type]
+
+        origin.script = slow
+        async with running(origin.address) as gateway:
+            client = await gateway.client()
+            client.send(request("GET", "/", "X-Pad: " + "p" * 1000) * 4000)
+            await origin.arrived()
+            (connection,) = gateway.gateway.clients
+            while not connection._paused:  # type: ignore[attr-defined]
+                await asyncio.sleep(0.01)
+            kept = len(connection._buffer)  # type: ignore[attr-defined]
+            assert kept <= 64 * K + 256_000 + 1
+            release.set()
+            for _ in range(4000):
+                assert (await client.response()).status == 200
+
+
+async def test_idle_connections_per_target_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too much to keep is closed."""
+    monkeypatch.setattr(connections_room, "MOST_IDLE", 3)
+    async with target() as origin, running(origin.address) as gateway:
+        clients = [await gateway.client() for _ in range(8)]
+        await asyncio.gather(*[client.get() for client in clients])
+        (state,) = gateway.gateway.registry.groups
+        assert gateway.gateway.connections.idle(state.members[0]) <= 3
+
+
+async def test_clients_beyond_the_descriptor_limit_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accepting never runs out of descriptors; who is in stays in."""
+    monkeypatch.setattr(gateway_room, "most_sockets", lambda: 3)
+    async with target() as origin, running(origin.address) as gateway:
+        inside = [await gateway.client() for _ in range(2)]
+        assert (await inside[0].get()).status == 200
+        outside = await RawClient.connect(gateway.port)
+        assert await outside.is_closed()
+        await outside.close()
+        assert gateway.counters["RejectedConnectionCount"] == 1
+        assert (await inside[1].get()).status == 200
+
+
+async def test_endless_interim_responses_are_a_502() -> None:
+    """A target that never comes to the point is given up."""
+    async with target(None, b"HTTP/1.1 103 Early Hints\r\n\r\n" * 200) as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        client.send(request("GET", "/"))
+        while (answer := await client.response()).status == 103:
+            pass
+        assert answer.status == 502

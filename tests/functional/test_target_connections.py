@@ -1,0 +1,199 @@
+"""The pool: what is kept, what is never used again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.support.gateway import running
+from tests.support.peers import Conversation, answering, request, response, target
+
+
+async def test_connection_is_used_again() -> None:
+    """No per-request sockets, also across clients."""
+    async with target() as origin, running(origin.address) as gateway:
+        for _ in range(3):
+            client = await gateway.client()
+            for _ in range(5):
+                assert (await client.get()).status == 200
+        assert len(origin.conversations) == 1
+        assert len(origin.heads) == 15
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(response(200, b"ok", b"Connection: close"), id="close"),
+        pytest.param(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", id="http-1.0"),
+        pytest.param(response(200, b"ok") + b"X", id="extra-byte"),
+        pytest.param(response(200, b"ok") * 2, id="second-response"),
+        pytest.param(b"HTTP/1.1 204 No Content\r\n\r\nbody", id="204-with-body"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nX", id="extra-byte-chunked"),
+    ],
+)
+async def test_connection_that_cannot_be_trusted_is_not_used_again(answer: bytes) -> None:
+    """And the client gets exactly its own response."""
+    async with target(None, answer) as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        for _ in range(3):
+            got = await client.get()
+            assert got.status in (200, 204)
+            assert got.body in (b"ok", b"")
+        assert len(origin.conversations) == 3
+
+
+async def test_byte_on_an_idle_connection_ends_it() -> None:
+    """A response nobody asked for must not become somebody's."""
+    go = asyncio.Event()
+
+    async def talkative(conversation: Conversation) -> None:
+        await conversation.head()
+        conversation.send(response(200, b"mine"))
+        await go.wait()
+        conversation.send(response(200, b"poison"))
+        await conversation.drain()
+        await conversation.read_to_end()
+
+    async with target(talkative) as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        assert (await client.get()).body == b"mine"
+        go.set()
+        await (await origin.arrived()).over.wait()
+        go.clear()
+        assert (await client.get()).body == b"mine"
+        assert len(origin.conversations) == 2
+
+
+async def test_connection_closed_by_the_target_while_idle_is_replaced() -> None:
+    """No request is lost to it, not even one that may not be sent twice."""
+
+    async def short(conversation: Conversation) -> None:
+        await conversation.request()
+        conversation.send(response())
+
+    async with target(short) as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        for number in range(20):
+            client.send(request("POST", f"/{number}", "Content-Length: 2") + b"hi")
+            assert (await client.response()).status == 200
+            await origin.conversations[-1].over.wait()
+
+
+async def test_idempotent_request_survives_a_connection_closed_under_it() -> None:
+    """The race that no check can win is won by trying again."""
+    heads: list[bytes] = []
+
+    async def once(conversation: Conversation) -> None:
+        heads.append(await conversation.head())
+        conversation.send(response())
+        heads.append(await conversation.head())  # and closes without an answer
+
+    async with target(once) as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        for _ in range(4):
+            assert (await client.get()).status == 200
+        assert gateway.counters["RetryCount"] == 3
+
+
+async def test_early_answer_is_delivered_and_its_connection_dropped() -> None:
+    """A 413 while the body still comes: the client hears it, and no later request gets the rest of the body."""
+
+    async def strict(conversation: Conversation) -> None:
+        head = await conversation.head()
+        if b"POST" in head:
+            conversation.send(response(413, b"too much"))
+            await conversation.read_to_end()
+        else:
+            conversation.send(response())
+            await conversation.read_to_end()
+
+    async with target(strict) as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        client.send(request("POST", "/", "Content-Length: 50000000"))
+        client.send(bytes(100_000))
+        answer = await client.response()
+        assert (answer.status, answer.body, answer.get(b"connection")) == (413, b"too much", b"close")
+        assert await client.is_closed()
+        await (await origin.arrived()).over.wait()
+        other = await gateway.client()
+        assert (await other.get()).status == 200
+        assert len(origin.conversations) == 2
+
+
+async def test_answer_that_overtakes_the_upload_streams_with_it() -> None:
+    """Both directions go on at once: an echo that begins before the body has ended."""
+
+    async def mirror(conversation: Conversation) -> None:
+        await conversation.head()
+        conversation.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while size := int(await conversation.read_until(b"\r\n"), 16):
+            data = await conversation.read_exactly(size + 2)
+            conversation.send(b"%x\r\n%s" % (size, data))
+        conversation.send(b"0\r\n\r\n")
+        await conversation.read_to_end()
+
+    async with target(mirror) as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        client.send(request("POST", "/", "Transfer-Encoding: chunked"))
+        head = await client.read_until(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        for word in (b"one", b"two", b"three"):
+            client.send(b"%x\r\n%s\r\n" % (len(word), word))
+            assert await client.read_until(word + b"\r\n") == b"%x\r\n%s\r\n" % (len(word), word)
+        client.send(b"0\r\n\r\n")
+        assert await client.read_until(b"0\r\n\r\n") == b"0\r\n\r\n"
+
+
+async def test_unix_socket_is_a_target(tmp_path: Path) -> None:
+    """HTTP and an upgrade, as over TCP."""
+    heads: list[bytes] = []
+    script = answering(heads, response(200, b"unix"))
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await script(Conversation(reader, writer))
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.close()
+
+    path = str(tmp_path / "t.sock")
+    server = await asyncio.start_unix_server(accept, path)
+    async with running(f"unix:{path}") as gateway:
+        client = await gateway.client()
+        for _ in range(2):
+            assert (await client.get()).body == b"unix"
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "http://127.0.0.1:{}", "localhost:{}", "http://127.0.0.1:{}/"])
+async def test_every_form_of_a_target_works(form: str) -> None:
+    """As people write them."""
+    async with target() as origin, running(form.format(origin.port)) as gateway:
+        client = await gateway.client()
+        assert (await client.get()).status == 200
+
+
+async def test_requests_are_spread_over_the_targets_in_turn() -> None:
+    """Round robin."""
+    async with target() as a, target() as b, target() as c, running(a.address, b.address, c.address) as gateway:
+        client = await gateway.client()
+        for _ in range(9):
+            await client.get()
+        assert [len(origin.heads) for origin in (a, b, c)] == [3, 3, 3]
+
+
+async def test_early_hints_and_processing_are_passed_on_and_continue_is_not() -> None:
+    """102 and 103 go to HTTP/1.1 clients, before the response; HTTP/1.0 clients get the response alone."""
+    answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" + response()
+    async with target(None, answer) as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        client.send(request("GET", "/"))
+        answers = [await client.response() for _ in range(3)]
+        assert [got.status for got in answers] == [102, 103, 200]
+        assert answers[1].get(b"link") == b"</a.css>"
+        client.send(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+        assert (await client.response()).status == 200
