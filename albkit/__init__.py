@@ -4,6 +4,7 @@ from albkit.errors import ConfigurationError
 from albkit.load_balancer import LoadBalancer
 from albkit.model.actions import FixedResponse, Forward
 from albkit.model.conditions import HostHeader, PathPattern
+from albkit.model.limits import Limits
 from albkit.model.listener import Listener
 from albkit.model.rule import Rule
 from albkit.model.stickiness import LbCookie
@@ -17,6 +18,7 @@ __all__ = (
     "Forward",
     "HostHeader",
     "LbCookie",
+    "Limits",
     "Listener",
     "LoadBalancer",
     "PathPattern",

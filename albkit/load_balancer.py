@@ -36,6 +36,7 @@ class LoadBalancer:
         xff_header_processing: `"append"` (default), `"preserve"` or `"remove"`.
         xff_client_port: Write the client's port into X-Forwarded-For; `False` by default.
         stop_timeout: Seconds, 0 and more, 5 by default, for exchanges and tunnels to end after `stop()` was called.
+        limits: `Limits(...)`: how large and how slow a peer may be.
         clock: Time and chance; for tests.
 
     Raises:

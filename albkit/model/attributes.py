@@ -24,6 +24,7 @@ class Attribute:
     minimum: float | None = None
     maximum: float | None = None
     above_minimum: bool = False
+    whole: bool = False
     choices: tuple[str, ...] = ()
 
     @property
@@ -71,6 +72,45 @@ _TABLE = (
         "LoadBalancer", "stop_timeout", "", 5, unit="seconds", minimum=0,
         meaning="How long exchanges and tunnels may go on after stop() was called, before they are cut.",
     ),
+    Attribute(
+        "Limits", "request_line", "", 16384, unit="bytes", minimum=64, maximum=1048576, whole=True,
+        meaning="The longest request line; above it 414.",
+    ),
+    Attribute(
+        "Limits", "request_field", "", 16384, unit="bytes", minimum=64, maximum=1048576, whole=True,
+        meaning="The longest field of a request; above it 400.",
+    ),
+    Attribute(
+        "Limits", "request_head", "", 65536, unit="bytes", minimum=64, maximum=16777216, whole=True,
+        meaning="The largest request head; above it 400.",
+    ),
+    Attribute(
+        "Limits", "request_fields", "", 200, minimum=1, maximum=10000, whole=True, meaning="The most fields of a request; above it 400."
+    ),
+    Attribute(
+        "Limits", "response_head", "", 32768, unit="bytes", minimum=64, maximum=16777216, whole=True,
+        meaning="The largest response head of a target; above it 502.",
+    ),
+    Attribute(
+        "Limits", "early_bytes", "", 65536, unit="bytes", minimum=0, maximum=16777216, whole=True,
+        meaning="What is kept of a client's bytes while its exchange is going on; above it the client is not read.",
+    ),
+    Attribute(
+        "Limits", "in_flight", "", 262144, unit="bytes", minimum=1024, maximum=1073741824, whole=True,
+        meaning="What may wait to be sent in each direction; above it the sender is not read.",
+    ),
+    Attribute(
+        "Limits", "connect_timeout", "", 10, unit="seconds", minimum=0, maximum=4000, above_minimum=True,
+        meaning="How long a target may take to accept a connection; then 504.",
+    ),
+    Attribute(
+        "Limits", "idle_target_connections", "", 64, minimum=0, maximum=100000, whole=True,
+        meaning="How many idle connections are kept per target; what is above it is closed.",
+    ),
+    Attribute(
+        "Limits", "target_keep_alive", "", 60, unit="seconds", minimum=0, maximum=604800,
+        meaning="How long an idle target connection is kept; then it is closed.",
+    ),
     Attribute("Rule", "priority", "Priority", None, minimum=1, maximum=50000, meaning="Rules are tried in ascending order of priority."),
     Attribute("Listener", "port", "Port", None, minimum=0, maximum=65535, meaning="The port to listen on; 0 takes a free one."),
     Attribute("Listener", "protocol", "Protocol", "HTTP", choices=("HTTP",), meaning="The protocol spoken with clients."),
@@ -109,7 +149,7 @@ def fault(owner: str, name: str, value: object) -> str | None:
         return None if isinstance(value, bool) else f"{value!r} is neither True nor False"
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         return f"{value!r} is not a number; {attribute.range} {attribute.unit}".rstrip()
-    if not attribute.unit and not isinstance(value, int):
+    if (attribute.whole or not attribute.unit) and not isinstance(value, int):
         return f"{value!r} is not a whole number; {attribute.range}"
     low, high = attribute.minimum, attribute.maximum
     if (low is not None and (value < low or (attribute.above_minimum and value == low))) or (high is not None and value > high):

@@ -8,6 +8,7 @@ import attrs
 
 from albkit.model import attributes
 from albkit.model.attributes import default
+from albkit.model.limits import Limits
 from albkit.model.listener import Listener
 from albkit.model.names import fault_of_name
 from albkit.model.target_group import TargetGroup
@@ -37,6 +38,7 @@ class Settings:
     xff_header_processing: str = _setting("xff_header_processing")
     xff_client_port: bool = _setting("xff_client_port")
     stop_timeout: float = _setting("stop_timeout")
+    limits: Limits = attrs.field(factory=Limits, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         faults = Faults("LoadBalancer")
@@ -47,6 +49,8 @@ class Settings:
         if wrong:
             faults.add("name", wrong)
         self._check_settings(faults)
+        if not isinstance(self.limits, Limits):
+            faults.add("limits", f"{self.limits!r} is not Limits(...)")
         self._check_listeners(faults, [item for item in self.listeners if isinstance(item, Listener)])
         faults.raise_if_any()
 

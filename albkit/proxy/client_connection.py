@@ -10,7 +10,6 @@ from albkit.errors import Failure, FailureKind
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.proxy.client import BodySink, Upstream
 from albkit.proxy.gateway import LINGER, Entrance
-from albkit.proxy.parsers import LARGEST_REQUEST_HEAD, LARGEST_REQUEST_LINE
 from albkit.proxy.transports import bound_buffers, peer_has_left, reset
 from albkit.wire.framing import Body, ChunkedBody, FramingError, SizedBody, encode_chunk, encode_last_chunk
 
@@ -27,8 +26,6 @@ _LINGERING: Final = 3
 _LEFT: Final = 4
 """Closed, or given to a tunnel."""
 
-_MOST_KEPT = 64 * 1024
-"""Bytes kept while an exchange is going on: pipelined requests, or what is sent before a 101."""
 _MOST_BLANK_LINES = 8
 """Before a request line (RFC 9112 section 2.2 asks to ignore at least one)."""
 _SMALL = 16 * 1024
@@ -69,6 +66,7 @@ class ClientConnection(asyncio.Protocol):
         "_idle_timeout",
         "_keep",
         "_last",
+        "_limits",
         "_paused",
         "_phase",
         "_place",
@@ -96,6 +94,7 @@ class ClientConnection(asyncio.Protocol):
         self._entrance = entrance
         self._serve = serve
         self._idle_timeout = entrance.gateway.settings.idle_timeout
+        self._limits = entrance.gateway.settings.limits
         self._phase = _AWAITING
         self._buffer = b""
         self._place = 0
@@ -140,7 +139,7 @@ class ClientConnection(asyncio.Protocol):
             transport.abort()
             return
         self._transport = transport
-        bound_buffers(transport)
+        bound_buffers(transport, self._limits.in_flight)
         self.address = address_of(peer)
         self.forwarded = self._entrance.forwarded_fields(self.address)
         self._expires = gateway.clock.monotonic() + gateway.settings.client_keep_alive
@@ -170,7 +169,9 @@ class ClientConnection(asyncio.Protocol):
                 self._scanned -= self._place
                 self._place = 0
             self._buffer = data
-            if len(data) > _MOST_KEPT and not self._paused:
+            if len(data) > self._limits.early_bytes and not self._paused:
+                gateway = self._entrance.gateway
+                gateway.counters.reading_paused += 1
                 self._pause_reading()
             if phase == _AWAITING:
                 self._wake()
@@ -200,6 +201,7 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writing_paused = True
+        self._entrance.gateway.counters.reading_paused += 1
         if self.upstream is not None:
             self.upstream.pause_reading()
 
@@ -227,7 +229,7 @@ class ClientConnection(asyncio.Protocol):
                 if self._eof and self._place < len(self._buffer):
                     raise Failure(FailureKind.REQUEST_HEAD_TRUNCATED)
                 return None
-            if self._paused and len(self._buffer) - self._place <= _MOST_KEPT:
+            if self._paused and len(self._buffer) - self._place <= self._limits.early_bytes:
                 self._resume_reading()
             await self.wait()
         self._phase = _BUSY
@@ -248,7 +250,7 @@ class ClientConnection(asyncio.Protocol):
         self._place = place
         end = buffer.find(b"\r\n\r\n", max(place, self._scanned - 3))
         size = (end if end >= 0 else len(buffer)) - place
-        if size > LARGEST_REQUEST_LINE:
+        if size > self._limits.request_line or size > self._limits.request_head:
             self._judge_size(buffer, place, size)
         if end < 0:
             self._scanned = len(buffer)
@@ -266,15 +268,14 @@ class ClientConnection(asyncio.Protocol):
         self._place = self._scanned = end
         return buffer[place:end]
 
-    @staticmethod
-    def _judge_size(buffer: bytes, place: int, size: int) -> None:
+    def _judge_size(self, buffer: bytes, place: int, size: int) -> None:
         line = buffer.find(b"\n", place)
-        if (line if line >= 0 else len(buffer)) - place > LARGEST_REQUEST_LINE:
+        if (line if line >= 0 else len(buffer)) - place > self._limits.request_line:
             if b" " not in buffer[place : place + _LONGEST_METHOD + 1]:
                 raise Failure(FailureKind.REQUEST_MALFORMED, "the method is too long")
             raise Failure(FailureKind.REQUEST_TARGET_TOO_LONG)
-        if size > LARGEST_REQUEST_HEAD:
-            raise Failure(FailureKind.REQUEST_HEAD_TOO_LARGE, f"more than {LARGEST_REQUEST_HEAD} bytes")
+        if size > self._limits.request_head:
+            raise Failure(FailureKind.REQUEST_HEAD_TOO_LARGE, f"more than {self._limits.request_head} bytes")
 
     def begin(self, request: RequestHead) -> None:
         self._request = request

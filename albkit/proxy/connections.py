@@ -7,6 +7,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from albkit.errors import Failure, FailureKind
+from albkit.model.limits import Limits
 from albkit.model.target import Target
 from albkit.proxy.parsers import ResponseParser
 from albkit.proxy.sweep import Sweep
@@ -17,14 +18,7 @@ from albkit.state.target import TargetState
 if TYPE_CHECKING:
     from albkit.proxy.client import Client
 
-__all__ = ("CONNECT_TIMEOUT", "IDLE_LIMIT", "MOST_IDLE", "Connections")
-
-CONNECT_TIMEOUT = 10.0
-"""Seconds for a target to accept a connection (alb-reference 2.9)."""
-MOST_IDLE = 64
-"""Idle connections kept per target."""
-IDLE_LIMIT = 60.0
-"""Seconds that an idle connection is kept, unless the target says less."""
+__all__ = ("Connections",)
 
 _OUT_OF_SOCKETS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 
@@ -32,11 +26,12 @@ _OUT_OF_SOCKETS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EN
 class Connections:
     """Connects to targets, and keeps connections that can serve another request."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, counters: Counters, sweep: Sweep) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, counters: Counters, sweep: Sweep, limits: Limits) -> None:
         self._loop = loop
         self._counters = counters
         self._sweep = sweep
-        self._parser = ResponseParser(loop)
+        self._limits = limits
+        self._parser = ResponseParser(loop, limits)
         self._idle: dict[TargetState, list[TargetConnection]] = {}
         self._open: set[TargetConnection] = set()
         self._closed: asyncio.Event | None = None
@@ -78,8 +73,10 @@ class Connections:
         idle = self._idle.get(connection.member)
         if idle is None:
             idle = self._idle[connection.member] = []
-        connection.idle_limit = IDLE_LIMIT if timeout is None else min(IDLE_LIMIT, max(0.0, timeout - 0.5))
-        if len(idle) >= MOST_IDLE or connection.idle_limit == 0.0:
+        most = self._limits.target_keep_alive
+        connection.idle_limit = most if timeout is None else min(most, max(0.0, timeout - 0.5))
+        if len(idle) >= self._limits.idle_target_connections or connection.idle_limit == 0:
+            self._counters.idle_connections_closed += 1
             connection.abort()
         else:
             idle.append(connection)
@@ -122,16 +119,16 @@ class Connections:
         target = member.target
 
         def make() -> TargetConnection:
-            return TargetConnection(member, self, self._parser)
+            return TargetConnection(member, self, self._parser, self._counters, self._limits)
 
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
+            async with asyncio.timeout(self._limits.connect_timeout):
                 if target.port is None:
                     _, connection = await self._loop.create_unix_connection(make, target.path)
                 else:
                     _, connection = await self._loop.create_connection(make, target.host, target.port)
         except OSError as error:
-            raise _connect_failure(error, target) from None
+            raise _connect_failure(error, target, self._limits.connect_timeout) from None
         return connection
 
     async def close(self) -> None:
@@ -159,9 +156,9 @@ def _hand_over(task: asyncio.Task[TargetConnection], waiter: asyncio.Future[obje
         task.result().abort()
 
 
-def _connect_failure(error: OSError, target: Target) -> Failure:
+def _connect_failure(error: OSError, target: Target, timeout: float) -> Failure:
     if isinstance(error, TimeoutError):
-        return Failure(FailureKind.TARGET_CONNECT_TIMEOUT, f"{target}, {CONNECT_TIMEOUT:g} s")
+        return Failure(FailureKind.TARGET_CONNECT_TIMEOUT, f"{target}, {timeout:g} s")
     if isinstance(error, ConnectionRefusedError):
         return Failure(FailureKind.TARGET_CONNECTION_REFUSED, str(target))
     if error.errno in _OUT_OF_SOCKETS:

@@ -44,6 +44,11 @@ def most_sockets() -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else max(soft - _SPARE_SOCKETS, soft // 2)
 
 
+def _shortest_deadline(settings: Settings) -> float:
+    deadlines = (LINGER, settings.idle_timeout, settings.client_keep_alive, settings.limits.target_keep_alive)
+    return min(deadline for deadline in deadlines if deadline)
+
+
 class Stoppable(Protocol):
     """A client connection or a tunnel, when the load balancer stops."""
 
@@ -64,9 +69,9 @@ class Gateway:
         self.counters = counters
         self.registry = Registry(settings.groups)
         self.choices = {state.group.name: TargetChoice(state) for state in self.registry.groups}
-        self.sweep = Sweep(loop, clock, interval_for(min(LINGER, settings.idle_timeout, settings.client_keep_alive)))
-        self.connections = Connections(loop, counters, self.sweep)
-        self.request_parser = RequestParser(loop)
+        self.sweep = Sweep(loop, clock, interval_for(_shortest_deadline(settings)))
+        self.connections = Connections(loop, counters, self.sweep, settings.limits)
+        self.request_parser = RequestParser(loop, settings.limits)
         self.trace_ids = TraceIds(clock)
         self.clients: set[Stoppable] = set()
         self.tunnels: set[Stoppable] = set()

@@ -14,27 +14,14 @@ from aiohttp.http import HttpProcessingError, HttpRequestParser, HttpResponsePar
 from aiohttp.http_exceptions import LineTooLong
 
 from albkit.errors import Failure, FailureKind
+from albkit.model.limits import Limits
 from albkit.wire.desync import reason_for_refusal
 from albkit.wire.grammar import CLEAN_HEAD
 from albkit.wire.request import ParsedRequest
 from albkit.wire.response import ParsedResponse
 
-__all__ = (
-    "LARGEST_FIELD",
-    "LARGEST_REQUEST_HEAD",
-    "LARGEST_REQUEST_LINE",
-    "LARGEST_RESPONSE_HEAD",
-    "MOST_FIELDS",
-    "RequestParser",
-    "ResponseParser",
-    "require_c_parsers",
-)
+__all__ = ("RequestParser", "ResponseParser", "require_c_parsers")
 
-LARGEST_REQUEST_LINE = 16 * 1024
-LARGEST_FIELD = 16 * 1024
-LARGEST_REQUEST_HEAD = 64 * 1024
-MOST_FIELDS = 200
-LARGEST_RESPONSE_HEAD = 32 * 1024
 _MOST_RESPONSE_FIELDS = 1000
 _LONGEST_METHOD = 64
 _UNUSED_PAYLOAD_LIMIT = 65536
@@ -56,11 +43,12 @@ def require_c_parsers() -> None:
 class RequestParser:
     """Parses request heads, strictly."""
 
-    __slots__ = ("_loop", "_parser")
+    __slots__ = ("_limits", "_loop", "_parser")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits | None = None) -> None:
         require_c_parsers()
         self._loop = loop
+        self._limits = limits or Limits()
         self._renew()
 
     def _renew(self) -> None:
@@ -68,9 +56,9 @@ class RequestParser:
             cast("Any", None),
             self._loop,
             _UNUSED_PAYLOAD_LIMIT,
-            max_line_size=LARGEST_REQUEST_LINE,
-            max_headers=MOST_FIELDS,
-            max_field_size=LARGEST_FIELD,
+            max_line_size=self._limits.request_line,
+            max_headers=self._limits.request_fields,
+            max_field_size=self._limits.request_field,
             response_with_body=False,
             auto_decompress=False,
         )
@@ -100,7 +88,7 @@ class RequestParser:
         On a head that is clean otherwise the parser judges all but the request line, behind a request line of our own.
         """
         if isinstance(error, LineTooLong):
-            raise _too_long(head)
+            raise self._too_long(head)
         if not CLEAN_HEAD.fullmatch(head):
             raise Failure(FailureKind.REQUEST_MALFORMED, reason_for_refusal(head))
         request_line, _, rest = head.partition(b"\r\n")
@@ -116,15 +104,22 @@ class RequestParser:
         path = target.decode("utf-8", "surrogateescape")
         return cast("ParsedRequest", messages[0][0]._replace(method=method.decode("ascii"), path=path))
 
+    def _too_long(self, head: bytes) -> Failure:
+        """Which line is too long: the request line is a 414, any other a 400."""
+        if head.find(b"\r\n") > self._limits.request_line:
+            return Failure(FailureKind.REQUEST_TARGET_TOO_LONG)
+        return Failure(FailureKind.REQUEST_HEAD_TOO_LARGE, "one field")
+
 
 class ResponseParser:
     """Parses response heads. It is lenient: `wire.response` judges what it lets through."""
 
-    __slots__ = ("_loop", "_parser")
+    __slots__ = ("_limit", "_loop", "_parser")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits | None = None) -> None:
         require_c_parsers()
         self._loop = loop
+        self._limit = (limits or Limits()).response_head
         self._renew()
 
     def _renew(self) -> None:
@@ -132,9 +127,9 @@ class ResponseParser:
             cast("Any", None),
             self._loop,
             _UNUSED_PAYLOAD_LIMIT,
-            max_line_size=LARGEST_RESPONSE_HEAD,
+            max_line_size=self._limit,
             max_headers=_MOST_RESPONSE_FIELDS,
-            max_field_size=LARGEST_RESPONSE_HEAD,
+            max_field_size=self._limit,
             response_with_body=False,
             read_until_eof=True,
             auto_decompress=False,
@@ -164,10 +159,3 @@ def _not_one_message(head: bytes) -> Failure:
     if head.startswith(b"PRI * HTTP/2.0"):
         return Failure(FailureKind.REQUEST_VERSION_UNSUPPORTED, "HTTP/2 preface")
     return Failure(FailureKind.REQUEST_MALFORMED, reason_for_refusal(head))
-
-
-def _too_long(head: bytes) -> Failure:
-    """Which line is too long: the request line is a 414, any other a 400."""
-    if head.find(b"\r\n") > LARGEST_REQUEST_LINE:
-        return Failure(FailureKind.REQUEST_TARGET_TOO_LONG)
-    return Failure(FailureKind.REQUEST_HEAD_TOO_LARGE, "one field")

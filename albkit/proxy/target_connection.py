@@ -6,9 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from albkit.errors import Failure, FailureKind
+from albkit.model.limits import Limits
 from albkit.model.message import ResponseHead
-from albkit.proxy.parsers import LARGEST_RESPONSE_HEAD, ResponseParser
+from albkit.proxy.parsers import ResponseParser
 from albkit.proxy.transports import bound_buffers, peer_has_left
+from albkit.state.counters import Counters
 from albkit.state.target import TargetState
 from albkit.wire.framing import Body, ChunkedBody, FramingError, SizedBody, UntilCloseBody
 from albkit.wire.response import read_response
@@ -45,7 +47,9 @@ class TargetConnection(asyncio.Protocol):
         "_clean",
         "_client",
         "_connections",
+        "_counters",
         "_interim",
+        "_limits",
         "_loss",
         "_method",
         "_paused",
@@ -63,7 +67,7 @@ class TargetConnection(asyncio.Protocol):
 
     response: ResponseHead
 
-    def __init__(self, member: TargetState, connections: Connections, parser: ResponseParser) -> None:
+    def __init__(self, member: TargetState, connections: Connections, parser: ResponseParser, counters: Counters, limits: Limits) -> None:
         self.member = member
         self.parser = parser
         self.transport: asyncio.Transport | None = None
@@ -72,6 +76,8 @@ class TargetConnection(asyncio.Protocol):
         self.idle_since = 0.0
         self.idle_limit = 0.0
         self._connections = connections
+        self._counters = counters
+        self._limits = limits
         self._client: Client | None = None
         self._waiter: asyncio.Future[object] | None = None
         self._phase = _IDLE
@@ -211,7 +217,7 @@ class TargetConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance.
-        bound_buffers(self.transport)
+        bound_buffers(self.transport, self._limits.in_flight)
 
     def data_received(self, data: bytes) -> None:
         self.active = True
@@ -241,6 +247,7 @@ class TargetConnection(asyncio.Protocol):
             self._lost(exc)
 
     def pause_writing(self) -> None:
+        self._counters.reading_paused += 1
         if self._client is not None:
             self._client.pause_body()
 
@@ -266,6 +273,7 @@ class TargetConnection(asyncio.Protocol):
             self.active = False
             self.idle_since = now
         elif now - self.idle_since >= self.idle_limit:
+            self._counters.idle_connections_closed += 1
             self.abort()
 
     # The parts of a response.
@@ -278,9 +286,9 @@ class TargetConnection(asyncio.Protocol):
             data = buffer + data
         while True:
             end = data.find(b"\r\n\r\n", start)
-            if end < 0 or end > LARGEST_RESPONSE_HEAD:
+            if end < 0 or end > self._limits.response_head:
                 self._buffer = data
-                if len(data) > LARGEST_RESPONSE_HEAD:
+                if len(data) > self._limits.response_head:
                     self._fail(FailureKind.RESPONSE_HEAD_TOO_LARGE)
                 return
             end += 4

@@ -8,10 +8,8 @@ import struct
 from contextlib import suppress
 from typing import Final
 
-__all__ = ("HIGH_WATER", "SEGMENT", "bound_buffers", "peer_has_left", "peer_has_reset", "reset")
+__all__ = ("SEGMENT", "bound_buffers", "peer_has_left", "peer_has_reset", "reset")
 
-HIGH_WATER: Final = 256 * 1024
-"""Bytes in flight per direction before the other side is no longer read."""
 SEGMENT: Final = 64 * 1024
 """Read size on plain asyncio, whose default costs a 256 KiB allocation per read."""
 
@@ -21,9 +19,9 @@ _TCP_CLOSE = 7
 _HAS_TCP_INFO = hasattr(socket, "TCP_INFO")
 
 
-def bound_buffers(transport: asyncio.Transport) -> None:
-    """Bound what a transport buffers for writing, and on plain asyncio what it reads at a time."""
-    transport.set_write_buffer_limits(high=HIGH_WATER)
+def bound_buffers(transport: asyncio.Transport, high: int) -> None:
+    """Bound what a transport buffers for writing to `high` bytes, and on plain asyncio what it reads at a time."""
+    transport.set_write_buffer_limits(high=high)
     if hasattr(transport, "max_size"):
         transport.max_size = SEGMENT
 

@@ -73,6 +73,10 @@ class Tunnel:
         """From the target, the handshake not counted."""
         return self.target_leg.count
 
+    def count_pause(self) -> None:
+        """A leg has as much to send as it may have; the other is not read for a while."""
+        self._gateway.counters.reading_paused += 1
+
     def lost(self, leg: _Leg, exc: Exception | None) -> None:
         """A leg is gone; with the second the tunnel is over."""
         if exc is not None:
@@ -183,6 +187,7 @@ class _Leg(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.writing_paused = True
+        self.tunnel.count_pause()
         self._pause_other(True)
 
     def resume_writing(self) -> None:

@@ -26,9 +26,11 @@ class Counters:
         "failures",
         "fixed_responses",
         "forwarded_invalid_headers",
+        "idle_connections_closed",
         "new_connections",
         "non_sticky_requests",
         "processed_bytes",
+        "reading_paused",
         "rejected_connections",
         "requests",
         "retries",
@@ -58,9 +60,11 @@ class Counters:
     elb_504: int
     fixed_responses: int
     forwarded_invalid_headers: int
+    idle_connections_closed: int
     new_connections: int
     non_sticky_requests: int
     processed_bytes: int
+    reading_paused: int
     rejected_connections: int
     requests: int
     retries: int
@@ -92,9 +96,11 @@ _METRICS = {
     "elb_504": "HTTPCode_ELB_504_Count",
     "fixed_responses": "HTTP_Fixed_Response_Count",
     "forwarded_invalid_headers": "ForwardedInvalidHeaderRequestCount",
+    "idle_connections_closed": "IdleTargetConnectionsClosedCount",
     "new_connections": "NewConnectionCount",
     "non_sticky_requests": "NonStickyRequestCount",
     "processed_bytes": "ProcessedBytes",
+    "reading_paused": "ReadingPausedCount",
     "rejected_connections": "RejectedConnectionCount",
     "requests": "RequestCount",
     "retries": "RetryCount",

@@ -6,10 +6,7 @@ import asyncio
 import socket
 import time
 
-import pytest
-
 import albkit as alb
-from albkit.proxy import connections
 from tests.support.gateway import running
 from tests.support.peers import Conversation, request, response, target
 
@@ -161,9 +158,8 @@ async def test_lingering_connection_is_closed_after_a_while() -> None:
                 await asyncio.sleep(0.05)
 
 
-async def test_target_that_does_not_accept_is_a_504(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_target_that_does_not_accept_is_a_504() -> None:
     """Connecting has its own deadline."""
-    monkeypatch.setattr(connections, "CONNECT_TIMEOUT", IDLE)
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -173,7 +169,7 @@ async def test_target_that_does_not_accept_is_a_504(monkeypatch: pytest.MonkeyPa
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
             fillers.append(filler)
-        async with running(f"127.0.0.1:{full.getsockname()[1]}") as gateway:
+        async with running(f"127.0.0.1:{full.getsockname()[1]}", limits=alb.Limits(connect_timeout=IDLE)) as gateway:
             client = await gateway.client()
             assert (await client.get()).status == 504
             assert gateway.counters["Failure_TargetConnectTimeout"] == 1
@@ -192,6 +188,15 @@ async def test_idle_target_connection_is_given_up() -> None:
         assert gateway.gateway.connections.idle(state.members[0]) == 1
         await (await origin.arrived()).over.wait()
         assert gateway.gateway.connections.idle(state.members[0]) == 0
+
+
+async def test_idle_target_connection_lives_for_the_target_keep_alive() -> None:
+    """Ours to set where the target says nothing."""
+    async with target() as origin, running(origin.address, limits=alb.Limits(target_keep_alive=IDLE)) as gateway:
+        client = await gateway.client()
+        await client.get()
+        await (await origin.arrived()).over.wait()
+        assert gateway.counters["IdleTargetConnectionsClosedCount"] == 1
 
 
 async def test_settings_arrive_where_they_bite() -> None:

@@ -24,7 +24,13 @@ async def test_refusing_target_is_a_502_with_a_reason_in_the_log(caplog: pytest.
         assert answer.get(b"content-type") == b"text/html"
         assert len(answer.body) == 122
         (line,) = [record.getMessage() for record in caplog.records]
-        for part in ("TargetConnectionRefused", "phase=connect", "side=target", f"client=127.0.0.1:{client.port}", f"target=127.0.0.1:{port}"):
+        for part in (
+            "TargetConnectionRefused",
+            "phase=connect",
+            "side=target",
+            f"client=127.0.0.1:{client.port}",
+            f"target=127.0.0.1:{port}",
+        ):
             assert part in line
         assert "rule=0" in line
         assert gateway.counters["HTTPCode_ELB_502_Count"] == 1
@@ -361,7 +367,9 @@ async def test_malformed_request_body_is_a_400_and_the_target_sees_no_end_of_it(
         assert not seen.is_set()
 
 
-async def test_error_inside_the_gateway_is_a_500_and_costs_one_exchange(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+async def test_error_inside_the_gateway_is_a_500_and_costs_one_exchange(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Whatever goes wrong in our own code, the others go on."""
     async with target() as origin, running(origin.address) as gateway:
         client = await gateway.client()

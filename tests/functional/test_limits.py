@@ -6,12 +6,13 @@ import asyncio
 
 import pytest
 
-from albkit.proxy import connections as connections_room
+import albkit as alb
 from albkit.proxy import gateway as gateway_room
 from tests.support.gateway import running
-from tests.support.peers import RawClient, request, response, target
+from tests.support.peers import Conversation, RawClient, request, response, target
 
 K = 1024
+BIG_HEAD = request("GET", "/", *[f"X-{n}: {'a' * K}" for n in range(66)])
 
 
 @pytest.mark.parametrize(
@@ -21,8 +22,8 @@ K = 1024
         pytest.param(b"GET /" + b"a" * 17 * K, 414, "RequestTargetTooLong", id="request-line-16K-unfinished"),
         pytest.param(b"A" * 17 * K, 400, "RequestMalformed", id="method-without-end"),
         pytest.param(request("GET", "/", "X: " + "a" * 17 * K), 400, "RequestHeadTooLarge", id="field-16K"),
-        pytest.param(request("GET", "/", *[f"X-{n}: {'a' * K}" for n in range(66)]), 400, "RequestHeadTooLarge", id="head-64K"),
-        pytest.param(request("GET", "/", *[f"X-{n}: {'a' * K}" for n in range(66)])[:-4], 400, "RequestHeadTooLarge", id="head-64K-unfinished"),
+        pytest.param(BIG_HEAD, 400, "RequestHeadTooLarge", id="head-64K"),
+        pytest.param(BIG_HEAD[:-4], 400, "RequestHeadTooLarge", id="head-64K-unfinished"),
         pytest.param(request("GET", "/", *[f"X-{n}: a" for n in range(201)]), 400, "RequestMalformed", id="200-fields"),
         pytest.param(b"\r\n" * 9 + request("GET", "/"), 400, "RequestMalformed", id="blank-lines"),
     ],
@@ -109,10 +110,9 @@ async def test_pipelined_requests_beyond_the_bound_wait_in_the_kernel() -> None:
                 assert (await client.response()).status == 200
 
 
-async def test_idle_connections_per_target_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_idle_connections_per_target_are_bounded() -> None:
     """What is too much to keep is closed."""
-    monkeypatch.setattr(connections_room, "MOST_IDLE", 3)
-    async with target() as origin, running(origin.address) as gateway:
+    async with target() as origin, running(origin.address, limits=alb.Limits(idle_target_connections=3)) as gateway:
         clients = [await gateway.client() for _ in range(8)]
         await asyncio.gather(*[client.get() for client in clients])
         (state,) = gateway.gateway.registry.groups
@@ -130,6 +130,60 @@ async def test_clients_beyond_the_descriptor_limit_are_turned_away(monkeypatch: 
         await outside.close()
         assert gateway.counters["RejectedConnectionCount"] == 1
         assert (await inside[1].get()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("limits", "wire", "status"),
+    [
+        (alb.Limits(request_line=100), request("GET", "/" + "a" * 100), 414),
+        (alb.Limits(request_field=100), request("GET", "/", "X: " + "a" * 110), 400),
+        (alb.Limits(request_head=300), request("GET", "/", *[f"X-{n}: {'a' * 50}" for n in range(9)]), 400),
+        (alb.Limits(request_fields=3), request("GET", "/", "A: 1", "B: 2", "C: 3"), 400),
+        (alb.Limits(response_head=64), request("GET", "/"), 502),
+    ],
+    ids=["line", "field", "head", "fields", "response"],
+)
+async def test_bound_that_was_set_bites(limits: alb.Limits, wire: bytes, status: int) -> None:
+    """Every limit arrives where it acts."""
+    answer = response(200, b"ok", b"X-Long: " + b"a" * 100)
+    async with target(None, answer) as origin, running(origin.address, limits=limits) as gateway:
+        client = await gateway.client()
+        client.send(wire)
+        assert (await client.response()).status == status
+
+
+async def test_bytes_in_flight_that_were_set_bite() -> None:
+    """A small buffer holds a target back early."""
+    async with (
+        target(None, response(200, bytes(4_000_000))) as origin,
+        running(origin.address, limits=alb.Limits(in_flight=1024)) as gateway,
+    ):
+        client = await gateway.client(slow=True)
+        client.send(request("GET", "/"))
+        assert len((await client.response()).body) == 4_000_000
+        assert gateway.counters["ReadingPausedCount"] >= 1
+        (connection,) = gateway.gateway.clients
+        assert connection._transport.get_write_buffer_limits()[1] == 1024  # type: ignore[attr-defined]
+
+
+async def test_early_bytes_that_were_set_bite() -> None:
+    """A client that sends ahead is not read any further."""
+    release = asyncio.Event()
+
+    async def slow(conversation: Conversation) -> None:
+        await release.wait()
+        while True:
+            await conversation.request()
+            conversation.send(response())
+
+    async with target(slow) as origin, running(origin.address, limits=alb.Limits(early_bytes=100)) as gateway:
+        client = await gateway.client()
+        client.send(request("GET", "/") * 20)
+        await origin.arrived()
+        assert gateway.counters["ReadingPausedCount"] >= 1
+        release.set()
+        for _ in range(20):
+            assert (await client.response()).status == 200
 
 
 async def test_endless_interim_responses_are_a_502() -> None:

@@ -361,13 +361,12 @@ async def test_tunnel_counts_as_outstanding_while_it_lives() -> None:
 
 async def test_stop_ends_tunnels_within_the_stop_timeout() -> None:
     """FIN to both, then the cut."""
-    async with target(switching(then=echo)) as origin:
-        async with running(origin.address, stop_timeout=1) as gateway:
-            client = await upgraded(gateway)
-            stopping = asyncio.ensure_future(gateway.load_balancer.stop())
-            assert await client.read_to_end() == b""
-            await client.close()
-            await stopping
+    async with target(switching(then=echo)) as origin, running(origin.address, stop_timeout=1) as gateway:
+        client = await upgraded(gateway)
+        stopping = asyncio.ensure_future(gateway.load_balancer.stop())
+        assert await client.read_to_end() == b""
+        await client.close()
+        await stopping
 
 
 async def test_stickiness_cookie_rides_on_the_101() -> None:

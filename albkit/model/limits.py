@@ -1,0 +1,54 @@
+"""The bounds that keep a load balancer small and quick whatever its peers do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from albkit.model.attributes import default
+from albkit.model.validation import Faults
+
+__all__ = ("Limits",)
+
+
+def _limit(name: str) -> Any:
+    return attrs.field(default=default("Limits", name))
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """Bounds on what one peer may ask of a load balancer. The defaults are ALB's where ALB has one (alb-reference 2.3, 2.9, 9).
+
+    Args:
+        request_line: Bytes of method, target and version, 16384 by default; above it 414.
+        request_field: Bytes of one field of a request, 16384; above it 400.
+        request_head: Bytes of a whole request head, 65536; above it 400.
+        request_fields: Number of fields of a request, 200; above it 400.
+        response_head: Bytes of a whole response head of a target, 32768; above it 502.
+        early_bytes: Bytes kept of what a client sends while its exchange is going on (pipelined requests, or what comes before a 101),
+            65536; above it the client is not read.
+        in_flight: Bytes waiting to be sent in each direction of an exchange or tunnel, 262144; above it the sender is not read.
+        connect_timeout: Seconds for a target to accept a connection, 10; then 504.
+        idle_target_connections: Idle connections kept per target, 64; 0 keeps none. What is above it is closed.
+        target_keep_alive: Seconds that an idle target connection is kept, 60, unless the target says less; then it is closed.
+
+    Raises:
+        ConfigurationError: listing every limit that is out of range.
+    """
+
+    request_line: int = _limit("request_line")
+    request_field: int = _limit("request_field")
+    request_head: int = _limit("request_head")
+    request_fields: int = _limit("request_fields")
+    response_head: int = _limit("response_head")
+    early_bytes: int = _limit("early_bytes")
+    in_flight: int = _limit("in_flight")
+    connect_timeout: float = _limit("connect_timeout")
+    idle_target_connections: int = _limit("idle_target_connections")
+    target_keep_alive: float = _limit("target_keep_alive")
+
+    def __attrs_post_init__(self) -> None:
+        faults = Faults("Limits")
+        faults.attribute(self, *(attribute.name for attribute in attrs.fields(Limits)))
+        faults.raise_if_any()
