@@ -88,7 +88,7 @@ class RequestHead:
 class ResponseHead:
     """A judged response head, ready to be passed on."""
 
-    __slots__ = ("bodiless", "chunked", "content_length", "keep_alive", "keep_alive_timeout", "lines", "status", "upgrade")
+    __slots__ = ("bodiless", "chunked", "content_length", "has_date", "keep_alive", "keep_alive_timeout", "lines", "status", "upgrade")
 
     status: int
     lines: list[bytes]
@@ -98,6 +98,7 @@ class ResponseHead:
     chunked: bool
     bodiless: bool
     """No body follows, whatever the fields say: HEAD, 1xx, 204, 304."""
+    has_date: bool
     keep_alive: bool
     """Whether the target keeps its connection."""
     keep_alive_timeout: float | None

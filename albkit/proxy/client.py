@@ -112,6 +112,9 @@ class Client(Protocol):
     def finish(self) -> None:
         """End the connection in good order."""
 
+    def close(self) -> None:
+        """End a connection on which nothing is going on."""
+
     def cut(self) -> None:
         """End the connection so that an unfinished response cannot look complete."""
 

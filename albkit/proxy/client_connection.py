@@ -467,6 +467,11 @@ class ClientConnection(asyncio.Protocol):
         if self._paused:
             self._resume_reading()
 
+    def close(self) -> None:
+        if self._transport is not None:
+            self._phase = _LINGERING
+            self._transport.close()
+
     def cut(self) -> None:
         transport = self._transport
         self._phase = _LEFT

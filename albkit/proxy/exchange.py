@@ -17,6 +17,7 @@ from functools import partial
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.actions import FixedResponse
+from albkit.model.message import ResponseHead
 from albkit.model.record import ExchangeRecord
 from albkit.proxy.client import Client
 from albkit.proxy.forward import Forwarding, forward
@@ -26,6 +27,7 @@ from albkit.proxy.tunnel import Tunnel
 from albkit.report.failure_log import log_failure
 from albkit.report.metrics import count_exchange
 from albkit.state.target import TargetState
+from albkit.wire.reply import http_date
 
 __all__ = ("serve",)
 
@@ -46,7 +48,7 @@ async def _exchange(client: Client, entrance: Entrance) -> bool:
         # 1. Accept: the next request head of this client.
         head = await client.head()
         if head is None:
-            client.finish()
+            client.close()
             return False
 
         # 2. Parse it, and judge whether every server would read it in the same way.
@@ -69,7 +71,7 @@ async def _exchange(client: Client, entrance: Entrance) -> bool:
         if forwarding.connection.response.status == 101:
             _open_tunnel(client, forwarding, record, gateway)
             return False
-        await _relay(client, forwarding, record)
+        await _relay(client, forwarding, record, gateway)
         return _over(client, record, gateway)
 
     except Failure as failure:
@@ -81,7 +83,7 @@ async def _exchange(client: Client, entrance: Entrance) -> bool:
         return _failed(client, Failure(FailureKind.INTERNAL_ERROR), record, gateway)
 
 
-async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord) -> None:
+async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord, gateway: Gateway) -> None:
     """Pass the response on: what has come of it in one write, the rest as it comes."""
     connection = forwarding.connection
     response = connection.response
@@ -89,7 +91,7 @@ async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord)
     try:
         pieces, over, trailers = connection.first_pieces()
         record.elb_status_code = response.status
-        client.start_response(response.lines, response.content_length, forwarding.set_cookie)
+        client.start_response(response.lines, response.content_length, _own_fields(response, forwarding, gateway))
         client.write_body(pieces, over, trailers)
         if not over:
             relayed = client.wait()
@@ -104,6 +106,14 @@ async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord)
             connection.release()
         else:
             connection.abort()
+
+
+def _own_fields(response: ResponseHead, forwarding: Forwarding, gateway: Gateway) -> bytes:
+    """What we add to a target's response: stickiness cookies, and the Date where it has none (RFC 9110 section 6.6.1)."""
+    if response.has_date:
+        return forwarding.set_cookie
+    date = b"Date: " + http_date(int(gateway.clock.time()))
+    return forwarding.set_cookie + b"\r\n" + date if forwarding.set_cookie else date
 
 
 def _open_tunnel(client: Client, forwarding: Forwarding, record: ExchangeRecord, gateway: Gateway) -> None:

@@ -319,8 +319,6 @@ class TargetConnection(asyncio.Protocol):
         self.response = response
         self._buffer = rest
         self._phase = _HELD
-        if response.content_length != len(rest):
-            self.pause_reading()
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

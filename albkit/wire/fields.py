@@ -18,6 +18,7 @@ __all__ = (
     "CONNECTION",
     "CONTENT_LENGTH",
     "COOKIE",
+    "DATE",
     "DROP",
     "EXPECT",
     "FORWARDED_FOR",
@@ -58,6 +59,7 @@ LOOKALIKE: Final = 14
 """Not a framing field, but some server may read it as one."""
 BAD: Final = 15
 """Not a token."""
+DATE: Final = 16
 
 _SPELLINGS = 4096
 
@@ -89,6 +91,7 @@ _RESPONSE_KNOWN = {
     b"transfer-encoding": TRANSFER_ENCODING,
     b"upgrade": UPGRADE,
     b"keep-alive": KEEP_ALIVE,
+    b"date": DATE,
     b"proxy-connection": DROP,
     b"proxy-authenticate": DROP,
     b"te": DROP,

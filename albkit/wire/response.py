@@ -53,6 +53,7 @@ def read_response(message: ParsedResponse, head: bytes, method: str) -> Response
     _judge_head(message, head, lines)
 
     found = _sort_fields(message.raw_headers, lines)
+    response.has_date = fields.DATE in found
     response.bodiless = status < 200 or status in (204, 304) or method == "HEAD"
     _read_body(response, message, found)
     _read_connection(response, message, found)

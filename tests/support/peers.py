@@ -252,12 +252,15 @@ class Target:
             await conversation.close()
 
     async def close(self) -> None:
-        assert self._server is not None
+        """Listen no more and end every conversation; closing again is nothing."""
+        if self._server is None:
+            return
         self._server.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
+        self._server = None
 
 
 def answering(target_heads: list[bytes], *answers: bytes) -> Script:
