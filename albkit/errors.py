@@ -100,6 +100,7 @@ class FailureKind(Enum):
     NO_TARGETS = (Phase.ROUTE, Side.LOAD_BALANCER, 503, Retry.NEVER, "the target group has no targets")
     INTERNAL_ERROR = (Phase.ROUTE, Side.LOAD_BALANCER, 500, Retry.NEVER, "an unexpected error inside the load balancer")
     STOPPED = (Phase.RESPONSE_HEAD, Side.LOAD_BALANCER, None, Retry.NEVER, "the load balancer stopped")
+    STOPPED_IN_RESPONSE = (Phase.RESPONSE_BODY, Side.LOAD_BALANCER, None, Retry.NEVER, "the load balancer stopped in mid-response")
     OUT_OF_SOCKETS = (Phase.CONNECT, Side.LOAD_BALANCER, 503, Retry.NEVER, "no file descriptor or port is left for a target connection")
 
     # The target's fault (alb-reference 2.8).

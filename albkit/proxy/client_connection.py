@@ -492,7 +492,7 @@ class ClientConnection(asyncio.Protocol):
     def abandon(self) -> None:
         """The load balancer has waited long enough: end now, with whatever is going on."""
         if self._phase in (_BUSY, _BODY):
-            self.fail(Failure(FailureKind.STOPPED))
+            self.fail(Failure(FailureKind.STOPPED_IN_RESPONSE if self.response_started else FailureKind.STOPPED))
         else:
             self.cut()
 

@@ -66,7 +66,7 @@ def _judge_head(message: ParsedResponse, head: bytes, lines: list[bytes]) -> Non
         raise Failure(FailureKind.RESPONSE_MALFORMED, f"status line {lines[0][:50]!r}")
     if has_stray_controls(head, len(lines) - 1):
         raise Failure(FailureKind.RESPONSE_MALFORMED, "a control byte or a bare line end in the head")
-    if len(message.raw_headers) != len(lines) - 3:
+    if b"\n " in head or b"\n\t" in head:
         raise Failure(FailureKind.RESPONSE_MALFORMED, "a folded line in the head")
     if lines[0][:9] != b"HTTP/1.1 ":
         lines[0] = b"HTTP/1.1 " + lines[0][9:]

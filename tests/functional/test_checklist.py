@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 import albkit as alb
-from albkit.proxy.transports import HIGH_WATER, SEGMENT
+from albkit.model.limits import Limits
+from albkit.proxy.transports import SEGMENT
 from tests.support.clock import FakeClock
 from tests.support.gateway import Running, running
 from tests.support.peers import HEAD_END, Conversation, Peer, RawClient, Script, free_port, request, response, target
@@ -930,7 +931,7 @@ async def assert_held_back(gateway: Running, source: Source) -> None:
         held = max(held, buffered(gateway))
     pushed = await watched
     assert 0 < pushed <= KERNEL < source.size
-    assert 0 < held <= HIGH_WATER + 2 * SEGMENT + 256 * 1024
+    assert 0 < held <= Limits().in_flight + 2 * SEGMENT + 256 * 1024
 
 
 def speed_up(client: RawClient) -> None:

@@ -1,0 +1,79 @@
+"""The demo's rules, and all of it running: three targets and the gateway in front of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any
+
+from albkit.demo.targets import NAMES, ChatRoom, DemoTarget
+from albkit.load_balancer import LoadBalancer
+from albkit.model.actions import FixedResponse, Forward
+from albkit.model.conditions import HostHeader, PathPattern
+from albkit.model.listener import Listener
+from albkit.model.rule import Rule
+from albkit.model.stickiness import LbCookie
+from albkit.model.target_group import TargetGroup
+
+__all__ = ("TEAPOT", "Demo", "demo_listener")
+
+TEAPOT = "I am a teapot, and no target was asked.\n"
+
+Describe = Callable[[int, Sequence[DemoTarget]], Listener]
+
+
+def demo_listener(port: int, targets: Sequence[DemoTarget]) -> Listener:
+    """The rules that the demo shows."""
+    addresses = [target.address for target in targets]
+    web = TargetGroup("web", addresses, stickiness=LbCookie(duration=3600))
+    api = TargetGroup("api", addresses)
+    last = TargetGroup(f"{targets[-1].name}-only", addresses[-1])
+    rules = [
+        Rule(10, PathPattern("/teapot"), FixedResponse(418, TEAPOT)),
+        Rule(20, HostHeader("*.demo.localhost"), Forward(last)),
+        Rule(30, PathPattern("/api/*"), Forward(api)),
+        Rule(40, PathPattern("/ws"), Forward(web)),
+    ]
+    return Listener(port, Forward(web), rules, host="127.0.0.1")
+
+
+class Demo:
+    """The targets and the gateway, as an async context manager.
+
+    Args:
+        port: The gateway's; 0 takes a free one.
+        describe: Makes the listener, for a demo with other rules.
+        settings: As for `LoadBalancer`.
+    """
+
+    targets: tuple[DemoTarget, ...]
+    listener: Listener
+    load_balancer: LoadBalancer
+
+    def __init__(self, port: int = 0, describe: Describe = demo_listener, **settings: Any) -> None:
+        self._port = port
+        self._describe = describe
+        self._settings = {"stop_timeout": 2, **settings}
+        self._stack = AsyncExitStack()
+
+    @property
+    def url(self) -> str:
+        """Where the gateway listens."""
+        return self.load_balancer.listeners[0].url
+
+    async def __aenter__(self) -> Demo:
+        async with AsyncExitStack() as stack:
+            room = ChatRoom()
+            self.targets = tuple(DemoTarget(name, room) for name in NAMES)
+            for target in self.targets:
+                await target.start()
+                stack.push_async_callback(target.stop)
+            self.listener = self._describe(self._port, self.targets)
+            self.load_balancer = LoadBalancer(self.listener, **self._settings)
+            await stack.enter_async_context(self.load_balancer)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._stack.aclose()

@@ -1,0 +1,47 @@
+"""A listener's rules as a table for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from albkit.model.actions import Action, FixedResponse
+from albkit.model.conditions import Condition, HostHeader
+from albkit.model.listener import Listener
+
+__all__ = ("aligned", "rules_table")
+
+
+def rules_table(listener: Listener, names: Mapping[str, str]) -> list[str]:
+    """One line per rule in the order in which they are tried, below a heading.
+
+    Args:
+        listener: Whose rules these are.
+        names: What to call a target, by its address; the address itself where there is none.
+    """
+    rules = sorted(listener.rules, key=lambda rule: rule.priority)
+    rows = [
+        ("PRIORITY", "CONDITIONS", "ACTION"),
+        *((str(rule.priority), " and ".join(map(_condition, rule.conditions)), _action(rule.action, names)) for rule in rules),
+        ("default", "everything else", _action(listener.default_action, names)),
+    ]
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _condition(condition: Condition) -> str:
+    subject = "host" if isinstance(condition, HostHeader) else "path"
+    return f"{subject} is {' or '.join(condition.values)}"
+
+
+def _action(action: Action, names: Mapping[str, str]) -> str:
+    if isinstance(action, FixedResponse):
+        return f"answer {action.status_code} ({action.content_type})"
+    group = action.group
+    members = ", ".join(names.get(str(target), str(target)) for target in group.targets) or "no targets"
+    how = "sticky by cookie" if group.stickiness is not None else group.algorithm.replace("_", " ")
+    return f"forward to {group.name} ({members}; {how})" if len(group.targets) > 1 else f"forward to {group.name} ({members})"

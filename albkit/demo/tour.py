@@ -1,0 +1,339 @@
+"""The tour: what the demo shows, each step checked with real clients from outside the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import aiohttp
+from attrs import frozen
+
+from albkit.demo.gateway import TEAPOT
+from albkit.demo.targets import DemoTarget
+
+__all__ = ("STEPS", "Outcome", "Step", "Tour")
+
+_PATIENCE = 5.0
+"""Seconds for one step; a gateway that hangs has failed it."""
+_COOKIES = ("AWSALB", "AWSALBCORS")
+_BODY_SIZE = 2**20
+
+
+class _Unexpected(Exception):
+    """A step saw something else than it should."""
+
+
+def _expect(what: str, expected: object, seen: object) -> None:
+    if seen != expected:
+        raise _Unexpected(f"{what}: expected {expected!r}, saw {seen!r}")
+
+
+def _expect_that(held: bool, expected: str, seen: object) -> None:
+    if not held:
+        raise _Unexpected(f"expected {expected}, saw {seen!r}")
+
+
+@frozen
+class Outcome:
+    """How one step went."""
+
+    title: str
+    held: bool
+    seen: str
+
+    def line(self, width: int) -> str:
+        """For a terminal, with the title as wide as `width`."""
+        return f"  {'ok' if self.held else 'FAILED':<6}  {self.title:<{width}}  {self.seen}"
+
+
+class Tour:
+    """Walks the steps against one running gateway.
+
+    Args:
+        url: Where the gateway listens.
+        targets: Those behind it; one of them is stopped on the way.
+        counters: The gateway's counters, as of now.
+    """
+
+    def __init__(self, url: str, targets: Sequence[DemoTarget], counters: Callable[[], Mapping[str, int]]) -> None:
+        self.url = url
+        self.targets = targets
+        self.counters = counters
+
+    @property
+    def names(self) -> list[str]:
+        """Of the targets that run."""
+        return sorted(target.name for target in self.targets if target.is_running)
+
+    async def walk(self, tell: Callable[[str], object], steps: Sequence[Step] | None = None) -> list[Outcome]:
+        """Take every step, also after one that failed, and tell each outcome as soon as it is known."""
+        steps = STEPS if steps is None else steps
+        width = max(len(step.title) for step in steps)
+        outcomes = []
+        for step in steps:
+            outcome = await self._take(step)
+            outcomes.append(outcome)
+            tell(outcome.line(width))
+        return outcomes
+
+    async def _take(self, step: Step) -> Outcome:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return Outcome(step.title, True, await step.walk(self))
+        except _Unexpected as unexpected:
+            seen = str(unexpected)
+        except TimeoutError:
+            seen = f"expected an end within {_PATIENCE:g} seconds, saw none"
+        except Exception as error:  # noqa: BLE001 - whatever ends a step early, the step has failed
+            seen = f"expected an answer, saw {type(error).__name__}: {error}"
+        return Outcome(step.title, False, seen)
+
+    @asynccontextmanager
+    async def client(self, *, new_connections: bool = False) -> AsyncIterator[aiohttp.ClientSession]:
+        """A client with a cookie jar of its own; with `new_connections` it keeps none alive, so that only cookies can bind it."""
+        connector = aiohttp.TCPConnector(force_close=new_connections)
+        jar = aiohttp.CookieJar(unsafe=True)  # "unsafe" takes cookies from hosts that are bare IP addresses.
+        async with aiohttp.ClientSession(self.url, connector=connector, cookie_jar=jar) as client:
+            yield client
+
+    @asynccontextmanager
+    async def websocket(self, client: aiohttp.ClientSession) -> AsyncIterator[tuple[aiohttp.ClientWebSocketResponse, str]]:
+        """A WebSocket, and the target that greeted it."""
+        async with client.ws_connect("/ws") as socket:
+            hello = await socket.receive_json()
+            _expect("the first message's type", "hello", hello["type"])
+            yield socket, hello["target"]
+
+
+@frozen
+class Step:
+    """One thing to see: what it is, and how it is checked. A check returns what it saw."""
+
+    title: str
+    walk: Callable[[Tour], Awaitable[str]]
+
+
+async def _text(client: aiohttp.ClientSession, path: str, host: str | None = None) -> str:
+    async with client.get(path, headers={"Host": host} if host else None) as answer:
+        text = await answer.text()
+        _expect(f"the status of GET {path}", 200, answer.status)
+        return text.strip()
+
+
+async def _page(tour: Tour) -> str:
+    async with tour.client() as client, client.get("/") as answer:
+        text = await answer.text()
+        _expect("the status", 200, answer.status)
+        _expect("the content type", "text/html", answer.content_type)
+        _expect_that("<title>albkit demo</title>" in text, "the demo's page", text[:60])
+        names = [name for name in tour.names if f'<html lang="en" data-target="{name}">' in text]
+        _expect_that(len(names) == 1, "the name of one target in it", names)
+        return f"{len(text)} characters from {names[0]}"
+
+
+async def _spread(tour: Tour) -> str:
+    async with tour.client() as client:
+        seen = Counter([await _text(client, "/api/name") for _ in range(12)])
+    _expect("answers per target", dict.fromkeys(tour.names, 4), dict(sorted(seen.items())))
+    return "12 requests, " + ", ".join(f"{count} to {name}" for name, count in seen.items())
+
+
+async def _forwarded(tour: Tour) -> str:
+    async with tour.client() as client, client.get("/api/whoami", headers={"X-Forwarded-For": "203.0.113.7"}) as answer:
+        lines = (await answer.json())["headers"]
+    arrived = {name: value for name, _, value in (line.partition(": ") for line in lines)}
+    _expect("X-Forwarded-For at the target", "203.0.113.7, 127.0.0.1", arrived.get("X-Forwarded-For"))
+    _expect("X-Forwarded-Proto at the target", "http", arrived.get("X-Forwarded-Proto"))
+    trace = arrived.get("X-Amzn-Trace-Id", "")
+    _expect_that(trace.startswith("Root=1-"), "a trace id at the target", trace)
+    return f"{arrived['X-Forwarded-For']}; {trace}"
+
+
+async def _cookies(tour: Tour) -> str:
+    async with tour.client() as client:
+        async with client.get("/") as answer:
+            values = {name: cookie.value for name, cookie in answer.cookies.items()}
+            lines = answer.headers.getall("Set-Cookie", [])
+        async with client.get("/api/name") as answer:
+            unasked = answer.headers.getall("Set-Cookie", [])
+    _expect("the cookies of the page", sorted(_COOKIES), sorted(values))
+    _expect_that(len(set(values.values())) == 1, "the same value in both", values)
+    _expect_that(all("; Expires=" in line and "; Path=/" in line for line in lines), "an expiry and a path in both", lines)
+    _expect("the cookies of the API, whose group is not sticky", [], unasked)
+    return f"{' and '.join(values)}, and none from the API"
+
+
+async def _session(tour: Tour) -> str:
+    async with (
+        tour.client(new_connections=True) as first,
+        tour.client(new_connections=True) as second,
+        tour.client(new_connections=True) as third,
+    ):
+        sessions = (first, second, third)
+        targets = [await _text(session, "/name") for session in sessions]
+        # One session after the other: taking turns would look the same as round robin over three targets.
+        seen = [Counter([await _text(session, "/name") for _ in range(19)]) for session in sessions]
+    _expect("the targets of three sessions", tour.names, sorted(targets))
+    for number, (target, stayed) in enumerate(zip(targets, seen, strict=True), 1):
+        _expect(f"the targets of 19 further requests of session {number}", {target: 19}, dict(stayed))
+    return "3 sessions of 20 requests, each connection new: " + ", ".join(f"20 to {name}" for name in targets)
+
+
+async def _echo(tour: Tour) -> str:
+    binary = os.urandom(70_000)
+    async with tour.client() as client, tour.websocket(client) as (socket, name):
+        await socket.send_str("hällo")
+        _expect("the echo of a text", "hällo", await socket.receive_str())
+        await socket.send_bytes(binary)
+        _expect_that(await socket.receive_bytes() == binary, f"{len(binary)} bytes back as they were sent", "others")
+    return f"a text and {len(binary)} bytes, by {name}"
+
+
+async def _pinned(tour: Tour) -> str:
+    async with tour.client(new_connections=True) as client:
+        async with tour.websocket(client) as (_, name):
+            _expect("the cookies of the 101", sorted(_COOKIES), sorted(cookie.key for cookie in client.cookie_jar))
+        _expect("the page's target behind a WebSocket", name, await _text(client, "/name"))
+        for _ in range(6):
+            async with tour.websocket(client) as (_, again):
+                _expect("the target of a further WebSocket", name, again)
+    return f"the page and 7 WebSockets with {name}, bound by the cookie of the first 101"
+
+
+async def _chat(tour: Tour) -> str:
+    async with (
+        tour.client() as one,
+        tour.client() as other,
+        tour.websocket(one) as (speaker, speakers),
+        tour.websocket(other) as (listener, listeners),
+    ):
+        await speaker.send_json({"say": "good morning"})
+        for socket in (listener, speaker):
+            message = await socket.receive_json()
+            _expect("the message", ("chat", speakers, "good morning"), (message["type"], message["target"], message["text"]))
+    return f"said at {speakers}, read at {listeners}"
+
+
+async def _body(tour: Tour) -> str:
+    body = os.urandom(_BODY_SIZE)
+
+    async def in_chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 50_000):
+            yield body[start : start + 50_000]
+
+    async with tour.client() as client:
+        for form, data in (("with its length", body), ("chunked", in_chunks())):
+            async with client.post("/api/echo", data=data) as answer:
+                back = await answer.read()
+            _expect(f"the status of a body sent {form}", 200, answer.status)
+            _expect_that(back == body, f"{len(body)} bytes back as they were sent {form}", f"{len(back)} bytes")
+    return f"{len(body)} bytes with their length, the same chunked"
+
+
+async def _stream(tour: Tour) -> str:
+    sent, received = [], []
+    async with tour.client() as client, client.get("/api/stream?events=4&interval=0.15") as answer:
+        _expect("the content type", "text/event-stream", answer.content_type)
+        async for line in answer.content:
+            if line.startswith(b"data: "):
+                received.append(time.time())
+                sent.append(json.loads(line[6:])["sent"])
+    _expect("the number of events", 4, len(sent))
+    for number in range(3):
+        _expect_that(received[number] < sent[number + 1], f"event {number + 1} before event {number + 2} was sent", "it later")
+    late = max(arrival - start for start, arrival in zip(sent, received, strict=True))
+    return f"4 events, each before the next was sent, at most {late * 1000:.1f} ms under way"
+
+
+async def _slow(tour: Tour) -> str:
+    async with tour.client() as client:
+        started = time.monotonic()
+        answers = await asyncio.gather(*(client.get("/api/slow?seconds=0.3") for _ in range(10)))
+        took = time.monotonic() - started
+        bodies = [await answer.json() for answer in answers]
+    _expect("the seconds slept", [0.3] * 10, [body["slept"] for body in bodies])
+    _expect_that(took < 2, "10 answers of 0.3 seconds side by side in less than 2", f"{took:.1f} seconds")
+    return f"10 answers of 0.3 seconds in {took:.2f} seconds"
+
+
+async def _fixed(tour: Tour) -> str:
+    async with tour.client() as client, client.get("/teapot") as answer:
+        text = await answer.text()
+        _expect("the status", 418, answer.status)
+        _expect("the content type", "text/plain", answer.content_type)
+        _expect("the text", TEAPOT, text)
+        return f"418, {text.strip()!r}"
+
+
+async def _host(tour: Tour) -> str:
+    wanted = tour.targets[-1].name
+    async with tour.client() as client:
+        inside = [await _text(client, "/api/name", "any.demo.localhost") for _ in range(6)]
+        outside = [await _text(client, "/api/name", "demo.localhost") for _ in range(6)]
+    _expect("the targets of any.demo.localhost", {wanted}, set(inside))
+    _expect("the targets of demo.localhost, to which the rule does not apply", tour.names, sorted(set(outside)))
+    return f"any.demo.localhost always to {wanted}, demo.localhost to all"
+
+
+async def _lost_target(tour: Tour) -> str:
+    async with tour.client(new_connections=True) as client:
+        name = await _text(client, "/name")
+        lost = next(target for target in tour.targets if target.name == name)
+        retries = tour.counters()["RetryCount"]
+        await lost.stop()
+        moved = [await _text(client, "/name") for _ in range(6)]
+        spread = Counter([await _text(client, "/api/name") for _ in range(12)])
+    retries = tour.counters()["RetryCount"] - retries
+    _expect_that(len(set(moved)) == 1 and moved[0] in tour.names, f"one of {tour.names} to take the session over", dict(Counter(moved)))
+    _expect("the targets that answer", tour.names, sorted(spread))
+    _expect_that(retries > 0, "some retries", retries)
+    return f"{name} stopped: 18 of 18 GETs answered, {retries} of them at the second try; the session moved to {moved[0]}"
+
+
+async def _counters(tour: Tour) -> str:
+    before = dict(tour.counters())
+    async with tour.client() as client:
+        for _ in range(10):
+            await _text(client, "/api/name")
+        async with client.get("/teapot") as answer:
+            await answer.read()
+        async with tour.websocket(client):
+            open_tunnels = tour.counters()["ActiveTunnelCount"]
+    expected = {"HTTPCode_Target_2XX_Count": 10, "HTTP_Fixed_Response_Count": 1, "TunnelCount": 1, "RequestCount": 11}
+    counted: dict[str, int] = {}
+    for _ in range(100):
+        # An exchange is counted when it is over, which a client may know a moment earlier.
+        after = tour.counters()
+        counted = {name: after[name] - before[name] for name in expected}
+        if counted == expected and not after["ActiveTunnelCount"]:
+            break
+        await asyncio.sleep(0.01)
+    _expect("what was counted", expected, counted)
+    _expect("the tunnels open meanwhile", 1, open_tunnels)
+    _expect("the tunnels open at the end", 0, tour.counters()["ActiveTunnelCount"])
+    _expect("answers of 5xx by the gateway in the whole tour", 0, tour.counters()["HTTPCode_ELB_5XX_Count"])
+    return ", ".join(f"{name} +{count}" for name, count in expected.items()) + ", no 5xx in the whole tour"
+
+
+STEPS = (
+    Step("the page is served", _page),
+    Step("the API spreads over all targets", _spread),
+    Step("targets learn who asked", _forwarded),
+    Step("both stickiness cookies are set", _cookies),
+    Step("a cookie keeps a session on its target", _session),
+    Step("a WebSocket echoes", _echo),
+    Step("a WebSocket lands on its session's target", _pinned),
+    Step("a chat message reaches the other member", _chat),
+    Step("a body of 1 MiB comes back whole", _body),
+    Step("events of a stream arrive one by one", _stream),
+    Step("slow answers do not hold up each other", _slow),
+    Step("a fixed response needs no target", _fixed),
+    Step("a host rule decides", _host),
+    Step("a stopped target costs no failed GET", _lost_target),
+    Step("the counters tell", _counters),
+)

@@ -1,0 +1,44 @@
+"""What the demo says when it is up."""
+
+from __future__ import annotations
+
+from albkit.demo.gateway import Demo
+from albkit.demo.table import aligned, rules_table
+
+__all__ = ("welcome",)
+
+_TO_TRY = """\
+1. Open {url}/ in a browser and reload it: one target keeps your session. "Forget my session" takes you to the next one.
+2. Open it a second time in a private window and chat: each WebSocket stays with one target, and each line says with which.
+   Or paste into the browser's console:
+     ws = new WebSocket("{ws}/ws"); ws.onmessage = e => console.log(e.data); ws.onopen = () => ws.send("echo")
+3. See requests spread over the targets, then see a cookie jar hold them on one (twice: the jar outlives the program):
+     curl -s '{url}/api/name?[1-6]'
+     curl -s -c /tmp/albkit-demo.jar -b /tmp/albkit-demo.jar '{url}/name?[1-6]'
+4. Watch a stream of events come one by one:
+     curl -N '{url}/api/stream'
+5. See what a target is told of a request that a host rule routes, and an answer that needs no target:
+     curl -s -H 'Host: any.demo.localhost' '{url}/api/whoami'
+     curl -i '{url}/teapot'
+"""
+
+
+def welcome(demo: Demo) -> list[str]:
+    """The addresses, the rules and five things to try, line by line."""
+    url = demo.url
+    addresses = [("gateway", url), *((target.name, f"http://{target.address}") for target in demo.targets)]
+    names = {target.address: target.name for target in demo.targets}
+    return [
+        *_indented(aligned(addresses)),
+        "",
+        *_indented(rules_table(demo.listener, names)),
+        "",
+        "Five things to try",
+        "",
+        *_TO_TRY.format(url=url, ws=url.replace("http", "ws", 1)).splitlines(),
+        "",
+    ]
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
