@@ -10,6 +10,8 @@ from albkit.errors import Failure, FailureKind
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.proxy.client import BodySink, Upstream
 from albkit.proxy.gateway import LINGER, Entrance
+from albkit.proxy.inbox import Inbox
+from albkit.proxy.stillness import Stillness
 from albkit.proxy.transports import bound_buffers, peer_has_left, reset
 from albkit.wire.framing import Body, ChunkedBody, FramingError, SizedBody, encode_chunk, encode_last_chunk
 
@@ -26,12 +28,8 @@ _LINGERING: Final = 3
 _LEFT: Final = 4
 """Closed, or given to a tunnel."""
 
-_MOST_BLANK_LINES = 8
-"""Before a request line (RFC 9112 section 2.2 asks to ignore at least one)."""
 _SMALL = 16 * 1024
 """Up to this size a part of a body is copied to leave in one write with its head."""
-_TOKEN_BYTES = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-_LONGEST_METHOD = 64
 
 Serve = Callable[["ClientConnection", Entrance], Awaitable[None]]
 
@@ -54,7 +52,6 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
-        "_buffer",
         "_chunked",
         "_done",
         "_entrance",
@@ -64,21 +61,19 @@ class ClientConnection(asyncio.Protocol):
         "_head_lines",
         "_head_since",
         "_idle_timeout",
+        "_inbox",
         "_keep",
         "_last",
         "_limits",
         "_paused",
         "_phase",
-        "_place",
         "_request",
-        "_scanned",
         "_serve",
         "_served",
         "_sink",
-        "_still_since",
+        "_stillness",
         "_task",
         "_transport",
-        "_unsent",
         "_waiter",
         "_writing_paused",
         "active",
@@ -96,11 +91,7 @@ class ClientConnection(asyncio.Protocol):
         self._idle_timeout = entrance.gateway.settings.idle_timeout
         self._limits = entrance.gateway.settings.limits
         self._phase = _AWAITING
-        self._buffer = b""
-        self._place = 0
-        """Where in the buffer the next message begins."""
-        self._scanned = 0
-        """Up to where the buffer has been searched for the end of a head."""
+        self._inbox = Inbox(self._limits)
         self._request: RequestHead | None = None
         self._body: Body | None = None
         self._sink: BodySink | None = None
@@ -117,8 +108,8 @@ class ClientConnection(asyncio.Protocol):
         self._paused = False
         self._writing_paused = False
         self._served = 0
-        self._unsent = 0
-        self._still_since = self._head_since = 0.0
+        self._stillness = Stillness()
+        self._head_since = 0.0
         self._expires = 0.0
         self.active = True
         self.received_bytes = self.sent_bytes = 0
@@ -164,14 +155,9 @@ class ClientConnection(asyncio.Protocol):
         if phase == _BODY:
             self._feed_body(data)
         elif phase < _BODY:
-            if self._buffer:
-                data = (self._buffer[self._place :] if self._place else self._buffer) + data
-                self._scanned -= self._place
-                self._place = 0
-            self._buffer = data
-            if len(data) > self._limits.early_bytes and not self._paused:
-                gateway = self._entrance.gateway
-                gateway.counters.reading_paused += 1
+            self._inbox.add(data)
+            if len(self._inbox) > self._limits.early_bytes and not self._paused:
+                self._entrance.gateway.counters.reading_paused += 1
                 self._pause_reading()
             if phase == _AWAITING:
                 self._wake()
@@ -181,7 +167,7 @@ class ClientConnection(asyncio.Protocol):
         self._eof = True
         if self._phase == _AWAITING:
             self._wake()
-            return bool(self._buffer)
+            return len(self._inbox) > 0
         if self._phase in (_BUSY, _BODY):
             self.fail(Failure(FailureKind.CLIENT_CLOSED if self.body_over else FailureKind.REQUEST_BODY_TRUNCATED))
             return True
@@ -222,14 +208,14 @@ class ClientConnection(asyncio.Protocol):
         self.received_bytes = self.sent_bytes = 0
         while True:
             # A client that pipelines and does not read gets nothing more to read.
-            head = self._next_head() if not self._writing_paused else None
+            head = self._inbox.next_head() if not self._writing_paused else None
             if head is not None:
                 break
+            if self._eof and self._inbox:
+                raise Failure(FailureKind.REQUEST_HEAD_TRUNCATED)
             if self._eof or self._done:
-                if self._eof and self._place < len(self._buffer):
-                    raise Failure(FailureKind.REQUEST_HEAD_TRUNCATED)
                 return None
-            if self._paused and len(self._buffer) - self._place <= self._limits.early_bytes:
+            if self._paused and len(self._inbox) <= self._limits.early_bytes:
                 self._resume_reading()
             await self.wait()
         self._phase = _BUSY
@@ -237,45 +223,6 @@ class ClientConnection(asyncio.Protocol):
         self._head_since = 0.0
         self.received_bytes = len(head)
         return head
-
-    def _next_head(self) -> bytes | None:
-        buffer = self._buffer
-        place = self._place
-        blank_lines = 0
-        while buffer.startswith(b"\r\n", place):
-            place += 2
-            blank_lines += 1
-            if blank_lines > _MOST_BLANK_LINES:
-                raise Failure(FailureKind.REQUEST_MALFORMED, "too many blank lines")
-        self._place = place
-        end = buffer.find(b"\r\n\r\n", max(place, self._scanned - 3))
-        size = (end if end >= 0 else len(buffer)) - place
-        if size > self._limits.request_line or size > self._limits.request_head:
-            self._judge_size(buffer, place, size)
-        if end < 0:
-            self._scanned = len(buffer)
-            if place == len(buffer):
-                self._buffer = b""
-                self._place = self._scanned = 0
-            elif buffer[place] not in _TOKEN_BYTES and buffer[place] != 0x0D:
-                raise Failure(FailureKind.REQUEST_MALFORMED, f"first byte {buffer[place]:#04x}")
-            return None
-        end += 4
-        if end == len(buffer):
-            self._buffer = b""
-            self._place = self._scanned = 0
-            return buffer[place:] if place else buffer
-        self._place = self._scanned = end
-        return buffer[place:end]
-
-    def _judge_size(self, buffer: bytes, place: int, size: int) -> None:
-        line = buffer.find(b"\n", place)
-        if (line if line >= 0 else len(buffer)) - place > self._limits.request_line:
-            if b" " not in buffer[place : place + _LONGEST_METHOD + 1]:
-                raise Failure(FailureKind.REQUEST_MALFORMED, "the method is too long")
-            raise Failure(FailureKind.REQUEST_TARGET_TOO_LONG)
-        if size > self._limits.request_head:
-            raise Failure(FailureKind.REQUEST_HEAD_TOO_LARGE, f"more than {self._limits.request_head} bytes")
 
     def begin(self, request: RequestHead) -> None:
         self._request = request
@@ -295,14 +242,11 @@ class ClientConnection(asyncio.Protocol):
         request = self._request
         if request is None or self._body is None:
             return b""
-        start = self._place
-        end = start + request.content_length
-        if not 0 < request.content_length <= _SMALL or end > len(self._buffer):
-            return None
-        body = self._buffer[start:end]
-        self._place = self._scanned = end
-        self._body = None
-        self.received_bytes += len(body)
+        length = request.content_length
+        body = self._inbox.take(length) if 0 < length <= _SMALL else None
+        if body is not None:
+            self._body = None
+            self.received_bytes += len(body)
         return body
 
     def pump_body(self, sink: BodySink) -> None:
@@ -310,9 +254,7 @@ class ClientConnection(asyncio.Protocol):
         if self.body_over:
             return
         self._phase = _BODY
-        data = self._buffer[self._place :]
-        self._buffer = b""
-        self._place = self._scanned = 0
+        data = self._inbox.take_all()
         if data:
             self._feed_body(data)
         if self._paused and self._phase == _BODY:
@@ -338,8 +280,9 @@ class ClientConnection(asyncio.Protocol):
             return
         self.received_bytes += len(data)
         if body.over:
-            self._buffer = body.rest()
-            self.received_bytes -= len(self._buffer)
+            rest = body.rest()
+            self._inbox.add(rest)
+            self.received_bytes -= len(rest)
             self._phase = _BUSY
         sink.feed(pieces, body.over, body.trailers)
 
@@ -458,7 +401,7 @@ class ClientConnection(asyncio.Protocol):
         if transport is None:
             return
         self._phase = _LINGERING
-        self._buffer = b""
+        self._inbox.take_all()
         self._head_since = 0.0
         if self._eof or not transport.can_write_eof():
             transport.close()
@@ -501,7 +444,7 @@ class ClientConnection(asyncio.Protocol):
         if transport is None:
             raise Failure(FailureKind.CLIENT_CLOSED)
         transport.pause_reading()
-        early = self._buffer[self._place :]
+        early = self._inbox.take_all()
         self._phase = _LEFT
         self._lose_transport()
         return transport, early
@@ -526,32 +469,19 @@ class ClientConnection(asyncio.Protocol):
             return
         if now >= self._expires:
             self._last = True
-        if self._phase == _AWAITING and self._buffer:
+        if self._phase == _AWAITING and self._inbox:
             self._sweep_slow_head(now)
-        if self._moved(transport):
-            self._still_since = now
-        elif self._phase == _LINGERING and not self._unsent:
-            if now - self._still_since >= LINGER:
+        unsent = transport.get_write_buffer_size()
+        # While lingering only what goes out counts: what comes in is thrown away.
+        still = self._stillness.seconds(now, unsent, self.upstream, received=self.active and self._phase != _LINGERING)
+        self.active = False
+        if self._phase == _LINGERING and not unsent:
+            if still >= LINGER:
                 transport.abort()
-        elif now - self._still_since >= self._idle_timeout:
-            self._too_still(transport)
+        elif still >= self._idle_timeout:
+            self._too_still(transport, unsent)
         if self._paused and self._phase in (_BUSY, _BODY) and peer_has_left(transport):
             self.fail(Failure(FailureKind.CLIENT_CLOSED, "seen while reading was paused"))
-
-    def _moved(self, transport: asyncio.Transport) -> bool:
-        """Whether a byte came or went since the last sweep, on either side of the exchange. While lingering only going counts."""
-        unsent = transport.get_write_buffer_size()
-        moved = self.active and self._phase != _LINGERING
-        moved |= unsent != self._unsent
-        upstream = self.upstream
-        if upstream is not None and upstream.active:
-            upstream.active = False
-            moved = True
-        if self._still_since == 0.0:
-            moved = True
-        self.active = False
-        self._unsent = unsent
-        return moved
 
     def _sweep_slow_head(self, now: float) -> None:
         if self._head_since == 0.0:
@@ -559,20 +489,19 @@ class ClientConnection(asyncio.Protocol):
         elif now - self._head_since >= self._idle_timeout:
             self.fail(Failure(FailureKind.REQUEST_HEAD_TIMEOUT, "the whole head has one idle timeout from its first byte"))
 
-    def _too_still(self, transport: asyncio.Transport) -> None:
+    def _too_still(self, transport: asyncio.Transport, unsent: int) -> None:
         """Nothing has moved for the idle timeout: who is to blame depends on what was awaited."""
         phase = self._phase
-        if phase == _LINGERING or (phase == _AWAITING and self._unsent):
+        if phase == _LINGERING or (phase == _AWAITING and unsent):
             transport.abort()
         elif phase == _AWAITING:
-            if self._served and not self._buffer:
+            if self._served and not self._inbox:
                 self._done = True
                 self._wake()
             else:
                 self.fail(Failure(FailureKind.REQUEST_HEAD_TIMEOUT))
         elif self.response_started:
-            kind = FailureKind.CLIENT_STALLED if self._unsent else FailureKind.RESPONSE_BODY_TIMEOUT
-            self.fail(Failure(kind))
+            self.fail(Failure(FailureKind.CLIENT_STALLED if unsent else FailureKind.RESPONSE_BODY_TIMEOUT))
         elif phase == _BODY and not self._paused:
             self.fail(Failure(FailureKind.REQUEST_BODY_TIMEOUT))
         else:

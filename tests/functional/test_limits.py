@@ -103,7 +103,7 @@ async def test_pipelined_requests_beyond_the_bound_wait_in_the_kernel() -> None:
             (connection,) = gateway.gateway.clients
             while not connection._paused:  # type: ignore[attr-defined]
                 await asyncio.sleep(0.01)
-            kept = len(connection._buffer)  # type: ignore[attr-defined]
+            kept = len(connection._inbox)  # type: ignore[attr-defined]
             assert kept <= 64 * K + 256_000 + 1
             release.set()
             for _ in range(4000):

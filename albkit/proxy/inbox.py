@@ -1,0 +1,99 @@
+"""What a client has sent and nobody has taken yet."""
+
+from __future__ import annotations
+
+from albkit.errors import Failure, FailureKind
+from albkit.model.limits import Limits
+
+__all__ = ("Inbox",)
+
+_MOST_BLANK_LINES = 8
+"""Before a request line (RFC 9112 section 2.2 asks to ignore at least one)."""
+_LONGEST_METHOD = 64
+_TOKEN_BYTES = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+
+class Inbox:
+    """Keeps bytes in order, and finds where a request head ends without looking at any byte twice."""
+
+    __slots__ = ("_data", "_limits", "_place", "_scanned")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._data = b""
+        self._place = 0
+        """Where the next message begins."""
+        self._scanned = 0
+        """Up to where the end of a head has been searched for."""
+
+    def __len__(self) -> int:
+        return len(self._data) - self._place
+
+    def add(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self._data:
+            data = (self._data[self._place :] if self._place else self._data) + data
+            self._scanned -= self._place
+            self._place = 0
+        self._data = data
+
+    def take_all(self) -> bytes:
+        """Everything that has come."""
+        data = self._data[self._place :] if self._place else self._data
+        self._data = b""
+        self._place = self._scanned = 0
+        return data
+
+    def take(self, size: int) -> bytes | None:
+        """Exactly so many bytes, `None` where they have not all come."""
+        end = self._place + size
+        if end > len(self._data):
+            return None
+        data = self._data[self._place : end]
+        self._place = self._scanned = end
+        return data
+
+    def next_head(self) -> bytes | None:
+        """The next whole request head, blank lines before it left out; `None` where its end has not come.
+
+        Raises:
+            Failure: it exceeds a limit, or cannot become a head.
+        """
+        data = self._data
+        place = self._place
+        if data.startswith(b"\r\n", place):
+            place = self._place = self._behind_blank_lines(place)
+        end = data.find(b"\r\n\r\n", max(place, self._scanned - 3))
+        size = (end if end >= 0 else len(data)) - place
+        if size > self._limits.request_line or size > self._limits.request_head:
+            self._judge_size(place, size)
+        if end < 0:
+            self._scanned = len(data)
+            if size and data[place] not in _TOKEN_BYTES and data[place] != 0x0D:
+                raise Failure(FailureKind.REQUEST_MALFORMED, f"first byte {data[place]:#04x}")
+            return None
+        end += 4
+        if end == len(data):
+            self._data = b""
+            self._place = self._scanned = 0
+            return data[place:] if place else data
+        self._place = self._scanned = end
+        return data[place:end]
+
+    def _behind_blank_lines(self, place: int) -> int:
+        start = place
+        while self._data.startswith(b"\r\n", place):
+            place += 2
+        if place - start > 2 * _MOST_BLANK_LINES:
+            raise Failure(FailureKind.REQUEST_MALFORMED, "too many blank lines")
+        return place
+
+    def _judge_size(self, place: int, size: int) -> None:
+        data = self._data
+        line_end = data.find(b"\n", place)
+        if (line_end if line_end >= 0 else len(data)) - place > self._limits.request_line:
+            if b" " not in data[place : place + _LONGEST_METHOD + 1]:
+                raise Failure(FailureKind.REQUEST_MALFORMED, "the method is too long")
+            raise Failure(FailureKind.REQUEST_TARGET_TOO_LONG)
+        if size > self._limits.request_head:
+            raise Failure(FailureKind.REQUEST_HEAD_TOO_LARGE, f"more than {self._limits.request_head} bytes")
