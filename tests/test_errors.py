@@ -25,10 +25,11 @@ _EXPECTED = {
     "CLIENT_CLOSED": ("response head", "client", 460, "never"),
     "CLIENT_CLOSED_IN_RESPONSE": ("response body", "client", None, "never"),
     "CLIENT_STALLED": ("response body", "client", None, "never"),
-    # alb-reference 6
+    # alb-reference 6; design 4: what outlives the stop timeout is cut
     "NO_TARGETS": ("route", "load balancer", 503, "never"),
     "INTERNAL_ERROR": ("route", "load balancer", 500, "never"),
-    "STOPPED": ("response head", "load balancer", 503, "never"),
+    "STOPPED": ("response head", "load balancer", None, "never"),
+    "STOPPED_IN_RESPONSE": ("response body", "load balancer", None, "never"),
     "OUT_OF_SOCKETS": ("connect", "load balancer", 503, "never"),
     # alb-reference 2.8 and 2.9
     "TARGET_CONNECTION_REFUSED": ("connect", "target", 502, "always"),

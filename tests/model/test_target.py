@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+import albkit as alb
+from albkit.model.target import target_from
+
+_FORMS = [
+    pytest.param("10.0.0.5:8000", alb.Target("10.0.0.5", 8000), "10.0.0.5:8000", id="v4"),
+    pytest.param("api.internal:80", alb.Target("api.internal", 80), "api.internal:80", id="name"),
+    pytest.param("my_service:1", alb.Target("my_service", 1), "my_service:1", id="name with underscore"),
+    pytest.param("localhost:65535", alb.Target("localhost", 65535), "localhost:65535", id="greatest port"),
+    pytest.param("[::1]:8000", alb.Target("::1", 8000), "[::1]:8000", id="v6"),
+    pytest.param("[2001:db8::10.0.0.1]:80", alb.Target("2001:db8::10.0.0.1", 80), "[2001:db8::10.0.0.1]:80", id="v6 with v4 in it"),
+    pytest.param("[fe80::1%eth0]:80", alb.Target("fe80::1%eth0", 80), "[fe80::1%eth0]:80", id="v6 with zone"),
+    pytest.param("http://10.0.0.7:8080", alb.Target("10.0.0.7", 8080), "10.0.0.7:8080", id="http"),
+    pytest.param("http://10.0.0.7", alb.Target("10.0.0.7", 80), "10.0.0.7:80", id="http without port"),
+    pytest.param("http://10.0.0.7/", alb.Target("10.0.0.7", 80), "10.0.0.7:80", id="http with slash"),
+    pytest.param("HTTP://[::1]:81/", alb.Target("::1", 81), "[::1]:81", id="http v6"),
+    pytest.param("unix:/run/web.sock", alb.Target("unix:/run/web.sock"), "unix:/run/web.sock", id="unix"),
+]
+
+_BAD = [
+    pytest.param("", id="empty"),
+    pytest.param("10.0.0.5", id="no port"),
+    pytest.param("10.0.0.5:", id="empty port"),
+    pytest.param("10.0.0.5:0", id="port 0"),
+    pytest.param("10.0.0.5:65536", id="port too large"),
+    pytest.param("10.0.0.5:123456", id="port of six digits"),
+    pytest.param("10.0.0.5:-1", id="negative port"),
+    pytest.param("10.0.0.5:80a", id="port with letters"),
+    pytest.param("10.0.0.5: 80", id="blank before port"),
+    pytest.param("10.0.0.5:\u0668\u0660", id="port in other digits"),
+    pytest.param(":80", id="no host"),
+    pytest.param("a b:80", id="blank in host"),
+    pytest.param("-a:80", id="hyphen first"),
+    pytest.param("a/b:80", id="slash in host"),
+    pytest.param("user@a:80", id="userinfo"),
+    pytest.param("::1:80", id="v6 without brackets"),
+    pytest.param("[::1]", id="v6 without port"),
+    pytest.param("[::1:80", id="bracket open"),
+    pytest.param("[]:80", id="brackets empty"),
+    pytest.param("[::zz]:80", id="v6 with other letters"),
+    pytest.param("[:]:80", id="v6 of one colon"),
+    pytest.param("[1:2]:80", id="v6 too short"),
+    pytest.param("[1::2::3]:80", id="v6 with two gaps"),
+    pytest.param("[1:2:3:4:5:6:7:8:9]:80", id="v6 too long"),
+    pytest.param("https://10.0.0.7", id="https is not spoken yet"),
+    pytest.param("ftp://10.0.0.7", id="another scheme"),
+    pytest.param("http://", id="http without host"),
+    pytest.param("http://a/path", id="http with path"),
+    pytest.param("http://a//", id="http with slashes"),
+    pytest.param("http://a?x", id="http with query"),
+    pytest.param("http://a#x", id="http with fragment"),
+    pytest.param("http://u:p@a:80", id="http with userinfo"),
+    pytest.param("http://a:99999", id="http with port too large"),
+    pytest.param("http://a:99999/", id="http with port too large and slash"),
+    pytest.param("http://a:x/", id="http with port of letters and slash"),
+    pytest.param("http://[::1/", id="http with bracket open and slash"),
+    pytest.param("unix:", id="unix without path"),
+    pytest.param("unix:/" + "a" * 107, id="unix path too long for a socket"),
+    pytest.param("unix:/a\0b", id="unix path with NUL"),
+    pytest.param(None, id="None"),
+    pytest.param(80, id="number"),
+    pytest.param(b"a:80", id="bytes"),
+    pytest.param(("a", 80), id="pair"),
+]
+
+
+@pytest.mark.parametrize(("text", "target", "printed"), _FORMS)
+def test_target_is_read_from_text_and_prints_as_host_and_port(text: str, target: alb.Target, printed: str) -> None:
+    """Each form names the same target as its parts do, and what it prints is a form again."""
+    assert target_from(text) == target
+    assert str(target) == printed
+    assert target_from(printed) == target
+
+
+@pytest.mark.parametrize("value", _BAD)
+def test_target_from_anything_else_is_a_configuration_error(value: Any) -> None:
+    """A form that is none names itself and says what would be right."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        target_from(value)
+    assert len(raised.value.faults) >= 1
+    assert repr(value) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "paths"),
+    [
+        pytest.param("", 80, ["host"], id="no host"),
+        pytest.param(None, 80, ["host"], id="host None"),
+        pytest.param("a:80", 80, ["host"], id="port in host"),
+        pytest.param("[::1]", 80, ["host"], id="brackets in host"),
+        pytest.param(":", 80, ["host"], id="a colon is no address"),
+        pytest.param("1:2", 80, ["host"], id="half an address"),
+        pytest.param("http://a", 80, ["host"], id="scheme in host"),
+        pytest.param("a", None, ["port"], id="no port"),
+        pytest.param("a", 0, ["port"], id="port 0"),
+        pytest.param("a", 65536, ["port"], id="port too large"),
+        pytest.param("a", "80", ["port"], id="port as text"),
+        pytest.param("a", 80.0, ["port"], id="port as float"),
+        pytest.param("a", True, ["port"], id="port as bool"),
+        pytest.param("a b", 0, ["host", "port"], id="both"),
+        pytest.param("unix:/a", 80, ["port"], id="unix with port"),
+        pytest.param("unix:", 80, ["host", "port"], id="unix with port and no path"),
+    ],
+)
+def test_target_of_wrong_parts_tells_every_fault(host: Any, port: Any, paths: list[str]) -> None:
+    """All faults come at once, each with the part it is in."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.Target(host, port)
+    assert [fault.partition(":")[0] for fault in raised.value.faults] == paths
+
+
+def test_target_unix_knows_its_path() -> None:
+    """Only a unix socket has a path."""
+    assert alb.Target("unix:/run/web.sock").path == "/run/web.sock"
+    assert alb.Target("a", 80).path is None
+
+
+def test_target_with_the_longest_unix_path_is_taken() -> None:
+    """107 bytes fit a socket address, as bytes and not as characters."""
+    assert target_from("unix:/" + "a" * 106).path == "/" + "a" * 106
+    with pytest.raises(alb.ConfigurationError):
+        target_from("unix:/" + "ä" * 60)
+
+
+def test_target_cannot_be_changed_and_can_be_a_key() -> None:
+    """A target is a value: equal ones are one key."""
+    target = alb.Target("a", 80)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        target.port = 81  # type: ignore[misc]
+    assert {target, alb.Target("a", 80), target_from("a:80")} == {target}
+    assert target != alb.Target("a", 81)
+
+
+def test_target_from_a_target_is_that_target() -> None:
+    """A target that is one already is not made anew."""
+    target = alb.Target("a", 80)
+    assert target_from(target) is target

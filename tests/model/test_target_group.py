@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+import albkit as alb
+
+
+def _paths(error: alb.ConfigurationError) -> list[str]:
+    return [fault.partition(":")[0] for fault in error.faults]
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        pytest.param("a:80", id="one text"),
+        pytest.param(alb.Target("a", 80), id="one Target"),
+        pytest.param(["a:80"], id="list"),
+        pytest.param((alb.Target("a", 80),), id="tuple"),
+        pytest.param(["http://a"], id="another form"),
+    ],
+)
+def test_target_group_takes_one_target_or_a_list(targets: Any) -> None:
+    """However they are given, the group holds a tuple of targets, and equal groups are equal."""
+    group = alb.TargetGroup("api", targets)
+    assert group.targets == (alb.Target("a", 80),)
+    assert group == alb.TargetGroup("api", [alb.Target("a", 80)])
+    assert hash(group) == hash(alb.TargetGroup("api", "a:80"))
+
+
+def test_target_group_may_be_empty() -> None:
+    """A group without targets is a group; its requests are answered 503."""
+    assert alb.TargetGroup("api").targets == ()
+    assert alb.TargetGroup("api", []).targets == ()
+
+
+def test_target_group_keeps_the_order_of_its_targets() -> None:
+    """Round robin goes in the order in which they were written."""
+    assert [str(target) for target in alb.TargetGroup("api", ["b:1", "a:1", "c:1"]).targets] == ["b:1", "a:1", "c:1"]
+
+
+def test_target_group_has_albs_defaults() -> None:
+    """Nothing but a name need be given (alb-reference 1.8)."""
+    group = alb.TargetGroup("api")
+    assert (group.stickiness, group.algorithm, group.protocol) == (None, "round_robin", "HTTP")
+
+
+def test_target_group_with_every_fault_tells_them_all() -> None:
+    """Faults of its own and of the raw targets come at once, each with its path."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup(
+            "-api",
+            ["a:80", "nonsense", "a:99999", "http://a", 7, "http://a:99999/"],
+            stickiness=3600,  # type: ignore[arg-type]
+            algorithm="roundrobin",
+            protocol="HTTPS",
+        )
+    assert raised.value.subject == "TargetGroup"
+    assert _paths(raised.value) == [
+        "name",
+        "targets[1]",
+        "targets[2]",
+        "targets[3]",
+        "targets[4]",
+        "targets[5]",
+        "stickiness",
+        "algorithm",
+        "protocol",
+    ]
+
+
+@pytest.mark.parametrize("second", ["a:80", "http://a", alb.Target("a", 80)], ids=["same text", "other form", "Target"])
+def test_target_group_with_a_target_twice_is_refused(second: Any) -> None:
+    """A target's identity is its address, however it is written; the fault names both places."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", ["a:80", "b:80", second])
+    assert _paths(raised.value) == ["targets[2]"]
+    assert "targets[0]" in raised.value.faults[0]
+
+
+def test_target_group_takes_one_host_on_several_ports() -> None:
+    """ALB lets one target stand in a group several times with different ports (alb-reference 1)."""
+    assert len(alb.TargetGroup("api", ["a:80", "a:81"]).targets) == 2
+
+
+def test_target_group_cannot_be_changed() -> None:
+    """A group is a value; changes go through the load balancer."""
+    group = alb.TargetGroup("api", "a:80")
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        group.name = "web"  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        group.targets.append("b:80")  # type: ignore[attr-defined]
+
+
+def test_target_group_does_not_follow_the_list_it_was_given() -> None:
+    """A list that its owner changes later changes no group."""
+    targets = ["a:80"]
+    group = alb.TargetGroup("api", targets)
+    targets.append("b:80")
+    assert len(group.targets) == 1

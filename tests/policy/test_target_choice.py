@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+import albkit as alb
+from albkit.policy.target_choice import TargetChoice
+from albkit.state.target import TargetState
+from albkit.state.target_group import TargetGroupState
+
+_NOW = 1_790_000_000.0
+
+
+def _choice(count: int, stickiness: alb.LbCookie | None = None) -> TargetChoice:
+    targets = [f"t{number}:80" for number in range(count)]
+    return TargetChoice(TargetGroupState(alb.TargetGroup("api", targets, stickiness=stickiness)))
+
+
+def _cookie_for(choice: TargetChoice, member: TargetState) -> bytes:
+    assert choice.stickiness is not None
+    return choice.stickiness.set_cookie(member, _NOW).removeprefix(b"Set-Cookie: ").partition(b";")[0]
+
+
+def test_target_choice_picks_round_robin() -> None:
+    """Without a session the algorithm decides."""
+    choice = _choice(3)
+    picks = [choice.pick() for _ in range(6)]
+    assert [member.address for member in picks if member] == ["t0:80", "t1:80", "t2:80", "t0:80", "t1:80", "t2:80"]
+
+
+def test_target_choice_of_an_empty_group_has_nobody() -> None:
+    """Nobody to pick, and nobody else either (alb-reference 5.1, 3: then 503)."""
+    choice = _choice(0)
+    assert choice.pick() is None
+    assert choice.pick_other([]) is None
+
+
+def test_target_choice_bound_is_the_sessions_target() -> None:
+    """A valid cookie leads to its target whatever the rotation says."""
+    choice = _choice(3, alb.LbCookie())
+    for member in choice.group.members:
+        assert choice.bound(_cookie_for(choice, member), _NOW) is member
+
+
+def test_target_choice_without_stickiness_binds_nobody() -> None:
+    """A cookie means nothing to a group without stickiness."""
+    sticky = _choice(2, alb.LbCookie())
+    assert _choice(2).bound(_cookie_for(sticky, sticky.group.members[0]), _NOW) is None
+
+
+def test_target_choice_does_not_bind_to_a_target_that_may_not_be_chosen() -> None:
+    """Unhealthy or draining: a new target by the algorithm (alb-reference 5.3)."""
+    choice = _choice(2, alb.LbCookie())
+    first, second = choice.group.members
+    cookie = _cookie_for(choice, first)
+    choice.group.eligible = (second,)
+    assert choice.bound(cookie, _NOW) is None
+    assert choice.pick() is second
+
+
+def test_target_choice_bound_moves_no_rotation() -> None:
+    """Requests of sessions leave the turns of others as they were."""
+    choice = _choice(2, alb.LbCookie())
+    choice.bound(_cookie_for(choice, choice.group.members[1]), _NOW)
+    assert choice.pick() is choice.group.members[0]
+
+
+def test_target_choice_other_is_one_not_tried() -> None:
+    """Each further try goes to another target, until there is none."""
+    choice = _choice(3)
+    tried: list[TargetState] = []
+    for _ in range(3):
+        member = choice.pick_other(tried)
+        assert member is not None
+        assert member not in tried
+        tried.append(member)
+    assert choice.pick_other(tried) is None
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_target_choice_retries_leave_the_rotation_even(count: int) -> None:
+    """With one target down each request is first offered to every target in turn: retries must not make the dead one come up again."""
+    choice = _choice(count)
+    dead = choice.group.members[0]
+    first_picks: Counter[str] = Counter()
+    for _ in range(12 * count):
+        member = choice.pick()
+        assert member is not None
+        first_picks[member.address] += 1
+        if member is dead:
+            choice.pick_other([member])
+    assert first_picks == {member.address: 12 for member in choice.group.members}

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+
+from albkit.errors import FailureKind
+from albkit.state.counters import Counters
+
+_ALB = {
+    # alb-reference 8, by the attribute that counts it
+    "active_connections": "ActiveConnectionCount",
+    "new_connections": "NewConnectionCount",
+    "rejected_connections": "RejectedConnectionCount",
+    "requests": "RequestCount",
+    "processed_bytes": "ProcessedBytes",
+    "rule_evaluations": "RuleEvaluations",
+    "fixed_responses": "HTTP_Fixed_Response_Count",
+    "elb_4xx": "HTTPCode_ELB_4XX_Count",
+    "elb_5xx": "HTTPCode_ELB_5XX_Count",
+    "elb_500": "HTTPCode_ELB_500_Count",
+    "elb_502": "HTTPCode_ELB_502_Count",
+    "elb_503": "HTTPCode_ELB_503_Count",
+    "elb_504": "HTTPCode_ELB_504_Count",
+    "target_2xx": "HTTPCode_Target_2XX_Count",
+    "target_3xx": "HTTPCode_Target_3XX_Count",
+    "target_4xx": "HTTPCode_Target_4XX_Count",
+    "target_5xx": "HTTPCode_Target_5XX_Count",
+    "desync_non_compliant": "DesyncMitigationMode_NonCompliant_Request_Count",
+    "dropped_invalid_headers": "DroppedInvalidHeaderRequestCount",
+    "forwarded_invalid_headers": "ForwardedInvalidHeaderRequestCount",
+    "non_sticky_requests": "NonStickyRequestCount",
+    "target_connection_errors": "TargetConnectionErrorCount",
+}
+
+
+def test_counters_begin_at_zero() -> None:
+    """Every counter is there from the start, so that a reader never meets a missing name."""
+    counts = Counters().as_mapping()
+    assert set(counts.values()) == {0}
+    assert set(counts) >= set(_ALB.values())
+
+
+@pytest.mark.parametrize(("attribute", "metric"), _ALB.items(), ids=_ALB.values())
+def test_counter_is_read_under_albs_name(attribute: str, metric: str) -> None:
+    """What is counted shows under its name and nowhere else."""
+    counters = Counters()
+    setattr(counters, attribute, 7)
+    assert {name: count for name, count in counters.as_mapping().items() if count} == {metric: 7}
+
+
+@pytest.mark.parametrize("kind", FailureKind, ids=lambda kind: kind.name)
+def test_failure_of_each_kind_has_a_counter(kind: FailureKind) -> None:
+    """Failures are visible from the first day, each kind for itself (design 4)."""
+    counters = Counters()
+    counters.failures[kind] += 1
+    assert {name: count for name, count in counters.as_mapping().items() if count} == {f"Failure_{kind.reason}": 1}
+
+
+def test_every_number_kept_is_read_and_no_two_share_a_name() -> None:
+    """Nothing is counted that nobody can see."""
+    counters = Counters()
+    numbers = [name for name in Counters.__slots__ if name != "failures"]
+    for value, name in enumerate(numbers, 1):
+        setattr(counters, name, value)
+    assert sorted(count for count in counters.as_mapping().values() if count) == list(range(1, len(numbers) + 1))
+
+
+def test_counters_mapping_is_a_copy() -> None:
+    """Who reads cannot write, and later counts do not change what was read."""
+    counters = Counters()
+    read = counters.as_mapping()
+    counters.requests += 1
+    assert read["RequestCount"] == 0
+
+
+def test_counter_misspelt_is_an_error() -> None:
+    """A new name has to be declared before it counts."""
+    with pytest.raises(AttributeError):
+        Counters().request = 1  # type: ignore[attr-defined]

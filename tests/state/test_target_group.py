@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import albkit as alb
+from albkit.state.target_group import TargetGroupState
+
+
+def test_target_group_state_begins_with_every_target_eligible() -> None:
+    """Without health checks every target gets traffic (design 4), in the order configured."""
+    state = TargetGroupState(alb.TargetGroup("api", ["b:80", "a:80"]))
+    assert [member.address for member in state.members] == ["b:80", "a:80"]
+    assert list(state.eligible) == list(state.members)
+
+
+def test_target_group_state_of_an_empty_group_has_nobody() -> None:
+    """An empty group is a group."""
+    state = TargetGroupState(alb.TargetGroup("api"))
+    assert (list(state.members), list(state.eligible)) == ([], [])
+    assert "api" in repr(state)
+
+
+def test_target_group_states_of_one_group_share_nothing() -> None:
+    """One group in two load balancers has its state in each (design 4)."""
+    group = alb.TargetGroup("api", "a:80")
+    first, second = TargetGroupState(group), TargetGroupState(group)
+    first.members[0].outstanding += 1
+    assert second.members[0].outstanding == 0

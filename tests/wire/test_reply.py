@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import locale
+import re
+from collections.abc import Iterator
+from email.utils import formatdate
+
+import pytest
+
+from albkit.errors import FailureKind
+from albkit.wire.reply import error_page, http_date, own_answer
+
+
+@pytest.mark.parametrize(
+    ("status", "length", "reason"),
+    [
+        (400, 122, "Bad Request"),
+        (502, 122, "Bad Gateway"),
+        (503, 162, "Service Temporarily Unavailable"),
+        (504, 132, "Gateway Time-out"),
+    ],
+)
+def test_error_page_has_albs_length_and_words(status: int, length: int, reason: str) -> None:
+    """The byte lengths verified on captures (alb-reference 2.11)."""
+    page = error_page(status)
+    assert len(page) == length
+    assert f"<title>{status} {reason}</title>".encode() in page
+
+
+def test_error_page_is_albs_template() -> None:
+    """Byte for byte, CRLF line ends (alb-reference 2.11)."""
+    assert error_page(503) == (
+        b"<html>\r\n"
+        b"<head><title>503 Service Temporarily Unavailable</title></head>\r\n"
+        b"<body>\r\n"
+        b"<center><h1>503 Service Temporarily Unavailable</h1></center>\r\n"
+        b"</body>\r\n"
+        b"</html>\r\n"
+    )
+
+
+@pytest.mark.parametrize("status", sorted({kind.status for kind in FailureKind if kind.status}))
+def test_status_of_every_failure_has_a_reason(status: int) -> None:
+    """No error page is headed by a bare number."""
+    assert re.search(rb"<title>%d [A-Z][A-Za-z-]+" % status, error_page(status))
+
+
+def test_own_answer_has_the_fields_of_a_complete_response() -> None:
+    """Status line, Server, Date, type and length, further fields, and two places to fill (alb-reference 2.11; RFC 9110 6.6.1)."""
+    assert own_answer(405, b"body", "text/html", 1_790_000_123, (b"Allow: GET", b"X: y")) == [
+        b"HTTP/1.1 405 Method Not Allowed",
+        b"Server: awselb/2.0",
+        b"Date: " + formatdate(1_790_000_123, usegmt=True).encode(),
+        b"Content-Type: text/html",
+        b"Content-Length: 4",
+        b"Allow: GET",
+        b"X: y",
+        b"",
+        b"",
+    ]
+
+
+def test_own_answer_204_has_no_length() -> None:
+    """RFC 9110 section 8.6: no Content-Length in a 204."""
+    lines = own_answer(204, b"", "text/plain", 0)
+    assert not [line for line in lines if line.lower().startswith((b"content-length", b"content-type"))]
+
+
+def test_own_answer_without_a_body_says_so() -> None:
+    """An empty body has the length 0, so that the connection can go on."""
+    assert b"Content-Length: 0" in own_answer(200, b"", "text/plain", 0)
+
+
+@pytest.mark.parametrize("status", [299, 499, 599])
+def test_own_answer_of_an_unnamed_status_keeps_its_blank(status: int) -> None:
+    """RFC 9112 section 4: the blank behind the code stays where there is no reason."""
+    assert own_answer(status, b"", "text/plain", 0)[0] == b"HTTP/1.1 %d " % status
+
+
+@pytest.mark.parametrize("second", [0, 784111777, 951782400, 1_790_000_123, 4_102_444_799])
+def test_http_date_is_the_rfcs(second: int) -> None:
+    """IMF-fixdate (RFC 9110 section 5.6.7)."""
+    assert http_date(second) == formatdate(second, usegmt=True).encode()
+
+
+@pytest.fixture
+def _foreign_locale() -> Iterator[None]:
+    before = locale.setlocale(locale.LC_TIME)
+    for name in ("de_DE.UTF-8", "fr_FR.UTF-8", "es_ES.UTF-8", "pt_BR.UTF-8", "ja_JP.UTF-8"):
+        try:
+            locale.setlocale(locale.LC_TIME, name)
+        except locale.Error:
+            continue
+        yield
+        locale.setlocale(locale.LC_TIME, before)
+        return
+    pytest.skip("no locale with other month names is installed")
+
+
+@pytest.mark.usefixtures("_foreign_locale")
+def test_http_date_is_english_in_every_locale() -> None:
+    """A program that embeds the load balancer may set its locale; dates on the wire stay as they are."""
+    http_date.cache_clear()
+    assert http_date(784111777) == b"Sun, 06 Nov 1994 08:49:37 GMT"
