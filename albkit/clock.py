@@ -6,22 +6,27 @@ import os
 import random
 import time
 from collections.abc import Callable
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Protocol
 
-__all__ = ("SYSTEM", "Clock", "SystemClock")
+__all__ = ("SYSTEM", "Clock", "SystemClock", "http_date")
 
 
 class Clock(Protocol):
     """What the house knows of time and chance."""
 
-    monotonic: Callable[[], float]
-    """Seconds since an arbitrary moment, never set back: for durations and deadlines."""
-    time: Callable[[], float]
-    """Seconds since 1970 (UTC): for dates, cookies and trace ids."""
-    random: Callable[[], float]
-    """A number of [0, 1): for choices that need not be secret."""
-    entropy: Callable[[int], bytes]
-    """That many unpredictable bytes."""
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary moment, never set back: for durations and deadlines."""
+
+    def time(self) -> float:
+        """Seconds since 1970 (UTC): for dates, cookies and trace ids."""
+
+    def random(self) -> float:
+        """A number of [0, 1): for choices that need not be secret."""
+
+    def entropy(self, size: int, /) -> bytes:
+        """So many unpredictable bytes."""
 
 
 class SystemClock:
@@ -37,3 +42,9 @@ class SystemClock:
 
 
 SYSTEM: Clock = SystemClock()
+
+
+@lru_cache(maxsize=4)
+def http_date(second: int) -> bytes:
+    """A moment as HTTP writes it (RFC 9110 section 5.6.7), whatever the program's locale."""
+    return formatdate(second, usegmt=True).encode()

@@ -59,11 +59,21 @@ class FixedResponse:
             faults.add("status_code", f"{self.status_code} is a redirect; a fixed response is 2xx, 4xx or 5xx")
         if not isinstance(self.body, str):
             faults.add("body", f"{self.body!r} is not text")
-        elif len(self.body.encode("utf-8", "surrogatepass")) > _BODY_BYTES:
+        elif not _is_text(self.body):
+            faults.add("body", "holds lone surrogates, which no UTF-8 text can")
+        elif len(self.body.encode()) > _BODY_BYTES:
             faults.add("body", f"longer than {_BODY_BYTES} bytes in UTF-8")
         elif self.body and self.status_code in (204, 205):
             faults.add("body", f"a {self.status_code} has no body (RFC 9110 section 15.3)")
         faults.raise_if_any()
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 Action = Forward | FixedResponse

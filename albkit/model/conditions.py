@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import attrs
@@ -53,7 +54,7 @@ class HostHeader:
     alphabet: ClassVar[re.Pattern[str]] = re.compile(r"[A-Za-z0-9._*?-]+")
     alphabet_words: ClassVar[str] = "letters, digits and - _ . * ?"
 
-    def __init__(self, *values: str) -> None:
+    def __init__(self, *values: str | Iterable[str]) -> None:
         self.__attrs_init__(_values(values))
         _check_values(self)
 
@@ -66,7 +67,7 @@ class PathPattern:
     `?` for exactly one. `.` and `..` segments are resolved for the comparison; the target gets the path as it came.
 
     Args:
-        values: One pattern or several, each 1 to 128 characters of `A-Z a-z 0-9 _ - . $ / ~ " ' @ : + & * ?`.
+        values: One pattern or several, each 1 to 128 characters of `A-Z a-z 0-9 _ - . $ / ~ " ' @ : + & % * ?`.
 
     Raises:
         ConfigurationError: a value is empty, too long or holds another character.
@@ -78,7 +79,7 @@ class PathPattern:
     alphabet: ClassVar[re.Pattern[str]] = re.compile(r"[A-Za-z0-9_.$/~\"'@:+&*?%-]+")
     alphabet_words: ClassVar[str] = "letters, digits and _ - . $ / ~ \" ' @ : + & % * ?"
 
-    def __init__(self, *values: str) -> None:
+    def __init__(self, *values: str | Iterable[str]) -> None:
         self.__attrs_init__(_values(values))
         _check_values(self)
 

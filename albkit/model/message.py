@@ -32,6 +32,7 @@ class RequestHead:
         "close_after",
         "content_length",
         "cookie",
+        "dropped_names",
         "expects_continue",
         "forwarded_for",
         "headers",
@@ -66,6 +67,8 @@ class RequestHead:
     """What the client's X-Amzn-Trace-Id field said; empty when there is none."""
     irregular_names: bool
     """Whether a field name held anything but letters, digits and hyphens."""
+    dropped_names: bool
+    """Whether such fields were left out."""
     content_length: int
     """-1 when the body is chunked; 0 when there is none."""
     chunked: bool

@@ -51,7 +51,7 @@ class Settings:
         self._check_settings(faults)
         if not isinstance(self.limits, Limits):
             faults.add("limits", f"{self.limits!r} is not Limits(...)")
-        self._check_listeners(faults, [item for item in self.listeners if isinstance(item, Listener)])
+        self._check_listeners(faults, self.listeners)
         faults.raise_if_any()
 
     def _check_settings(self, faults: Faults) -> None:
@@ -62,11 +62,13 @@ class Settings:
                     faults.add(attribute.name, wrong)
 
     @staticmethod
-    def _check_listeners(faults: Faults, listeners: list[Listener]) -> None:
+    def _check_listeners(faults: Faults, listeners: tuple[object, ...]) -> None:
         names: dict[str, int] = {}
         doors: dict[tuple[str | None, int], int] = {}
         groups: dict[str, TargetGroup] = {}
         for index, listener in enumerate(listeners):
+            if not isinstance(listener, Listener):
+                continue
             if listener.name is not None and names.setdefault(listener.name, index) != index:
                 faults.add(f"listeners[{index}].name", f"{listener.name!r} is in use already, by listeners[{names[listener.name]}]")
             door = (listener.host, listener.port)

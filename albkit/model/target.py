@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any
 
 import attrs
-from yarl import URL
 
 from albkit.errors import ConfigurationError
 from albkit.model.validation import Faults
 
 __all__ = ("Target", "target_from")
 
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9_.-]+)?")
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?")
 _FORMS = "give 'host:port', '[v6-address]:port', 'http://host[:port]' or 'unix:/path'"
 _UNIX_PATH_MAX = 107  # sun_path of Linux, less its final zero
 
@@ -46,7 +46,7 @@ class Target:
             if self.port is not None:
                 faults.add("port", "a unix socket has no port")
         else:
-            if not _HOST.fullmatch(self.host):
+            if not _is_host(self.host):
                 faults.add("host", f"{self.host!r} is not a host name or IP address")
             if self.port is None:
                 faults.add("port", f"missing; {_FORMS}")
@@ -63,6 +63,16 @@ class Target:
         if self.port is None:
             return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _is_host(host: str) -> bool:
+    if ":" not in host:
+        return _NAME.fullmatch(host) is not None
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def target_from(value: Any) -> Target:
@@ -85,10 +95,9 @@ def target_from(value: Any) -> Target:
         return _from_authority(value, value, None)
     if scheme.lower() != "http":
         raise ConfigurationError("Target", [f"{value!r} has the scheme {scheme!r}; only http:// targets are spoken to"])
-    url_path = URL(value).path if "/" in rest else "/"
-    if url_path != "/" or "?" in rest or "#" in rest:
+    if "/" in rest.removesuffix("/") or "?" in rest or "#" in rest:
         raise ConfigurationError("Target", [f"{value!r} has a path, query or fragment; a target is a host and a port only"])
-    return _from_authority(value, rest.rstrip("/"), 80)
+    return _from_authority(value, rest.removesuffix("/"), 80)
 
 
 def _from_authority(value: str, authority: str, default_port: int | None) -> Target:

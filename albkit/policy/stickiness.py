@@ -6,9 +6,9 @@ computes the same digests, and whoever forges one only chooses a target.
 
 from __future__ import annotations
 
-import time
 from hashlib import blake2b
 
+from albkit.clock import http_date
 from albkit.model.stickiness import LbCookie
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
@@ -48,7 +48,7 @@ class LbCookieStickiness:
         second = int(now)
         if member.stickiness_second != second:
             value = b"%08x%s" % (second + self._duration, self._digests[member])
-            date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(second + _LIFETIME)).encode()
+            date = http_date(second + _LIFETIME)
             member.stickiness_line = (
                 b"Set-Cookie: AWSALB=%s; Expires=%s; Path=/\r\nSet-Cookie: AWSALBCORS=%s; Expires=%s; Path=/; SameSite=None"
                 % (value, date, value, date)
@@ -64,13 +64,18 @@ def _digest(group: str, address: str) -> bytes:
 def _value(cookies: bytes, name: bytes) -> bytes:
     """The value of the first cookie with exactly this name (given with its `=`), empty when there is none."""
     start = cookies.find(name)
-    while start > 0 and cookies[start - 1] not in b"; ":
+    while start > 0 and not _begins_pair(cookies, start):
         start = cookies.find(name, start + 1)
     if start < 0:
         return b""
     start += len(name)
     end = cookies.find(b";", start)
     return cookies[start:end].rstrip() if end >= 0 else cookies[start:].rstrip()
+
+
+def _begins_pair(cookies: bytes, place: int) -> bool:
+    """Whether only blanks stand between this place and the separator before it."""
+    return cookies[place - 1] == 0x3B or cookies[:place].rstrip(b" \t")[-1:] == b";"
 
 
 def _expiry(value: bytes) -> int:

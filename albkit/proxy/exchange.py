@@ -15,6 +15,7 @@ import asyncio
 import logging
 from functools import partial
 
+from albkit.clock import http_date
 from albkit.errors import Failure, FailureKind
 from albkit.model.actions import FixedResponse
 from albkit.model.message import ResponseHead
@@ -27,7 +28,6 @@ from albkit.proxy.tunnel import Tunnel
 from albkit.report.failure_log import log_failure
 from albkit.report.metrics import count_exchange
 from albkit.state.target import TargetState
-from albkit.wire.reply import http_date
 
 __all__ = ("serve",)
 

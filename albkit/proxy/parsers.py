@@ -89,6 +89,8 @@ class RequestParser:
         """
         if isinstance(error, LineTooLong):
             raise self._too_long(head)
+        if head.count(b"\r\n") - 2 > self._limits.request_fields:
+            raise Failure(FailureKind.REQUEST_HEAD_TOO_LARGE, f"more than {self._limits.request_fields} fields")
         if not CLEAN_HEAD.fullmatch(head):
             raise Failure(FailureKind.REQUEST_MALFORMED, reason_for_refusal(head))
         request_line, _, rest = head.partition(b"\r\n")

@@ -20,7 +20,7 @@ def answer_fixed(client: Client, request: RequestHead, action: FixedResponse, re
     gateway.counters.fixed_responses += 1
     client.whole_body()
     content_type = f"{action.content_type}; charset=utf-8"
-    _answer(client, request, action.status_code, action.body.encode("utf-8", "surrogatepass"), content_type, record, gateway)
+    _answer(client, request, action.status_code, action.body.encode(), content_type, record, gateway)
 
 
 def answer_failure(client: Client, request: RequestHead | None, failure: Failure, record: ExchangeRecord, gateway: Gateway) -> bool:

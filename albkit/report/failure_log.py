@@ -37,5 +37,5 @@ def log_failure(record: ExchangeRecord) -> None:
         record.matched_rule_priority,
         record.attempts,
         ascii(f"{request.method} {request.path}"[:_LONGEST]) if request is not None else "-",
-        failure.detail or "-",
+        ascii(failure.detail)[1:-1] or "-",
     )

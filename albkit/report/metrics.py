@@ -27,7 +27,10 @@ def count_exchange(record: ExchangeRecord, counters: Counters) -> None:
         if request.classification is not None:
             counters.desync_non_compliant += 1
         if request.irregular_names:
-            counters.forwarded_invalid_headers += 1
+            if request.dropped_names:
+                counters.dropped_invalid_headers += 1
+            else:
+                counters.forwarded_invalid_headers += 1
     if record.failure is not None:
         _count_failure(record.failure.kind, record.elb_status_code, counters)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from albkit.errors import Failure, FailureKind
@@ -53,9 +54,20 @@ class Authorities:
 
     def _judge(self, value: bytes) -> Authority:
         match = _AUTHORITY.fullmatch(value) if len(value) <= _LONGEST else None
-        if match is None or int(match["port"] or 0) > 65535:
+        if match is None or int(match["port"] or 0) > 65535 or not _is_host(match["host"]):
             raise Failure(FailureKind.REQUEST_HOST_INVALID, repr(value[:100]))
         host = match["host"].lower()
         bare = self._port in (80, 443)
         line = b"Host: " + host if bare else b"Host: %s:%s" % (host, match["port"] or b"%d" % self._port)
         return Authority(host.decode("ascii"), line)
+
+
+def _is_host(host: bytes) -> bool:
+    """Whether what stands in brackets is an IPv6 address."""
+    if not host.startswith(b"["):
+        return True
+    try:
+        ipaddress.IPv6Address(host[1:-1].decode("ascii"))
+    except ValueError:
+        return False
+    return True

@@ -63,6 +63,8 @@ def _reason_in_request_line(line: bytes) -> str | None:
         return "BadMethod"
     if not target:
         return "MissingUri"
+    if target.endswith(b" ") or not version:
+        return "NonCompliantVersion"
     if not re.fullmatch(rb"HTTP/1\.[0-9]", version):
         return "BadVersion"
     if re.search(rb"[\0\r\n]", target):
@@ -76,7 +78,7 @@ def _reason_in_request_line(line: bytes) -> str | None:
 
 def _reason_in_fields(fields: bytes) -> str | None:
     lengths: list[bytes] = []
-    codings = 0
+    codings: list[bytes] = []
     for line in fields.split(b"\r\n"):
         if not line:
             continue
@@ -92,17 +94,20 @@ def _reason_in_fields(fields: bytes) -> str | None:
             return "SuspiciousHeader"
         if plain == b"content-length":
             lengths.append(value.strip())
-        codings += plain == b"transfer-encoding"
+        if plain == b"transfer-encoding":
+            codings += [coding.strip(b" \t").lower() for coding in value.split(b",")]
         if not re.fullmatch(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name) or re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", value):
             return "NonCompliantHeader"
     return _reason_in_framing(lengths, codings)
 
 
-def _reason_in_framing(lengths: list[bytes], codings: int) -> str | None:
+def _reason_in_framing(lengths: list[bytes], codings: list[bytes]) -> str | None:
     if any(not length.isdigit() or len(length) > 19 for length in lengths):
         return "BadContentLength"
     if lengths and codings:
         return "BothTeClPresent"
     if len(lengths) > 1:
         return "DuplicateContentLength" if len(set(lengths)) == 1 else "MultipleContentLength"
+    if codings.count(b"chunked") > 1:
+        return "MultipleTransferEncodingChunked"
     return "BadTransferEncoding" if codings else None

@@ -24,11 +24,13 @@ __all__ = (
     "FORWARDED_FOR",
     "HOST",
     "IRREGULAR",
+    "IRREGULAR_LOOKALIKE",
     "KEEP_ALIVE",
     "LOOKALIKE",
     "PLAIN",
     "REQUEST_FIELDS",
     "RESPONSE_FIELDS",
+    "SINGLETON",
     "TE",
     "TRACE_ID",
     "TRANSFER_ENCODING",
@@ -60,6 +62,9 @@ LOOKALIKE: Final = 14
 BAD: Final = 15
 """Not a token."""
 DATE: Final = 16
+IRREGULAR_LOOKALIKE: Final = 17
+SINGLETON: Final = 32
+"""From here on each number is a field of its own that may stand once only."""
 
 _SPELLINGS = 4096
 
@@ -95,7 +100,16 @@ _RESPONSE_KNOWN = {
     b"proxy-connection": DROP,
     b"proxy-authenticate": DROP,
     b"te": DROP,
+    b"content-type": SINGLETON,
+    b"content-range": SINGLETON + 1,
+    b"content-location": SINGLETON + 2,
+    b"etag": SINGLETON + 3,
+    b"server": SINGLETON + 4,
+    b"host": SINGLETON + 5,
+    b"max-forwards": SINGLETON + 6,
+    b"user-agent": SINGLETON + 7,
 }
+"""The singletons are those that the request parser takes once only."""
 
 _REGULAR = re.compile(rb"[-A-Za-z0-9]+")
 _FRAMING_NAMES = (b"transfer-encoding", b"content-length")
@@ -125,7 +139,7 @@ def _judge_request_field(name: bytes) -> int:
     if lower.startswith(_ONLY_OURS):
         return DROP
     if _NOT_ALPHANUMERIC.sub(b"-", lower).strip(b"-") in _FRAMING_NAMES:
-        return LOOKALIKE
+        return LOOKALIKE if _REGULAR.fullmatch(name) else IRREGULAR_LOOKALIKE
     return PLAIN if _REGULAR.fullmatch(name) else IRREGULAR
 
 
@@ -157,11 +171,13 @@ def connection_options(value: bytes) -> ConnectionOptions:
     return ConnectionOptions(value)
 
 
-_NEVER_NAMED = frozenset((b"host", b"content-length", b"content-type", b"content-encoding", b"date"))
+_NEVER_NAMED = frozenset((b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"date"))
 """Not hop-by-hop whatever a Connection line says: dropping them would change what the message means."""
 
 
 def drop_named(lines: list[bytes], named: frozenset[bytes]) -> None:
     """Remove the fields that a Connection line named, from line 1 to the two last places."""
     named = named - _NEVER_NAMED
+    if not named:
+        return
     lines[1:-2] = [line for line in lines[1:-2] if line.partition(b":")[0].lower() not in named]

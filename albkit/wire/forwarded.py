@@ -64,10 +64,10 @@ class ForwardedFields:
     __slots__ = ("_client", "_fixed", "_mode", "_trace_ids", "_with_client")
 
     def __init__(self, client: ClientAddress, protocol: str, port: int, mode: str, client_port: bool, trace_ids: TraceIds) -> None:
-        self._client = (str(client) if client_port else client.host).encode()
-        self._mode = mode if client.host else "preserve"
+        self._client = (str(client) if client_port and client.host else client.host).encode()
+        self._mode = mode
         self._fixed = b"X-Forwarded-Proto: %s\r\nX-Forwarded-Port: %d\r\nX-Amzn-Trace-Id: " % (protocol.encode(), port)
-        self._with_client = b"X-Forwarded-For: %s\r\n%s" % (self._client, self._fixed)
+        self._with_client = b"X-Forwarded-For: %s\r\n%s" % (self._client, self._fixed) if client.host else self._fixed
         self._trace_ids = trace_ids
 
     def complete(self, request: RequestHead, head_size: int) -> None:
@@ -76,7 +76,8 @@ class ForwardedFields:
         if self._mode != "append":
             start = self._fixed
         elif request.forwarded_for:
-            start = b"X-Forwarded-For: %s, %s\r\n%s" % (request.forwarded_for, self._client, self._fixed)
+            separator = b", " if self._client else b""
+            start = b"X-Forwarded-For: %s%s%s\r\n%s" % (request.forwarded_for, separator, self._client, self._fixed)
         else:
             start = self._with_client
         if request.upgrade:

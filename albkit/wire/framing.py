@@ -189,7 +189,7 @@ class ChunkedBody:
 
     def _check_unfinished_line(self, data: bytes, place: int) -> None:
         held = len(data) - place
-        if held > (_LARGEST_TRAILERS if self._in_trailers else _LONGEST_LINE):
+        if held > (_LARGEST_TRAILERS if self._in_trailers else _LONGEST_LINE) + 1:  # and its CR
             raise FramingError("a line of the chunked coding is too long")
         if not self._in_trailers and data[place] not in b"0123456789abcdefABCDEF":
             raise FramingError("a chunk has no size")
@@ -222,7 +222,7 @@ class ChunkedBody:
         if name in _REFUSED_TRAILERS:
             raise FramingError(f"{name.decode('ascii')} among the trailers")
         if not name.startswith(_DROPPED_TRAILERS):
-            self.trailers.append(b"%s: %s" % (match[1], match[2]))
+            self.trailers.append(b"%s: %s" % (match[1], match[2].strip(b" \t")))
 
 
 def encode_chunk(pieces: list[bytes]) -> list[bytes]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from functools import lru_cache
 from http import HTTPStatus
 
-__all__ = ("error_page", "http_date", "own_answer")
+from albkit.clock import http_date
+
+__all__ = ("error_page", "own_answer")
 
 _REASONS = {
     460: "Client Closed Request",
@@ -17,12 +17,6 @@ _REASONS = {
     414: "URI Too Long",
 }
 """Where ALB's words are not the registered ones."""
-
-
-@lru_cache(maxsize=2)
-def http_date(second: int) -> bytes:
-    """A Date value (RFC 9110 section 5.6.7)."""
-    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(second)).encode()
 
 
 def reason(status: int) -> str:

@@ -74,7 +74,7 @@ class RequestReader:
         self._verdict = verdict
         self._removed = _REMOVED
         if settings.drop_invalid_header_fields:
-            self._removed |= {fields.IRREGULAR}
+            self._removed |= {fields.IRREGULAR, fields.IRREGULAR_LOOKALIKE}
         if settings.xff_header_processing == "preserve":
             self._removed -= {fields.FORWARDED_FOR}
 
@@ -96,6 +96,9 @@ class RequestReader:
         padded = lines[0].count(b" ") != 2
 
         found = self._sort_fields(message.raw_headers, lines)
+        if fields.CONNECTION in found:
+            # Before any line of ours is added: a client must not be able to name one of those.
+            drop_named(lines, connection_options(found[fields.CONNECTION]).named)
         self._read_target(request, message.path, padded=padded)
         self._read_host(request, found.get(fields.HOST))
         self._read_body(request, found, message.chunked)
@@ -154,23 +157,28 @@ class RequestReader:
         if not request.host:
             raise Failure(FailureKind.REQUEST_HOST_INVALID, "no host in an absolute-form target")
         path = rest[end:]
+        if not path and request.method == "OPTIONS":
+            return "*"  # RFC 9112 section 3.2.4
         return path if path.startswith("/") else "/" + path
 
     def _read_host(self, request: RequestHead, host: bytes | None) -> None:
         """Who is asked for. An absolute-form target outranks the Host field (RFC 9112 section 3.2.2)."""
-        if request.host:
-            authority = self._authorities.read(request.host.encode("utf-8", "surrogateescape"))
-        elif host is not None:
+        if host is not None:
             authority = self._authorities.read(host)
-        elif request.http_1_0:
-            authority = self._authorities.read(self._fallback_host)
-        else:
+            raw = host
+        elif not request.http_1_0:
             raise Failure(FailureKind.REQUEST_HOST_INVALID, "no Host in an HTTP/1.1 request")
-        request.host = authority.host
-        if host is None:
-            request.lines.insert(1, authority.line)
         else:
-            line = b"Host: " + host if self._preserve_host else authority.line
+            authority = self._authorities.read(self._fallback_host)
+            raw = self._fallback_host
+        if request.host:
+            raw = request.host.encode("utf-8", "surrogateescape")
+            authority = self._authorities.read(raw)
+        request.host = authority.host
+        line = b"Host: " + raw if self._preserve_host else authority.line
+        if host is None:
+            request.lines.insert(1, line)
+        else:
             request.lines[request.lines.index(_HOST_PLACE)] = line
 
     @staticmethod
@@ -211,22 +219,20 @@ class RequestReader:
         upgrade = found.get(fields.UPGRADE)
         if options.upgrade and upgrade and not request.http_1_0 and request.content_length == 0:
             request.upgrade = protocols_to_offer(upgrade)
-        if options.named:
-            drop_named(request.lines, options.named)
 
-    @staticmethod
-    def _read_rest(request: RequestHead, found: dict[int, bytes]) -> None:
+    def _read_rest(self, request: RequestHead, found: dict[int, bytes]) -> None:
         """Cookies, what earlier proxies said, and the expectations that are or are not ours to meet."""
         request.cookie = found.get(fields.COOKIE, b"")
         request.trace_id = found.get(fields.TRACE_ID, b"")
-        request.irregular_names = fields.IRREGULAR in found
+        request.irregular_names = fields.IRREGULAR in found or fields.IRREGULAR_LOOKALIKE in found
+        request.dropped_names = request.irregular_names and fields.IRREGULAR in self._removed
         request.expects_continue = False
         request.forwarded_for = found.get(fields.FORWARDED_FOR, b"")
         if request.forwarded_for.count(b",") >= _MOST_FORWARDED_FOR:
             raise Failure(FailureKind.REQUEST_FORWARDED_FOR_TOO_LONG, f"{request.forwarded_for.count(b',') + 1} addresses")
         if fields.EXPECT in found:
             expectation = found[fields.EXPECT]
-            if expectation.lower() == b"100-continue":
+            if all(part.strip(b" \t").lower() == b"100-continue" for part in expectation.split(b",")):
                 request.expects_continue = not request.http_1_0 and request.has_body
             else:
                 request.lines.insert(-2, b"Expect: " + expectation)
@@ -240,9 +246,11 @@ class RequestReader:
         if fields.BAD in found:
             raise Failure(FailureKind.REQUEST_MALFORMED, "a field name is not a token")
         classification = PADDED_REQUEST_LINE if padded else None
-        if fields.CONTENT_LENGTH in found or request.chunked:
+        if fields.TRANSFER_ENCODING in found:
+            classification = worse(classification, classify_body(request.method, -1))
+        elif fields.CONTENT_LENGTH in found:
             classification = worse(classification, classify_body(request.method, request.content_length))
-        if fields.LOOKALIKE in found:
+        if fields.LOOKALIKE in found or fields.IRREGULAR_LOOKALIKE in found:
             classification = worse(classification, LOOKALIKE_NAME)
         if classification is not None:
             request.classification = classification

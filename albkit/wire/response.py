@@ -62,12 +62,12 @@ def read_response(message: ParsedResponse, head: bytes, method: str) -> Response
 
 def _judge_head(message: ParsedResponse, head: bytes, lines: list[bytes]) -> None:
     major, minor = message.version
-    if major != 1 or minor > 1 or not 100 <= message.code <= 599:
+    if major != 1 or minor > 1 or not 100 <= message.code <= 599 or lines[0][:7] != b"HTTP/1.":
         raise Failure(FailureKind.RESPONSE_MALFORMED, f"status line {lines[0][:50]!r}")
     if has_stray_controls(head, len(lines) - 1):
         raise Failure(FailureKind.RESPONSE_MALFORMED, "a control byte or a bare line end in the head")
-    if b"\n " in head or b"\n\t" in head:
-        raise Failure(FailureKind.RESPONSE_MALFORMED, "a folded line in the head")
+    if b"\n " in head or b"\n\t" in head or len(message.raw_headers) != len(lines) - 3:
+        raise Failure(FailureKind.RESPONSE_MALFORMED, "a folded or blank line in the head")
     if lines[0][:9] != b"HTTP/1.1 ":
         lines[0] = b"HTTP/1.1 " + lines[0][9:]
     if len(lines[0]) == 12:
@@ -81,8 +81,8 @@ def _sort_fields(raw_headers: Sequence[tuple[bytes, bytes]], lines: list[bytes])
     for position, (name, value) in enumerate(raw_headers, 1):
         kind = RESPONSE_FIELDS[name]
         if kind:
-            if kind == fields.BAD:
-                raise Failure(FailureKind.RESPONSE_MALFORMED, f"field name {name[:50]!r}")
+            if kind == fields.BAD or (kind >= fields.SINGLETON and kind in found):
+                raise Failure(FailureKind.RESPONSE_MALFORMED, f"field {name[:50]!r}")
             found[kind] = found[kind] + b", " + value if kind in found else value
             if kind in _REMOVED:
                 removed.append(position)

@@ -29,6 +29,7 @@ def _request(*, classification: tuple[str, str] | None = None, irregular: bool =
     request = RequestHead()
     request.classification = classification
     request.irregular_names = irregular
+    request.dropped_names = False
     return request
 
 
