@@ -155,8 +155,7 @@ class ClientConnection(asyncio.Protocol):
         if phase == _BODY:
             self._feed_body(data)
         elif phase < _BODY:
-            self._inbox.add(data)
-            if len(self._inbox) > self._limits.early_bytes and not self._paused:
+            if self._inbox.add(data) > self._limits.early_bytes and not self._paused:
                 self._entrance.gateway.counters.reading_paused += 1
                 self._pause_reading()
             if phase == _AWAITING:
@@ -367,7 +366,12 @@ class ClientConnection(asyncio.Protocol):
         if lines is not None:
             self._head_lines = None
             self.response_started = True
-            pieces = [b"\r\n".join(lines), *pieces]
+            if len(pieces) == 1 and len(pieces[0]) <= _SMALL:
+                # The last line ends the head, so a small body behind it leaves with the same copy.
+                lines[-1] += pieces[0]
+                pieces = [b"\r\n".join(lines)]
+            else:
+                pieces = [b"\r\n".join(lines), *pieces]
         if len(pieces) == 1:
             self._write(pieces[0])
         elif pieces:

@@ -16,10 +16,12 @@ _TOKEN_BYTES = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZab
 class Inbox:
     """Keeps bytes in order, and finds where a request head ends without looking at any byte twice."""
 
-    __slots__ = ("_data", "_limits", "_place", "_scanned")
+    __slots__ = ("_data", "_harmless", "_limits", "_place", "_scanned")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._harmless = min(limits.request_line, limits.request_head)
+        """Up to this size neither a line nor the head can be too long."""
         self._data = b""
         self._place = 0
         """Where the next message begins."""
@@ -29,13 +31,14 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._data) - self._place
 
-    def add(self, data: bytes) -> None:
-        """Bytes have come."""
+    def add(self, data: bytes) -> int:
+        """Bytes have come; how many are kept now."""
         if self._data:
             data = (self._data[self._place :] if self._place else self._data) + data
             self._scanned -= self._place
             self._place = 0
         self._data = data
+        return len(data)
 
     def take_all(self) -> bytes:
         """Everything that has come."""
@@ -60,12 +63,15 @@ class Inbox:
             Failure: it exceeds a limit, or cannot become a head.
         """
         data = self._data
+        if not data:
+            return None
         place = self._place
-        if data.startswith(b"\r\n", place):
+        if data[place : place + 1] == b"\r":
             place = self._place = self._behind_blank_lines(place)
-        end = data.find(b"\r\n\r\n", max(place, self._scanned - 3))
+        start = self._scanned - 3
+        end = data.find(b"\r\n\r\n", start if start > place else place)  # noqa: FURB136 - a call to max() costs more than the search
         size = (end if end >= 0 else len(data)) - place
-        if size > self._limits.request_line or size > self._limits.request_head:
+        if size > self._harmless:
             self._judge_size(place, size)
         if end < 0:
             self._scanned = len(data)

@@ -77,10 +77,11 @@ class RequestParser:
         if len(messages) != 1:
             self._renew()
             raise _not_one_message(head)
-        message = messages[0][0]
+        message: Any = messages[0][0]
         if upgraded or message.upgrade or message.should_close:
             self._renew()
-        return cast("ParsedRequest", message)
+        parsed: ParsedRequest = message
+        return parsed
 
     def _beyond_the_parser(self, head: bytes, error: HttpProcessingError) -> ParsedRequest:
         """ALB takes custom methods and bytes >= 0x80 in the target; the parser does not.
@@ -151,10 +152,11 @@ class ResponseParser:
         if len(messages) != 1:
             self._renew()
             raise Failure(FailureKind.RESPONSE_MALFORMED, f"{len(messages)} messages in one head")
-        message = messages[0][0]
+        message: Any = messages[0][0]
         if upgraded or message.upgrade or message.should_close:
             self._renew()
-        return cast("ParsedResponse", message)
+        parsed: ParsedResponse = message
+        return parsed
 
 
 def _not_one_message(head: bytes) -> Failure:

@@ -17,6 +17,7 @@ from albkit.wire.upgrade import protocols_to_offer
 
 __all__ = ("ParsedRequest", "RequestReader")
 
+_HTTP_1_1 = (1, 1)
 _LARGEST_LENGTH = 2**63 - 1
 _MOST_FORWARDED_FOR = 30
 _HOST_PLACE = b"\0"
@@ -56,6 +57,10 @@ _REMOVED = frozenset(
 """Kinds of fields that are not copied to the target: what follows from them is written anew."""
 
 
+_ORDINARY = frozenset((fields.HOST, fields.CONNECTION, fields.COOKIE))
+"""Where no other field means anything there is no body, nothing to expect and nothing to judge: most requests."""
+
+
 class RequestReader:
     """Reads the request heads of one listener.
 
@@ -91,20 +96,32 @@ class RequestReader:
         request = RequestHead()
         request.method = message.method
         request.headers = message.headers
-        request.http_1_0 = _is_http_1_0(message.version)
+        version = message.version
+        request.http_1_0 = version != _HTTP_1_1 and _is_http_1_0(version)
         request.lines = lines = head.split(b"\r\n")
         padded = lines[0].count(b" ") != 2
 
         found = self._sort_fields(message.raw_headers, lines)
         if fields.CONNECTION in found:
             # Before any line of ours is added: a client must not be able to name one of those.
-            drop_named(lines, connection_options(found[fields.CONNECTION]).named)
+            named = connection_options(found[fields.CONNECTION]).named
+            if named:
+                drop_named(lines, named)
         self._read_target(request, message.path, padded=padded)
         self._read_host(request, found.get(fields.HOST))
-        self._read_body(request, found, message.chunked)
-        self._read_connection(request, found)
-        self._read_rest(request, found)
-        self._judge(request, found, padded=padded)
+        if found.keys() <= _ORDINARY and not padded:
+            request.chunked = request.expects_continue = request.close_after = False
+            request.irregular_names = request.dropped_names = False
+            request.content_length = 0
+            request.cookie = found.get(fields.COOKIE, b"")
+            request.trace_id = request.forwarded_for = b""
+            request.classification = None
+            self._read_connection(request, found)
+        else:
+            self._read_body(request, found, message.chunked)
+            self._read_connection(request, found)
+            self._read_rest(request, found)
+            self._judge(request, found, padded=padded)
         return request
 
     def _sort_fields(self, raw_headers: Sequence[tuple[bytes, bytes]], lines: list[bytes]) -> dict[int, bytes]:
@@ -114,19 +131,19 @@ class RequestReader:
         that mean something, by kind; several fields of a kind are joined.
         """
         found: dict[int, bytes] = {}
-        removed: list[int] = []
-        for position, (name, value) in enumerate(raw_headers, 1):
+        position = 0
+        for name, value in raw_headers:
+            position += 1
             kind = REQUEST_FIELDS[name]
             if kind:
                 if kind in found:
                     value = found[kind] + (b"; " if kind == fields.COOKIE else b", ") + value
                 found[kind] = value
                 if kind in self._removed:
-                    removed.append(position)
+                    del lines[position]
+                    position -= 1
                 elif kind == fields.HOST:
                     lines[position] = _HOST_PLACE
-        for position in reversed(removed):
-            del lines[position]
         return found
 
     def _read_target(self, request: RequestHead, target: str, *, padded: bool) -> None:

@@ -77,17 +77,17 @@ def _judge_head(message: ParsedResponse, head: bytes, lines: list[bytes]) -> Non
 def _sort_fields(raw_headers: Sequence[tuple[bytes, bytes]], lines: list[bytes]) -> dict[int, bytes]:
     """Take out of `lines` what ends here; the values of the fields that mean something, by kind."""
     found: dict[int, bytes] = {}
-    removed: list[int] = []
-    for position, (name, value) in enumerate(raw_headers, 1):
+    position = 0
+    for name, value in raw_headers:
+        position += 1
         kind = RESPONSE_FIELDS[name]
         if kind:
             if kind == fields.BAD or (kind >= fields.SINGLETON and kind in found):
                 raise Failure(FailureKind.RESPONSE_MALFORMED, f"field {name[:50]!r}")
             found[kind] = found[kind] + b", " + value if kind in found else value
             if kind in _REMOVED:
-                removed.append(position)
-    for position in reversed(removed):
-        del lines[position]
+                del lines[position]
+                position -= 1
     return found
 
 
