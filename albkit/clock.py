@@ -6,7 +6,6 @@ import os
 import random
 import time
 from collections.abc import Callable
-from email.utils import formatdate
 from functools import lru_cache
 from typing import Protocol
 
@@ -44,7 +43,12 @@ class SystemClock:
 SYSTEM: Clock = SystemClock()
 
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
 @lru_cache(maxsize=4)
 def http_date(second: int) -> bytes:
     """A moment as HTTP writes it (RFC 9110 section 5.6.7), whatever the program's locale."""
-    return formatdate(second, usegmt=True).encode()
+    year, month, day, hour, minute, seconds, weekday, *_ = time.gmtime(second)
+    return f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{seconds:02} GMT".encode()

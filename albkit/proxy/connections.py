@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
 from albkit.model.target import Target
-from albkit.proxy.parsers import ResponseParser
 from albkit.proxy.sweep import Sweep
 from albkit.proxy.target_connection import TargetConnection
 from albkit.state.counters import Counters
@@ -31,7 +30,6 @@ class Connections:
         self._counters = counters
         self._sweep = sweep
         self._limits = limits
-        self._parser = ResponseParser(loop, limits)
         self._idle: dict[TargetState, list[TargetConnection]] = {}
         self._open: set[TargetConnection] = set()
         self._closed: asyncio.Event | None = None
@@ -119,7 +117,7 @@ class Connections:
         target = member.target
 
         def make() -> TargetConnection:
-            return TargetConnection(member, self, self._parser, self._counters, self._limits)
+            return TargetConnection(member, self, self._counters, self._limits)
 
         try:
             async with asyncio.timeout(self._limits.connect_timeout):

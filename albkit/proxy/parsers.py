@@ -1,8 +1,8 @@
-"""The one room that touches aiohttp's half-private parsers.
+"""The one room that touches aiohttp's half-private parser.
 
-Both run head-only: they are fed exactly one complete head and never a body, so nothing of one message can leak into the next. That
-also makes one parser enough for all connections of a load balancer: between two heads it holds no state, and where a head leaves it in
-one (an upgrade, an announced close, an error) it is made anew. One idle connection thus costs no parser.
+It runs head-only: it is fed exactly one complete head and never a body, so nothing of one message can leak into the next. That also
+makes one parser enough for all connections of a load balancer: between two heads it holds no state, and where a head leaves it in one
+(an upgrade, an announced close, an error) it is made anew. An idle connection thus costs no parser.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from aiohttp.http import HttpProcessingError, HttpRequestParser, HttpResponseParser
+from aiohttp.http import HttpProcessingError, HttpRequestParser
 from aiohttp.http_exceptions import LineTooLong
 
 from albkit.errors import Failure, FailureKind
@@ -18,11 +18,9 @@ from albkit.model.limits import Limits
 from albkit.wire.desync import reason_for_refusal
 from albkit.wire.grammar import CLEAN_HEAD
 from albkit.wire.request import ParsedRequest
-from albkit.wire.response import ParsedResponse
 
-__all__ = ("RequestParser", "ResponseParser", "require_c_parsers")
+__all__ = ("RequestParser", "require_c_parsers")
 
-_MOST_RESPONSE_FIELDS = 1000
 _LONGEST_METHOD = 64
 _UNUSED_PAYLOAD_LIMIT = 65536
 
@@ -112,51 +110,6 @@ class RequestParser:
         if head.find(b"\r\n") > self._limits.request_line:
             return Failure(FailureKind.REQUEST_TARGET_TOO_LONG)
         return Failure(FailureKind.REQUEST_HEAD_TOO_LARGE, "one field")
-
-
-class ResponseParser:
-    """Parses response heads. It is lenient: `wire.response` judges what it lets through."""
-
-    __slots__ = ("_limit", "_loop", "_parser")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits | None = None) -> None:
-        require_c_parsers()
-        self._loop = loop
-        self._limit = (limits or Limits()).response_head
-        self._renew()
-
-    def _renew(self) -> None:
-        self._parser: Any = HttpResponseParser(
-            cast("Any", None),
-            self._loop,
-            _UNUSED_PAYLOAD_LIMIT,
-            max_line_size=self._limit,
-            max_headers=_MOST_RESPONSE_FIELDS,
-            max_field_size=self._limit,
-            response_with_body=False,
-            read_until_eof=True,
-            auto_decompress=False,
-        )
-
-    def parse(self, head: bytes) -> ParsedResponse:
-        """The message of one complete head, from the status line to the empty line.
-
-        Raises:
-            Failure: 502, the head is refused.
-        """
-        try:
-            messages, upgraded, _ = self._parser.feed_data(head)
-        except HttpProcessingError as error:
-            self._renew()
-            raise Failure(FailureKind.RESPONSE_MALFORMED, repr(error.message.partition(":")[0])) from None
-        if len(messages) != 1:
-            self._renew()
-            raise Failure(FailureKind.RESPONSE_MALFORMED, f"{len(messages)} messages in one head")
-        message: Any = messages[0][0]
-        if upgraded or message.upgrade or message.should_close:
-            self._renew()
-        parsed: ParsedResponse = message
-        return parsed
 
 
 def _not_one_message(head: bytes) -> Failure:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, cast
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
 from albkit.model.message import ResponseHead
-from albkit.proxy.parsers import ResponseParser
 from albkit.proxy.transports import bound_buffers, peer_has_left
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
@@ -59,7 +58,6 @@ class TargetConnection(asyncio.Protocol):
         "idle_limit",
         "idle_since",
         "member",
-        "parser",
         "response",
         "reused",
         "transport",
@@ -67,9 +65,8 @@ class TargetConnection(asyncio.Protocol):
 
     response: ResponseHead
 
-    def __init__(self, member: TargetState, connections: Connections, parser: ResponseParser, counters: Counters, limits: Limits) -> None:
+    def __init__(self, member: TargetState, connections: Connections, counters: Counters, limits: Limits) -> None:
         self.member = member
-        self.parser = parser
         self.transport: asyncio.Transport | None = None
         self.active = True
         self.reused = False
@@ -295,7 +292,7 @@ class TargetConnection(asyncio.Protocol):
             head, data = (data, b"") if end == len(data) else (data[:end], data[end:])
             start = 0
             try:
-                response = read_response(self.parser.parse(head), head, self._method)
+                response = read_response(head, self._method)
             except Failure as failure:
                 self._fail(failure.kind, failure.detail)
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ("CLEAN_HEAD", "FIELD_LINE", "TOKEN", "has_stray_controls")
+__all__ = ("CLEAN_HEAD", "FIELD_LINE", "TOKEN")
 
 _TCHAR = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
 
@@ -19,13 +19,3 @@ CLEAN_HEAD = re.compile(
     rb"[%s]+ [!-~\x80-\xff]+ HTTP/1\.[01]\r\n(?:[%s]+:[\t -~\x80-\xff]*\r\n)*\r\n" % (_TCHAR, _TCHAR),
 )
 """A request head that is right but for its method's name and bytes >= 0x80 in its target, which ALB lets pass."""
-
-_NEITHER_LINE_END_NOR_CONTROL = bytes(
-    byte for byte in range(256) if byte not in (0x0A, 0x0D) and (byte >= 0x20 or byte == 0x09) and byte != 0x7F
-)
-_LINE_ENDS = [b"\r\n" * count for count in range(512)]
-
-
-def has_stray_controls(head: bytes, line_ends: int) -> bool:
-    """Whether a head of so many lines holds a control byte, or a CR or LF that ends no line."""
-    return head.translate(None, _NEITHER_LINE_END_NOR_CONTROL) != (_LINE_ENDS[line_ends] if line_ends < 512 else b"\r\n" * line_ends)

@@ -11,7 +11,7 @@ from albkit.errors import Failure, FailureKind
 from albkit.model.message import RequestHead, ResponseHead
 from albkit.model.settings import Settings
 from albkit.policy.desync import verdict
-from albkit.proxy.parsers import RequestParser, ResponseParser
+from albkit.proxy.parsers import RequestParser
 from albkit.wire.request import RequestReader
 from albkit.wire.response import read_response
 
@@ -33,7 +33,6 @@ class Reading:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._requests = RequestParser(loop)
-        self._responses = ResponseParser(loop)
 
     def request(self, raw: bytes, *, port: int = 80, **settings: Any) -> RequestHead:
         """What a listener on `port` makes of a request head; raises Failure."""
@@ -55,7 +54,7 @@ class Reading:
 
     def response(self, raw: bytes, method: str = "GET") -> ResponseHead:
         """What is made of a response head; raises Failure."""
-        return read_response(self._responses.parse(raw), raw, method)
+        return read_response(raw, method)
 
     def response_refusal(self, raw: bytes, method: str = "GET") -> FailureKind | None:
         """How a response is refused, `None` where it is not."""

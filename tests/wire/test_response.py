@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from albkit.errors import FailureKind
+from albkit.errors import Failure, FailureKind
+from albkit.wire.response import read_response
 from tests.wire.heads import Reading, head
 
 _OK = b"HTTP/1.1 200 OK"
@@ -331,3 +332,43 @@ def test_protocol_is_switched_on_a_101_only(reading: Reading, line: bytes, field
     assert response.upgrade == upgrade
     assert b"Sec-WebSocket-Accept: x" in response.lines
     assert not [field for field in response.lines if field.lower().startswith((b"connection", b"upgrade"))]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\n\nHTTP/1.1 200 OK\r\n\r\n", id="a second response"),
+        pytest.param(b"HTTP/1.1 100 Continue\n\nHTTP/1.1 200 OK\r\n\r\n", id="a final one behind a 100"),
+        pytest.param(b"HTTP/1.1 200 OK\nContent-Length: 0\n\nHTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\n\r\n", id="with fields"),
+        pytest.param(b"\r\n\r\n", id="none"),
+        pytest.param(head(b"HTTP/1.1 200 OK", b"Content-Length: 5", b"Content-Length: 5"), id="length twice"),
+        pytest.param(head(b"HTTP/1.1 200 OK", b"Content-Length: 5", b"Transfer-Encoding: chunked"), id="CL and TE"),
+        pytest.param(head(b"HTTP/1.1 20 OK"), id="code of two digits"),
+        pytest.param(head(b"HTTP/1.1 2000 OK"), id="code of four digits"),
+        pytest.param(head(b"garbage"), id="garbage"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", id="a request"),
+        pytest.param(head(b"HTTP/1.1 200 OK", b"A(: b"), id="name that is no token"),
+        pytest.param(head(b"HTTP/1.1 200 OK", b"A: \0"), id="NUL"),
+    ],
+)
+def test_response_head_that_is_not_one_is_a_502(raw: bytes) -> None:
+    """Engine notes 0 and B2: two messages in one head, or none; the detail is for the log and is small."""
+    with pytest.raises(Failure) as raised:
+        read_response(raw, "GET")
+    assert raised.value.kind is FailureKind.RESPONSE_MALFORMED
+    assert len(raised.value.detail) < 300
+    assert "\n" not in raised.value.detail
+
+
+def test_response_head_of_32_k_is_taken_whatever_it_is_made_of() -> None:
+    """The whole head is bounded elsewhere; within that neither one field nor their number is (alb-reference 2.8)."""
+    assert read_response(head(_OK, b"A: " + b"b" * 32_000), "GET").status == 200
+    assert read_response(head(_OK, *[b"Set-Cookie: a=b; Path=/; Secure"] * 900), "GET").status == 200
+    assert read_response(head(b"HTTP/1.1 200 " + b"x" * 32_000), "GET").status == 200
+
+
+@pytest.mark.parametrize("raw", [b"\r\n" + head(_OK), b"\n" + head(_OK), b" " + head(_OK), head(_OK) + b"x"], ids=repr)
+def test_response_head_with_anything_around_it_is_a_502(raw: bytes) -> None:
+    """A blank line before the status line would shift every line behind it."""
+    with pytest.raises(Failure):
+        read_response(raw, "GET")
