@@ -212,6 +212,23 @@ async def test_kept_connection_closed_before_post_is_sent_uses_fresh_one() -> No
         assert failures(gateway) == {}
 
 
+async def test_kept_connection_with_unread_fin_is_not_used_for_post() -> None:
+    """The next POST is at hand when the answer comes, so that the loop cannot have told yet of the FIN right behind the answer."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.request()
+        conversation.send(response())
+        conversation.send_fin()
+        await ended(conversation)
+
+    async with target(script) as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        client.send(request("POST", "/", "Content-Length: 4", body=b"body") * 5)
+        assert [(await client.response()).status for _ in range(5)] == [200] * 5
+        assert len(origin.conversations) == 5
+        assert failures(gateway) == {}
+
+
 async def test_post_to_refusing_target_goes_to_another() -> None:
     """Of this POST nothing was sent, so another target may get it."""
     async with target() as origin, running(f"127.0.0.1:{free_port()}", origin.address) as gateway:
