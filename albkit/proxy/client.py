@@ -34,6 +34,8 @@ class Client(Protocol):
 
     address: ClientAddress
     forwarded: ForwardedFields
+    has_left: bool
+    """Whether the client closed its connection."""
     upstream: Upstream | None
     """Set by the exchange for as long as it is bound to a target connection."""
 
@@ -48,10 +50,6 @@ class Client(Protocol):
     @property
     def response_started(self) -> bool:
         """Whether a byte of the final response was sent."""
-
-    @property
-    def has_left(self) -> bool:
-        """Whether the client closed its connection."""
 
     async def head(self) -> bytes | None:
         """The next raw request head; `None` when there will be none.

@@ -55,7 +55,6 @@ class ClientConnection(asyncio.Protocol):
         "_chunked",
         "_done",
         "_entrance",
-        "_eof",
         "_expires",
         "_failure",
         "_head_lines",
@@ -79,6 +78,7 @@ class ClientConnection(asyncio.Protocol):
         "active",
         "address",
         "forwarded",
+        "has_left",
         "received_bytes",
         "response_started",
         "sent_bytes",
@@ -104,7 +104,7 @@ class ClientConnection(asyncio.Protocol):
         """The next response is the connection's last one."""
         self._done = False
         """No further request is taken."""
-        self._eof = False
+        self.has_left = False
         self._paused = False
         self._writing_paused = False
         self._served = 0
@@ -163,7 +163,7 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sent FIN. As with nginx and Envoy that means it has left, but a body that ends short is still answered."""
-        self._eof = True
+        self.has_left = True
         if self._phase == _AWAITING:
             self._wake()
             return len(self._inbox) > 0
@@ -177,7 +177,7 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is None:
             return  # It was turned away.
         self._lose_transport()
-        self._eof = True
+        self.has_left = True
         if phase == _AWAITING:
             self._wake()
         elif phase in (_BUSY, _BODY):
@@ -210,9 +210,9 @@ class ClientConnection(asyncio.Protocol):
             head = self._inbox.next_head() if not self._writing_paused else None
             if head is not None:
                 break
-            if self._eof and self._inbox:
+            if self.has_left and self._inbox:
                 raise Failure(FailureKind.REQUEST_HEAD_TRUNCATED)
-            if self._eof or self._done:
+            if self.has_left or self._done:
                 return None
             if self._paused and len(self._inbox) <= self._limits.early_bytes:
                 self._resume_reading()
@@ -232,10 +232,6 @@ class ClientConnection(asyncio.Protocol):
     @property
     def body_over(self) -> bool:
         return self._body is None or self._body.over
-
-    @property
-    def has_left(self) -> bool:
-        return self._eof
 
     def whole_body(self) -> bytes | None:
         request = self._request
@@ -390,7 +386,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(data)
 
     def response_over(self) -> bool:
-        if self._keep and self._transport is not None and not self._eof:
+        if self._keep and self._transport is not None and not self.has_left:
             self._body = None
             self._sink = None
             return True
@@ -407,7 +403,7 @@ class ClientConnection(asyncio.Protocol):
         self._phase = _LINGERING
         self._inbox.take_all()
         self._head_since = 0.0
-        if self._eof or not transport.can_write_eof():
+        if self.has_left or not transport.can_write_eof():
             transport.close()
             return
         transport.write_eof()

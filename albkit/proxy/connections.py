@@ -11,6 +11,7 @@ from albkit.model.limits import Limits
 from albkit.model.target import Target
 from albkit.proxy.sweep import Sweep
 from albkit.proxy.target_connection import TargetConnection
+from albkit.proxy.transports import peer_has_left
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
 
@@ -53,7 +54,8 @@ class Connections:
         idle = self._idle.get(member)
         while idle:
             connection = idle.pop()
-            if connection.is_fresh(careful=careful):
+            transport = connection.transport
+            if transport is not None and not transport.is_closing() and not (careful and peer_has_left(transport)):
                 return connection
             connection.abort()
         return None

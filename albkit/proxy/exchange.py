@@ -18,7 +18,6 @@ from functools import partial
 from albkit.clock import http_date
 from albkit.errors import Failure, FailureKind
 from albkit.model.actions import FixedResponse
-from albkit.model.message import ResponseHead
 from albkit.model.record import ExchangeRecord
 from albkit.proxy.client import Client
 from albkit.proxy.forward import Forwarding, forward
@@ -91,7 +90,8 @@ async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord,
     try:
         pieces, over, trailers = connection.first_pieces()
         record.elb_status_code = response.status
-        client.start_response(response.lines, response.content_length, _own_fields(response, forwarding, gateway))
+        fields = forwarding.set_cookie if response.has_date else _with_date(forwarding.set_cookie, gateway)
+        client.start_response(response.lines, response.content_length, fields)
         client.write_body(pieces, over, trailers)
         if not over:
             relayed = client.wait()
@@ -100,7 +100,8 @@ async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord,
         # A target that answered before it had the whole request may take the rest of it for the next one.
         reusable = client.body_over and not (record.request is not None and record.request.close_after)
     finally:
-        client.park_body()
+        if not client.body_over:
+            client.park_body()
         connection.member.outstanding -= 1
         if reusable:
             connection.release()
@@ -108,12 +109,10 @@ async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord,
             connection.abort()
 
 
-def _own_fields(response: ResponseHead, forwarding: Forwarding, gateway: Gateway) -> bytes:
-    """What we add to a target's response: stickiness cookies, and the Date where it has none (RFC 9110 section 6.6.1)."""
-    if response.has_date:
-        return forwarding.set_cookie
+def _with_date(set_cookie: bytes, gateway: Gateway) -> bytes:
+    """Our fields for a response without a Date, which gets one (RFC 9110 section 6.6.1)."""
     date = b"Date: " + http_date(int(gateway.clock.time()))
-    return forwarding.set_cookie + b"\r\n" + date if forwarding.set_cookie else date
+    return set_cookie + b"\r\n" + date if set_cookie else date
 
 
 def _open_tunnel(client: Client, forwarding: Forwarding, record: ExchangeRecord, gateway: Gateway) -> None:

@@ -39,7 +39,7 @@ async def forward(client: Client, request: RequestHead, choice: TargetChoice, re
     """
     now = gateway.clock.time()
     record.group = choice.group.group.name
-    bound = choice.bound(request.cookie, now)
+    bound = choice.bound(request.cookie, now) if request.cookie else None
     if bound is None and choice.stickiness is not None:
         gateway.counters.non_sticky_requests += 1
     member = bound if bound is not None else choice.pick()
@@ -48,7 +48,7 @@ async def forward(client: Client, request: RequestHead, choice: TargetChoice, re
     gateway.counters.requests += 1
     deposit(choice.group)
 
-    client.forwarded.complete(request, record.received_bytes)
+    client.forwarded.complete(request, record.received_bytes, now)
     head = b"\r\n".join(request.lines)
     body = client.whole_body()
     upload = Upload(request) if body is None else None

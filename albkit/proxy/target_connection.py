@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
 from albkit.model.message import ResponseHead
-from albkit.proxy.transports import bound_buffers, peer_has_left
+from albkit.proxy.transports import bound_buffers
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
 from albkit.wire.framing import Body, ChunkedBody, FramingError, SizedBody, UntilCloseBody
@@ -187,13 +187,6 @@ class TargetConnection(asyncio.Protocol):
         self._phase = _LEFT
         if self.transport is not None:
             self.transport.abort()
-
-    def is_fresh(self, *, careful: bool) -> bool:
-        """Whether an idle connection can still be used; `careful` asks the kernel, for requests that may not be sent twice."""
-        transport = self.transport
-        if transport is None or transport.is_closing():
-            return False
-        return not (careful and peer_has_left(transport))
 
     def _unbind(self) -> None:
         if self._client is not None:

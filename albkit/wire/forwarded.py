@@ -25,9 +25,9 @@ class TraceIds:
         self._second = -1
         self._prefix = b""
 
-    def new(self) -> bytes:
-        """An id not given before."""
-        second = int(self._clock.time())
+    def new(self, now: float) -> bytes:
+        """An id not given before, made at `now` (seconds since 1970)."""
+        second = int(now)
         if second != self._second:
             self._second = second
             self._prefix = b"1-%08x-" % second
@@ -38,15 +38,15 @@ class TraceIds:
         self._place = place + _ID_DIGITS
         return self._prefix + self._pool[place : place + _ID_DIGITS]
 
-    def field(self, incoming: bytes, head_size: int) -> bytes:
+    def field(self, incoming: bytes, head_size: int, now: float) -> bytes:
         """The X-Amzn-Trace-Id value for a request that brought `incoming` (empty for none)."""
         if not incoming or head_size > _LONG_HEAD:
-            return b"Root=" + self.new()
+            return b"Root=" + self.new(now)
         parts = [part.strip(b" \t") for part in incoming.split(b";")]
         others = [part for part in parts if part and not part.lower().startswith(b"self=")]
         if not any(part.lower().startswith(b"root=") for part in others):
-            return b"; ".join([b"Root=" + self.new(), *others]).replace(b"; ", b";")
-        return b";".join([b"Self=" + self.new(), *others])
+            return b"; ".join([b"Root=" + self.new(now), *others]).replace(b"; ", b";")
+        return b";".join([b"Self=" + self.new(now), *others])
 
 
 class ForwardedFields:
@@ -70,7 +70,7 @@ class ForwardedFields:
         self._with_client = b"X-Forwarded-For: %s\r\n%s" % (self._client, self._fixed) if client.host else self._fixed
         self._trace_ids = trace_ids
 
-    def complete(self, request: RequestHead, head_size: int) -> None:
+    def complete(self, request: RequestHead, head_size: int, now: float) -> None:
         """Fill the two last places of the request's lines: our own fields, and the end of the head."""
         lines = request.lines
         if self._mode != "append":
@@ -82,5 +82,7 @@ class ForwardedFields:
             start = self._with_client
         if request.upgrade:
             start = b"Connection: Upgrade\r\nUpgrade: %s\r\n%s" % (request.upgrade, start)
-        lines[-2] = start + self._trace_ids.field(request.trace_id, head_size)
+        trace_ids = self._trace_ids
+        trace = trace_ids.field(request.trace_id, head_size, now) if request.trace_id else b"Root=" + trace_ids.new(now)
+        lines[-2] = start + trace
         lines[-1] = b"\r\n"

@@ -63,12 +63,14 @@ def _sort_fields(lines: list[bytes]) -> dict[int, bytes]:
     position = 0
     for line in lines[1:-2]:
         position += 1
-        name, _, value = line.partition(b":")
-        kind = RESPONSE_FIELDS[name]
-        if kind:
-            if kind >= fields.SINGLETON and kind in found:
-                raise Failure(FailureKind.RESPONSE_MALFORMED, f"more than one field {name[:50]!r}")
-            value = value.strip(b" ")  # A tab stays: parsers differ on `chunked` and a tab.
+        colon = line.index(b":")
+        kind = RESPONSE_FIELDS[line[:colon]]
+        if kind >= fields.SINGLETON:
+            if kind in found:
+                raise Failure(FailureKind.RESPONSE_MALFORMED, f"more than one field {line[:50]!r}")
+            found[kind] = line
+        elif kind:
+            value = line[colon + 1 :].strip(b" ")  # A tab stays: parsers differ on `chunked` and a tab.
             found[kind] = found[kind] + b", " + value if kind in found else value
             if kind in _REMOVED:
                 del lines[position]
