@@ -18,15 +18,19 @@ def cookie_of(answer: Response, name: bytes = b"AWSALB") -> str:
 @pytest.mark.parametrize("name", ["AWSALB", "AWSALBCORS"])
 async def test_session_stays_with_its_target(name: str) -> None:
     """Either cookie is enough; others around it do not matter."""
-    async with target() as a, target() as b, target() as c:
-        async with running(a.address, b.address, c.address, stickiness=alb.LbCookie()) as gateway:
-            client = await gateway.client()
-            value = cookie_of(await client.get(), name.encode())
-            for _ in range(6):
-                answer = await client.get("/", f"Cookie: first=1; {name}={value}; last=2")
-                assert cookie_of(answer)
-            assert sorted(len(origin.heads) for origin in (a, b, c)) == [0, 0, 7]
-            assert gateway.counters["NonStickyRequestCount"] == 1
+    async with (
+        target() as a,
+        target() as b,
+        target() as c,
+        running(a.address, b.address, c.address, stickiness=alb.LbCookie()) as gateway,
+    ):
+        client = await gateway.client()
+        value = cookie_of(await client.get(), name.encode())
+        for _ in range(6):
+            answer = await client.get("/", f"Cookie: first=1; {name}={value}; last=2")
+            assert cookie_of(answer)
+        assert sorted(len(origin.heads) for origin in (a, b, c)) == [0, 0, 7]
+        assert gateway.counters["NonStickyRequestCount"] == 1
 
 
 async def test_cookies_are_renewed_on_every_response() -> None:

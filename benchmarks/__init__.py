@@ -1,0 +1,1 @@
+"""What albkit costs, beside its peers."""

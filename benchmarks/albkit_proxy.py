@@ -1,0 +1,21 @@
+"""albkit as a program would use it: one listener, one target group, every default on."""
+
+from __future__ import annotations
+
+import argparse
+
+import albkit as alb
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sticky", action="store_true", help="sessions stay with their target by cookie")
+    parser.add_argument("port", type=int)
+    parser.add_argument("targets", type=int, nargs="+", help="ports of 127.0.0.1")
+    given = parser.parse_args()
+    group = alb.TargetGroup("targets", [f"127.0.0.1:{port}" for port in given.targets], stickiness=alb.LbCookie() if given.sticky else None)
+    alb.run(alb.Listener(given.port, alb.Forward(group), host="127.0.0.1"))
+
+
+if __name__ == "__main__":
+    main()
