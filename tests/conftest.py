@@ -28,6 +28,13 @@ def blockbuster() -> Iterator[BlockBuster]:
         yield guard
 
 
+@pytest.fixture(scope="session", autouse=True)
+def old_objects_frozen() -> None:
+    """What is there before the first test is no garbage of any test: each of the many collections need not look at it."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 async def loop_guard() -> AsyncIterator[None]:
     """No task may outlive the test, and nothing may have gone to the loop's exception handler."""
