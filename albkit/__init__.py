@@ -1,30 +1,51 @@
 """albkit: an Application Load Balancer that you import."""
 
+from albkit import events, extensions
+from albkit.control.explain import Explanation
 from albkit.errors import ConfigurationError
 from albkit.load_balancer import LoadBalancer
-from albkit.model.actions import FixedResponse, Forward
-from albkit.model.conditions import HostHeader, PathPattern
+from albkit.model.actions import FixedResponse, Forward, Redirect
+from albkit.model.conditions import HostHeader, HttpHeader, HttpRequestMethod, PathPattern, QueryString, SourceIp
+from albkit.model.extensions import BodyTooLarge, Request, Response
+from albkit.model.health import TargetHealthDescription, TargetHealthReason, TargetHealthState
 from albkit.model.limits import Limits
 from albkit.model.listener import Listener
 from albkit.model.rule import Rule
 from albkit.model.stickiness import LbCookie
 from albkit.model.target import Target
 from albkit.model.target_group import TargetGroup
+from albkit.model.transforms import HostHeaderRewrite, UrlRewrite
 from albkit.runner import run
 
 __all__ = (
+    "BodyTooLarge",
     "ConfigurationError",
+    "Explanation",
     "FixedResponse",
     "Forward",
     "HostHeader",
+    "HostHeaderRewrite",
+    "HttpHeader",
+    "HttpRequestMethod",
     "LbCookie",
     "Limits",
     "Listener",
     "LoadBalancer",
     "PathPattern",
+    "QueryString",
+    "Redirect",
+    "Request",
+    "Response",
     "Rule",
+    "SourceIp",
     "Target",
     "TargetGroup",
+    "TargetHealthDescription",
+    "TargetHealthReason",
+    "TargetHealthState",
+    "UrlRewrite",
+    "events",
+    "extensions",
     "run",
 )
 

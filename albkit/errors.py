@@ -99,6 +99,17 @@ class FailureKind(Enum):
     # Our own.
     NO_TARGETS = (Phase.ROUTE, Side.LOAD_BALANCER, 503, Retry.NEVER, "the target group has no targets")
     INTERNAL_ERROR = (Phase.ROUTE, Side.LOAD_BALANCER, 500, Retry.NEVER, "an unexpected error inside the load balancer")
+    TRANSFORM_FAILED = (Phase.ROUTE, Side.LOAD_BALANCER, 500, Retry.NEVER, "a transform matched and gave nothing that can be sent")
+    HOOK_FAILED = (Phase.ROUTE, Side.LOAD_BALANCER, 500, Retry.NEVER, "a condition, action or algorithm of the program's own failed")
+    HOOK_TIMEOUT = (Phase.ROUTE, Side.LOAD_BALANCER, 500, Retry.NEVER, "an action of the program's own took too long")
+    REDIRECT_TOO_LONG = (Phase.ROUTE, Side.LOAD_BALANCER, 507, Retry.NEVER, "the Location of a redirect would exceed 8 KiB")
+    DEREGISTRATION_DELAY_OVER = (
+        Phase.RESPONSE_HEAD,
+        Side.LOAD_BALANCER,
+        502,
+        Retry.NEVER,
+        "the target was deregistered and its deregistration delay is over",
+    )
     STOPPED = (Phase.RESPONSE_HEAD, Side.LOAD_BALANCER, None, Retry.NEVER, "the load balancer stopped")
     STOPPED_IN_RESPONSE = (Phase.RESPONSE_BODY, Side.LOAD_BALANCER, None, Retry.NEVER, "the load balancer stopped in mid-response")
     OUT_OF_SOCKETS = (Phase.CONNECT, Side.LOAD_BALANCER, 503, Retry.NEVER, "no file descriptor or port is left for a target connection")
@@ -107,6 +118,8 @@ class FailureKind(Enum):
     TARGET_CONNECTION_REFUSED = (Phase.CONNECT, Side.TARGET, 502, Retry.ALWAYS, "the target refused the connection")
     TARGET_UNREACHABLE = (Phase.CONNECT, Side.TARGET, 502, Retry.ALWAYS, "the target cannot be reached")
     TARGET_CONNECT_TIMEOUT = (Phase.CONNECT, Side.TARGET, 504, Retry.ALWAYS, "the target did not accept the connection in time")
+    TARGET_TLS_FAILED = (Phase.CONNECT, Side.TARGET, 502, Retry.ALWAYS, "the TLS handshake with the target failed")
+    TARGET_TLS_TIMEOUT = (Phase.CONNECT, Side.TARGET, 504, Retry.ALWAYS, "the TLS handshake with the target took too long")
     TARGET_CLOSED = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.IF_IDEMPOTENT, "the target closed the connection without an answer")
     TARGET_RESET = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.IF_IDEMPOTENT, "the target reset the connection without an answer")
     TARGET_TIMEOUT = (Phase.RESPONSE_HEAD, Side.TARGET, 504, Retry.NEVER, "the target was silent for the idle timeout")

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+import attrs
+
 from albkit.clock import SYSTEM, Clock
+from albkit.control.announcer import Announcer
+from albkit.control.explain import Explanation, Fields, explain
+from albkit.control.registration import Registration
+from albkit.control.reload import apply
+from albkit.model.events import ListenerClosed, ListenerOpened
+from albkit.model.extensions import EventSubscriber
+from albkit.model.health import TargetHealthDescription
 from albkit.model.listener import Listener
 from albkit.model.settings import Settings
+from albkit.model.target import target_from
+from albkit.model.target_group import targets_from
+from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.gateway import Gateway
 from albkit.proxy.listener import RunningListener
 from albkit.state.counters import Counters
@@ -48,6 +60,9 @@ class LoadBalancer:
         self._clock = clock
         self._counters = Counters()
         self._gateway: Gateway | None = None
+        self._registration: Registration | None = None
+        self._announcer = Announcer()
+        self._applying = asyncio.Lock()
         self._running: tuple[RunningListener, ...] = ()
 
     @property
@@ -80,20 +95,150 @@ class LoadBalancer:
             self._gateway = None
             raise
         gateway.sweep.start()
+        self._registration = Registration(gateway, self._announcer.tell)
         self._running = tuple(running)
+        for listener in running:
+            self._announcer.tell(ListenerOpened(listener.listener.name, listener.port))
 
     async def stop(self) -> None:
         """Close the listeners and idle connections, give exchanges and tunnels `stop_timeout`, then cut what is left.
 
         Returns when every socket is closed. Does nothing when the load balancer is not running.
         """
-        gateway, self._gateway = self._gateway, None
-        if gateway is None:
-            return
-        running, self._running = self._running, ()
-        for listener in running:
-            await listener.close()
+        async with self._applying:
+            gateway, self._gateway = self._gateway, None
+            if gateway is None:
+                return
+            running, self._running = self._running, ()
+            registration, self._registration = self._registration, None
+            for listener in running:
+                await listener.close()
+                self._announcer.tell(ListenerClosed(listener.listener.name, listener.port))
+        if registration is not None:
+            registration.close()
         await gateway.stop(self._settings.stop_timeout)
+
+    async def apply(self, listeners: Listener | Sequence[Listener]) -> None:
+        """Put a new description in force, as a difference: what did not change is not touched.
+
+        Listeners are known by name, else by host and port; groups by name; targets by address. Exchanges and tunnels that are going on
+        keep the rule and the target that they have. Targets registered at run time stay, unless their group's declared list has changed;
+        targets that are no longer declared are deregistered, and drain.
+
+        Args:
+            listeners: One `Listener` or a list.
+
+        Raises:
+            ConfigurationError: listing every fault; nothing has changed.
+            OSError: a new port cannot be opened; nothing has changed.
+            RuntimeError: the load balancer is not running.
+        """
+        settings = attrs.evolve(self._settings, listeners=listeners)
+        async with self._applying:
+            gateway, registration = self._control()
+            self._running = await apply(settings, self._running, gateway, registration, self._announcer.tell)
+            self._settings = settings
+
+    async def register_targets(self, group: str, targets: Any) -> None:
+        """Send new requests to further targets of a group.
+
+        A target that is draining comes back; one that is known already takes its new weight.
+
+        Args:
+            group: The group's name.
+            targets: One target or a list, in any form that `TargetGroup` takes.
+
+        Raises:
+            ConfigurationError: listing every target that cannot be read.
+            LookupError: no group has this name.
+            RuntimeError: the load balancer is not running.
+        """
+        choice, registration = self._group(group)
+        registration.register(choice, targets_from(targets))
+
+    async def deregister_targets(self, group: str, targets: Any) -> None:
+        """Send no new requests to targets of a group. Returns at once: what goes on has the group's `deregistration_delay` to end.
+
+        An unknown target is no fault, as in ALB. Await `drained` for the end.
+
+        Args:
+            group: The group's name.
+            targets: One target or a list, in any form that `TargetGroup` takes.
+
+        Raises:
+            ConfigurationError: listing every target that cannot be read.
+            LookupError: no group has this name.
+            RuntimeError: the load balancer is not running.
+        """
+        choice, registration = self._group(group)
+        registration.deregister(choice, targets_from(targets))
+
+    async def drained(self, group: str, target: Any, timeout: float | None = None) -> None:
+        """Wait until the last exchange and tunnel of a deregistered target is over; at once where it is unknown or not draining.
+
+        Args:
+            group: The group's name.
+            target: In any form that `TargetGroup` takes.
+            timeout: Seconds; `None` waits as long as the deregistration delay lets it.
+
+        Raises:
+            TimeoutError: the target is not drained after `timeout` seconds.
+            RuntimeError: the load balancer is not running.
+        """
+        _, registration = self._control()
+        await registration.drained(group, target_from(target), timeout)
+
+    def describe_target_health(self, group: str, targets: Any = None) -> list[TargetHealthDescription]:
+        """State and reason of every target of a group, draining ones among them, in ALB's words.
+
+        Args:
+            group: The group's name.
+            targets: Only these, one or a list; an unknown one is `unused`, `Target.NotRegistered`.
+
+        Raises:
+            LookupError: no group has this name.
+            RuntimeError: the load balancer is not running.
+        """
+        choice, registration = self._group(group)
+        return registration.describe(choice, None if targets is None else targets_from(targets))
+
+    def explain(
+        self, method: str, url: str, *, headers: Fields = (), client: str = "127.0.0.1", listener: str | None = None
+    ) -> Explanation:
+        """Tell what would become of a request, without sending anything and without taking a turn in any rotation.
+
+        Conditions of your own are called; actions of your own are not, only named.
+
+        Args:
+            method: As in a request line.
+            url: With host, path and query; the listener whose port it names is asked, else the first.
+            headers: Fields, a mapping or pairs; a Host among them wins over the URL's.
+            client: The address that the request would come from.
+            listener: The name of the listener to ask.
+
+        Raises:
+            LookupError: no listener has this name.
+            RuntimeError: the load balancer is not running.
+        """
+        gateway, _ = self._control()
+        return explain(method, url, headers, client, listener, self._running, gateway)
+
+    def subscribe(self, subscriber: EventSubscriber) -> Callable[[], None]:
+        """Tell a callable of every event (see `albkit.events`); call what is returned to end that."""
+        self._announcer.subscribe(subscriber)
+        return lambda: self._announcer.unsubscribe(subscriber)
+
+    def _control(self) -> tuple[Gateway, Registration]:
+        if self._gateway is None or self._registration is None:
+            raise RuntimeError("the load balancer is not running; start() it first")
+        return self._gateway, self._registration
+
+    def _group(self, name: str) -> tuple[TargetChoice, Registration]:
+        gateway, registration = self._control()
+        choice = gateway.choices.get(name)
+        if choice is None:
+            raise LookupError(f"no target group is called {name!r}; there are {sorted(gateway.choices)}")
+        return choice, registration
 
     async def __aenter__(self) -> LoadBalancer:
         await self.start()

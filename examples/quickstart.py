@@ -1,4 +1,4 @@
-"""A load balancer with three target groups, its rules, and a few requests that go through it.
+"""A load balancer with three target groups, rules of every kind, and a few requests that go through it; then it is changed as it runs.
 
 Run it as it stands: it starts little targets of its own, shows what happens, and ends by itself.
 """
@@ -6,6 +6,7 @@ Run it as it stands: it starts little targets of its own, shows what happens, an
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 import aiohttp
@@ -15,51 +16,85 @@ import albkit as alb
 
 
 async def main() -> None:
-    """Describe a gateway, start it, and send it some requests."""
+    """Describe a gateway, start it, send it some requests, and change it."""
     async with AsyncExitStack() as stack:
         # In real life these run elsewhere: "10.0.0.5:8000", "http://10.0.0.7:8080", "unix:/run/web.sock".
-        api_1, api_2, web_1, web_2, chat_1 = [await little_target(stack, name) for name in ("api-1", "api-2", "web-1", "web-2", "chat-1")]
+        names = ("api-1", "api-2", "api-3", "web-1", "web-2", "chat-1")
+        api_1, api_2, api_3, web_1, web_2, chat_1 = [await little_target(stack, name) for name in names]
 
-        api = alb.TargetGroup("api", [api_1, alb.Target("127.0.0.1", port_of(api_2))], stickiness=alb.LbCookie(duration=3600))
-        pages = alb.TargetGroup("web", [f"http://{web_1}", web_2])
+        api = alb.TargetGroup(
+            "api",
+            [api_1, alb.Target("127.0.0.1", port_of(api_2), weight=2)],
+            stickiness=alb.LbCookie(duration=3600),
+            deregistration_delay=60,
+        )
+        pages = alb.TargetGroup("web", [f"http://{web_1}", web_2], algorithm="least_outstanding_requests")
         chat = alb.TargetGroup("chat", chat_1)
 
-        listener = alb.Listener(
-            0,  # A free port; a gateway of your own says 8080.
-            alb.Forward(pages),
-            rules=[
-                alb.Rule(10, alb.PathPattern("/api/*"), alb.Forward(api)),
-                alb.Rule(20, [alb.HostHeader("*.chat.example.com"), alb.PathPattern("/rooms/*")], alb.Forward(chat)),
-                alb.Rule(50, alb.PathPattern("/v1/*"), alb.FixedResponse(410, "gone", content_type="text/plain")),
-            ],
-            host="127.0.0.1",  # Without it: all interfaces.
-        )
+        rules = [
+            alb.Rule(10, alb.PathPattern("/api/*"), alb.Forward(api)),
+            alb.Rule(20, [alb.HostHeader("*.chat.example.com"), alb.HttpRequestMethod("GET")], alb.Forward(chat)),
+            alb.Rule(30, alb.HttpHeader("X-Canary", "yes*"), alb.Forward({pages: 90, api: 10}, stickiness=600)),
+            alb.Rule(40, alb.PathPattern("/old/*"), alb.Redirect(path="/new/#{path}", status_code=301)),
+            alb.Rule(50, alb.QueryString(("version", "v1")), alb.FixedResponse(410, "gone", content_type="text/plain")),
+            alb.Rule(
+                60,
+                [alb.SourceIp("127.0.0.0/8"), alb.PathPattern("/v2/*")],
+                alb.Forward(api),
+                transforms=alb.UrlRewrite("^/v2/(.*)$", "/$1"),
+            ),
+        ]
+        # Port 0 takes a free one; a gateway of your own says 8080. Without host= it listens on all interfaces.
+        listener = alb.Listener(0, alb.Forward(pages), rules=rules, name="front", host="127.0.0.1")
 
         async with alb.LoadBalancer([listener], idle_timeout=30) as lb:
             url = lb.listeners[0].url
             print(f"listening on {url}")
             jar = aiohttp.CookieJar(unsafe=True)  # "unsafe" takes cookies from bare IP addresses.
             async with aiohttp.ClientSession(url, cookie_jar=jar) as client:
-                await show(client, "/", "/", "/")
-                await show(client, "/api/x", "/api/x", "/api/x")
-                await show(client, "/rooms/7", host="a.chat.example.com")
-                await show(client, "/v1/users")
-            for name in ("RequestCount", "HTTP_Fixed_Response_Count", "NewConnectionCount"):
+                await show(client, "/")
+                await show(client, "/")
+                await show(client, "/api/x")
+                await show(client, "/api/x")
+                await show(client, "/rooms/7", {"Host": "a.chat.example.com"})
+                await show(client, "/", {"X-Canary": "yes, please"})
+                await show(client, "/old/page")
+                await show(client, "/users?version=v1")
+                await show(client, "/v2/users")
+
+            print("\nwhat would become of a request:")
+            print(lb.explain("GET", f"{url}/api/x", client="10.1.2.3"))
+
+            print("\nanother target for the group api, and one less:")
+            await lb.register_targets("api", api_3)
+            await lb.deregister_targets("api", api_1)
+            await lb.drained("api", api_1, timeout=90)  # Now it could be switched off.
+            for line in lb.describe_target_health("api"):
+                print(f"{line.target} {line.state} {line.reason}")
+
+            print("\na new description:")
+            maintenance = alb.Rule(1, alb.PathPattern("/api/*"), alb.FixedResponse(503, "back at noon"))
+            await lb.apply(alb.Listener(0, alb.Forward(pages), rules=[maintenance, *rules], name="front", host="127.0.0.1"))
+            async with aiohttp.ClientSession(url) as client:
+                await show(client, "/api/x")
+
+            print()
+            for name in ("RequestCount", "HTTP_Fixed_Response_Count", "HTTP_Redirect_Count", "NewConnectionCount"):
                 print(f"{name} {lb.counters[name]}")
 
 
-async def show(client: aiohttp.ClientSession, *paths: str, host: str | None = None) -> None:
-    """Send requests one after the other and print who answered."""
-    for path in paths:
-        async with client.get(path, headers={"Host": host} if host else None) as answer:
-            print(f"GET {host or ''}{path} -> {answer.status} {await answer.text()}")
+async def show(client: aiohttp.ClientSession, path: str, headers: Mapping[str, str] | None = None) -> None:
+    """Send a request and print who answered."""
+    async with client.get(path, headers=headers, allow_redirects=False) as answer:
+        fields = "".join(f" {name}: {value}" for name, value in (headers or {}).items())
+        print(f"GET {path}{fields} -> {answer.status} {answer.headers.get('Location') or await answer.text()}")
 
 
 async def little_target(stack: AsyncExitStack, name: str) -> str:
-    """Start a server that answers every request with its name; its address."""
+    """Start a server that answers every request with its name and the path that it was asked for; its address."""
 
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(text=name)
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=f"{name} {request.path}")
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)

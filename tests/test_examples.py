@@ -1,4 +1,4 @@
-"""Every example runs as it stands."""
+"""Every example runs as it stands, and so does every sample in the documents."""
 
 from __future__ import annotations
 
@@ -6,15 +6,39 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
+_ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((_ROOT / "examples").glob("*.py"))
+
+
+class Sample(NamedTuple):
+    """A program in a document, and what the document says that it prints."""
+
+    name: str
+    program: str
+    output: str | None
+
+
+def _samples(page: Path) -> list[Sample]:
+    found = re.findall(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [Sample(f"{page.stem}-{number}", program, output or None) for number, (program, output) in enumerate(found, 1)]
+
+
+SAMPLES = [sample for page in sorted((_ROOT / "docs").glob("*.md")) for sample in _samples(page)]
 
 
 def test_there_are_examples() -> None:
     """Else the test below would say nothing."""
     assert "quickstart.py" in [path.name for path in EXAMPLES]
+
+
+def test_there_are_samples_with_their_output() -> None:
+    """Each document on a task shows programs, and what each prints."""
+    assert {sample.name.rpartition("-")[0] for sample in SAMPLES} >= {"changing", "extending"}
+    assert all(sample.output for sample in SAMPLES)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -24,6 +48,16 @@ def test_example_ends_by_itself_without_a_complaint(path: Path, tmp_path: Path) 
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+def test_sample_of_a_document_prints_what_stands_below_it(sample: Sample, tmp_path: Path) -> None:
+    """Copied into a file it runs as it stands, without a complaint."""
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", "-c", sample.program], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout == sample.output
 
 
 def test_sample_of_the_readme_runs(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from albkit.model.actions import Action, FixedResponse
-from albkit.model.conditions import Condition, HostHeader
+from albkit.model.actions import Action, Forward
 from albkit.model.listener import Listener
+from albkit.policy.words import action_in_words, condition_in_words
 
 __all__ = ("aligned", "rules_table")
 
@@ -21,7 +21,7 @@ def rules_table(listener: Listener, names: Mapping[str, str]) -> list[str]:
     rules = sorted(listener.rules, key=lambda rule: rule.priority)
     rows = [
         ("PRIORITY", "CONDITIONS", "ACTION"),
-        *((str(rule.priority), " and ".join(map(_condition, rule.conditions)), _action(rule.action, names)) for rule in rules),
+        *((str(rule.priority), " and ".join(map(condition_in_words, rule.conditions)), _action(rule.action, names)) for rule in rules),
         ("default", "everything else", _action(listener.default_action, names)),
     ]
     return aligned(rows)
@@ -33,15 +33,11 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _condition(condition: Condition) -> str:
-    subject = "host" if isinstance(condition, HostHeader) else "path"
-    return f"{subject} is {' or '.join(condition.values)}"
-
-
 def _action(action: Action, names: Mapping[str, str]) -> str:
-    if isinstance(action, FixedResponse):
-        return f"answer {action.status_code} ({action.content_type})"
+    if not isinstance(action, Forward):
+        return action_in_words(action)
     group = action.group
     members = ", ".join(names.get(str(target), str(target)) for target in group.targets) or "no targets"
-    how = "sticky by cookie" if group.stickiness is not None else group.algorithm.replace("_", " ")
-    return f"forward to {group.name} ({members}; {how})" if len(group.targets) > 1 else f"forward to {group.name} ({members})"
+    how = "sticky by cookie" if group.stickiness is not None else str(group.algorithm).replace("_", " ")
+    details = f"{members}; {how}" if len(group.targets) > 1 else members
+    return f"{action_in_words(action)} ({details})"

@@ -34,14 +34,15 @@ class Attribute:
             return ", ".join(repr(choice) for choice in self.choices)
         if self.minimum is None:
             return "True, False" if isinstance(self.default, bool) else ""
-        opening = f"above {self.minimum:g}" if self.above_minimum else f"{self.minimum:g}"
-        return f"{opening} to {self.maximum:g}" if self.maximum is not None else f"{opening} and more"
+        opening = f"above {self.minimum}" if self.above_minimum else f"{self.minimum}"
+        return f"{opening} to {self.maximum}" if self.maximum is not None else f"{opening} and more"
 
 
 _TABLE = (
     Attribute(
         "LoadBalancer", "idle_timeout", "idle_timeout.timeout_seconds", 60, unit="seconds", minimum=0, maximum=4000, above_minimum=True,
-        meaning="How long a client or target connection may stay without a byte in either direction.",
+        meaning="How long a client or target connection may stay without a byte in either direction; then 408 where a request was awaited, "
+        "504 where the target was, and a silent close between two requests.",
     ),
     Attribute(
         "LoadBalancer", "client_keep_alive", "client_keep_alive.seconds", 3600, unit="seconds", minimum=0, maximum=604800,
@@ -50,7 +51,8 @@ _TABLE = (
     Attribute(
         "LoadBalancer", "desync_mitigation_mode", "routing.http.desync_mitigation_mode", "defensive",
         choices=("monitor", "defensive", "strictest"),
-        meaning="What becomes of requests that two servers might read in two ways: see the table in the reference.",
+        meaning="What becomes of requests that two servers might read in two ways: monitor lets pass what can be parsed; defensive refuses "
+        "severe ones, and closes both connections behind ambiguous ones; strictest refuses all that do not comply.",
     ),
     Attribute(
         "LoadBalancer", "drop_invalid_header_fields", "routing.http.drop_invalid_header_fields.enabled", False,
@@ -58,11 +60,13 @@ _TABLE = (
     ),
     Attribute(
         "LoadBalancer", "preserve_host_header", "routing.http.preserve_host_header.enabled", False,
-        meaning="Send the Host field to the target exactly as the client sent it.",
+        meaning="Send the Host field to the target exactly as the client sent it; else in lower case, with the listener's port unless that "
+        "is 80 or 443.",
     ),
     Attribute(
         "LoadBalancer", "xff_header_processing", "routing.http.xff_header_processing.mode", "append",
-        choices=("append", "preserve", "remove"), meaning="What happens to X-Forwarded-For.",
+        choices=("append", "preserve", "remove"),
+        meaning="What happens to X-Forwarded-For: the client's address is appended, the field passes untouched, or it is removed.",
     ),
     Attribute(
         "LoadBalancer", "xff_client_port", "routing.http.xff_client_port.enabled", False,
@@ -93,7 +97,8 @@ _TABLE = (
     ),
     Attribute(
         "Limits", "early_bytes", "", 65536, unit="bytes", minimum=0, maximum=16777216, whole=True,
-        meaning="What is kept of a client's bytes while its exchange is going on; above it the client is not read.",
+        meaning="What is kept of a client's bytes while its exchange is going on (pipelined requests, or what comes before a 101); above "
+        "it the client is not read.",
     ),
     Attribute(
         "Limits", "in_flight", "", 262144, unit="bytes", minimum=1024, maximum=1073741824, whole=True,
@@ -104,30 +109,69 @@ _TABLE = (
         meaning="How long a target may take to accept a connection; then 504.",
     ),
     Attribute(
+        "Limits", "hook_timeout", "", 30, unit="seconds", minimum=0, maximum=4000, above_minimum=True,
+        meaning="How long an action of the program's own may take; then it is cancelled and the client told 500.",
+    ),
+    Attribute(
         "Limits", "idle_target_connections", "", 64, minimum=0, maximum=100000, whole=True,
-        meaning="How many idle connections are kept per target; what is above it is closed.",
+        meaning="How many idle connections are kept per target; what is above it is closed, and 0 keeps none.",
     ),
     Attribute(
         "Limits", "target_keep_alive", "", 60, unit="seconds", minimum=0, maximum=604800,
-        meaning="How long an idle target connection is kept; then it is closed.",
+        meaning="How long an idle target connection is kept, unless the target says less; then it is closed.",
     ),
-    Attribute("Rule", "priority", "Priority", None, minimum=1, maximum=50000, meaning="Rules are tried in ascending order of priority."),
+    Attribute("Rule", "priority", "Priority", None, minimum=1, maximum=50000, meaning="Unique within the listener; lower is tried first."),
     Attribute("Listener", "port", "Port", None, minimum=0, maximum=65535, meaning="The port to listen on; 0 takes a free one."),
     Attribute("Listener", "protocol", "Protocol", "HTTP", choices=("HTTP",), meaning="The protocol spoken with clients."),
     Attribute(
-        "TargetGroup", "algorithm", "load_balancing.algorithm.type", "round_robin", choices=("round_robin",),
-        meaning="How a target is chosen for a request without a session.",
+        "TargetGroup", "algorithm", "load_balancing.algorithm.type", "round_robin",
+        choices=("round_robin", "least_outstanding_requests", "weighted_random"),
+        meaning="How a target is chosen for a request without a session; weighted_random does not go with stickiness. An object of your "
+        "own will do as well (`albkit.extensions.Algorithm`).",
     ),
-    Attribute("TargetGroup", "protocol", "Protocol", "HTTP", choices=("HTTP",), meaning="The protocol spoken with targets."),
+    Attribute(
+        "TargetGroup", "protocol", "Protocol", None, choices=("HTTP", "HTTPS"),
+        meaning="The protocol spoken with targets; None for each target's own, HTTP where it has none.",
+    ),
+    Attribute(
+        "TargetGroup", "deregistration_delay", "deregistration_delay.timeout_seconds", 300, unit="seconds", minimum=0, maximum=3600,
+        meaning="How long exchanges and tunnels of a deregistered target may go on before they are ended.",
+    ),
+    Attribute(
+        "Target", "weight", "", 1, minimum=0, maximum=999,
+        meaning="The target's share of new requests among those of its group; 0 gets none, unless all have 0.",
+    ),
+    Attribute("Target", "port", "Port", None, minimum=1, maximum=65535, meaning="The target's port; a unix socket has none."),
+    Attribute(
+        "Target", "protocol", "", None, choices=("HTTP", "HTTPS"), meaning="The protocol spoken with this target; None for its group's."
+    ),
+    Attribute(
+        "Forward", "stickiness", "TargetGroupStickinessConfig.DurationSeconds", None, unit="seconds", minimum=1,
+        maximum=604800,
+        meaning="How long a client stays with its target group (cookies AWSALBTG and AWSALBTGCORS); None for no stickiness. Needed when "
+        "one of several groups has stickiness of its own.",
+    ),
+    Attribute(
+        "Forward", "on_failure", "", "rebalance", choices=("rebalance", "fail"),
+        meaning="What becomes of a session whose target group has no targets left: chosen again by weight among the groups that have some, "
+        "or 503 as in ALB.",
+    ),
     Attribute(
         "LbCookie", "duration", "stickiness.lb_cookie.duration_seconds", 86400, unit="seconds", minimum=1, maximum=604800,
         meaning="How long a session stays with its target after the latest response.",
+    ),
+    Attribute(
+        "Redirect", "protocol", "Protocol", "#{protocol}", choices=("HTTP", "HTTPS", "#{protocol}"),
+        meaning="The protocol that the client is sent to.",
+    ),
+    Attribute(
+        "Redirect", "status_code", "StatusCode", 302, minimum=301, maximum=302, meaning="301 for good, 302 for now."
     ),
     Attribute("FixedResponse", "status_code", "StatusCode", None, minimum=200, maximum=599, meaning="The status: 2xx, 4xx or 5xx."),
     Attribute(
         "FixedResponse", "content_type", "ContentType", "text/plain",
         choices=("text/plain", "text/css", "text/html", "application/javascript", "application/json"),
-        meaning="The type of the body.",
+        meaning="The type of the body; charset=utf-8 is added.",
     ),
 )  # fmt: skip
 

@@ -30,6 +30,7 @@ class Limits:
             65536; above it the client is not read.
         in_flight: Bytes waiting to be sent in each direction of an exchange or tunnel, 262144; above it the sender is not read.
         connect_timeout: Seconds for a target to accept a connection, 10; then 504.
+        hook_timeout: Seconds for an action of the program's own, 30; then it is cancelled and the client told 500.
         idle_target_connections: Idle connections kept per target, 64; 0 keeps none. What is above it is closed.
         target_keep_alive: Seconds that an idle target connection is kept, 60, unless the target says less; then it is closed.
 
@@ -45,6 +46,7 @@ class Limits:
     early_bytes: int = _limit("early_bytes")
     in_flight: int = _limit("in_flight")
     connect_timeout: float = _limit("connect_timeout")
+    hook_timeout: float = _limit("hook_timeout")
     idle_target_connections: int = _limit("idle_target_connections")
     target_keep_alive: float = _limit("target_keep_alive")
 

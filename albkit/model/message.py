@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from multidict import CIMultiDictProxy
+
+if TYPE_CHECKING:
+    from albkit.model.listener import Listener
 
 __all__ = ("ClientAddress", "RequestHead", "ResponseHead")
 
@@ -24,11 +30,13 @@ class ClientAddress:
 
 
 class RequestHead:
-    """A judged request head, ready to be routed and sent on."""
+    """A judged request head, ready to be routed and sent on; what conditions and actions of a program's own are given."""
 
     __slots__ = (
+        "body",
         "chunked",
         "classification",
+        "client",
         "close_after",
         "content_length",
         "cookie",
@@ -41,8 +49,10 @@ class RequestHead:
         "irregular_names",
         "keep_alive",
         "lines",
+        "listener",
         "method",
         "path",
+        "path_to_match",
         "query_string",
         "trace_id",
         "upgrade",
@@ -53,11 +63,19 @@ class RequestHead:
     """As it came, nothing decoded; `*` for the whole server."""
     query_string: str
     """After the first `?`, as it came; empty when there is none."""
+    path_to_match: str
+    """With its dot segments resolved; set by the rule table."""
+    client: ClientAddress
+    """Whom the connection comes from."""
+    listener: Listener
+    """Where it came in."""
+    body: Callable[[int], Awaitable[bytes]]
+    """`await request.body(limit)`: the whole body, which is forwarded all the same; `BodyTooLarge` above `limit` bytes."""
     host: str
     """For routing: lower case, without a port."""
     lines: list[bytes]
     """Request line, the fields to pass on, then two places to be filled: the balancer's own fields, and the end of the head."""
-    headers: Mapping[str, str]
+    headers: CIMultiDictProxy[str]
     """The fields as the client sent them, by name without regard to case."""
     cookie: bytes
     """All Cookie fields, joined; empty when there is none."""
@@ -85,6 +103,7 @@ class RequestHead:
 
     @property
     def has_body(self) -> bool:
+        """Whether a body follows the head, be it of a known length or chunked."""
         return self.content_length != 0
 
 

@@ -25,18 +25,25 @@ class Target:
     Args:
         host: A name or an IP address (v6 without brackets), or `unix:` and the path of a socket.
         port: 1 to 65535; none for a unix socket.
+        weight: The target's share of new requests among those of its group, 0 to 999, 1 by default. 0 gets none, unless all have 0.
+        protocol: `"HTTP"` or `"HTTPS"`; `None` for the group's.
 
     Its identity is its address: two targets with the same host and port are the same target.
 
     Raises:
-        ConfigurationError: the host is no host, or the port is missing or out of range.
+        ConfigurationError: listing every fault.
     """
 
     host: str
     port: int | None = None
+    weight: int = attrs.field(default=1, kw_only=True)
+    protocol: str | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         faults = Faults("Target")
+        faults.attribute(self, "weight")
+        if self.protocol not in (None, "HTTP", "HTTPS"):
+            faults.add("protocol", f"{self.protocol!r} is not 'HTTP', 'HTTPS' or None")
         if not isinstance(self.host, str) or not self.host:
             faults.add("host", f"{self.host!r} is not a host; {_FORMS}")
         elif self.host.startswith("unix:"):
@@ -79,7 +86,7 @@ def target_from(value: Any) -> Target:
     """A target from one of the forms people write.
 
     Args:
-        value: A `Target`, `"host:port"`, `"[v6]:port"`, `"http://host[:port]"` or `"unix:/path"`.
+        value: A `Target`, `"host:port"`, `"[v6]:port"`, `"http://host[:port]"`, `"https://host[:port]"` or `"unix:/path"`.
 
     Raises:
         ConfigurationError: the value is none of these.
@@ -92,21 +99,22 @@ def target_from(value: Any) -> Target:
         return Target(value)
     scheme, separator, rest = value.partition("://")
     if not separator:
-        return _from_authority(value, value, None)
-    if scheme.lower() != "http":
-        raise ConfigurationError("Target", [f"{value!r} has the scheme {scheme!r}; only http:// targets are spoken to"])
+        return _from_authority(value, value, None, None)
+    if scheme.lower() not in ("http", "https"):
+        raise ConfigurationError("Target", [f"{value!r} has the scheme {scheme!r}; only http:// and https:// targets are spoken to"])
     if "/" in rest.removesuffix("/") or "?" in rest or "#" in rest:
         raise ConfigurationError("Target", [f"{value!r} has a path, query or fragment; a target is a host and a port only"])
-    return _from_authority(value, rest.removesuffix("/"), 80)
+    default_port = 80 if scheme.lower() == "http" else 443
+    return _from_authority(value, rest.removesuffix("/"), default_port, scheme.upper())
 
 
-def _from_authority(value: str, authority: str, default_port: int | None) -> Target:
+def _from_authority(value: str, authority: str, default_port: int | None, protocol: str | None) -> Target:
     match = re.fullmatch(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:@\[\]/]*))(?::(?P<port>[0-9]{1,5}))?", authority)
     if match is None:
         raise ConfigurationError("Target", [f"{value!r} is not a target; {_FORMS}"])
     port = int(match["port"]) if match["port"] else default_port
     host = match["host"] if match["v6"] is None else match["v6"]
     try:
-        return Target(host, port)
+        return Target(host, port, protocol=protocol)
     except ConfigurationError as error:
         raise ConfigurationError("Target", [f"{value!r}: {fault}" for fault in error.faults]) from None

@@ -14,12 +14,32 @@ from albkit.model.stickiness import LbCookie
 from albkit.model.target import Target, target_from
 from albkit.model.validation import Faults, as_tuple
 
-__all__ = ("TargetGroup",)
+__all__ = ("TargetGroup", "targets_from")
+
+_ALGORITHM = ("joined", "left", "started", "finished", "choose")
 
 
 def _targets(value: Any) -> tuple[Any, ...]:
     """Targets where the forms can be read; what cannot be read stays as it is, for validation to name it with its place."""
     return tuple(_target_or_raw(item) for item in as_tuple(value))
+
+
+def targets_from(value: Any) -> tuple[Target, ...]:
+    """Targets from one of the forms people write, or a list of them.
+
+    Raises:
+        ConfigurationError: listing every one that cannot be read, with its place.
+    """
+    faults = Faults("targets")
+    targets: list[Target] = []
+    for index, item in enumerate(as_tuple(value)):
+        try:
+            targets.append(target_from(item))
+        except ConfigurationError as error:
+            for fault in error.faults:
+                faults.add(f"[{index}]", fault)
+    faults.raise_if_any()
+    return tuple(targets)
 
 
 def _target_or_raw(item: Any) -> Any:
@@ -35,11 +55,16 @@ class TargetGroup:
 
     Args:
         name: 1 to 32 letters, digits and hyphens; unique within a load balancer.
-        targets: One target or a list: `Target` objects, `"host:port"`, `"http://host[:port]"` or `"unix:/path"`. May be empty: requests
-            are then answered 503.
+        targets: One target or a list: `Target` objects, `"host:port"`, `"http://host[:port]"`, `"https://host[:port]"` or
+            `"unix:/path"`. May be empty: requests are then answered 503.
         stickiness: `LbCookie(...)`, or `None` for none.
-        algorithm: `"round_robin"`.
-        protocol: `"HTTP"`, what is spoken with the targets.
+        algorithm: `"round_robin"` (default), `"least_outstanding_requests"`, `"weighted_random"` (not with stickiness), or an object of
+            your own (see `albkit.extensions.Algorithm`).
+        protocol: `"HTTP"` or `"HTTPS"`, what is spoken with the targets; `None` (default) for each target's own, HTTP where it has
+            none. A target with another scheme in its address is a fault.
+        verify: Whether the certificates of HTTPS targets are verified: `False` (default, as ALB), `True` for the machine's trust store,
+            or the path of a file of CA certificates.
+        deregistration_delay: Seconds, 0 to 3600, 300 by default, for the exchanges and tunnels of a deregistered target to end.
 
     Raises:
         ConfigurationError: listing every fault of its own and of the targets given as text.
@@ -48,8 +73,10 @@ class TargetGroup:
     name: str
     targets: tuple[Target, ...] = attrs.field(default=(), converter=_targets)
     stickiness: LbCookie | None = attrs.field(default=None, kw_only=True)
-    algorithm: str = attrs.field(default=cast("str", default("TargetGroup", "algorithm")), kw_only=True)
-    protocol: str = attrs.field(default=cast("str", default("TargetGroup", "protocol")), kw_only=True)
+    algorithm: Any = attrs.field(default=default("TargetGroup", "algorithm"), kw_only=True)
+    protocol: str | None = attrs.field(default=None, kw_only=True)
+    verify: bool | str = attrs.field(default=False, kw_only=True)
+    deregistration_delay: float = attrs.field(default=cast("float", default("TargetGroup", "deregistration_delay")), kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         faults = Faults("TargetGroup")
@@ -59,12 +86,25 @@ class TargetGroup:
         self._check_targets(faults, self.targets)
         if self.stickiness is not None and not isinstance(self.stickiness, LbCookie):
             faults.add("stickiness", f"{self.stickiness!r} is not LbCookie(...) or None")
-        faults.attribute(self, "algorithm", "protocol")
+        if isinstance(self.algorithm, str):
+            faults.attribute(self, "algorithm")
+            if self.algorithm == "weighted_random" and self.stickiness is not None:
+                faults.add("stickiness", "does not go with weighted_random (alb-reference 1.8); use another algorithm or None")
+        elif isinstance(self.algorithm, type) or not all(callable(getattr(self.algorithm, name, None)) for name in _ALGORITHM):
+            faults.add("algorithm", f"{self.algorithm!r} is neither a name nor an object with the methods {', '.join(_ALGORITHM)}")
+        if self.protocol is not None:
+            faults.attribute(self, "protocol")
+        if not isinstance(self.verify, bool | str) or self.verify == "":
+            faults.add("verify", f"{self.verify!r} is not True, False or the path of a file of CA certificates")
+        faults.attribute(self, "deregistration_delay")
         faults.raise_if_any()
 
-    @staticmethod
-    def _check_targets(faults: Faults, targets: Sequence[object]) -> None:
-        seen: dict[Target, int] = {}
+    def protocol_of(self, target: Target) -> str:
+        """What is spoken with one target of the group."""
+        return target.protocol or self.protocol or "HTTP"
+
+    def _check_targets(self, faults: Faults, targets: Sequence[object]) -> None:
+        seen: dict[str, int] = {}
         for index, item in enumerate(targets):
             try:
                 target = target_from(item)
@@ -72,6 +112,8 @@ class TargetGroup:
                 for fault in error.faults:
                     faults.add(f"targets[{index}]", fault)
                 continue
-            first = seen.setdefault(target, index)
+            if self.protocol is not None and target.protocol not in (None, self.protocol):
+                faults.add(f"targets[{index}]", f"{target.protocol} clashes with the group's protocol {self.protocol}; drop one of them")
+            first = seen.setdefault(str(target), index)
             if first != index:
                 faults.add(f"targets[{index}]", f"{target} is registered already, as targets[{first}]")

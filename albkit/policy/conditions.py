@@ -1,39 +1,126 @@
-"""Does one condition hold for one request? Each condition of the model is compiled once to a plain function."""
+"""Does one condition hold for one request? Each condition of the model is compiled once to a plain function (alb-reference 3.2)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ipaddress
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from albkit.model.conditions import Condition, HostHeader
+from albkit.model.conditions import Condition, HostHeader, HttpHeader, HttpRequestMethod, PathPattern, QueryString, SourceIp
 from albkit.model.message import RequestHead
-from albkit.policy.paths import path_to_match
+from albkit.model.regex import compile_regex
 from albkit.policy.wildcards import compile_wildcards
 
 __all__ = ("Holds", "compile_condition")
 
 Holds = Callable[[RequestHead], bool]
+Matcher = Callable[[str], bool]
 
 
 def compile_condition(condition: Condition) -> Holds:
     """A function that tells whether `condition` holds for a request."""
     if isinstance(condition, HostHeader):
-        return _host(tuple(value.lower() for value in condition.values))
-    return _path(condition.values)
+        return _host(_matchers(condition.values, condition.regex, ignore_case=True))
+    if isinstance(condition, PathPattern):
+        return _path(_matchers(condition.values, condition.regex, ignore_case=False))
+    if isinstance(condition, HttpHeader):
+        return _header(condition.http_header_name, _matchers(condition.values, condition.regex, ignore_case=True))
+    if isinstance(condition, HttpRequestMethod):
+        methods = frozenset(condition.values)
+        return lambda request: request.method in methods
+    if isinstance(condition, QueryString):
+        return _query(condition)
+    if isinstance(condition, SourceIp):
+        return _source(condition)
+    return condition
 
 
-def _host(values: tuple[str, ...]) -> Holds:
-    matchers = tuple(compile_wildcards(value) for value in values)
+def _matchers(values: Sequence[str], regex: Sequence[str], *, ignore_case: bool) -> tuple[Matcher, ...]:
+    """Matchers of the values, which without case want their subject in lower case, and of the expressions."""
+    texts = [compile_wildcards(value.lower() if ignore_case else value) for value in values]
+    return (*texts, *[_searcher(compile_regex(pattern, ignore_case=ignore_case)) for pattern in regex])
+
+
+def _searcher(expression: Any) -> Matcher:
+    search = expression.search
+    # Bytes that are no UTF-8 arrive as lone surrogates, which RE2 cannot be given.
+    return lambda text: search(text if text.isascii() else text.encode("utf-8", "replace").decode()) is not None
+
+
+def _host(matchers: tuple[Matcher, ...]) -> Holds:
     if len(matchers) == 1:
         (matches,) = matchers
         return lambda request: matches(request.host)
     return lambda request: any(matches(request.host) for matches in matchers)
 
 
-def _path(values: tuple[str, ...]) -> Holds:
-    matchers = tuple(compile_wildcards(value) for value in values)
+def _path(matchers: tuple[Matcher, ...]) -> Holds:
+    if len(matchers) == 1:
+        (matches,) = matchers
+        return lambda request: matches(request.path_to_match)
+    return lambda request: any(matches(request.path_to_match) for matches in matchers)
 
+
+def _header(name: str, matchers: tuple[Matcher, ...]) -> Holds:
     def holds(request: RequestHead) -> bool:
-        path = path_to_match(request.path)
-        return any(matches(path) for matches in matchers)
+        # Line by line, in their order: joined values would match what no single line says.
+        values = request.headers.getall(name, None)
+        return values is not None and any(matches(_lower(value)) for value in values for matches in matchers)
 
     return holds
+
+
+def _query(condition: QueryString) -> Holds:
+    pairs = [(None if key is None else _query_matcher(key), _query_matcher(value)) for key, value in condition.values]
+
+    def holds(request: RequestHead) -> bool:
+        for parameter in _lower(request.query_string).split("&"):
+            if not parameter:
+                continue  # Nothing between two separators, or no query at all, is no parameter that could have a value.
+            name, _, text = parameter.partition("=")
+            for key, value in pairs:
+                if (key is None or key(name)) and value(text):
+                    return True
+        return False
+
+    return holds
+
+
+_LOWER = {capital: capital + 32 for capital in range(ord("A"), ord("Z") + 1)}
+
+
+def _lower(text: str) -> str:
+    """Without the case of ASCII letters, the only ones that are matched: a Kelvin sign is no k, and no text grows longer."""
+    return text.lower() if text.isascii() else text.translate(_LOWER)
+
+
+def _query_matcher(pattern: str) -> Matcher:
+    return compile_wildcards(pattern.lower(), escapes=True)
+
+
+def _source(condition: SourceIp) -> Holds:
+    networks = [ipaddress.ip_network(value) for value in condition.values]
+    known: dict[str, bool] = {}
+
+    def holds(request: RequestHead) -> bool:
+        address = request.client.host
+        answer = known.get(address)
+        if answer is None:
+            answer = _inside(address, networks)
+            if len(known) < _REMEMBERED:
+                known[address] = answer
+        return answer
+
+    return holds
+
+
+_REMEMBERED = 4096
+"""Addresses whose answer is kept: parsing one costs more than all the rest of a match."""
+
+
+def _inside(address: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    try:
+        client = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False  # A unix socket's client has no address.
+    return any(client in network for network in networks)

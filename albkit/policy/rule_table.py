@@ -1,59 +1,186 @@
-"""The rules of one listener, compiled: the first that holds wins, else the default action (alb-reference 2.5)."""
+"""The rules of one listener, compiled: the first that holds wins, else the default action (alb-reference 2.5).
+
+Rules are filed under what nearly every rule names: a whole host or its ending, a whole path or its beginning. A request then only
+meets the rules that could hold for it, however many there are, and the first of those by priority wins. What cannot be filed (a
+wildcard in the middle, a rule on fields or methods alone) is tried in order. A rule with a condition of the program's own comes last
+and only before what has been found: such a condition is called for no request that an earlier rule takes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
 
-from albkit.model.actions import Action, FixedResponse
+from albkit.model.conditions import CONDITIONS, Condition, HostHeader, PathPattern
 from albkit.model.listener import Listener
 from albkit.model.message import RequestHead
+from albkit.model.rule import Rule
 from albkit.policy.conditions import Holds, compile_condition
-from albkit.policy.target_choice import TargetChoice
+from albkit.policy.paths import path_to_match
 
 __all__ = ("CompiledRule", "RuleTable")
 
+Action = TypeVar("Action")
 
-class CompiledRule:
+
+class CompiledRule(Generic[Action]):
     """One rule ready to be tried."""
 
-    __slots__ = ("action", "conditions", "position", "priority")
+    __slots__ = ("action", "conditions", "position", "priority", "rule")
 
-    def __init__(self, priority: int, position: int, conditions: tuple[Holds, ...], action: TargetChoice | FixedResponse) -> None:
-        self.priority = priority
+    def __init__(self, rule: Rule | None, position: int, conditions: tuple[Holds, ...], action: Action) -> None:
+        self.rule = rule
+        self.priority = 0 if rule is None else rule.priority
         self.position = position
-        """How many rules have been evaluated when this one has."""
+        """How many rules come up to and with this one."""
         self.conditions = conditions
         self.action = action
 
+    def holds(self, request: RequestHead) -> bool:
+        """Whether all conditions hold."""
+        for holds in self.conditions:  # noqa: SIM110 - a generator costs more than the conditions
+            if not holds(request):
+                return False
+        return True
 
-class RuleTable:
+
+class RuleTable(Generic[Action]):
     """Decides for one request which rule applies.
 
     Args:
         listener: The listener whose rules these are.
-        choices: Of every group that they forward to, by name.
+        prepare: Makes of a rule (`None` for the default) what the caller wants back when it matches.
     """
 
-    __slots__ = ("_default", "_rules")
+    __slots__ = ("_anywhere", "_asking", "_by_host", "_by_host_ending", "_default", "rules")
 
-    def __init__(self, listener: Listener, choices: Mapping[str, TargetChoice]) -> None:
+    def __init__(self, listener: Listener, prepare: Callable[[Rule | None], Action]) -> None:
         ordered = sorted(listener.rules, key=lambda rule: rule.priority)
-        self._rules = tuple(
-            CompiledRule(rule.priority, position, tuple(map(compile_condition, rule.conditions)), _prepared(rule.action, choices))
+        self.rules = tuple(
+            CompiledRule(rule, position, tuple(map(compile_condition, rule.conditions)), prepare(rule))
             for position, rule in enumerate(ordered, 1)
         )
-        self._default = CompiledRule(0, len(ordered), (), _prepared(listener.default_action, choices))
+        self._default = CompiledRule(None, len(ordered), (), prepare(None))
+        self._by_host: dict[str, _Shelf[Action]] = {}
+        self._by_host_ending: dict[str, _Shelf[Action]] = {}
+        self._anywhere: _Shelf[Action] = _Shelf()
+        self._asking = [rule for rule in self.rules if _asks_the_program(rule)]
+        for rule in self.rules:
+            if _asks_the_program(rule):
+                continue
+            for shelf in self._shelves(rule):
+                shelf.add(rule)
 
-    def match(self, request: RequestHead) -> CompiledRule:
+    def match(self, request: RequestHead) -> CompiledRule[Action]:
         """The first rule by priority whose conditions all hold, else the default rule (priority 0)."""
-        for rule in self._rules:
-            for holds in rule.conditions:
-                if not holds(request):
-                    break
+        if not self.rules:
+            return self._default
+        path = request.path
+        request.path_to_match = path = path if "/." not in path else path_to_match(path)
+        best = self._anywhere.first(request, path, self._default)
+        host = request.host
+        if self._by_host and (shelf := self._by_host.get(host)) is not None:
+            best = shelf.first(request, path, best)
+        if self._by_host_ending:
+            dot = host.find(".")
+            while dot >= 0:
+                if (shelf := self._by_host_ending.get(host[dot:])) is not None:
+                    best = shelf.first(request, path, best)
+                dot = host.find(".", dot + 1)
+        return _first(self._asking, request, best) if self._asking else best
+
+    def _shelves(self, rule: CompiledRule[Action]) -> Iterable[_Shelf[Action]]:
+        hosts = _of_kind(rule, HostHeader)
+        if hosts is None or hosts.regex:
+            return [self._anywhere]
+        shelves = {}
+        for value in map(str.lower, hosts.values):
+            if "*" not in value and "?" not in value:
+                shelves[value] = self._by_host.setdefault(value, _Shelf())
+            elif value.startswith("*.") and "*" not in value[1:] and "?" not in value:
+                shelves[value] = self._by_host_ending.setdefault(value[1:], _Shelf())
             else:
-                return rule
-        return self._default
+                return [self._anywhere]
+        return shelves.values()
 
 
-def _prepared(action: Action, choices: Mapping[str, TargetChoice]) -> TargetChoice | FixedResponse:
-    return action if isinstance(action, FixedResponse) else choices[action.group.name]
+class _Shelf(Generic[Action]):
+    """Rules that are alike in what they say of the host, filed by what they say of the path."""
+
+    __slots__ = ("_anything", "_by_folder", "_by_path", "_by_start", "_depth", "_lengths")
+
+    def __init__(self) -> None:
+        self._by_path: dict[str, list[CompiledRule[Action]]] = {}
+        self._by_folder: dict[str, list[CompiledRule[Action]]] = {}
+        """Under a beginning that ends with a slash, as nearly all do: a request looks up its own folders, not every length there is."""
+        self._depth = 0
+        """Of the deepest folder."""
+        self._by_start: dict[str, list[CompiledRule[Action]]] = {}
+        self._lengths: tuple[int, ...] = ()
+        """Of the other beginnings that there are."""
+        self._anything: list[CompiledRule[Action]] = []
+
+    def add(self, rule: CompiledRule[Action]) -> None:
+        """File a rule; they come in order of priority."""
+        paths = _of_kind(rule, PathPattern)
+        if paths is None or paths.regex or any(_start(value) in ("", "/") for value in paths.values):
+            self._anything.append(rule)
+            return
+        for value in dict.fromkeys(paths.values):
+            start = _start(value)
+            if start is None:
+                file = self._by_path.setdefault(value, [])
+            elif start.startswith("/") and start.endswith("/"):
+                file = self._by_folder.setdefault(start, [])
+                self._depth = max(self._depth, start.count("/", 1))
+            else:
+                file = self._by_start.setdefault(start, [])
+            if not file or file[-1] is not rule:
+                file.append(rule)
+        self._lengths = tuple(sorted({len(start) for start in self._by_start}))
+
+    def first(self, request: RequestHead, path: str, best: CompiledRule[Action]) -> CompiledRule[Action]:
+        """The first rule here that holds and comes before `best`, else `best`."""
+        if self._by_path and (rules := self._by_path.get(path)) is not None:
+            best = _first(rules, request, best)
+        if left := self._depth:
+            end = path.find("/", 1) + 1
+            while end:
+                if (rules := self._by_folder.get(path[:end])) is not None:
+                    best = _first(rules, request, best)
+                left -= 1
+                end = path.find("/", end) + 1 if left else 0
+        for length in self._lengths:
+            if (rules := self._by_start.get(path[:length])) is not None:
+                best = _first(rules, request, best)
+        return _first(self._anything, request, best) if self._anything else best
+
+
+def _first(rules: list[CompiledRule[Action]], request: RequestHead, best: CompiledRule[Action]) -> CompiledRule[Action]:
+    for rule in rules:
+        if best.rule is not None and rule.position >= best.position:
+            break
+        if rule.holds(request):
+            return rule
+    return best
+
+
+def _asks_the_program(rule: CompiledRule[Action]) -> bool:
+    """Whether a condition of the rule is a callable of the program's own."""
+    conditions = rule.rule.conditions if rule.rule is not None else ()
+    return not all(isinstance(condition, CONDITIONS) for condition in conditions)
+
+
+Kind = TypeVar("Kind", bound=Condition)
+
+
+def _of_kind(rule: CompiledRule[Action], kind: type[Kind]) -> Kind | None:
+    """The rule's condition of this kind, of which there is one at the most."""
+    conditions = rule.rule.conditions if rule.rule is not None else ()
+    return next((condition for condition in conditions if isinstance(condition, kind)), None)
+
+
+def _start(pattern: str) -> str | None:
+    """What a path must begin with to match; `None` where the pattern is the whole path."""
+    places = [place for place in (pattern.find("*"), pattern.find("?")) if place >= 0]
+    return pattern[: min(places)] if places else None

@@ -1,64 +1,94 @@
-"""The load balancer's own cookies: from a request to its target, and from a target to its `Set-Cookie` lines (alb-reference 5.3).
+"""The load balancer's own cookies: from a request to its target or target group, and back to `Set-Cookie` lines (alb-reference 5.3).
 
-A value is eight hexadecimal digits of expiry and a digest of group and target. It needs no key: any instance with the same group
+A value is eight hexadecimal digits of expiry and a digest of what it names. It needs no key: any instance with the same configuration
 computes the same digests, and whoever forges one only chooses a target.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
+from typing import Generic, TypeVar
 
 from albkit.clock import http_date
 from albkit.model.stickiness import LbCookie
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
 
-__all__ = ("LbCookieStickiness",)
+__all__ = ("ClientCookie", "LbCookieStickiness")
 
 _LIFETIME = 7 * 86400  # ALB's cookies always live 7 days; the session's own duration is inside the value.
 _EXPIRY_DIGITS = 8
 _DIGEST_BYTES = 16
 _VALUE_LENGTH = _EXPIRY_DIGITS + 2 * _DIGEST_BYTES
-_NAMES = (b"AWSALBCORS=", b"AWSALB=")  # AWSALBCORS takes precedence when both arrive.
+_TARGET_NAMES = (b"AWSALBCORS=", b"AWSALB=")
+
+Named = TypeVar("Named")
 
 
-class LbCookieStickiness:
-    """Finds the session's target in a request's cookies, and writes the cookies that bind the session to one."""
+class ClientCookie(Generic[Named]):
+    """A pair of cookies that name one of several things.
 
-    __slots__ = ("_digests", "_duration", "_targets")
+    Args:
+        names: The CORS cookie's name, which takes precedence, and the plain one's, each with its `=`.
+        keys: What can be named, and the text that tells it from all others.
+        duration: Seconds that a value is honoured.
+    """
 
-    def __init__(self, cookie: LbCookie, group: TargetGroupState) -> None:
-        self._duration = int(cookie.duration)
-        self._digests = {member: _digest(group.group.name, member.address) for member in group.members}
-        self._targets = {digest: member for member, digest in self._digests.items()}
+    __slots__ = ("_digests", "_duration", "_lines", "_named", "_names", "_second")
 
-    def target(self, cookies: bytes, now: float) -> TargetState | None:
-        """The target that a valid, unexpired cookie names; `None` for anything else, which then is a fresh pick."""
-        for name in _NAMES:
+    def __init__(self, names: tuple[bytes, bytes], keys: Mapping[Named, str], duration: float) -> None:
+        self._names = names
+        self._duration = int(duration)
+        self._digests = {named: _digest(key) for named, key in keys.items()}
+        self._named = {digest: named for named, digest in self._digests.items()}
+        self._second = -1
+        self._lines: dict[Named, bytes] = {}
+
+    def find(self, cookies: bytes, now: float) -> Named | None:
+        """What a valid, unexpired cookie names; `None` for anything else, which then is a fresh pick."""
+        for name in self._names:
             value = _value(cookies, name)
             if len(value) != _VALUE_LENGTH:
                 continue
-            member = self._targets.get(value[_EXPIRY_DIGITS:])
-            if member is not None and _expiry(value) > now:
-                return member
+            named = self._named.get(value[_EXPIRY_DIGITS:])
+            if named is not None and _expiry(value) > now:
+                return named
         return None
 
-    def set_cookie(self, member: TargetState, now: float) -> bytes:
-        """The two `Set-Cookie` lines, without a line end behind the last; made once per target and second."""
+    def lines(self, named: Named, now: float) -> bytes:
+        """The two `Set-Cookie` lines, without a line end behind the last; made once per thing and second."""
         second = int(now)
-        if member.stickiness_second != second:
-            value = b"%08x%s" % (second + self._duration, self._digests[member])
+        if second != self._second:
+            self._second = second
+            self._lines.clear()
+        line = self._lines.get(named)
+        if line is None:
+            value = b"%08x%s" % (second + self._duration, self._digests[named])
             date = http_date(second + _LIFETIME)
-            member.stickiness_line = (
-                b"Set-Cookie: AWSALB=%s; Expires=%s; Path=/\r\nSet-Cookie: AWSALBCORS=%s; Expires=%s; Path=/; SameSite=None"
-                % (value, date, value, date)
+            cors, plain = self._names
+            line = b"Set-Cookie: %s%s; Expires=%s; Path=/\r\nSet-Cookie: %s%s; Expires=%s; Path=/; SameSite=None" % (
+                *(plain, value, date),
+                *(cors, value, date),
             )
-            member.stickiness_second = second
-        return member.stickiness_line
+            self._lines[named] = line
+        return line
 
 
-def _digest(group: str, address: str) -> bytes:
-    return blake2b(f"{group}\0{address}".encode("utf-8", "surrogateescape"), digest_size=_DIGEST_BYTES).hexdigest().encode()
+class LbCookieStickiness:
+    """Binds sessions to targets with `AWSALB` and `AWSALBCORS`."""
+
+    __slots__ = ("set_cookie", "target")
+
+    def __init__(self, cookie: LbCookie, group: TargetGroupState) -> None:
+        keys = {member: f"{group.group.name}\0{member.address}" for member in group.members.values()}
+        cookies: ClientCookie[TargetState] = ClientCookie(_TARGET_NAMES, keys, cookie.duration)
+        self.target = cookies.find
+        self.set_cookie = cookies.lines
+
+
+def _digest(key: str) -> bytes:
+    return blake2b(key.encode("utf-8", "surrogateescape"), digest_size=_DIGEST_BYTES).hexdigest().encode()
 
 
 def _value(cookies: bytes, name: bytes) -> bytes:

@@ -10,17 +10,23 @@ __all__ = ("compile_wildcards",)
 Matcher = Callable[[str], bool]
 
 
-def compile_wildcards(pattern: str) -> Matcher:
+def compile_wildcards(pattern: str, *, escapes: bool = False) -> Matcher:
     """A function that tells whether the whole of a text matches `pattern`: `*` is any characters, `?` exactly one.
 
     For matching without case give pattern and subject in lower case.
+
+    Args:
+        pattern: What to match.
+        escapes: Whether a backslash takes the `*`, `?` or backslash behind it literally.
     """
-    if "*" not in pattern and "?" not in pattern:
-        return pattern.__eq__
-    pieces = pattern.split("*")
-    if "?" not in pattern and len(pieces) == 2:
-        return _affixes(*pieces)
-    first, *middle = [_literal(piece) for piece in pieces]
+    pieces = _pieces(pattern, escapes)
+    if not any(_ONE in piece for piece in pieces):
+        texts = ["".join(piece) for piece in pieces]
+        if len(texts) == 1:
+            return texts[0].__eq__
+        if len(texts) == 2:
+            return _affixes(*texts)
+    first, *middle = [_expression(piece) for piece in pieces]
     if not middle:
         source = first
     else:
@@ -29,6 +35,29 @@ def compile_wildcards(pattern: str) -> Matcher:
         # stays linear in the subject (a plain `.*` chain takes milliseconds on hostile subjects).
         source = first + "".join(f"(?>.*?{piece})" for piece in inner if piece) + (f".*{last}" if last else ".*")
     return _Whole(re.compile(source, re.DOTALL))
+
+
+_ONE = "?1"
+"""Stands for any one character among the characters of a piece."""
+
+
+def _pieces(pattern: str, escapes: bool) -> list[list[str]]:
+    """What stands between the stars, character by character."""
+    pieces: list[list[str]] = [[]]
+    literal = False
+    for place, character in enumerate(pattern):
+        if literal:
+            pieces[-1].append(character)
+            literal = False
+        elif character == "*":
+            pieces.append([])
+        elif character == "?":
+            pieces[-1].append(_ONE)
+        elif escapes and character == "\\" and pattern[place + 1 : place + 2] in ("*", "?", "\\"):
+            literal = True
+        else:
+            pieces[-1].append(character)
+    return pieces
 
 
 def _affixes(prefix: str, suffix: str) -> Matcher:
@@ -40,8 +69,8 @@ def _affixes(prefix: str, suffix: str) -> Matcher:
     return lambda text: len(text) >= shortest and text.startswith(prefix) and text.endswith(suffix)
 
 
-def _literal(piece: str) -> str:
-    return re.escape(piece).replace(r"\?", ".")
+def _expression(piece: list[str]) -> str:
+    return "".join("." if character == _ONE else re.escape(character) for character in piece)
 
 
 class _Whole:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from albkit.errors import Failure
@@ -36,6 +37,8 @@ class Client(Protocol):
     forwarded: ForwardedFields
     has_left: bool
     """Whether the client closed its connection."""
+    interrupt: Callable[[], None] | None
+    """Set while a hook runs: called when the client fails, so that the hook is not waited for."""
     upstream: Upstream | None
     """Set by the exchange for as long as it is bound to a target connection."""
 
@@ -66,6 +69,17 @@ class Client(Protocol):
 
     def fail(self, failure: Failure) -> None:
         """End what the exchange waits for, now or as soon as it waits."""
+
+    def raise_failure(self) -> None:
+        """Raise the failure that came while the exchange did not wait, if one did."""
+
+    async def read_body(self, limit: int = ...) -> bytes:
+        """The whole request body; it is forwarded all the same.
+
+        Raises:
+            BodyTooLarge: it has more than `limit` bytes.
+            Failure: it ends short, is malformed, or the client left.
+        """
 
     def whole_body(self) -> bytes | None:
         """The request body where it is short and has all come already, else `None`."""

@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
 from albkit.errors import Failure, FailureKind
+from albkit.model.extensions import BodyTooLarge
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.proxy.client import BodySink, Upstream
 from albkit.proxy.gateway import LINGER, Entrance
 from albkit.proxy.inbox import Inbox
 from albkit.proxy.stillness import Stillness
+from albkit.proxy.taken_body import TakenBody
 from albkit.proxy.transports import bound_buffers, peer_has_left, reset
 from albkit.wire.framing import Body, ChunkedBody, FramingError, SizedBody, encode_chunk, encode_last_chunk
 
@@ -28,6 +30,8 @@ _LINGERING: Final = 3
 _LEFT: Final = 4
 """Closed, or given to a tunnel."""
 
+_MOST_READ = 1024 * 1024
+"""Bytes of a body that a hook gets unless it asks for more."""
 _SMALL = 16 * 1024
 """Up to this size a part of a body is copied to leave in one write with its head."""
 
@@ -71,6 +75,7 @@ class ClientConnection(asyncio.Protocol):
         "_served",
         "_sink",
         "_stillness",
+        "_taken",
         "_task",
         "_transport",
         "_waiter",
@@ -79,6 +84,7 @@ class ClientConnection(asyncio.Protocol):
         "address",
         "forwarded",
         "has_left",
+        "interrupt",
         "received_bytes",
         "response_started",
         "sent_bytes",
@@ -95,6 +101,8 @@ class ClientConnection(asyncio.Protocol):
         self._request: RequestHead | None = None
         self._body: Body | None = None
         self._sink: BodySink | None = None
+        self._taken: TakenBody | None = None
+        self.interrupt: Callable[[], None] | None = None
         self._waiter: asyncio.Future[object] | None = None
         self._failure: Failure | None = None
         self._head_lines: list[bytes] | None = None
@@ -117,6 +125,11 @@ class ClientConnection(asyncio.Protocol):
         self.upstream: Upstream | None = None
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Future[None] | None = None
+
+    @property
+    def entrance(self) -> Entrance:
+        """Where it came in."""
+        return self._entrance
 
     # What the loop says.
 
@@ -235,8 +248,10 @@ class ClientConnection(asyncio.Protocol):
 
     def whole_body(self) -> bytes | None:
         request = self._request
-        if request is None or self._body is None:
+        if request is None or (self._body is None and self._taken is None):
             return b""
+        if self._taken is not None:
+            return self._taken.framed(chunked=request.chunked) if self._taken.over else None
         length = request.content_length
         body = self._inbox.take(length) if 0 < length <= _SMALL else None
         if body is not None:
@@ -244,8 +259,37 @@ class ClientConnection(asyncio.Protocol):
             self.received_bytes += len(body)
         return body
 
+    async def read_body(self, limit: int = _MOST_READ) -> bytes:
+        request = self._request
+        if request is None or not request.has_body:
+            return b""
+        if request.expects_continue:
+            request.expects_continue = False
+            self.send_continue()
+        taken = self._taken
+        if taken is None:
+            taken = self._taken = TakenBody()
+        if not taken.over:
+            self.pump_body(taken)
+            while not taken.over and taken.size <= limit:
+                taken.arrived = self.wait()
+                try:
+                    await taken.arrived
+                except Failure as failure:
+                    self._failure = failure  # A hook that swallows it does not get past it.
+                    raise
+            self.park_body()
+        if taken.size > limit:
+            raise BodyTooLarge(f"the request body has more than {limit} bytes")
+        return b"".join(taken.pieces)
+
     def pump_body(self, sink: BodySink) -> None:
         self._sink = sink
+        taken = self._taken
+        if taken is not None and sink is not taken and taken.pieces:
+            # What a hook has read goes first.
+            sink.feed(taken.pieces, taken.over, taken.trailers)
+            taken.pieces = []
         if self.body_over:
             return
         self._phase = _BODY
@@ -312,8 +356,15 @@ class ClientConnection(asyncio.Protocol):
         waiter = self._waiter
         if waiter is None or waiter.done():
             self._failure = self._failure or failure
+            if self.interrupt is not None:
+                self.interrupt()
         else:
             waiter.set_exception(failure)
+
+    def raise_failure(self) -> None:
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -387,8 +438,7 @@ class ClientConnection(asyncio.Protocol):
 
     def response_over(self) -> bool:
         if self._keep and self._transport is not None and not self.has_left:
-            self._body = None
-            self._sink = None
+            self._body = self._sink = self._taken = None
             return True
         self.finish()
         return False

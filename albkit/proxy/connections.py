@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ssl
 from typing import TYPE_CHECKING
 
 from albkit.errors import Failure, FailureKind
+from albkit.model.health import TargetHealthState
 from albkit.model.limits import Limits
 from albkit.model.target import Target
+from albkit.model.target_group import TargetGroup
 from albkit.proxy.sweep import Sweep
 from albkit.proxy.target_connection import TargetConnection
 from albkit.proxy.transports import peer_has_left
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Connections",)
 
+_TLS_TIMEOUT = 10.0
+"""Seconds for a handshake with a target (alb-reference 2.9)."""
 _OUT_OF_SOCKETS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 
 
@@ -34,6 +39,7 @@ class Connections:
         self._idle: dict[TargetState, list[TargetConnection]] = {}
         self._open: set[TargetConnection] = set()
         self._closed: asyncio.Event | None = None
+        self._contexts: dict[bool | str, ssl.SSLContext] = {}
 
     @property
     def count(self) -> int:
@@ -67,7 +73,7 @@ class Connections:
             connection: With nothing going on.
             timeout: Seconds that the target keeps it, where it has told; half a second less is trusted.
         """
-        if self._closed is not None:
+        if self._closed is not None or connection.member.state is TargetHealthState.DRAINING:
             connection.abort()
             return
         idle = self._idle.get(connection.member)
@@ -80,6 +86,15 @@ class Connections:
             connection.abort()
         else:
             idle.append(connection)
+
+    def drop_idle(self, member: TargetState) -> None:
+        """Close the idle connections to a target that gets no more requests."""
+        for connection in tuple(self._idle.pop(member, ())):
+            connection.abort()
+
+    def bound_to(self, member: TargetState) -> list[Client]:
+        """The clients whose exchanges are with this target now."""
+        return [connection.client for connection in self._open if connection.member is member and connection.client is not None]
 
     def forget(self, connection: TargetConnection) -> None:
         """A connection has ended or belongs to a tunnel now."""
@@ -94,14 +109,14 @@ class Connections:
         if self._closed is not None and not self._open:
             self._closed.set()
 
-    async def connect(self, member: TargetState, client: Client) -> TargetConnection:
+    async def connect(self, member: TargetState, group: TargetGroup, client: Client) -> TargetConnection:
         """A new connection, unless the client's failure comes first.
 
         Raises:
             Failure: the target refused, cannot be reached or took too long; or the client left.
         """
         waiter = client.wait()
-        task = self._loop.create_task(self._connect(member))
+        task = self._loop.create_task(self._connect(member, self._tls(member, group)))
         task.add_done_callback(lambda done: _hand_over(done, waiter))
         try:
             await waiter
@@ -115,7 +130,15 @@ class Connections:
         self._counters.new_connections += 1
         return connection
 
-    async def _connect(self, member: TargetState) -> TargetConnection:
+    def _tls(self, member: TargetState, group: TargetGroup) -> ssl.SSLContext | None:
+        if group.protocol_of(member.target) != "HTTPS":
+            return None
+        context = self._contexts.get(group.verify)
+        if context is None:
+            context = self._contexts[group.verify] = tls_context(group.verify)
+        return context
+
+    async def _connect(self, member: TargetState, tls: ssl.SSLContext | None) -> TargetConnection:
         target = member.target
 
         def make() -> TargetConnection:
@@ -126,7 +149,19 @@ class Connections:
                 if target.port is None:
                     _, connection = await self._loop.create_unix_connection(make, target.path)
                 else:
-                    _, connection = await self._loop.create_connection(make, target.host, target.port)
+                    _, connection = await self._loop.create_connection(
+                        make,
+                        target.host,
+                        target.port,
+                        ssl=tls,
+                        server_hostname=target.host if tls is not None else None,
+                        ssl_handshake_timeout=_TLS_TIMEOUT if tls is not None else None,
+                    )
+        except ssl.SSLError as error:
+            raise Failure(FailureKind.TARGET_TLS_FAILED, f"{target}: {error}") from None
+        except ConnectionAbortedError as error:
+            kind = FailureKind.TARGET_TLS_TIMEOUT if tls is not None else FailureKind.TARGET_UNREACHABLE
+            raise Failure(kind, f"{target}: {error}") from None
         except OSError as error:
             raise _connect_failure(error, target, self._limits.connect_timeout) from None
         return connection
@@ -138,6 +173,22 @@ class Connections:
             connection.abort()
         if self._open:
             await self._closed.wait()
+
+
+def tls_context(verify: bool | str) -> ssl.SSLContext:
+    """How TLS is spoken with targets: as ALB does without verifying, or with.
+
+    Raises:
+        OSError: the file of CA certificates cannot be read.
+    """
+    if verify is False:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _hand_over(task: asyncio.Task[TargetConnection], waiter: asyncio.Future[object]) -> None:

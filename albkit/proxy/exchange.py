@@ -17,16 +17,18 @@ from functools import partial
 
 from albkit.clock import http_date
 from albkit.errors import Failure, FailureKind
-from albkit.model.actions import FixedResponse
+from albkit.model.message import RequestHead
 from albkit.model.record import ExchangeRecord
+from albkit.policy.plan import Plan
+from albkit.policy.rule_table import CompiledRule
 from albkit.proxy.client import Client
 from albkit.proxy.forward import Forwarding, forward
 from albkit.proxy.gateway import Entrance, Gateway
-from albkit.proxy.reply import answer_failure, answer_fixed
+from albkit.proxy.hooks import ask_hooks
+from albkit.proxy.reply import answer_failure, answer_itself, answer_with
 from albkit.proxy.tunnel import Tunnel
 from albkit.report.failure_log import log_failure
 from albkit.report.metrics import count_exchange
-from albkit.state.target import TargetState
 
 __all__ = ("serve",)
 
@@ -52,21 +54,29 @@ async def _exchange(client: Client, entrance: Entrance) -> bool:
 
         # 2. Parse it, and judge whether every server would read it in the same way.
         request = record.request = entrance.read(head)
+        request.client = client.address
+        request.listener = entrance.listener
         client.begin(request)
 
-        # 3. Route: the first rule that holds.
-        rule = entrance.rules.match(request)
+        # 3. Route: the first rule that holds. Its own actions may answer, or it may answer itself.
+        rule = _route(request, entrance)
         record.matched_rule_priority = rule.priority
         gateway.counters.rule_evaluations += rule.position
-        action = rule.action
-        if isinstance(action, FixedResponse):
-            answer_fixed(client, request, action, record, gateway)
+        plan = rule.action
+        answer = await ask_hooks(client, request, plan.hooks, gateway.settings.limits.hook_timeout) if plan.hooks else None
+        if answer is not None:
+            answer_with(client, request, answer, record, entrance)
+            return _over(client, record, gateway)
+        if plan.answer is not None:
+            answer_itself(client, request, plan.answer, record, entrance)
             return _over(client, record, gateway)
 
         # 4. Pick a target. 5. Send the request, perhaps to another one as well, until one begins to answer.
-        forwarding = await forward(client, request, action, record, gateway)
+        forwarding = await forward(client, request, plan, record, gateway)
 
         # 6. Tunnel, or relay the response.
+        if entrance.response_fields is not None:
+            entrance.response_fields.put_on(forwarding.connection.response.lines)
         if forwarding.connection.response.status == 101:
             _open_tunnel(client, forwarding, record, gateway)
             return False
@@ -74,12 +84,20 @@ async def _exchange(client: Client, entrance: Entrance) -> bool:
         return _over(client, record, gateway)
 
     except Failure as failure:
-        return _failed(client, failure, record, gateway)
+        return _failed(client, failure, record, entrance)
     except asyncio.CancelledError:
         raise
     except Exception:  # noqa: BLE001 - whatever it is, it must cost this exchange only
         _log.exception("an exchange of client %s failed inside the load balancer", record.client)
-        return _failed(client, Failure(FailureKind.INTERNAL_ERROR), record, gateway)
+        return _failed(client, Failure(FailureKind.INTERNAL_ERROR), record, entrance)
+
+
+def _route(request: RequestHead, entrance: Entrance) -> CompiledRule[Plan]:
+    try:
+        return entrance.rules.match(request)
+    except Exception as error:  # noqa: BLE001 - a condition of the program's own may raise anything
+        _log.exception("a condition failed")
+        raise Failure(FailureKind.HOOK_FAILED, f"a condition: {error!r}") from None
 
 
 async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord, gateway: Gateway) -> None:
@@ -102,7 +120,7 @@ async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord,
     finally:
         if not client.body_over:
             client.park_body()
-        connection.member.outstanding -= 1
+        forwarding.over()
         if reusable:
             connection.release()
         else:
@@ -131,10 +149,11 @@ def _open_tunnel(client: Client, forwarding: Forwarding, record: ExchangeRecord,
             client_transport.abort()
             raise
     except Failure:
-        connection.member.outstanding -= 1
+        forwarding.over()
         connection.abort()
         raise
-    tunnel = Tunnel(client_transport, target_transport, record, gateway, partial(_tunnel_over, gateway, connection.member))
+    over = partial(_tunnel_over, gateway, forwarding)
+    tunnel = Tunnel(client_transport, target_transport, connection.member, record, gateway, over)
     gateway.counters.tunnels += 1
     gateway.counters.active_tunnels += 1
     gateway.counters.active_connections += 2
@@ -150,8 +169,9 @@ def _over(client: Client, record: ExchangeRecord, gateway: Gateway) -> bool:
     return follows
 
 
-def _failed(client: Client, failure: Failure, record: ExchangeRecord, gateway: Gateway) -> bool:
-    told = answer_failure(client, record.request, failure, record, gateway)
+def _failed(client: Client, failure: Failure, record: ExchangeRecord, entrance: Entrance) -> bool:
+    gateway = entrance.gateway
+    told = answer_failure(client, record.request, failure, record, entrance)
     log_failure(record)
     if told:
         return _over(client, record, gateway)
@@ -166,8 +186,8 @@ def _record(client: Client, record: ExchangeRecord, gateway: Gateway) -> None:
     count_exchange(record, gateway.counters)
 
 
-def _tunnel_over(gateway: Gateway, member: TargetState, tunnel: Tunnel) -> None:
-    member.outstanding -= 1
+def _tunnel_over(gateway: Gateway, forwarding: Forwarding, tunnel: Tunnel) -> None:
+    forwarding.over()
     gateway.counters.active_tunnels -= 1
     gateway.counters.active_connections -= 2
     log_failure(tunnel.record)

@@ -1,4 +1,4 @@
-"""The forward action: pick a target, try it, and perhaps try another."""
+"""The forward action: pick a group and a target, try it, and perhaps try another."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from albkit.errors import Failure, FailureKind, Phase
 from albkit.model.message import RequestHead
 from albkit.model.record import ExchangeRecord
 from albkit.policy.failover import IDEMPOTENT, deposit, may_try_again
+from albkit.policy.plan import Plan
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.client import Client
 from albkit.proxy.gateway import Gateway
@@ -20,34 +21,33 @@ __all__ = ("Forwarding", "forward")
 class Forwarding:
     """A request that a target has begun to answer."""
 
-    __slots__ = ("connection", "set_cookie")
+    __slots__ = ("choice", "connection", "set_cookie")
 
-    def __init__(self, connection: TargetConnection, set_cookie: bytes) -> None:
+    def __init__(self, connection: TargetConnection, choice: TargetChoice, set_cookie: bytes) -> None:
         self.connection = connection
+        self.choice = choice
         self.set_cookie = set_cookie
         """The stickiness cookies for the response, empty for none."""
 
+    def over(self) -> None:
+        """The exchange is over: the target has one outstanding request less. To be called once."""
+        self.choice.finished(self.connection.member)
 
-async def forward(client: Client, request: RequestHead, choice: TargetChoice, record: ExchangeRecord, gateway: Gateway) -> Forwarding:
-    """Send the request to a target of the group and await the head of its response.
 
-    On return one outstanding request is counted on the target; `TargetState.outstanding` is the caller's to count down when the exchange
-    is over. On failure nothing is left behind.
+async def forward(client: Client, request: RequestHead, plan: Plan, record: ExchangeRecord, gateway: Gateway) -> Forwarding:
+    """Send the request to a target and await the head of its response.
+
+    On return one outstanding request is counted on the target, until `Forwarding.over`. On failure nothing is left behind.
 
     Raises:
         Failure: of the last attempt, or 503 where there is no target.
     """
     now = gateway.clock.time()
-    record.group = choice.group.group.name
-    bound = choice.bound(request.cookie, now) if request.cookie else None
-    if bound is None and choice.stickiness is not None:
-        gateway.counters.non_sticky_requests += 1
-    member = bound if bound is not None else choice.pick()
-    if member is None:
-        raise Failure(FailureKind.NO_TARGETS, record.group)
+    choice, member, bound, cookies = _pick(request, plan, record, gateway, now)
     gateway.counters.requests += 1
     deposit(choice.group)
-
+    if plan.rewrite is not None:
+        plan.rewrite(request)
     client.forwarded.complete(request, record.received_bytes, now)
     head = b"\r\n".join(request.lines)
     body = client.whole_body()
@@ -57,32 +57,67 @@ async def forward(client: Client, request: RequestHead, choice: TargetChoice, re
 
     tried: list[TargetState] = []
     while True:
+        record.attempts += 1
+        record.target = member.address
         try:
-            connection = await _attempt(client, request, member, head + body if body else head, upload, gateway, fresh=bool(tried))
+            connection = await _attempt(client, request, choice, member, head + body if body else head, upload, gateway, fresh=bool(tried))
         except Failure as failure:
-            if failure.kind.phase is Phase.CONNECT:
-                gateway.counters.target_connection_errors += 1
-                member.connection_errors += 1
-            record.attempts += 1
-            record.target = member.address
+            _count_failure(failure, member, gateway)
             whole = upload is None or upload.repeatable
             if not may_try_again(choice.group, failure.kind, request.method, record.attempts, body_kept=whole):
                 raise
             gateway.counters.retries += 1
             tried.append(member)
-            if not (member is bound and tried.count(bound) == 1 and failure.kind.phase is not Phase.CONNECT):
-                # A session's target gets a second chance on a fresh connection; any other request goes elsewhere where it can.
+            # A session's target gets a second chance on a fresh connection; any other request goes elsewhere where it can.
+            if not (bound and len(tried) == 1 and failure.kind.phase is not Phase.CONNECT):
                 member = choice.pick_other(tried) or member
             continue
-        record.attempts += 1
-        record.target = member.address
         record.target_status_code = connection.response.status
-        set_cookie = choice.stickiness.set_cookie(member, now) if choice.stickiness is not None else b""
-        return Forwarding(connection, set_cookie)
+        if choice.stickiness is not None:
+            line = choice.stickiness.set_cookie(member, now)
+            cookies = cookies + b"\r\n" + line if cookies else line
+        return Forwarding(connection, choice, cookies)
+
+
+def _pick(
+    request: RequestHead, plan: Plan, record: ExchangeRecord, gateway: Gateway, now: float
+) -> tuple[TargetChoice, TargetState, bool, bytes]:
+    """Group and target, whether the session is bound to that target, and the cookies that bind the client to the group."""
+    groups = plan.groups
+    if groups is None:
+        raise TypeError("a plan that answers does not forward")
+    choice, cookies = (groups.only, b"") if groups.only is not None else groups.pick(request.cookie, now)
+    if choice is None:
+        raise Failure(FailureKind.NO_TARGETS, "all weights are 0")
+    record.group = choice.group.group.name
+    bound = choice.bound(request.cookie, now) if request.cookie else None
+    if bound is None and choice.stickiness is not None:
+        gateway.counters.non_sticky_requests += 1
+    member = bound if bound is not None else choice.pick()
+    if member is None:
+        raise Failure(FailureKind.NO_TARGETS, record.group)
+    return choice, member, bound is not None, cookies
+
+
+def _count_failure(failure: Failure, member: TargetState, gateway: Gateway) -> None:
+    if failure.kind.phase is Phase.CONNECT:
+        if failure.kind in (FailureKind.TARGET_TLS_FAILED, FailureKind.TARGET_TLS_TIMEOUT):
+            gateway.counters.target_tls_errors += 1
+        else:
+            gateway.counters.target_connection_errors += 1
+        member.connection_errors += 1
 
 
 async def _attempt(
-    client: Client, request: RequestHead, member: TargetState, data: bytes, upload: Upload | None, gateway: Gateway, *, fresh: bool
+    client: Client,
+    request: RequestHead,
+    choice: TargetChoice,
+    member: TargetState,
+    data: bytes,
+    upload: Upload | None,
+    gateway: Gateway,
+    *,
+    fresh: bool,
 ) -> TargetConnection:
     """One try at one target: connect, send, await the response head.
 
@@ -91,13 +126,13 @@ async def _attempt(
     """
     if client.has_left:
         raise Failure(FailureKind.CLIENT_CLOSED)
-    member.outstanding += 1
+    choice.started(member)
     connection = None
     try:
         if not fresh:
             connection = gateway.connections.take(member, careful=request.method not in IDEMPOTENT)
         if connection is None:
-            connection = await gateway.connections.connect(member, client)
+            connection = await gateway.connections.connect(member, choice.group.group, client)
         answered = client.wait()
         if upload is None:
             connection.begin(client, request.method, answered, data)
@@ -108,7 +143,7 @@ async def _attempt(
         if connection.response.status == 101 and not accepts(request.upgrade, connection.response.upgrade):
             raise Failure(FailureKind.RESPONSE_UPGRADE_UNASKED, repr(connection.response.upgrade[:50]))
     except BaseException:
-        member.outstanding -= 1
+        choice.finished(member)
         if upload is not None:
             client.park_body()
         if connection is not None:

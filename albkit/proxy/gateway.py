@@ -10,8 +10,11 @@ from typing import Protocol
 from albkit.clock import Clock
 from albkit.model.listener import Listener
 from albkit.model.message import ClientAddress, RequestHead
+from albkit.model.rule import Rule
 from albkit.model.settings import Settings
+from albkit.model.target_group import TargetGroup
 from albkit.policy.desync import verdict
+from albkit.policy.plan import Plan
 from albkit.policy.rule_table import RuleTable
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.connections import Connections
@@ -19,7 +22,9 @@ from albkit.proxy.parsers import RequestParser
 from albkit.proxy.sweep import Sweep, interval_for
 from albkit.state.counters import Counters
 from albkit.state.registry import Registry
+from albkit.state.target import TargetState
 from albkit.wire.forwarded import ForwardedFields, TraceIds
+from albkit.wire.reply import ResponseFields
 from albkit.wire.request import RequestReader
 
 try:
@@ -59,6 +64,23 @@ class Stoppable(Protocol):
         """End now."""
 
 
+class ClientParty(Stoppable, Protocol):
+    """A client connection, when its listener goes."""
+
+    @property
+    def entrance(self) -> Entrance:
+        """Where it came in."""
+
+
+class Drainable(Stoppable, Protocol):
+    """A tunnel, when its target is drained."""
+
+    member: TargetState
+
+    def close(self, now: float) -> None:
+        """End in good order, and cut what does not."""
+
+
 class Gateway:
     """The running parts that all listeners of one load balancer share."""
 
@@ -68,16 +90,25 @@ class Gateway:
         self.clock = clock
         self.counters = counters
         self.registry = Registry(settings.groups)
-        self.choices = {state.group.name: TargetChoice(state) for state in self.registry.groups}
+        self.choices = {state.group.name: TargetChoice(state, clock.random) for state in self.registry.groups}
         self.sweep = Sweep(loop, clock, interval_for(_shortest_deadline(settings)))
         self.connections = Connections(loop, counters, self.sweep, settings.limits)
         self.request_parser = RequestParser(loop, settings.limits)
         self.trace_ids = TraceIds(clock)
-        self.clients: set[Stoppable] = set()
-        self.tunnels: set[Stoppable] = set()
+        self.clients: set[ClientParty] = set()
+        self.tunnels: set[Drainable] = set()
         self.stopping = False
         self._emptied = asyncio.Event()
         self._most_sockets = most_sockets()
+
+    def add_group(self, group: TargetGroup) -> None:
+        """Know one more target group."""
+        self.choices[group.name] = TargetChoice(self.registry.add(group), self.clock.random)
+
+    def remove_group(self, name: str) -> None:
+        """Know a target group no more; what goes on with its targets goes on."""
+        self.registry.remove(name)
+        del self.choices[name]
 
     def admits(self) -> bool:
         """Whether there is room for one more client connection and the target connection it may need."""
@@ -115,9 +146,23 @@ class Entrance:
         self.gateway = gateway
         self.listener = listener
         self.port = port
-        self.rules = RuleTable(listener, gateway.choices)
+        self.response_fields: ResponseFields | None = None
+        self.rules: RuleTable[Plan]
+        self.take(listener)
         self._parse = gateway.request_parser.parse
         self._read = RequestReader(settings, port, partial(verdict, settings.desync_mitigation_mode)).read
+
+    def take(self, listener: Listener) -> None:
+        """Decide by this description from the next request on; exchanges that are going on keep what they have."""
+        gateway = self.gateway
+
+        def plan(rule: Rule | None) -> Plan:
+            actions, transforms = (listener.default_actions, ()) if rule is None else (rule.actions, rule.transforms)
+            return Plan(actions, transforms, gateway.choices, gateway.clock.random)
+
+        self.listener = listener
+        self.rules = RuleTable(listener, plan)
+        self.response_fields = ResponseFields(listener.response_headers) if listener.response_headers else None
 
     def read(self, head: bytes) -> RequestHead:
         """Parse and judge one raw request head.

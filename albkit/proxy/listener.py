@@ -23,6 +23,9 @@ BACKLOG = 4096
 class RunningListener:
     """A listener whose port is open."""
 
+    entrance: Entrance
+    """How its requests are read, and where its rules send them; there once it is open."""
+
     def __init__(self, listener: Listener, gateway: Gateway) -> None:
         self.listener = listener
         self.port = listener.port
@@ -47,9 +50,20 @@ class RunningListener:
         loop = self._gateway.loop
         sockets = await self._bind(loop)
         self.port = sockets[0].getsockname()[1]
-        entrance = Entrance(self._gateway, self.listener, self.port)
+        entrance = self.entrance = Entrance(self._gateway, self.listener, self.port)
         for sock in sockets:
             self._servers.append(await loop.create_server(lambda: ClientConnection(entrance, serve), sock=sock, backlog=BACKLOG))
+
+    def take(self, listener: Listener) -> None:
+        """Decide by this description from the next request on."""
+        self.listener = listener
+        self.entrance.take(listener)
+
+    def end_connections(self) -> None:
+        """End the connections that came in here: idle ones now, others behind their exchange. Tunnels stay."""
+        for client in tuple(self._gateway.clients):
+            if client.entrance is self.entrance:
+                client.stop()
 
     async def close(self) -> None:
         """Listen no more. Connections that are open stay."""

@@ -86,6 +86,11 @@ class TargetConnection(asyncio.Protocol):
         self._interim = 0
         self._loss: Exception | None = None
 
+    @property
+    def client(self) -> Client | None:
+        """Whose exchange it serves now."""
+        return self._client
+
     # What the exchange does.
 
     def begin(self, client: Client, method: str, waiter: asyncio.Future[object], data: bytes) -> None:

@@ -10,6 +10,7 @@ from albkit.errors import Failure, FailureKind
 from albkit.model.record import ExchangeRecord
 from albkit.proxy.gateway import Gateway
 from albkit.proxy.transports import peer_has_reset, reset
+from albkit.state.target import TargetState
 
 __all__ = ("HALF_CLOSE_SILENCE", "Tunnel")
 
@@ -30,11 +31,18 @@ class Tunnel:
         over: Called once, when both sockets are gone.
     """
 
-    __slots__ = ("_closing_since", "_gateway", "_over", "_silent_since", "active", "client_leg", "record", "target_leg")
+    __slots__ = ("_closing_since", "_gateway", "_over", "_silent_since", "active", "client_leg", "member", "record", "target_leg")
 
     def __init__(
-        self, client: asyncio.Transport, target: asyncio.Transport, record: ExchangeRecord, gateway: Gateway, over: Callable[[Tunnel], None]
+        self,
+        client: asyncio.Transport,
+        target: asyncio.Transport,
+        member: TargetState,
+        record: ExchangeRecord,
+        gateway: Gateway,
+        over: Callable[[Tunnel], None],
     ) -> None:
+        self.member = member
         self._gateway = gateway
         self.record = record
         self._over = over
@@ -94,6 +102,12 @@ class Tunnel:
         self.client_leg.send_fin()
         self.target_leg.send_fin()
 
+    def close(self, now: float) -> None:
+        """End both directions in good order, and cut them if that takes too long."""
+        if not self._closing_since:
+            self._closing_since = now
+            self.stop()
+
     def abandon(self) -> None:
         """End both sockets now."""
         self.client_leg.transport.abort()
@@ -120,8 +134,7 @@ class Tunnel:
             self.abandon()
         elif silent >= self._gateway.settings.idle_timeout:
             self._ended(FailureKind.TUNNEL_IDLE)
-            self._closing_since = now
-            self.stop()
+            self.close(now)
 
     def _ended(self, kind: FailureKind, detail: str = "") -> None:
         if self.record.failure is None:

@@ -22,6 +22,8 @@ def count_exchange(record: ExchangeRecord, counters: Counters) -> None:
             counters.target_4xx += 1
         else:
             counters.target_5xx += 1
+    elif 300 <= record.elb_status_code < 400:
+        counters.elb_3xx += 1
     request = record.request
     if request is not None:
         if request.classification is not None:

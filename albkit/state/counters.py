@@ -4,77 +4,49 @@ from __future__ import annotations
 
 from collections import Counter
 
+import attrs
+
 from albkit.errors import FailureKind
 
 __all__ = ("Counters",)
 
 
+@attrs.define(eq=False, weakref_slot=False)
 class Counters:
     """Plain integers to be incremented where things happen, and one mapping of them all to be read."""
 
-    __slots__ = (
-        "active_connections",
-        "active_tunnels",
-        "desync_non_compliant",
-        "dropped_invalid_headers",
-        "elb_4xx",
-        "elb_5xx",
-        "elb_500",
-        "elb_502",
-        "elb_503",
-        "elb_504",
-        "failures",
-        "fixed_responses",
-        "forwarded_invalid_headers",
-        "idle_connections_closed",
-        "new_connections",
-        "non_sticky_requests",
-        "processed_bytes",
-        "reading_paused",
-        "rejected_connections",
-        "requests",
-        "retries",
-        "rule_evaluations",
-        "target_2xx",
-        "target_3xx",
-        "target_4xx",
-        "target_5xx",
-        "target_connection_errors",
-        "tunnels",
-    )
-
-    def __init__(self) -> None:
-        for name in self.__slots__:
-            setattr(self, name, 0)
-        self.failures: Counter[FailureKind] = Counter()
-
-    active_connections: int
-    active_tunnels: int
-    desync_non_compliant: int
-    dropped_invalid_headers: int
-    elb_4xx: int
-    elb_5xx: int
-    elb_500: int
-    elb_502: int
-    elb_503: int
-    elb_504: int
-    fixed_responses: int
-    forwarded_invalid_headers: int
-    idle_connections_closed: int
-    new_connections: int
-    non_sticky_requests: int
-    processed_bytes: int
-    reading_paused: int
-    rejected_connections: int
-    requests: int
-    retries: int
-    rule_evaluations: int
-    target_2xx: int
-    target_3xx: int
-    target_4xx: int
-    target_5xx: int
-    target_connection_errors: int
-    tunnels: int
+    active_connections: int = 0
+    active_tunnels: int = 0
+    desync_non_compliant: int = 0
+    dropped_invalid_headers: int = 0
+    elb_3xx: int = 0
+    elb_4xx: int = 0
+    elb_500: int = 0
+    elb_502: int = 0
+    elb_503: int = 0
+    elb_504: int = 0
+    elb_5xx: int = 0
+    fixed_responses: int = 0
+    forwarded_invalid_headers: int = 0
+    idle_connections_closed: int = 0
+    new_connections: int = 0
+    non_sticky_requests: int = 0
+    processed_bytes: int = 0
+    reading_paused: int = 0
+    redirect_url_limit_exceeded: int = 0
+    redirects: int = 0
+    rejected_connections: int = 0
+    requests: int = 0
+    retries: int = 0
+    rule_evaluations: int = 0
+    target_2xx: int = 0
+    target_3xx: int = 0
+    target_4xx: int = 0
+    target_5xx: int = 0
+    target_connection_errors: int = 0
+    target_tls_errors: int = 0
+    tunnels: int = 0
+    failures: Counter[FailureKind] = attrs.field(factory=Counter)
 
     def as_mapping(self) -> dict[str, int]:
         """Every counter by name: ALB's where ALB has one; failures as `Failure_` and their reason; a gauge starts with `Active`."""
@@ -88,6 +60,7 @@ _METRICS = {
     "active_tunnels": "ActiveTunnelCount",
     "desync_non_compliant": "DesyncMitigationMode_NonCompliant_Request_Count",
     "dropped_invalid_headers": "DroppedInvalidHeaderRequestCount",
+    "elb_3xx": "HTTPCode_ELB_3XX_Count",
     "elb_4xx": "HTTPCode_ELB_4XX_Count",
     "elb_5xx": "HTTPCode_ELB_5XX_Count",
     "elb_500": "HTTPCode_ELB_500_Count",
@@ -101,6 +74,8 @@ _METRICS = {
     "non_sticky_requests": "NonStickyRequestCount",
     "processed_bytes": "ProcessedBytes",
     "reading_paused": "ReadingPausedCount",
+    "redirect_url_limit_exceeded": "HTTP_Redirect_Url_Limit_Exceeded_Count",
+    "redirects": "HTTP_Redirect_Count",
     "rejected_connections": "RejectedConnectionCount",
     "requests": "RequestCount",
     "retries": "RetryCount",
@@ -110,5 +85,6 @@ _METRICS = {
     "target_4xx": "HTTPCode_Target_4XX_Count",
     "target_5xx": "HTTPCode_Target_5XX_Count",
     "target_connection_errors": "TargetConnectionErrorCount",
+    "target_tls_errors": "TargetTLSNegotiationErrorCount",
     "tunnels": "TunnelCount",
 }

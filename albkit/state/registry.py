@@ -24,6 +24,18 @@ class Registry:
         """
         return self._groups[name]
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._groups
+
+    def add(self, group: TargetGroup) -> TargetGroupState:
+        """Know one more group."""
+        state = self._groups[group.name] = TargetGroupState(group)
+        return state
+
+    def remove(self, name: str) -> None:
+        """Know a group no more. Exchanges with its targets keep its state to their end."""
+        del self._groups[name]
+
     @property
     def groups(self) -> tuple[TargetGroupState, ...]:
         """Every group's state."""

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from albkit.model.health import TargetHealthReason, TargetHealthState
 from albkit.model.target import Target
 
 __all__ = ("TargetState",)
 
 
 class TargetState:
-    """What is true of one target of one group now."""
+    """What is true of one target of one group now. The same object for as long as the target is registered."""
 
-    __slots__ = ("address", "connection_errors", "outstanding", "requests", "stickiness_line", "stickiness_second", "target")
+    __slots__ = (
+        "address",
+        "connection_errors",
+        "deadline",
+        "eligible",
+        "on_idle",
+        "outstanding",
+        "reason",
+        "requests",
+        "state",
+        "target",
+        "weight",
+    )
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.address = str(target)
+        self.weight = target.weight
+        # Without health checks nothing is known of it, and it gets traffic (design: no surprise requests).
+        self.state = TargetHealthState.UNAVAILABLE
+        self.reason: TargetHealthReason | None = TargetHealthReason.HEALTH_CHECK_DISABLED
+        self.eligible = False
+        """Whether new requests may go to it."""
+        self.deadline = 0.0
+        """While draining: when what still goes on is cut, by the monotonic clock."""
+        self.on_idle: Callable[[], None] | None = None
+        """Called when the last outstanding request is over."""
         self.outstanding = 0
         """Requests sent and not yet answered in full; a tunnel counts as one while it lives."""
         self.requests = 0
         self.connection_errors = 0
-        self.stickiness_second = -1
-        """The second for which `stickiness_line` was made."""
-        self.stickiness_line = b""
 
     def __repr__(self) -> str:
-        return f"<TargetState {self.address} outstanding={self.outstanding} requests={self.requests}>"
+        return f"<TargetState {self.address} {self.state} outstanding={self.outstanding} requests={self.requests}>"

@@ -11,15 +11,15 @@ __all__ = ("TargetGroupState",)
 class TargetGroupState:
     """What is true of one target group now."""
 
-    __slots__ = ("eligible", "group", "members", "retry_tokens", "rotation")
+    __slots__ = ("eligible", "group", "members", "retry_tokens")
 
     def __init__(self, group: TargetGroup) -> None:
         self.group = group
-        self.members = tuple(TargetState(target) for target in group.targets)
-        self.eligible = self.members
+        """Its description, replaced when a new one is applied."""
+        self.members = {str(target): TargetState(target) for target in group.targets}
+        """By address, draining ones among them."""
+        self.eligible: tuple[TargetState, ...] = ()
         """The members that may be chosen now; kept ready so that a request does not have to look."""
-        self.rotation = 0
-        """How many round-robin turns were taken."""
         self.retry_tokens = 100.0
         """What policy.failover lets the group spend; full at the start."""
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from albkit.clock import http_date
+from albkit.model.extensions import Response
+from albkit.wire.grammar import TOKEN
 
-__all__ = ("error_page", "own_answer")
+__all__ = ("ResponseFields", "error_page", "fault_of_response", "own_answer", "program_answer")
 
 _REASONS = {
     460: "Client Closed Request",
@@ -56,3 +60,61 @@ def own_answer(status: int, body: bytes, content_type: str, second: int, further
         lines.append(b"Content-Type: " + content_type.encode())
         lines.append(b"Content-Length: %d" % len(body))
     return [*lines, *further, b"", b""]
+
+
+_FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")
+_FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"))
+
+
+def fault_of_response(answer: object) -> str | None:
+    """What makes an answer of the program's own one that cannot be sent, or `None`."""
+    if not isinstance(answer, Response):
+        return f"{answer!r}, which is neither a Response nor None"
+    if isinstance(answer.status, bool) or not isinstance(answer.status, int) or not 200 <= answer.status <= 599:
+        return f"the status {answer.status!r}; 200 to 599"
+    if not isinstance(answer.body, bytes):
+        return f"a body that is not bytes but {type(answer.body).__name__}"
+    if answer.headers is not None and not isinstance(answer.headers, Mapping):
+        return f"headers that are not a mapping but {type(answer.headers).__name__}"
+    for name, value in (answer.headers or {}).items():
+        good = isinstance(name, str) and name.isascii() and TOKEN.fullmatch(name.encode())
+        if not good or not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value):
+            return f"the field {name!r}: {value!r}, which cannot be sent"
+        if name.lower() in _FRAMING:
+            return f"the field {name}, which is ours to write"
+    return None
+
+
+def program_answer(answer: Response, second: int) -> list[bytes]:
+    """The lines of an answer of the program's own, with the two last places to be filled as in a `ResponseHead`."""
+    given = answer.headers or {}
+    names = {name.lower() for name in given}
+    lines = [f"HTTP/1.1 {answer.status} {reason(answer.status)}".encode()]
+    if "server" not in names:
+        lines.append(b"Server: awselb/2.0")
+    if "date" not in names:
+        lines.append(b"Date: " + http_date(second))
+    lines += [f"{name}: {value}".encode("latin-1") for name, value in given.items()]
+    if answer.status not in (204, 304):
+        lines.append(b"Content-Length: %d" % len(answer.body))
+    return [*lines, b"", b""]
+
+
+class ResponseFields:
+    """The fields that a listener puts on every response (alb-reference 1.3).
+
+    Args:
+        fields: Names and values; a value of `None` leaves out our own field of that name.
+    """
+
+    __slots__ = ("_lines", "_names", "_omitted")
+
+    def __init__(self, fields: Sequence[tuple[str, str | None]]) -> None:
+        self._lines = [f"{name}: {value}".encode("ascii") for name, value in fields if value is not None]
+        self._names = frozenset(name.lower().encode() for name, value in fields if value is not None)
+        self._omitted = frozenset(name.lower().encode() + b": awselb/2.0" for name, value in fields if value is None)
+
+    def put_on(self, lines: list[bytes]) -> None:
+        """Replace or add the fields among the lines of a head."""
+        kept = [line for line in lines[1:-2] if line.partition(b":")[0].lower() not in self._names and line.lower() not in self._omitted]
+        lines[1:-2] = kept + self._lines

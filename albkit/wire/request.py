@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
+
+from multidict import CIMultiDictProxy
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.desync import Verdict
@@ -35,7 +37,7 @@ class ParsedRequest(Protocol):
     @property
     def version(self) -> tuple[int, int]: ...
     @property
-    def headers(self) -> Mapping[str, str]: ...
+    def headers(self) -> CIMultiDictProxy[str]: ...
     @property
     def raw_headers(self) -> Sequence[tuple[bytes, bytes]]: ...
     @property

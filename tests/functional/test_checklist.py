@@ -307,7 +307,7 @@ async def test_client_leaves_while_target_is_slow_cancels_request(how: str) -> N
         await until(lambda: not gateway.gateway.clients)
         assert failures(gateway) == {"ClientClosed": 1}
         assert "ActiveConnectionCount" not in gateway.counters
-        (member,) = gateway.gateway.registry.groups[0].members
+        (member,) = gateway.gateway.registry.groups[0].members.values()
         assert (member.outstanding, member.connection_errors) == (0, 0)
         assert gateway.counters["HTTPCode_ELB_4XX_Count"] == 1
         assert "HTTPCode_ELB_5XX_Count" not in gateway.counters
@@ -367,7 +367,7 @@ async def test_client_leaves_while_target_accepts_no_connection_cancels_request(
         async with running(f"127.0.0.1:{port}") as gateway:
             client = await gateway.client()
             client.send(request("GET", "/"))
-            (member,) = gateway.gateway.registry.groups[0].members
+            (member,) = gateway.gateway.registry.groups[0].members.values()
             await until(lambda: member.outstanding == 1)
             client.writer.close()
             await until(lambda: not gateway.gateway.clients)

@@ -18,9 +18,10 @@ def test_forward_names_its_group() -> None:
     """A forward is a value that knows where to."""
     forward = alb.Forward(_GROUP)
     assert forward.group is _GROUP
+    assert forward.groups == ((_GROUP, 1),)
     assert {forward, alb.Forward(alb.TargetGroup("api", "a:80"))} == {forward}
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        forward.group = _GROUP  # type: ignore[misc]
+        forward.groups = ()  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("group", ["api", None, [_GROUP]], ids=["name", "None", "list"])
@@ -28,7 +29,155 @@ def test_forward_to_anything_but_a_group_is_refused(group: Any) -> None:
     """A name is not a group."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.Forward(group)
-    assert _paths(raised.value) == ["group"]
+    assert _paths(raised.value) == ["groups[0]"]
+
+
+def _groups(count: int, stickiness: alb.LbCookie | None = None) -> dict[alb.TargetGroup, int]:
+    return {alb.TargetGroup(f"g{number}", stickiness=stickiness if not number else None): 1 for number in range(count)}
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_forward_takes_one_to_five_groups(count: int) -> None:
+    """Up to five groups with their weights, in their order (alb-reference 4.1)."""
+    groups = _groups(count)
+    forward = alb.Forward(groups)
+    assert forward.groups == tuple(groups.items())
+    assert forward.group is next(iter(groups))
+    assert {forward, alb.Forward(groups)} == {forward}
+
+
+@pytest.mark.parametrize("count", [0, 6])
+def test_forward_to_no_group_or_too_many_is_refused(count: int) -> None:
+    """One to five (alb-reference 4.1)."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.Forward(_groups(count))
+    assert _paths(raised.value) == ["groups"]
+
+
+@pytest.mark.parametrize("weight", [0, 1, 999])
+def test_forward_takes_albs_weights(weight: int) -> None:
+    """0 to 999, at both ends (alb-reference 4.1)."""
+    assert alb.Forward({_GROUP: weight}).groups == ((_GROUP, weight),)
+
+
+@pytest.mark.parametrize("weight", [-1, 1000, 1.5, 1.0, "1", None, True, float("nan")], ids=repr)
+def test_forward_refuses_other_weights(weight: Any) -> None:
+    """The fault names the group's place."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.Forward({alb.TargetGroup("first"): 1, _GROUP: weight})
+    assert _paths(raised.value) == ["groups[1]"]
+
+
+@pytest.mark.parametrize("seconds", [1, 604800, 1.5, None])
+def test_forward_takes_albs_stickiness(seconds: float | None) -> None:
+    """A second to a week, or none (alb-reference 4.1)."""
+    assert alb.Forward(_groups(2), seconds).stickiness == seconds
+
+
+@pytest.mark.parametrize("seconds", [0, 0.5, 604801, -1, "60", True, float("nan"), alb.LbCookie()], ids=repr)
+def test_forward_refuses_other_stickiness(seconds: Any) -> None:
+    """The fault names the setting."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.Forward(_groups(2), stickiness=seconds)
+    assert _paths(raised.value) == ["stickiness"]
+
+
+def test_forward_to_several_groups_of_which_one_is_sticky_needs_stickiness() -> None:
+    """Several groups, and any has target stickiness: group stickiness must be on (alb-reference 4.1); with one group it need not."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.Forward(_groups(2, alb.LbCookie()))
+    assert _paths(raised.value) == ["stickiness"]
+    assert alb.Forward(_groups(2, alb.LbCookie()), 60).stickiness == 60
+    assert alb.Forward(_groups(1, alb.LbCookie())).stickiness is None
+
+
+@pytest.mark.parametrize("on_failure", ["", "retry", None, True], ids=repr)
+def test_forward_refuses_other_words_for_on_failure(on_failure: Any) -> None:
+    """`"rebalance"` or `"fail"`."""
+    assert alb.Forward(_GROUP).on_failure == "rebalance"
+    assert alb.Forward(_GROUP, on_failure="fail").on_failure == "fail"
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.Forward(_GROUP, on_failure=on_failure)
+    assert _paths(raised.value) == ["on_failure"]
+
+
+def test_forward_with_every_fault_tells_them_all() -> None:
+    """All at once: of each group, of its weight, and of the settings."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.Forward({"api": 1000, _GROUP: -1}, 0, on_failure="x")
+    assert raised.value.subject == "Forward"
+    assert sorted(_paths(raised.value)) == ["groups[0]", "groups[0]", "groups[1]", "on_failure", "stickiness"]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"protocol": "HTTPS"},
+        {"protocol": "HTTP", "host": "a"},
+        {"host": "a"},
+        {"host": "www.#{host}"},
+        {"host": "x" * 128},
+        {"host": "[::1]"},
+        {"port": 1},
+        {"port": "65535"},
+        {"path": "/"},
+        {"path": "/" + "x" * 127},
+        {"path": "/#{host}/#{port}/#{path}"},
+        {"path": "/a", "query": ""},
+        {"path": "/a", "query": "x" * 128},
+        {"path": "/a", "query": "#{protocol}#{host}#{port}#{path}#{query}"},
+        {"path": "/a", "status_code": 301},
+    ],
+    ids=str,
+)
+def test_redirect_takes_albs_parts(parts: dict[str, Any]) -> None:
+    """Every part in its range, with the placeholders that may stand there (alb-reference 4.2)."""
+    redirect = alb.Redirect(**parts)
+    assert {redirect, alb.Redirect(**parts)} == {redirect}
+    defaults = {
+        "protocol": "#{protocol}",
+        "host": "#{host}",
+        "port": "#{port}",
+        "path": "/#{path}",
+        "query": "#{query}",
+        "status_code": 302,
+    }
+    expected = {**defaults, **{name: str(value) if name == "port" else value for name, value in parts.items()}}
+    assert attrs.asdict(redirect) == expected
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        *[("protocol", value) for value in ("http", "WS", "", "#{host}", "HTTP#{protocol}", None, 7)],
+        *[("host", value) for value in ("", "x" * 129, "a b", "a/b", "a:80", "a,b", "#{path}", "#{x}", "#{host", "\u00e4", None, b"a")],
+        *[("port", value) for value in (0, 65536, "0", "65536", "", "http", "#{host}", "-1", "80a", True, 80.0, None)],
+        *[("path", value) for value in ("", "a", "/" + "x" * 128, "/a b", "/\u00e4", "/a\r\nX:", "/#{query}", "/#{protocol}", None)],
+        *[("query", value) for value in ("?a", "x" * 129, "a b", "a\n", "#{method}", None)],
+        *[("status_code", value) for value in (300, 303, 307, 308, 200, "301", "HTTP_301", 301.0, True, None)],
+    ],
+    ids=repr,
+)
+def test_redirect_refuses_other_values(part: str, value: Any) -> None:
+    """Out of range, of the wrong kind, or with a placeholder that cannot stand there: the fault names the part."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.Redirect(**{"host": "other.example", "path": "/other", part: value})
+    assert set(_paths(raised.value)) == {part}
+
+
+@pytest.mark.parametrize("parts", [{}, {"query": "a=b"}, {"status_code": 301}, {"protocol": "#{protocol}", "query": ""}], ids=str)
+def test_redirect_that_changes_at_most_the_query_is_refused(parts: dict[str, Any]) -> None:
+    """Protocol, host, port or path must differ, or the client comes back for ever (alb-reference 4.2)."""
+    with pytest.raises(alb.ConfigurationError, match="at least one of protocol, host, port and path"):
+        alb.Redirect(**parts)
+
+
+def test_redirect_with_every_fault_tells_them_all() -> None:
+    """All at once."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.Redirect(protocol="X", host="", port=0, path="x", query="?", status_code=200)
+    assert raised.value.subject == "Redirect"
+    assert sorted(_paths(raised.value)) == ["host", "path", "port", "protocol", "query", "status_code"]
 
 
 @pytest.mark.parametrize("status", [200, 299, 400, 404, 499, 500, 599])

@@ -13,13 +13,20 @@ _ALB = [
     ("LoadBalancer", "client_keep_alive", "client_keep_alive.seconds", 3600, 60, 604800),
     ("Rule", "priority", "Priority", None, 1, 50000),
     ("Listener", "port", "Port", None, 1, 65535),
+    ("TargetGroup", "deregistration_delay", "deregistration_delay.timeout_seconds", 300, 0, 3600),
     ("LbCookie", "duration", "stickiness.lb_cookie.duration_seconds", 86400, 1, 604800),
     ("FixedResponse", "status_code", "StatusCode", None, 200, 599),
 ]
 _ALB_WORDS = [
     ("LoadBalancer", "desync_mitigation_mode", "routing.http.desync_mitigation_mode", "defensive", {"monitor", "defensive", "strictest"}),
     ("LoadBalancer", "xff_header_processing", "routing.http.xff_header_processing.mode", "append", {"append", "preserve", "remove"}),
-    ("TargetGroup", "algorithm", "load_balancing.algorithm.type", "round_robin", {"round_robin"}),
+    (
+        "TargetGroup",
+        "algorithm",
+        "load_balancing.algorithm.type",
+        "round_robin",
+        {"round_robin", "least_outstanding_requests", "weighted_random"},
+    ),
     (
         "FixedResponse",
         "content_type",

@@ -79,6 +79,71 @@ def test_listener_host_that_is_no_text_is_refused(host: Any) -> None:
     assert _paths(raised.value) == ["host"]
 
 
+def test_listener_knows_every_group_of_weighted_forwards() -> None:
+    """Those of all weights, 0 among them."""
+    groups = [alb.TargetGroup(name) for name in "abc"]
+    rules = [_rule(1, alb.Forward({groups[2]: 0, groups[0]: 1}))]
+    assert alb.Listener(80, alb.Forward({groups[0]: 1, groups[1]: 0}), rules).groups == tuple(groups)
+
+
+_ALBS_FIELDS = [
+    "Strict-Transport-Security",
+    "Access-Control-Allow-Origin",
+    "Access-Control-Allow-Methods",
+    "Access-Control-Allow-Headers",
+    "Access-Control-Allow-Credentials",
+    "Access-Control-Expose-Headers",
+    "Access-Control-Max-Age",
+    "Content-Security-Policy",
+    "X-Content-Type-Options",
+    "X-Frame-Options",
+]
+
+
+@pytest.mark.parametrize("name", [*_ALBS_FIELDS, "Server", "X-Anything"])
+def test_listener_takes_albs_response_headers(name: str) -> None:
+    """The fields of alb-reference 1.3 and others, with values of up to 1 KB of ALB's characters."""
+    value = ("max-age=1; A_ :;.,/'?!(){}[]@<>=-+*#&`|~^%" + "x" * 1024)[:1024]
+    assert alb.Listener(80, _ANSWER, response_headers={name: value}).response_headers == ((name, value),)
+
+
+def test_listener_with_response_headers_is_a_value() -> None:
+    """A mapping makes a hashable listener; Server may be left out."""
+    listener = alb.Listener(80, _ANSWER, response_headers={"Server": None, "X-A": "b"})
+    assert listener.response_headers == (("Server", None), ("X-A", "b"))
+    assert {listener, alb.Listener(80, _ANSWER, response_headers=[("Server", None), ("X-A", "b")])} == {listener}
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"X-A": "b" * 1025}, "response_headers['X-A']"),
+        ({"X-A": ""}, "response_headers['X-A']"),
+        ({"X-A": None}, "response_headers['X-A']"),
+        ({"X-A": 7}, "response_headers['X-A']"),
+        ({"X-A": "b\r\nX-B: c"}, "response_headers['X-A']"),
+        ({"X-A": "\u00e4"}, "response_headers['X-A']"),
+        ({"X A": "b"}, "response_headers['X A']"),
+        ({"": "b"}, "response_headers['']"),
+        ({7: "b"}, "response_headers[7]"),
+        ({"Content-Length": "0"}, "response_headers['Content-Length']"),
+        ({"transfer-encoding": "chunked"}, "response_headers['transfer-encoding']"),
+        ({"Connection": "close"}, "response_headers['Connection']"),
+        ({"Set-Cookie": "a=b"}, "response_headers['Set-Cookie']"),
+        ({"X-A": "b", "x-a": "c"}, "response_headers['x-a']"),
+        ("X-A: b", "response_headers[0]"),
+        (["X-A"], "response_headers[0]"),
+        (7, "response_headers[0]"),
+    ],
+    ids=str,
+)
+def test_listener_refuses_other_response_headers(fields: Any, path: str) -> None:
+    """Too long, no field value, framing, a name twice, or no mapping: the fault names the field."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.Listener(80, _ANSWER, response_headers=fields)
+    assert [fault.partition(": ")[0] for fault in raised.value.faults] == [path]
+
+
 def test_listener_knows_its_groups_once_each() -> None:
     """Every group that a rule or the default action sends to, in order of appearance."""
     first, second = alb.TargetGroup("first"), alb.TargetGroup("second")

@@ -16,10 +16,12 @@ _FORMS = [
     pytest.param("[::1]:8000", alb.Target("::1", 8000), "[::1]:8000", id="v6"),
     pytest.param("[2001:db8::10.0.0.1]:80", alb.Target("2001:db8::10.0.0.1", 80), "[2001:db8::10.0.0.1]:80", id="v6 with v4 in it"),
     pytest.param("[fe80::1%eth0]:80", alb.Target("fe80::1%eth0", 80), "[fe80::1%eth0]:80", id="v6 with zone"),
-    pytest.param("http://10.0.0.7:8080", alb.Target("10.0.0.7", 8080), "10.0.0.7:8080", id="http"),
-    pytest.param("http://10.0.0.7", alb.Target("10.0.0.7", 80), "10.0.0.7:80", id="http without port"),
-    pytest.param("http://10.0.0.7/", alb.Target("10.0.0.7", 80), "10.0.0.7:80", id="http with slash"),
-    pytest.param("HTTP://[::1]:81/", alb.Target("::1", 81), "[::1]:81", id="http v6"),
+    pytest.param("http://10.0.0.7:8080", alb.Target("10.0.0.7", 8080, protocol="HTTP"), "10.0.0.7:8080", id="http"),
+    pytest.param("http://10.0.0.7", alb.Target("10.0.0.7", 80, protocol="HTTP"), "10.0.0.7:80", id="http without port"),
+    pytest.param("http://10.0.0.7/", alb.Target("10.0.0.7", 80, protocol="HTTP"), "10.0.0.7:80", id="http with slash"),
+    pytest.param("HTTP://[::1]:81/", alb.Target("::1", 81, protocol="HTTP"), "[::1]:81", id="http v6"),
+    pytest.param("https://10.0.0.7", alb.Target("10.0.0.7", 443, protocol="HTTPS"), "10.0.0.7:443", id="https without port"),
+    pytest.param("HTTPS://[::1]:8443/", alb.Target("::1", 8443, protocol="HTTPS"), "[::1]:8443", id="https v6"),
     pytest.param("unix:/run/web.sock", alb.Target("unix:/run/web.sock"), "unix:/run/web.sock", id="unix"),
 ]
 
@@ -48,7 +50,7 @@ _BAD = [
     pytest.param("[1:2]:80", id="v6 too short"),
     pytest.param("[1::2::3]:80", id="v6 with two gaps"),
     pytest.param("[1:2:3:4:5:6:7:8:9]:80", id="v6 too long"),
-    pytest.param("https://10.0.0.7", id="https is not spoken yet"),
+    pytest.param("https://10.0.0.7/x", id="https with path"),
     pytest.param("ftp://10.0.0.7", id="another scheme"),
     pytest.param("http://", id="http without host"),
     pytest.param("http://a/path", id="http with path"),
@@ -72,10 +74,11 @@ _BAD = [
 
 @pytest.mark.parametrize(("text", "target", "printed"), _FORMS)
 def test_target_is_read_from_text_and_prints_as_host_and_port(text: str, target: alb.Target, printed: str) -> None:
-    """Each form names the same target as its parts do, and what it prints is a form again."""
+    """Each form names the same target as its parts do, and what it prints is a form again, of the same address."""
     assert target_from(text) == target
     assert str(target) == printed
-    assert target_from(printed) == target
+    again = target_from(printed)
+    assert (again.host, again.port, str(again)) == (target.host, target.port, printed)
 
 
 @pytest.mark.parametrize("value", _BAD)

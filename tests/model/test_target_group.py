@@ -19,7 +19,6 @@ def _paths(error: alb.ConfigurationError) -> list[str]:
         pytest.param(alb.Target("a", 80), id="one Target"),
         pytest.param(["a:80"], id="list"),
         pytest.param((alb.Target("a", 80),), id="tuple"),
-        pytest.param(["http://a"], id="another form"),
     ],
 )
 def test_target_group_takes_one_target_or_a_list(targets: Any) -> None:
@@ -28,6 +27,60 @@ def test_target_group_takes_one_target_or_a_list(targets: Any) -> None:
     assert group.targets == (alb.Target("a", 80),)
     assert group == alb.TargetGroup("api", [alb.Target("a", 80)])
     assert hash(group) == hash(alb.TargetGroup("api", "a:80"))
+
+
+@pytest.mark.parametrize(
+    ("group", "target", "spoken"),
+    [
+        (None, "a:80", "HTTP"),
+        (None, "http://a", "HTTP"),
+        (None, "https://a", "HTTPS"),
+        ("HTTP", "a:80", "HTTP"),
+        ("HTTPS", "a:80", "HTTPS"),
+        ("HTTPS", "https://a", "HTTPS"),
+    ],
+)
+def test_target_group_speaks_the_targets_protocol_else_its_own(group: str | None, target: str, spoken: str) -> None:
+    """The scheme of a target wins (design 4); without one the group's protocol holds, and without that HTTP."""
+    made = alb.TargetGroup("api", target, protocol=group)
+    assert made.protocol_of(made.targets[0]) == spoken
+
+
+@pytest.mark.parametrize(("group", "target"), [("HTTP", "https://a"), ("HTTPS", "http://a")])
+def test_target_group_with_another_protocol_than_its_target_is_refused(group: str, target: str) -> None:
+    """A clash of schemes is a fault (design 4), at the target's place."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", ["a:81", target], protocol=group)
+    assert _paths(raised.value) == ["targets[1]"]
+
+
+def test_target_group_with_weighted_random_and_stickiness_is_refused() -> None:
+    """An invalid combination of alb-reference 1.8."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", algorithm="weighted_random", stickiness=alb.LbCookie())
+    assert _paths(raised.value) == ["stickiness"]
+
+
+@pytest.mark.parametrize("algorithm", [object(), object, None, 7], ids=["no methods", "a class", "None", "number"])
+def test_target_group_algorithm_that_is_none_is_refused(algorithm: Any) -> None:
+    """A name or an object with the five methods, not a class of such objects."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", algorithm=algorithm)
+    assert _paths(raised.value) == ["algorithm"]
+
+
+@pytest.mark.parametrize("delay", [0, 0.1, 3600])
+def test_target_group_takes_albs_deregistration_delays(delay: float) -> None:
+    """0 to 3600 seconds (alb-reference 1.8), fractions too."""
+    assert alb.TargetGroup("api", deregistration_delay=delay).deregistration_delay == delay
+
+
+@pytest.mark.parametrize("delay", [-1, 3601, "300", None, True, float("nan")], ids=repr)
+def test_target_group_refuses_other_deregistration_delays(delay: Any) -> None:
+    """The fault names the setting."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", deregistration_delay=delay)
+    assert _paths(raised.value) == ["deregistration_delay"]
 
 
 def test_target_group_may_be_empty() -> None:
@@ -44,7 +97,8 @@ def test_target_group_keeps_the_order_of_its_targets() -> None:
 def test_target_group_has_albs_defaults() -> None:
     """Nothing but a name need be given (alb-reference 1.8)."""
     group = alb.TargetGroup("api")
-    assert (group.stickiness, group.algorithm, group.protocol) == (None, "round_robin", "HTTP")
+    assert (group.stickiness, group.algorithm, group.deregistration_delay) == (None, "round_robin", 300)
+    assert (group.protocol, group.verify) == (None, False)
 
 
 def test_target_group_with_every_fault_tells_them_all() -> None:
@@ -52,10 +106,12 @@ def test_target_group_with_every_fault_tells_them_all() -> None:
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.TargetGroup(
             "-api",
-            ["a:80", "nonsense", "a:99999", "http://a", 7, "http://a:99999/"],
+            ["a:80", "nonsense", "a:99999", 7, "http://a:99999/"],
             stickiness=3600,  # type: ignore[arg-type]
             algorithm="roundrobin",
-            protocol="HTTPS",
+            protocol="SPDY",
+            verify="",
+            deregistration_delay=-1,
         )
     assert raised.value.subject == "TargetGroup"
     assert _paths(raised.value) == [
@@ -64,10 +120,11 @@ def test_target_group_with_every_fault_tells_them_all() -> None:
         "targets[2]",
         "targets[3]",
         "targets[4]",
-        "targets[5]",
         "stickiness",
         "algorithm",
         "protocol",
+        "verify",
+        "deregistration_delay",
     ]
 
 

@@ -9,7 +9,13 @@ from albkit.errors import FailureKind
 from albkit.policy.failover import deposit, may_try_again
 from albkit.state.target_group import TargetGroupState
 
-_NOTHING_SENT = {FailureKind.TARGET_CONNECTION_REFUSED, FailureKind.TARGET_UNREACHABLE, FailureKind.TARGET_CONNECT_TIMEOUT}
+_NOTHING_SENT = {
+    FailureKind.TARGET_CONNECTION_REFUSED,
+    FailureKind.TARGET_UNREACHABLE,
+    FailureKind.TARGET_CONNECT_TIMEOUT,
+    FailureKind.TARGET_TLS_FAILED,
+    FailureKind.TARGET_TLS_TIMEOUT,
+}
 _DIED_BEFORE_A_BYTE = {FailureKind.TARGET_CLOSED, FailureKind.TARGET_RESET}
 _IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}  # RFC 9110 section 9.2.2
 

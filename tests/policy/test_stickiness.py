@@ -19,10 +19,11 @@ class _Sticky:
     def __init__(self, name: str = "api", cookie: alb.LbCookie = _HOUR, targets: tuple[str, ...] = ("a:80", "b:80", "[::1]:80")) -> None:
         self.group = TargetGroupState(alb.TargetGroup(name, list(targets), stickiness=cookie))
         self.stickiness = LbCookieStickiness(cookie, self.group)
-        self.first, self.second = self.group.members[:2]
+        self.members = list(self.group.members.values())
+        self.first, self.second = self.members[:2]
 
     def value(self, index: int = 0, now: float = _NOW) -> bytes:
-        match = re.match(rb"Set-Cookie: AWSALB=([^;]+);", self.stickiness.set_cookie(self.group.members[index], now))
+        match = re.match(rb"Set-Cookie: AWSALB=([^;]+);", self.stickiness.set_cookie(self.members[index], now))
         assert match is not None
         return match[1]
 
@@ -65,7 +66,7 @@ def test_set_cookie_is_made_once_per_second_and_target() -> None:
 def test_valid_cookie_of_either_name_finds_its_target(name: bytes, index: int) -> None:
     """What was set comes back to where it was set."""
     sticky = _Sticky()
-    assert sticky.address(name + b"=" + sticky.value(index)) == sticky.group.members[index].address
+    assert sticky.address(name + b"=" + sticky.value(index)) == sticky.members[index].address
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import attrs
 import pytest
 
 import albkit as alb
+from albkit.model.health import TargetHealthState
 from albkit.policy.target_choice import TargetChoice
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
@@ -14,7 +16,15 @@ _NOW = 1_790_000_000.0
 
 def _choice(count: int, stickiness: alb.LbCookie | None = None) -> TargetChoice:
     targets = [f"t{number}:80" for number in range(count)]
-    return TargetChoice(TargetGroupState(alb.TargetGroup("api", targets, stickiness=stickiness)))
+    return TargetChoice(TargetGroupState(alb.TargetGroup("api", targets, stickiness=stickiness)), _no_chance)
+
+
+def _no_chance() -> float:
+    raise AssertionError("round robin is no matter of chance")
+
+
+def _members(choice: TargetChoice) -> list[TargetState]:
+    return list(choice.group.members.values())
 
 
 def _cookie_for(choice: TargetChoice, member: TargetState) -> bytes:
@@ -39,31 +49,45 @@ def test_target_choice_of_an_empty_group_has_nobody() -> None:
 def test_target_choice_bound_is_the_sessions_target() -> None:
     """A valid cookie leads to its target whatever the rotation says."""
     choice = _choice(3, alb.LbCookie())
-    for member in choice.group.members:
+    for member in _members(choice):
         assert choice.bound(_cookie_for(choice, member), _NOW) is member
 
 
 def test_target_choice_without_stickiness_binds_nobody() -> None:
     """A cookie means nothing to a group without stickiness."""
     sticky = _choice(2, alb.LbCookie())
-    assert _choice(2).bound(_cookie_for(sticky, sticky.group.members[0]), _NOW) is None
+    assert _choice(2).bound(_cookie_for(sticky, _members(sticky)[0]), _NOW) is None
 
 
 def test_target_choice_does_not_bind_to_a_target_that_may_not_be_chosen() -> None:
     """Unhealthy or draining: a new target by the algorithm (alb-reference 5.3)."""
     choice = _choice(2, alb.LbCookie())
-    first, second = choice.group.members
+    first, second = _members(choice)
     cookie = _cookie_for(choice, first)
-    choice.group.eligible = (second,)
+    first.state = TargetHealthState.DRAINING
+    choice.refresh()
     assert choice.bound(cookie, _NOW) is None
+    assert choice.pick() is second
+
+
+def test_target_choice_with_a_new_algorithm_lets_go_of_who_may_not_be_chosen_any_more() -> None:
+    """A target that drains at the moment at which the algorithm changes is not kept for its sessions."""
+    choice = _choice(2, alb.LbCookie())
+    first, second = _members(choice)
+    cookie = _cookie_for(choice, first)
+    first.state = TargetHealthState.DRAINING
+    choice.group.group = attrs.evolve(choice.group.group, algorithm="least_outstanding_requests")
+    choice.refresh()
+    assert choice.bound(cookie, _NOW) is None
+    assert (first.eligible, second.eligible) == (False, True)
     assert choice.pick() is second
 
 
 def test_target_choice_bound_moves_no_rotation() -> None:
     """Requests of sessions leave the turns of others as they were."""
     choice = _choice(2, alb.LbCookie())
-    choice.bound(_cookie_for(choice, choice.group.members[1]), _NOW)
-    assert choice.pick() is choice.group.members[0]
+    choice.bound(_cookie_for(choice, _members(choice)[1]), _NOW)
+    assert choice.pick() is _members(choice)[0]
 
 
 def test_target_choice_other_is_one_not_tried() -> None:
@@ -82,7 +106,7 @@ def test_target_choice_other_is_one_not_tried() -> None:
 def test_target_choice_retries_leave_the_rotation_even(count: int) -> None:
     """With one target down each request is first offered to every target in turn: retries must not make the dead one come up again."""
     choice = _choice(count)
-    dead = choice.group.members[0]
+    dead = _members(choice)[0]
     first_picks: Counter[str] = Counter()
     for _ in range(12 * count):
         member = choice.pick()
@@ -90,4 +114,4 @@ def test_target_choice_retries_leave_the_rotation_even(count: int) -> None:
         first_picks[member.address] += 1
         if member is dead:
             choice.pick_other([member])
-    assert first_picks == {member.address: 12 for member in choice.group.members}
+    assert first_picks == {member.address: 12 for member in _members(choice)}

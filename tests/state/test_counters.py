@@ -14,6 +14,9 @@ _ALB = {
     "processed_bytes": "ProcessedBytes",
     "rule_evaluations": "RuleEvaluations",
     "fixed_responses": "HTTP_Fixed_Response_Count",
+    "redirects": "HTTP_Redirect_Count",
+    "redirect_url_limit_exceeded": "HTTP_Redirect_Url_Limit_Exceeded_Count",
+    "elb_3xx": "HTTPCode_ELB_3XX_Count",
     "elb_4xx": "HTTPCode_ELB_4XX_Count",
     "elb_5xx": "HTTPCode_ELB_5XX_Count",
     "elb_500": "HTTPCode_ELB_500_Count",
@@ -29,6 +32,7 @@ _ALB = {
     "forwarded_invalid_headers": "ForwardedInvalidHeaderRequestCount",
     "non_sticky_requests": "NonStickyRequestCount",
     "target_connection_errors": "TargetConnectionErrorCount",
+    "target_tls_errors": "TargetTLSNegotiationErrorCount",
 }
 
 

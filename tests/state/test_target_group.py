@@ -4,11 +4,12 @@ import albkit as alb
 from albkit.state.target_group import TargetGroupState
 
 
-def test_target_group_state_begins_with_every_target_eligible() -> None:
-    """Without health checks every target gets traffic (design 4), in the order configured."""
+def test_target_group_state_begins_with_every_target() -> None:
+    """Members in the order configured, found by their address; who may be chosen is for the choice to say."""
     state = TargetGroupState(alb.TargetGroup("api", ["b:80", "a:80"]))
-    assert [member.address for member in state.members] == ["b:80", "a:80"]
-    assert list(state.eligible) == list(state.members)
+    assert list(state.members) == ["b:80", "a:80"]
+    assert [member.address for member in state.members.values()] == ["b:80", "a:80"]
+    assert state.eligible == ()
 
 
 def test_target_group_state_of_an_empty_group_has_nobody() -> None:
@@ -22,5 +23,5 @@ def test_target_group_states_of_one_group_share_nothing() -> None:
     """One group in two load balancers has its state in each (design 4)."""
     group = alb.TargetGroup("api", "a:80")
     first, second = TargetGroupState(group), TargetGroupState(group)
-    first.members[0].outstanding += 1
-    assert second.members[0].outstanding == 0
+    first.members["a:80"].outstanding += 1
+    assert second.members["a:80"].outstanding == 0

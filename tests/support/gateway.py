@@ -56,7 +56,9 @@ async def running(*targets: Any, rules: Any = (), stickiness: Any = None, **sett
     counters = load_balancer.counters
     left = {name: count for name, count in counters.items() if name.startswith("Active") and count}
     assert not left, f"counted as open behind the end: {left}"
-    outstanding = {repr(member): member.outstanding for state in gateway.registry.groups for member in state.members if member.outstanding}
+    outstanding = {
+        repr(member): member.outstanding for state in gateway.registry.groups for member in state.members.values() if member.outstanding
+    }
     assert not outstanding, f"outstanding behind the end: {outstanding}"
     assert not gateway.clients
     assert not gateway.tunnels

@@ -8,7 +8,8 @@ import pytest
 
 from albkit.clock import http_date
 from albkit.errors import FailureKind
-from albkit.wire.reply import error_page, own_answer
+from albkit.model.extensions import Response
+from albkit.wire.reply import ResponseFields, error_page, fault_of_response, own_answer, program_answer
 
 
 @pytest.mark.parametrize(
@@ -88,3 +89,84 @@ def test_http_date_is_english_in_every_locale(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(time, "strftime", lambda *_: "So, 06 Nov 1994")
     http_date.cache_clear()
     assert http_date(784111777) == b"Sun, 06 Nov 1994 08:49:37 GMT"
+
+
+@pytest.mark.parametrize(
+    ("fields", "before", "after"),
+    [
+        pytest.param([("X-A", "b")], [b"X-B: c"], [b"X-B: c", b"X-A: b"], id="added"),
+        pytest.param([("X-A", "b")], [b"x-a: c", b"X-B: c"], [b"X-B: c", b"X-A: b"], id="alb 1.3 the target's is replaced"),
+        pytest.param([("X-A", "b")], [b"X-A: c", b"X-A:d"], [b"X-A: b"], id="every line of it"),
+        pytest.param([("X-A", "b")], [b"X-AB: c"], [b"X-AB: c", b"X-A: b"], id="another field stays"),
+        pytest.param([("Server", None)], [b"Server: awselb/2.0"], [], id="alb 1.3 our Server left out"),
+        pytest.param([("Server", None)], [b"Server: nginx"], [b"Server: nginx"], id="the target's Server stays"),
+        pytest.param([("server", "mine")], [b"Server: nginx"], [b"server: mine"], id="Server replaced"),
+    ],
+)
+def test_response_fields_are_put_on_a_head(fields: list[tuple[str, str | None]], before: list[bytes], after: list[bytes]) -> None:
+    """On every response of the listener, in place of the target's own of that name; the two last places stay to be filled."""
+    lines = [b"HTTP/1.1 200 OK", *before, b"", b""]
+    ResponseFields(fields).put_on(lines)
+    assert lines == [b"HTTP/1.1 200 OK", *after, b"", b""]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Response(200),
+        Response(599, headers={"X-A": "b", "Server": "mine"}, body=b"\xff\0"),
+        Response(301, headers={"Location": "/"}),
+        Response(200, headers={"X": "\u00e4\t b"}),
+    ],
+    ids=repr,
+)
+def test_answer_of_a_program_that_can_be_sent_has_no_fault(answer: Response) -> None:
+    """200 to 599, fields that HTTP allows, bytes."""
+    assert fault_of_response(answer) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        "text",
+        200,
+        Response,
+        Response(199),
+        Response(600),
+        Response(True),
+        Response("200"),  # type: ignore[arg-type]
+        Response(200, body="text"),  # type: ignore[arg-type]
+        Response(200, headers={"a b": "c"}),
+        Response(200, headers={"": "c"}),
+        Response(200, headers={"\u00e4": "c"}),
+        Response(200, headers={"X": "a\r\nY: b"}),
+        Response(200, headers={"X": "\u20ac"}),
+        Response(200, headers={"X": 7}),  # type: ignore[dict-item]
+        Response(200, headers={7: "X"}),  # type: ignore[dict-item]
+        Response(200, headers={"Content-Length": "0"}),
+        Response(200, headers={"transfer-encoding": "chunked"}),
+        Response(200, headers={"Connection": "close"}),
+        Response(200, headers=[("X", "a")]),  # type: ignore[arg-type]
+    ],
+    ids=repr,
+)
+def test_answer_of_a_program_that_cannot_be_sent_has_a_fault(answer: object) -> None:
+    """Nonsense of any kind is named, and never raises."""
+    assert fault_of_response(answer)
+
+
+def test_answer_of_a_program_becomes_the_lines_of_a_head() -> None:
+    """Its own fields as given, Server and Date where it has none, and its length."""
+    lines = program_answer(Response(200, headers={"X-A": "b"}, body=b"four"), 1_790_000_000)
+    assert lines[0] == b"HTTP/1.1 200 OK"
+    assert set(lines[1:-2]) == {b"Server: awselb/2.0", b"Date: " + http_date(1_790_000_000), b"X-A: b", b"Content-Length: 4"}
+    assert lines[-2:] == [b"", b""]
+    own = program_answer(Response(200, headers={"server": "mine", "DATE": "now"}), 0)
+    assert set(own[1:-2]) == {b"server: mine", b"DATE: now", b"Content-Length: 0"}
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_answer_of_a_program_without_content_tells_no_length(status: int) -> None:
+    """RFC 9110 section 8.6: no Content-Length in a 204."""
+    assert not [line for line in program_answer(Response(status), 0) if line.startswith(b"Content-Length")]

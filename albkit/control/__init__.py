@@ -1,0 +1,1 @@
+"""Changes the house while it runs."""

@@ -1,0 +1,148 @@
+"""Tells what would become of a request, without sending anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import attrs
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from albkit.model.message import ClientAddress, RequestHead
+from albkit.model.rule import Rule
+from albkit.model.target import Target
+from albkit.policy.plan import Plan
+from albkit.policy.rule_table import CompiledRule
+from albkit.policy.words import action_in_words, condition_in_words
+from albkit.proxy.gateway import Gateway
+from albkit.proxy.listener import RunningListener
+
+__all__ = ("Explanation", "explain")
+
+Fields = Mapping[str, str] | Iterable[tuple[str, str]]
+
+
+@attrs.frozen
+class Explanation:
+    """What would become of one request."""
+
+    rule: Rule | None
+    """The rule that applies; `None` for the default action."""
+    group: str | None
+    """The name of the target group that it would go to; `None` where it is answered, or where no group can be chosen."""
+    target: Target | None
+    """The target that would be picked now; `None` where there is none, or where nothing is forwarded."""
+    why: tuple[str, ...]
+    """Line by line: why the rules before did not apply, why this one does, and how group and target are chosen."""
+
+    def __str__(self) -> str:
+        return "\n".join(self.why)
+
+
+def explain(
+    method: str,
+    url: str,
+    headers: Fields,
+    client: str,
+    listener: str | None,
+    running: Sequence[RunningListener],
+    gateway: Gateway,
+) -> Explanation:
+    """See `LoadBalancer.explain`."""
+    target_url = URL(url, encoded=True)
+    entered = _listener(target_url, listener, running)
+    request = _request(method, target_url, headers, client, entered)
+    table = entered.entrance.rules
+    chosen = table.match(request)
+    why = [*_before(table.rules, chosen, request), _because(chosen)]
+    plan = chosen.action
+    why += [f"{action_in_words(hook)} first, which may answer" for hook in plan.hooks]
+    if plan.groups is None:
+        why.append(action_in_words(plan.answer) if plan.answer is not None else "")
+        return Explanation(chosen.rule, None, None, tuple(why))
+    return _forwarded(chosen, plan, request, gateway, why)
+
+
+def _forwarded(chosen: CompiledRule[Plan], plan: Plan, request: RequestHead, gateway: Gateway, why: list[str]) -> Explanation:
+    now = gateway.clock.time()
+    groups = plan.groups
+    choice = None
+    if groups is not None:
+        choice = groups.only if groups.only is not None else groups.pick(request.cookie, now)[0]
+        if groups.only is None:
+            why.append(f"one of the groups {', '.join(groups.names)}: by its cookie where it has one, else by weight and chance")
+    if choice is None:
+        why.append("503: all weights are 0")
+        return Explanation(chosen.rule, None, None, tuple(why))
+    name = choice.group.group.name
+    bound = choice.bound(request.cookie, now)
+    try:
+        member = bound if bound is not None else choice.peek()
+    except Exception as error:  # noqa: BLE001 - an algorithm of the program's own may raise anything; here it is only told
+        why.append(f"500: the algorithm of group {name} failed: {error!r}")
+        return Explanation(chosen.rule, name, None, tuple(why))
+    if member is None:
+        why.append(f"503: group {name} has no target that could be chosen")
+        return Explanation(chosen.rule, name, None, tuple(why))
+    reason = "its cookie names it" if bound is not None else f"chosen by {_algorithm(choice.group.group.algorithm)}"
+    why.append(f"forward to group {name}, target {member.address}: {reason}; it is {member.state}, {member.outstanding} outstanding")
+    return Explanation(chosen.rule, name, member.target, tuple(why))
+
+
+def _algorithm(setting: object) -> str:
+    return setting if isinstance(setting, str) else type(setting).__name__
+
+
+def _listener(url: URL, name: str | None, running: Sequence[RunningListener]) -> RunningListener:
+    if not running:
+        raise RuntimeError("the load balancer is not running")
+    if name is not None:
+        found = next((one for one in running if one.listener.name == name), None)
+        if found is None:
+            raise LookupError(f"no listener is called {name!r}; there are {[one.listener.name for one in running]}")
+        return found
+    return next((one for one in running if one.port == url.explicit_port), running[0])
+
+
+def _request(method: str, url: URL, headers: Fields, client: str, entered: RunningListener) -> RequestHead:
+    request = RequestHead()
+    fields = CIMultiDict(headers)
+    request.method = method
+    request.path = url.raw_path or "/"
+    request.query_string = url.raw_query_string
+    request.host = _host(fields.get("Host"), url)
+    fields.setdefault("Host", url.raw_authority.rpartition("@")[2])  # Conditions of the program's own may look for it.
+    request.headers = CIMultiDictProxy(fields)
+    request.cookie = "; ".join(fields.getall("Cookie", [])).encode("latin-1", "replace")
+    request.client = ClientAddress(client, 0)
+    request.listener = entered.listener
+    return request
+
+
+def _host(given: str | None, url: URL) -> str:
+    """The host as rules see it: lower case, without a port, v6 addresses in brackets."""
+    if given is None:
+        host = url.raw_host or ""
+        return f"[{host}]" if ":" in host else host.lower()
+    if given.startswith("["):
+        return given.partition("]")[0].lower() + "]"
+    return given.partition(":")[0].lower()
+
+
+def _before(rules: Sequence[CompiledRule[Plan]], chosen: CompiledRule[Plan], request: RequestHead) -> list[str]:
+    lines = []
+    for rule in rules:
+        if rule is chosen:
+            break
+        if rule.rule is None:
+            continue
+        pairs = zip(rule.rule.conditions, rule.conditions, strict=True)
+        failing = next((condition_in_words(condition) for condition, holds in pairs if not holds(request)), "the same when asked again")
+        lines.append(f"rule {rule.priority} does not apply: not {failing}")
+    return lines
+
+
+def _because(chosen: CompiledRule[Plan]) -> str:
+    if chosen.rule is None:
+        return "the default action applies: no rule does"
+    return f"rule {chosen.priority} applies: {' and '.join(map(condition_in_words, chosen.rule.conditions))}"

@@ -1,0 +1,124 @@
+"""Puts a new description in force as a difference: what did not change is not touched (design: identity).
+
+A listener is known by its name, else by host, requested port and place among those that share them; a target group by its name; a
+target by its address. All that can fail is done first, so that a description that cannot be put in force changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from albkit.control.registration import Registration
+from albkit.model.events import ConfigurationApplied, Event, ListenerClosed, ListenerOpened
+from albkit.model.listener import Listener
+from albkit.model.settings import Settings
+from albkit.model.target_group import TargetGroup
+from albkit.proxy.gateway import Gateway
+from albkit.proxy.listener import RunningListener
+
+__all__ = ("apply",)
+
+Identity = tuple[object, ...]
+
+
+async def apply(
+    settings: Settings, running: Sequence[RunningListener], gateway: Gateway, registration: Registration, tell: Callable[[Event], None]
+) -> tuple[RunningListener, ...]:
+    """Go over to a new description.
+
+    Returns:
+        The listeners that run now, in the order of the description.
+
+    Raises:
+        OSError: a new port cannot be opened; nothing has changed then.
+    """
+    before = dict(zip(_identities([one.listener for one in running]), running, strict=True))
+    wanted = list(zip(_identities(settings.listeners), settings.listeners, strict=True))
+    _match_renamed(before, wanted)
+    known = set(gateway.choices)
+    for group in settings.groups:
+        if group.name not in known:
+            gateway.add_group(group)
+    staying: dict[Identity, RunningListener] = {}
+    opened: list[RunningListener] = []
+    try:
+        for identity, listener in wanted:
+            old = before.get(identity)
+            if old is not None and (old.listener.host, old.listener.port) == (listener.host, listener.port):
+                staying[identity] = old
+                continue
+            new = staying[identity] = RunningListener(listener, gateway)
+            await new.open()
+            opened.append(new)
+    except BaseException:
+        for new in opened:
+            await new.close()
+        for name in set(gateway.choices) - known:
+            gateway.remove_group(name)
+        raise
+
+    for group in settings.groups:
+        if group.name in known:
+            _change_group(group, gateway, registration)
+    for identity, listener in wanted:
+        if staying[identity].listener != listener:
+            staying[identity].take(listener)
+    for new in opened:
+        tell(ListenerOpened(new.listener.name, new.port))
+    for one in running:
+        if one not in staying.values():
+            await one.close()
+            one.end_connections()
+            tell(ListenerClosed(one.listener.name, one.port))
+    _remove_groups(settings, gateway, registration)
+    gateway.settings = settings
+    tell(ConfigurationApplied(len(settings.listeners), len(settings.groups)))
+    return tuple(staying[identity] for identity, _ in wanted)
+
+
+def _identities(listeners: Sequence[Listener]) -> list[Identity]:
+    places: Counter[Identity] = Counter()
+    identities: list[Identity] = []
+    for listener in listeners:
+        door: Identity = (listener.name,) if listener.name is not None else (listener.host, listener.port)
+        identities.append((*door, places[door]))
+        places[door] += 1
+    return identities
+
+
+def _match_renamed(before: dict[Identity, RunningListener], wanted: Sequence[tuple[Identity, Listener]]) -> None:
+    """A listener under another name on the same port is the same door: opening it a second time would fail."""
+    new = [(identity, listener) for identity, listener in wanted if identity not in before]
+    kept = {identity for identity, _ in wanted}
+    for identity, listener in new:
+        for old in [old for old in before if old not in kept]:
+            if listener.port and (before[old].listener.host, before[old].listener.port) == (listener.host, listener.port):
+                before[identity] = before.pop(old)
+                break
+
+
+def _change_group(new: TargetGroup, gateway: Gateway, registration: Registration) -> None:
+    """Take over the settings; change the members only where the declared list has changed, so that those registered at run time stay."""
+    choice = gateway.choices[new.name]
+    old = choice.group.group
+    if old == new:
+        return
+    choice.group.group = new
+    if (old.protocol, old.verify) != (new.protocol, new.verify):
+        # What was connected in another way serves no further request.
+        for member in choice.group.members.values():
+            gateway.connections.drop_idle(member)
+    if old.targets != new.targets:
+        declared = {str(target) for target in new.targets}
+        registration.register(choice, new.targets)
+        registration.deregister(choice, [member.target for address, member in choice.group.members.items() if address not in declared])
+    choice.refresh()
+
+
+def _remove_groups(settings: Settings, gateway: Gateway, registration: Registration) -> None:
+    names = {group.name for group in settings.groups}
+    for name in [name for name in gateway.choices if name not in names]:
+        choice = gateway.choices[name]
+        registration.deregister(choice, [member.target for member in choice.group.members.values()])
+        gateway.remove_group(name)

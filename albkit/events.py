@@ -1,0 +1,13 @@
+"""What a load balancer tells those who `subscribe`."""
+
+from albkit.model.events import (
+    ConfigurationApplied,
+    Event,
+    ListenerClosed,
+    ListenerOpened,
+    TargetDrained,
+    TargetRegistered,
+    TargetStateChanged,
+)
+
+__all__ = ("ConfigurationApplied", "Event", "ListenerClosed", "ListenerOpened", "TargetDrained", "TargetRegistered", "TargetStateChanged")

@@ -1,0 +1,14 @@
+"""What a program may add of its own: the shapes, when each is called, and what happens when it goes wrong."""
+
+from albkit.model.extensions import (
+    Action,
+    Algorithm,
+    AlgorithmTarget,
+    BodyTooLarge,
+    Condition,
+    EventSubscriber,
+    Request,
+    Response,
+)
+
+__all__ = ("Action", "Algorithm", "AlgorithmTarget", "BodyTooLarge", "Condition", "EventSubscriber", "Request", "Response")

@@ -1,0 +1,63 @@
+"""What a load balancer tells its subscribers."""
+
+from __future__ import annotations
+
+import attrs
+
+from albkit.model.health import TargetHealthReason, TargetHealthState
+from albkit.model.target import Target
+
+__all__ = ("ConfigurationApplied", "Event", "ListenerClosed", "ListenerOpened", "TargetDrained", "TargetRegistered", "TargetStateChanged")
+
+
+@attrs.frozen
+class TargetRegistered:
+    """A target has joined a group."""
+
+    group: str
+    target: Target
+
+
+@attrs.frozen
+class TargetStateChanged:
+    """A target's state, as `describe_target_health` tells it, has changed."""
+
+    group: str
+    target: Target
+    state: TargetHealthState
+    reason: TargetHealthReason | None
+
+
+@attrs.frozen
+class TargetDrained:
+    """A deregistered target's last exchange and tunnel is over; the group does not know it any more."""
+
+    group: str
+    target: Target
+
+
+@attrs.frozen
+class ListenerOpened:
+    """A listener's port is open."""
+
+    name: str | None
+    port: int
+
+
+@attrs.frozen
+class ListenerClosed:
+    """A listener's port is closed; what goes on behind it ends in good order."""
+
+    name: str | None
+    port: int
+
+
+@attrs.frozen
+class ConfigurationApplied:
+    """`apply()` has put a new description in force."""
+
+    listeners: int
+    groups: int
+
+
+Event = TargetRegistered | TargetStateChanged | TargetDrained | ListenerOpened | ListenerClosed | ConfigurationApplied

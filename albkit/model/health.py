@@ -1,0 +1,40 @@
+"""The states of a target, and why it is in one, in ALB's spelling (alb-reference 1.9)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import attrs
+
+from albkit.model.target import Target
+
+__all__ = ("TargetHealthDescription", "TargetHealthReason", "TargetHealthState")
+
+
+class TargetHealthState(StrEnum):
+    """What a target is."""
+
+    INITIAL = "initial"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    UNUSED = "unused"
+    DRAINING = "draining"
+    UNAVAILABLE = "unavailable"
+
+
+class TargetHealthReason(StrEnum):
+    """Why it is that."""
+
+    NOT_REGISTERED = "Target.NotRegistered"
+    DEREGISTRATION_IN_PROGRESS = "Target.DeregistrationInProgress"
+    HEALTH_CHECK_DISABLED = "Target.HealthCheckDisabled"
+
+
+@attrs.frozen
+class TargetHealthDescription:
+    """One line of `describe_target_health`."""
+
+    target: Target
+    state: TargetHealthState
+    reason: TargetHealthReason | None
+    description: str

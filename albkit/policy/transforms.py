@@ -1,0 +1,81 @@
+"""Rewrites what a target gets; the rule was chosen before (alb-reference 2.6)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from albkit.errors import Failure, FailureKind
+from albkit.model.message import RequestHead
+from albkit.model.regex import compile_regex
+from albkit.model.transforms import Transform, UrlRewrite
+
+__all__ = ("Rewrite", "compile_transforms")
+
+Rewrite = Callable[[RequestHead], None]
+
+_URL = re.compile(r"/[^\x00-\x20\x7f#]*")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::(?P<port>[0-9]{1,5}))?")
+
+
+def compile_transforms(transforms: Sequence[Transform]) -> Rewrite | None:
+    """A function that rewrites a request's lines; `None` where there is nothing to rewrite.
+
+    The function raises Failure (500) where a result is no path or no host.
+    """
+    rewrites = [_url(item) if isinstance(item, UrlRewrite) else _host(item.regex, item.replace) for item in transforms]
+    if not rewrites:
+        return None
+
+    def rewrite(request: RequestHead) -> None:
+        for one in rewrites:
+            one(request)
+
+    return rewrite
+
+
+def _url(transform: UrlRewrite) -> Rewrite:
+    substitute = _substitute(transform.regex, transform.replace, ignore_case=False)
+
+    def rewrite(request: RequestHead) -> None:
+        url = f"{request.path}?{request.query_string}" if request.query_string else request.path
+        result = substitute(url)
+        if result is None:
+            return
+        if not _URL.fullmatch(result):
+            raise Failure(FailureKind.TRANSFORM_FAILED, f"the URL became {result[:100]!r}")
+        request.lines[0] = f"{request.method} {result} HTTP/1.1".encode("utf-8", "surrogateescape")
+
+    return rewrite
+
+
+def _host(regex: str, replace: str) -> Rewrite:
+    substitute = _substitute(regex, replace, ignore_case=True)
+
+    def rewrite(request: RequestHead) -> None:
+        place = next(place for place, line in enumerate(request.lines) if line[:5].lower() == b"host:")
+        result = substitute(request.lines[place][5:].strip().decode("latin-1"))
+        if result is None:
+            return
+        match = _HOST.fullmatch(result)
+        if match is None or int(match["port"] or 0) > 65535:
+            raise Failure(FailureKind.TRANSFORM_FAILED, f"the host became {result[:100]!r}")
+        request.lines[place] = b"Host: " + result.encode("ascii")
+
+    return rewrite
+
+
+def _substitute(regex: str, replace: str, *, ignore_case: bool) -> Callable[[str], str | None]:
+    """A function that replaces the first match; `None` where there is none."""
+    search = compile_regex(regex, ignore_case=ignore_case).search
+    parts = re.split(r"\$([0-9]+)", replace)
+
+    def substitute(text: str) -> str | None:
+        match = search(text if text.isascii() else text.encode("utf-8", "replace").decode())
+        if match is None:
+            return None
+        filled = "".join((match.group(int(part)) or "") if odd % 2 else part for odd, part in enumerate(parts))
+        start, end = match.span()
+        return text[:start] + filled + text[end:]
+
+    return substitute

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+
+import albkit as alb
+from albkit.errors import Failure, FailureKind
+from albkit.policy.transforms import compile_transforms
+from tests.policy.requests import request_for
+
+
+def _rewritten(*transforms: alb.UrlRewrite | alb.HostHeaderRewrite, target: str = "/", host: str = "example.com") -> tuple[str, str]:
+    """Request target and host as they go out."""
+    rewrite = compile_transforms(transforms)
+    assert rewrite is not None
+    request = request_for(target, host=host)
+    rewrite(request)
+    line, field = (line.decode("utf-8", "surrogateescape") for line in request.lines[:2])
+    method, url, version = line.split(" ")
+    assert (method, version) == ("GET", "HTTP/1.1")
+    return url, field.removeprefix("Host: ")
+
+
+@pytest.mark.parametrize(
+    ("regex", "replace", "target", "expected"),
+    [
+        pytest.param("^/dp/([A-Za-z0-9]+)/?$", "/product.php?id=$1", "/dp/B09", "/product.php?id=B09", id="alb 2.6 example"),
+        pytest.param("^/dp/([A-Za-z0-9]+)/?$", "/product.php?id=$1", "/other", "/other", id="alb 2.6 no match, no change"),
+        pytest.param("^/v2/(.*)$", "/$1", "/v2/a/b?c=d", "/a/b?c=d", id="prefix taken off"),
+        pytest.param("a", "b", "/aaa", "/baa", id="alb 2.6 first match only"),
+        pytest.param("b", "X", "/abc", "/aXc", id="found anywhere"),
+        pytest.param("^b", "X", "/abc", "/abc", id="unless anchored"),
+        pytest.param("A", "b", "/a", "/a", id="case counts"),
+        pytest.param(r"\?.*$", "", "/a?b=c", "/a", id="alb 2.6 the query is part of it"),
+        pytest.param("x=1", "x=2", "/a?x=1", "/a?x=2", id="in the query"),
+        pytest.param("^http", "X", "/a", "/a", id="alb 2.6 never the scheme"),
+        pytest.param(":80", "X", "/a", "/a", id="alb 2.6 never the port"),
+        pytest.param("^/(a)/(b)$", "/$2/$1", "/a/b", "/b/a", id="two groups"),
+        pytest.param("^/(a)/(b)$", "/$2$2$1", "/a/b", "/bba", id="groups again and side by side"),
+        pytest.param("^/(a)(x)?$", "/$1-$2", "/a", "/a-", id="a group that matched nothing is empty"),
+        pytest.param("^/(a)$", "/$0/$1", "/a", "//a/a", id="$0 is the whole match"),
+        pytest.param("^/a$", "/$", "/a", "/$", id="a dollar alone is one"),
+        pytest.param("^/a$", "/$x", "/a", "/$x", id="a dollar before a letter is one"),
+        pytest.param("^/a$", r"/\1", "/a", r"/\1", id="a backslash names no group"),
+        pytest.param("^/a$", "/b%20c", "/a", "/b%20c", id="nothing is decoded"),
+        pytest.param("c", "X", "/é/c", "/é/X", id="behind other characters"),
+        pytest.param("c", "X", "/\udcff\udcfe/c", "/\udcff\udcfe/X", id="behind bytes that are no text"),
+        pytest.param("^(.*)$", "$1", "/a/../b", "/a/../b", id="the path as it came"),
+    ],
+)
+def test_url_rewrite_replaces_the_first_match(regex: str, replace: str, target: str, expected: str) -> None:
+    """Path and query, RE2's search, `$1` for what a group matched; no match leaves the request as it came (alb-reference 2.6)."""
+    assert _rewritten(alb.UrlRewrite(regex, replace), target=target) == (expected, "example.com")
+
+
+@pytest.mark.parametrize(
+    ("regex", "replace", "host", "expected"),
+    [
+        pytest.param(
+            "^mywebsite-(.+).com$", "internal.dev.$1.myweb.com", "mywebsite-shop.com", "internal.dev.shop.myweb.com", id="alb 2.6 example"
+        ),
+        pytest.param("^a$", "b", "c", "c", id="alb 2.6 no match, no change"),
+        pytest.param("^EXAMPLE", "b", "example.com", "b.com", id="without case"),
+        pytest.param("com", "org", "com.com", "org.com", id="alb 2.6 first match only"),
+        pytest.param(":8080$", "", "a:8080", "a", id="the port is part of the value"),
+        pytest.param("^a$", "[::1]:80", "a", "[::1]:80", id="to a v6 address"),
+    ],
+)
+def test_host_header_rewrite_replaces_the_first_match(regex: str, replace: str, host: str, expected: str) -> None:
+    """The Host value, without case (alb-reference 2.6)."""
+    assert _rewritten(alb.HostHeaderRewrite(regex, replace), host=host) == ("/", expected)
+
+
+def test_transforms_of_both_kinds_are_both_made() -> None:
+    """One of each, whichever stands first."""
+    url, host = alb.UrlRewrite("^/a", "/b"), alb.HostHeaderRewrite("^example", "internal")
+    assert _rewritten(url, host, target="/a/x") == _rewritten(host, url, target="/a/x") == ("/b/x", "internal.com")
+
+
+def test_transforms_do_not_change_what_rules_and_log_see() -> None:
+    """They concern only what the target receives (alb-reference 2.6)."""
+    rewrite = compile_transforms([alb.UrlRewrite("^.*$", "/b?c"), alb.HostHeaderRewrite("^.*$", "b")])
+    assert rewrite is not None
+    request = request_for("/a?x=y")
+    rewrite(request)
+    assert (request.path, request.query_string, request.host) == ("/a", "x=y", "example.com")
+
+
+def test_no_transforms_are_nothing_to_do() -> None:
+    """A rule without transforms costs its requests nothing."""
+    assert compile_transforms([]) is None
+
+
+@pytest.mark.parametrize(
+    ("transform", "target"),
+    [
+        pytest.param(alb.UrlRewrite("^/a$", ""), "/a", id="empty URL"),
+        pytest.param(alb.UrlRewrite("^/", ""), "/a", id="no leading slash"),
+        pytest.param(alb.UrlRewrite("^/(.*)$", "http://x/$1"), "/a", id="absolute URL"),
+        pytest.param(alb.UrlRewrite("^/a$", "/b#c"), "/a", id="fragment"),
+        pytest.param(alb.UrlRewrite("^/", "?"), "/a", id="query alone"),
+        pytest.param(alb.HostHeaderRewrite("^.*$", ""), "/", id="empty host"),
+        pytest.param(alb.HostHeaderRewrite("^", "http://"), "/", id="scheme in the host"),
+        pytest.param(alb.HostHeaderRewrite("$", "/x"), "/", id="path in the host"),
+        pytest.param(alb.HostHeaderRewrite("$", ":99999999"), "/", id="port too long"),
+        pytest.param(alb.HostHeaderRewrite("$", ":99999"), "/", id="port too great"),
+        pytest.param(alb.HostHeaderRewrite("^", "a,"), "/", id="list of hosts"),
+        pytest.param(alb.HostHeaderRewrite("^", "u@"), "/", id="userinfo"),
+    ],
+)
+def test_transform_with_an_unusable_result_fails_the_exchange(transform: alb.UrlRewrite | alb.HostHeaderRewrite, target: str) -> None:
+    """A match whose result is no path and no host is a 500 (alb-reference 2.6)."""
+    with pytest.raises(Failure) as raised:
+        _rewritten(transform, target=target)
+    assert raised.value.kind is FailureKind.TRANSFORM_FAILED

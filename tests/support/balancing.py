@@ -1,0 +1,57 @@
+"""A load balancer with any listeners, for tests of rules, actions and changes while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import albkit as alb
+from tests.support.gateway import Running
+from tests.support.peers import RawClient, Target, response, target
+
+
+class Balancing(Running):
+    """A running load balancer with any number of listeners."""
+
+    async def client_of(self, place: int) -> RawClient:
+        """A client of the listener at this place."""
+        client = await RawClient.connect(self.load_balancer.listeners[place].port)
+        self.clients.append(client)
+        return client
+
+
+def listener(default: Any, *rules: alb.Rule, **settings: Any) -> alb.Listener:
+    """A listener on a free port of this machine alone."""
+    return alb.Listener(0, default, rules, host="127.0.0.1", **settings)
+
+
+@contextlib.asynccontextmanager
+async def balancing(*listeners: alb.Listener, **settings: Any) -> AsyncIterator[Balancing]:
+    """A load balancer with these listeners; at the end nothing may be left of what went through it."""
+    settings.setdefault("stop_timeout", 0.2)
+    load_balancer = alb.LoadBalancer(listeners, **settings)
+    async with load_balancer:
+        it = Balancing(load_balancer)
+        gateway = it.gateway
+        try:
+            yield it
+        finally:
+            for client in it.clients:
+                await client.close()
+    left = {name: count for name, count in load_balancer.counters.items() if name.startswith("Active") and count}
+    assert not left, f"counted as open behind the end: {left}"
+    outstanding = {
+        repr(member): member.outstanding for state in gateway.registry.groups for member in state.members.values() if member.outstanding
+    }
+    assert not outstanding, f"outstanding behind the end: {outstanding}"
+    assert not gateway.clients
+    assert not gateway.tunnels
+    assert gateway.connections.count == 0
+
+
+@contextlib.asynccontextmanager
+async def named(*names: str) -> AsyncIterator[list[Target]]:
+    """Targets that answer with their names."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(target(None, response(body=name.encode()))) for name in names]
