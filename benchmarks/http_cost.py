@@ -52,7 +52,6 @@ BUDGETS = (
     Budget("wrk", "nginx", 3.0),
     Budget("browser", "nginx", 3.2),
     Budget("wrk", "aiohttp", 0.25),
-    Budget("browser", "aiohttp", 0.25),
 )
 
 

@@ -153,7 +153,7 @@ class Redirect:
     A Location above 8 KiB is not sent: 507.
 
     Raises:
-        ConfigurationError: a part is out of range, or nothing but the query would change (an endless loop), or HTTPS would become HTTP.
+        ConfigurationError: a part is out of range, or nothing but the query would change (an endless loop).
     """
 
     protocol: str = "#{protocol}"

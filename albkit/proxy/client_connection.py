@@ -1,4 +1,9 @@
-"""A client's connection, HTTP/1.0 and 1.1: one exchange after the other, pipelined requests in their order."""
+"""A client's connection, HTTP/1.0 and 1.1: one exchange after the other, pipelined requests in their order.
+
+The largest room of the house, because everything in it turns on one thing, the phase that the connection is in: what arriving bytes
+mean, who waits, what a silence is blamed on and how the connection may end. What does not depend on the phase has rooms of its own:
+`inbox` (bytes that nobody has taken yet), `stillness` (how long nothing has moved), `taken_body` (a body that a hook has read).
+"""
 
 from __future__ import annotations
 
