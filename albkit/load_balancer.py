@@ -21,6 +21,7 @@ from albkit.model.listener import Listener
 from albkit.model.settings import Settings
 from albkit.model.target import target_from
 from albkit.model.target_group import targets_from
+from albkit.model.validation import Faults
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.gateway import Gateway
 from albkit.proxy.listener import RunningListener
@@ -149,12 +150,19 @@ class LoadBalancer:
             targets: One target or a list, in any form that `TargetGroup` takes.
 
         Raises:
-            ConfigurationError: listing every target that cannot be read.
+            ConfigurationError: listing every target that cannot be read, or whose protocol clashes with the group's.
             LookupError: no group has this name.
             RuntimeError: the load balancer is not running.
         """
         choice, registration = self._group(group)
-        registration.register(choice, targets_from(targets))
+        new = targets_from(targets)
+        faults = Faults("targets")
+        for index, target in enumerate(new):
+            wrong = choice.group.group.fault_of_member(target)
+            if wrong:
+                faults.add(f"[{index}]", wrong)
+        faults.raise_if_any()
+        registration.register(choice, new)
 
     async def deregister_targets(self, group: str, targets: Any) -> None:
         """Send no new requests to targets of a group. Returns at once: what goes on has the group's `deregistration_delay` to end.

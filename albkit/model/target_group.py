@@ -99,6 +99,12 @@ class TargetGroup:
         faults.attribute(self, "deregistration_delay")
         faults.raise_if_any()
 
+    def fault_of_member(self, target: Target) -> str | None:
+        """What keeps a target from being one of this group's, or `None`."""
+        if self.protocol is None or target.protocol in (None, self.protocol):
+            return None
+        return f"{target.protocol} clashes with the group's protocol {self.protocol}; drop one of them"
+
     def protocol_of(self, target: Target) -> str:
         """What is spoken with one target of the group."""
         return target.protocol or self.protocol or "HTTP"
@@ -112,8 +118,9 @@ class TargetGroup:
                 for fault in error.faults:
                     faults.add(f"targets[{index}]", fault)
                 continue
-            if self.protocol is not None and target.protocol not in (None, self.protocol):
-                faults.add(f"targets[{index}]", f"{target.protocol} clashes with the group's protocol {self.protocol}; drop one of them")
+            wrong = self.fault_of_member(target)
+            if wrong:
+                faults.add(f"targets[{index}]", wrong)
             first = seen.setdefault(str(target), index)
             if first != index:
                 faults.add(f"targets[{index}]", f"{target} is registered already, as targets[{first}]")

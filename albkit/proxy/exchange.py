@@ -21,6 +21,7 @@ from albkit.model.message import RequestHead
 from albkit.model.record import ExchangeRecord
 from albkit.policy.plan import Plan
 from albkit.policy.rule_table import CompiledRule
+from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.client import Client
 from albkit.proxy.forward import Forwarding, forward
 from albkit.proxy.gateway import Entrance, Gateway
@@ -152,8 +153,11 @@ def _open_tunnel(client: Client, forwarding: Forwarding, record: ExchangeRecord,
         forwarding.over()
         connection.abort()
         raise
-    over = partial(_tunnel_over, gateway, forwarding)
+    # A tunnel may live for days: it keeps nothing of the exchange but what it needs at its end.
+    over = partial(_tunnel_over, gateway, forwarding.choice)
     tunnel = Tunnel(client_transport, target_transport, connection.member, record, gateway, over)
+    if record.request is not None:
+        record.request.lines.clear()
     gateway.counters.tunnels += 1
     gateway.counters.active_tunnels += 1
     gateway.counters.active_connections += 2
@@ -186,8 +190,8 @@ def _record(client: Client, record: ExchangeRecord, gateway: Gateway) -> None:
     count_exchange(record, gateway.counters)
 
 
-def _tunnel_over(gateway: Gateway, forwarding: Forwarding, tunnel: Tunnel) -> None:
-    forwarding.over()
+def _tunnel_over(gateway: Gateway, choice: TargetChoice, tunnel: Tunnel) -> None:
+    choice.finished(tunnel.member)
     gateway.counters.active_tunnels -= 1
     gateway.counters.active_connections -= 2
     log_failure(tunnel.record)

@@ -11,7 +11,7 @@ import pytest
 import albkit as alb
 from albkit.events import Event, ListenerClosed, ListenerOpened, TargetDrained, TargetRegistered, TargetStateChanged
 from tests.functional.test_tunnels import SWITCHED, UPGRADE, echo, switching
-from tests.support.balancing import named
+from tests.support.balancing import balancing, listener, named
 from tests.support.clock import FakeClock
 from tests.support.gateway import Running, running
 from tests.support.peers import Conversation, RawClient, request, target
@@ -442,3 +442,12 @@ async def test_load_balancer_that_does_not_run_says_so() -> None:
         balancer.explain("GET", "http://x/")
     with pytest.raises(RuntimeError, match="not running"):
         await balancer.apply(alb.Listener(0, alb.FixedResponse(200)))
+
+
+async def test_registering_a_target_of_another_protocol_is_refused() -> None:
+    """As it is in the declared list; nothing is registered then."""
+    group = alb.TargetGroup("group", [], protocol="HTTP")
+    async with balancing(listener(alb.Forward(group))) as it:
+        with pytest.raises(alb.ConfigurationError, match=r"\[1\]: HTTPS clashes with the group's protocol HTTP"):
+            await it.load_balancer.register_targets("group", ["127.0.0.1:1", "https://127.0.0.1:2"])
+        assert it.load_balancer.describe_target_health("group") == []
