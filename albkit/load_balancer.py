@@ -80,12 +80,13 @@ class LoadBalancer:
         """Open every listener. On failure nothing stays open.
 
         Raises:
-            OSError: a port cannot be opened; the text says why and what to do.
+            OSError: a port cannot be opened, or a file of CA certificates not be read; the text says why and what to do.
             RuntimeError: it is running already.
         """
         if self._gateway is not None:
             raise RuntimeError("the load balancer is running already; stop() it first")
-        gateway = self._gateway = Gateway(self._settings, asyncio.get_running_loop(), self._clock, self._counters)
+        gateway = Gateway(self._settings, asyncio.get_running_loop(), self._clock, self._counters)
+        self._gateway = gateway
         running = [RunningListener(listener, gateway) for listener in self._settings.listeners]
         try:
             for listener in running:

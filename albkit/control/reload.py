@@ -31,11 +31,13 @@ async def apply(
         The listeners that run now, in the order of the description.
 
     Raises:
-        OSError: a new port cannot be opened; nothing has changed then.
+        OSError: a new port cannot be opened, or a file of CA certificates not be read; nothing has changed then.
     """
     before = dict(zip(_identities([one.listener for one in running]), running, strict=True))
     wanted = list(zip(_identities(settings.listeners), settings.listeners, strict=True))
     _match_renamed(before, wanted)
+    for group in settings.groups:
+        gateway.connections.trust(group)
     known = set(gateway.choices)
     for group in settings.groups:
         if group.name not in known:

@@ -130,6 +130,19 @@ class Connections:
         self._counters.new_connections += 1
         return connection
 
+    def trust(self, group: TargetGroup) -> None:
+        """Read the CA certificates that a group's targets are verified with, so that a bad file shows before the first request.
+
+        Raises:
+            OSError: the file cannot be read or holds no certificates; the text says which.
+        """
+        if isinstance(group.verify, str) and group.verify not in self._contexts:
+            try:
+                self._contexts[group.verify] = tls_context(group.verify)
+            except OSError as error:  # ssl.SSLError is one.
+                text = f"target group {group.name}: cannot read CA certificates from {group.verify!r}: {error}"
+                raise OSError(error.errno, text) from None
+
     def _tls(self, member: TargetState, group: TargetGroup) -> ssl.SSLContext | None:
         if group.protocol_of(member.target) != "HTTPS":
             return None

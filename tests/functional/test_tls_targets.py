@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -152,3 +153,20 @@ async def test_tunnel_passes_through_tls() -> None:
             assert await client.read_exactly(len(data)) == data
             await client.close()
             await origin.conversations[0].over.wait()
+
+
+async def test_file_of_ca_certificates_that_cannot_be_read_is_told_at_the_start(tmp_path: Path) -> None:
+    """In a sentence that names group and file, at start and at apply, and nothing is open or changed then."""
+    empty = tmp_path / "empty.pem"
+    empty.write_text("")
+    for path in (tmp_path / "missing.pem", empty):
+        group = alb.TargetGroup("secure", "https://127.0.0.1:1", verify=str(path))
+        bad = alb.Listener(0, alb.Forward(group), host="127.0.0.1")
+        load_balancer = alb.LoadBalancer(bad)
+        with pytest.raises(OSError, match=f"target group secure: cannot read CA certificates from '{re.escape(str(path))}'"):
+            await load_balancer.start()
+        assert load_balancer.listeners == ()
+        async with alb.LoadBalancer(alb.Listener(0, alb.FixedResponse(200), host="127.0.0.1")) as running:
+            with pytest.raises(OSError, match="cannot read CA certificates"):
+                await running.apply(bad)
+            assert isinstance(running.listeners[0].listener.default_action, alb.FixedResponse)
