@@ -87,7 +87,6 @@ class LeastOutstandingRequests:
 
     def __init__(self) -> None:
         self._targets: dict[TargetState, None] = {}
-        self._weight = 1
         self._equal = True
         self._by_count: dict[int, OrderedDict[TargetState, None]] = {}
         self._lowest = 0

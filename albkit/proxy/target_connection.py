@@ -59,7 +59,6 @@ class TargetConnection(asyncio.Protocol):
         "idle_since",
         "member",
         "response",
-        "reused",
         "transport",
     )
 
@@ -69,7 +68,6 @@ class TargetConnection(asyncio.Protocol):
         self.member = member
         self.transport: asyncio.Transport | None = None
         self.active = True
-        self.reused = False
         self.idle_since = 0.0
         self.idle_limit = 0.0
         self._connections = connections
@@ -163,7 +161,6 @@ class TargetConnection(asyncio.Protocol):
             and self.transport.get_write_buffer_size() == 0
         ):
             self._body = None
-            self.reused = True
             self.active = True
             if self._paused:
                 self.resume_reading()

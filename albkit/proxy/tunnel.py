@@ -71,16 +71,6 @@ class Tunnel:
         if not client.writing_paused:
             target.transport.resume_reading()
 
-    @property
-    def bytes_in(self) -> int:
-        """From the client, the handshake not counted."""
-        return self.client_leg.count
-
-    @property
-    def bytes_out(self) -> int:
-        """From the target, the handshake not counted."""
-        return self.target_leg.count
-
     def count_pause(self) -> None:
         """A leg has as much to send as it may have; the other is not read for a while."""
         self._gateway.counters.reading_paused += 1

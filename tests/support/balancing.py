@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import albkit as alb
-from tests.support.gateway import Running
+from tests.support.gateway import Running, leaving_nothing
 from tests.support.peers import RawClient, Target, response, target
 
 
@@ -31,23 +31,8 @@ async def balancing(*listeners: alb.Listener, **settings: Any) -> AsyncIterator[
     """A load balancer with these listeners; at the end nothing may be left of what went through it."""
     settings.setdefault("stop_timeout", 0.2)
     load_balancer = alb.LoadBalancer(listeners, **settings)
-    async with load_balancer:
-        it = Balancing(load_balancer)
-        gateway = it.gateway
-        try:
-            yield it
-        finally:
-            for client in it.clients:
-                await client.close()
-    left = {name: count for name, count in load_balancer.counters.items() if name.startswith("Active") and count}
-    assert not left, f"counted as open behind the end: {left}"
-    outstanding = {
-        repr(member): member.outstanding for state in gateway.registry.groups for member in state.members.values() if member.outstanding
-    }
-    assert not outstanding, f"outstanding behind the end: {outstanding}"
-    assert not gateway.clients
-    assert not gateway.tunnels
-    assert gateway.connections.count == 0
+    async with leaving_nothing(Balancing(load_balancer)) as it:
+        yield it
 
 
 @contextlib.asynccontextmanager

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeVar
 
 import albkit as alb
 from albkit.proxy.gateway import Gateway
 from tests.support.peers import RawClient
+
+AnyRunning = TypeVar("AnyRunning", bound="Running")
 
 
 class Running:
@@ -40,21 +42,17 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(*targets: Any, rules: Any = (), stickiness: Any = None, **settings: Any) -> AsyncIterator[Running]:
-    """A load balancer on a free port in front of `targets`; at the end nothing may be left of what went through it."""
-    group = alb.TargetGroup("group", list(targets), stickiness=stickiness)
-    settings.setdefault("stop_timeout", 0.2)
-    load_balancer = alb.LoadBalancer(alb.Listener(0, alb.Forward(group), rules, host="127.0.0.1"), **settings)
+async def leaving_nothing(it: AnyRunning) -> AsyncIterator[AnyRunning]:
+    """Runs the load balancer and closes the test's clients; at the end nothing may be left of what went through it."""
+    load_balancer = it.load_balancer
     async with load_balancer:
-        it = Running(load_balancer)
         gateway = it.gateway
         try:
             yield it
         finally:
             for client in it.clients:
                 await client.close()
-    counters = load_balancer.counters
-    left = {name: count for name, count in counters.items() if name.startswith("Active") and count}
+    left = {name: count for name, count in load_balancer.counters.items() if name.startswith("Active") and count}
     assert not left, f"counted as open behind the end: {left}"
     outstanding = {
         repr(member): member.outstanding for state in gateway.registry.groups for member in state.members.values() if member.outstanding
@@ -63,3 +61,13 @@ async def running(*targets: Any, rules: Any = (), stickiness: Any = None, **sett
     assert not gateway.clients
     assert not gateway.tunnels
     assert gateway.connections.count == 0
+
+
+@contextlib.asynccontextmanager
+async def running(*targets: Any, rules: Any = (), stickiness: Any = None, **settings: Any) -> AsyncIterator[Running]:
+    """A load balancer on a free port in front of `targets`; at the end nothing may be left of what went through it."""
+    group = alb.TargetGroup("group", list(targets), stickiness=stickiness)
+    settings.setdefault("stop_timeout", 0.2)
+    load_balancer = alb.LoadBalancer(alb.Listener(0, alb.Forward(group), rules, host="127.0.0.1"), **settings)
+    async with leaving_nothing(Running(load_balancer)) as it:
+        yield it
