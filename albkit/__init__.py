@@ -6,7 +6,7 @@ from albkit.errors import ConfigurationError
 from albkit.load_balancer import LoadBalancer
 from albkit.model.actions import FixedResponse, Forward, Redirect
 from albkit.model.conditions import HostHeader, HttpHeader, HttpRequestMethod, PathPattern, QueryString, SourceIp
-from albkit.model.extensions import BodyTooLarge, Request, Response
+from albkit.model.extensions import BodyTooLarge, Request, Response, Tunnel
 from albkit.model.health import TargetHealthDescription, TargetHealthReason, TargetHealthState
 from albkit.model.limits import Limits
 from albkit.model.listener import Listener
@@ -15,6 +15,7 @@ from albkit.model.stickiness import LbCookie
 from albkit.model.target import Target
 from albkit.model.target_group import TargetGroup
 from albkit.model.transforms import HostHeaderRewrite, UrlRewrite
+from albkit.model.tunnel import TunnelEnd, TunnelPolicy
 from albkit.runner import run
 
 __all__ = (
@@ -43,6 +44,9 @@ __all__ = (
     "TargetHealthDescription",
     "TargetHealthReason",
     "TargetHealthState",
+    "Tunnel",
+    "TunnelEnd",
+    "TunnelPolicy",
     "UrlRewrite",
     "events",
     "extensions",

@@ -98,6 +98,13 @@ class FailureKind(Enum):
 
     # Our own.
     NO_TARGETS = (Phase.ROUTE, Side.LOAD_BALANCER, 503, Retry.NEVER, "the target group has no targets")
+    NO_ROOM_FOR_TUNNEL = (
+        Phase.ROUTE,
+        Side.LOAD_BALANCER,
+        503,
+        Retry.NEVER,
+        "no target that may take the upgrade has room for one more tunnel",
+    )
     INTERNAL_ERROR = (Phase.ROUTE, Side.LOAD_BALANCER, 500, Retry.NEVER, "an unexpected error inside the load balancer")
     TRANSFORM_FAILED = (Phase.ROUTE, Side.LOAD_BALANCER, 500, Retry.NEVER, "a transform matched and gave nothing that can be sent")
     HOOK_FAILED = (Phase.ROUTE, Side.LOAD_BALANCER, 500, Retry.NEVER, "a condition, action or algorithm of the program's own failed")
@@ -109,6 +116,13 @@ class FailureKind(Enum):
         502,
         Retry.NEVER,
         "the target was deregistered and its deregistration delay is over",
+    )
+    UPGRADE_WHILE_DRAINING = (
+        Phase.RESPONSE_HEAD,
+        Side.LOAD_BALANCER,
+        503,
+        Retry.NEVER,
+        "the target was deregistered before it answered the upgrade",
     )
     STOPPED = (Phase.RESPONSE_HEAD, Side.LOAD_BALANCER, None, Retry.NEVER, "the load balancer stopped")
     STOPPED_IN_RESPONSE = (Phase.RESPONSE_BODY, Side.LOAD_BALANCER, None, Retry.NEVER, "the load balancer stopped in mid-response")
@@ -135,6 +149,38 @@ class FailureKind(Enum):
     TUNNEL_IDLE = (Phase.TUNNEL, Side.LOAD_BALANCER, None, Retry.NEVER, "no byte went through the tunnel for the idle timeout")
     TUNNEL_RESET_BY_CLIENT = (Phase.TUNNEL, Side.CLIENT, None, Retry.NEVER, "the client reset the tunnel")
     TUNNEL_RESET_BY_TARGET = (Phase.TUNNEL, Side.TARGET, None, Retry.NEVER, "the target reset the tunnel")
+    TUNNEL_CLIENT_DEAD = (Phase.TUNNEL, Side.CLIENT, None, Retry.NEVER, "the client did not answer a ping in time")
+    TUNNEL_TARGET_DEAD = (Phase.TUNNEL, Side.TARGET, None, Retry.NEVER, "the target did not answer a ping in time")
+    TUNNEL_MESSAGE_OF_CLIENT_TOO_LARGE = (
+        Phase.TUNNEL,
+        Side.CLIENT,
+        None,
+        Retry.NEVER,
+        "a message of the client's is larger than the policy allows",
+    )
+    TUNNEL_MESSAGE_OF_TARGET_TOO_LARGE = (
+        Phase.TUNNEL,
+        Side.TARGET,
+        None,
+        Retry.NEVER,
+        "a message of the target's is larger than the policy allows",
+    )
+    TUNNEL_CLIENT_SENDS_NO_FRAMES = (
+        Phase.TUNNEL,
+        Side.CLIENT,
+        None,
+        Retry.NEVER,
+        "the client's bytes are no WebSocket frames, and the policy limits the size of messages",
+    )
+    TUNNEL_TARGET_SENDS_NO_FRAMES = (
+        Phase.TUNNEL,
+        Side.TARGET,
+        None,
+        Retry.NEVER,
+        "the target's bytes are no WebSocket frames, and the policy limits the size of messages",
+    )
+    TUNNEL_NOT_ALLOWED_ANY_MORE = (Phase.TUNNEL, Side.CLIENT, None, Retry.NEVER, "the policy's recheck refused the tunnel")
+    TUNNEL_RECHECK_FAILED = (Phase.TUNNEL, Side.LOAD_BALANCER, None, Retry.NEVER, "the policy's recheck raised or took too long")
 
     def __init__(self, phase: Phase, side: Side, status: int | None, retry: Retry, sentence: str) -> None:
         self.phase = phase

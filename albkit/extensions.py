@@ -7,8 +7,23 @@ from albkit.model.extensions import (
     BodyTooLarge,
     Condition,
     EventSubscriber,
+    Recheck,
     Request,
     Response,
+    Tunnel,
+    TunnelCallback,
 )
 
-__all__ = ("Action", "Algorithm", "AlgorithmTarget", "BodyTooLarge", "Condition", "EventSubscriber", "Request", "Response")
+__all__ = (
+    "Action",
+    "Algorithm",
+    "AlgorithmTarget",
+    "BodyTooLarge",
+    "Condition",
+    "EventSubscriber",
+    "Recheck",
+    "Request",
+    "Response",
+    "Tunnel",
+    "TunnelCallback",
+)

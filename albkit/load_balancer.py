@@ -10,12 +10,12 @@ from typing import Any
 import attrs
 
 from albkit.clock import SYSTEM, Clock
-from albkit.control.announcer import Announcer
+from albkit.control.announcer import Announcer, TunnelAnnouncer
 from albkit.control.explain import Explanation, Fields, explain
 from albkit.control.registration import Registration
 from albkit.control.reload import apply
 from albkit.model.events import ListenerClosed, ListenerOpened
-from albkit.model.extensions import EventSubscriber
+from albkit.model.extensions import EventSubscriber, Tunnel, TunnelCallback
 from albkit.model.health import TargetHealthDescription
 from albkit.model.listener import Listener
 from albkit.model.settings import Settings
@@ -63,6 +63,7 @@ class LoadBalancer:
         self._gateway: Gateway | None = None
         self._registration: Registration | None = None
         self._announcer = Announcer()
+        self._tunnel_announcer = TunnelAnnouncer()
         self._applying = asyncio.Lock()
         self._running: tuple[RunningListener, ...] = ()
 
@@ -70,6 +71,11 @@ class LoadBalancer:
     def listeners(self) -> tuple[RunningListener, ...]:
         """The open listeners, in the order given; each has `url` and `port`. Empty while the load balancer is not running."""
         return self._running
+
+    @property
+    def tunnels(self) -> tuple[Tunnel, ...]:
+        """Every tunnel whose sockets are open, oldest first (see `albkit.Tunnel`). Empty while the load balancer is not running."""
+        return tuple(self._gateway.tunnels) if self._gateway is not None else ()
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -86,6 +92,8 @@ class LoadBalancer:
         if self._gateway is not None:
             raise RuntimeError("the load balancer is running already; stop() it first")
         gateway = Gateway(self._settings, asyncio.get_running_loop(), self._clock, self._counters)
+        gateway.tunnel_opened = self._tunnel_announcer.opened
+        gateway.tunnel_closed = self._tunnel_announcer.closed
         self._gateway = gateway
         running = [RunningListener(listener, gateway) for listener in self._settings.listeners]
         try:
@@ -236,6 +244,15 @@ class LoadBalancer:
         """Tell a callable of every event (see `albkit.events`); call what is returned to end that."""
         self._announcer.subscribe(subscriber)
         return lambda: self._announcer.unsubscribe(subscriber)
+
+    def on_tunnel(self, opened: TunnelCallback | None = None, closed: TunnelCallback | None = None) -> Callable[[], None]:
+        """Tell callables of every tunnel that opens or is over; call what is returned to end that.
+
+        Args:
+            opened: Called with the `Tunnel` behind its 101.
+            closed: Called with the `Tunnel` when both its sockets are gone: `end` tells what ended it, bytes and frames are its totals.
+        """
+        return self._tunnel_announcer.subscribe(opened, closed)
 
     def _control(self) -> tuple[Gateway, Registration]:
         if self._gateway is None or self._registration is None:

@@ -1,15 +1,18 @@
-"""What every benchmark needs: programs pinned to a core and surely ended, their CPU time, and load from wrk."""
+"""What every benchmark needs: programs pinned to a core and surely ended, their CPU time and memory, and load on them."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,9 +25,12 @@ __all__ = (
     "Program",
     "ask",
     "cpu_seconds",
+    "descriptors",
     "free_ports",
     "installed",
+    "memory_bytes",
     "put_load",
+    "put_tunnel_load",
     "running",
     "two_cores",
 )
@@ -68,6 +74,16 @@ def free_ports(count: int) -> list[int]:
         for sock in sockets:
             sock.bind(("127.0.0.1", 0))
         return [sock.getsockname()[1] for sock in sockets]
+
+
+def descriptors(wanted: int) -> int:
+    """Let this process, and every program that it starts from now on, have so many files open; how many of them it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
 
 
 # Programs.
@@ -147,7 +163,7 @@ def _pinned(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-# CPU time.
+# CPU time and memory.
 
 
 def cpu_seconds(pid: int) -> float:
@@ -163,6 +179,23 @@ def cpu_seconds(pid: int) -> float:
             except FileNotFoundError:
                 raise MeasurementError(f"process {member} ended, or this kernel has no schedstat") from None
     return total / 1e9
+
+
+def memory_bytes(pid: int) -> int:
+    """What a process and its descendants have in memory."""
+    return sum(_resident(member) for member in _family(pid))
+
+
+def _resident(pid: int) -> int:
+    # The kernel keeps the figure in statm up to date only roughly, but another user's process may not let us read the exact one.
+    with contextlib.suppress(OSError):
+        resident = re.search(r"^Rss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+        if resident is not None:
+            return int(resident[1]) * 1024
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+    except (FileNotFoundError, ProcessLookupError):
+        raise MeasurementError(f"process {pid} ended") from None
 
 
 def _family(pid: int) -> list[int]:
@@ -243,3 +276,32 @@ def ask(port: int, path: str, fields: Mapping[str, str], body: bytes) -> list[st
     if response.status != 200 or received != body:
         raise MeasurementError(f"port {port} answered {response.status} {received[:100]!r} instead of 200 {body!r}")
     return response.headers.get_all("Set-Cookie") or []
+
+
+def put_tunnel_load(kind: str, peer_port: int, pid: int, *, core: int, timeout: float, **options: float) -> dict[str, float]:
+    """What `tunnel_load` measured.
+
+    Args:
+        kind: Of load.
+        peer_port: Where the proxy listens.
+        pid: Of the proxy.
+        core: The only one that the load runs on.
+        timeout: Seconds after which the load is stuck.
+        options: Its options.
+
+    Raises:
+        MeasurementError: something was not as it must be.
+    """
+    command = [sys.executable, "-m", "benchmarks.tunnel_load", kind, str(peer_port), str(pid)]
+    command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    with _pinned(core):
+        try:
+            done = subprocess.run(
+                command, cwd=Path(__file__).resolve().parent.parent, capture_output=True, text=True, check=False, timeout=timeout
+            )
+        except subprocess.TimeoutExpired:
+            raise MeasurementError(f"the load did not end within {timeout:.0f} s") from None
+    if done.returncode:
+        raise MeasurementError(done.stderr.strip()[-500:] or f"the load ended with status {done.returncode}")
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured

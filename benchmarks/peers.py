@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from benchmarks.measure import Cores, MeasurementError, Program, free_ports, installed, running
 
-__all__ = ("BODY", "OPTIONAL", "PEERS", "Peer", "RunningPeer", "albkit_of", "all_running")
+__all__ = ("BODY", "OPTIONAL", "PEERS", "TUNNEL_TARGET", "Peer", "RunningPeer", "albkit_of", "all_running", "tunnel_peers")
 
 BODY = b"The answer of the target".ljust(63, b".") + b"\n"
 
@@ -25,7 +25,7 @@ worker_processes 1;
 daemon off;
 pid {directory}/nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 8192; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     keepalive_requests {most};
@@ -67,12 +67,61 @@ _PROXY_SERVER = """\
 """
 
 
+_TUNNEL_SERVER = """\
+    map $http_upgrade $connection_upgrade {{
+        default upgrade;
+        "" close;
+    }}
+    upstream targets {{
+        {servers}
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            proxy_pass http://targets;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Port $server_port;
+            proxy_read_timeout 1h;
+            proxy_send_timeout 1h;
+        }}
+    }}
+"""
+
+_HAPROXY = """\
+global
+    nbthread 1
+    maxconn {tunnels}
+defaults
+    mode http
+    timeout connect 10s
+    timeout client 60s
+    timeout server 60s
+    timeout tunnel 1h
+    option forwardfor
+frontend clients
+    bind 127.0.0.1:{port} backlog 4096
+    http-request set-header X-Forwarded-Proto http
+    http-request set-header X-Forwarded-Port %[dst_port]
+    default_backend targets
+backend targets
+    balance roundrobin
+    {servers}
+"""
+
+
 class Peer(NamedTuple):
     """A proxy to be measured."""
 
     name: str
     command: Callable[[Path, int, Sequence[int]], list[str]]
     """What starts it, given a directory of its own, the port to listen on, and the ports of the targets."""
+    needs: str | None = None
+    """The program that must be installed."""
 
 
 class RunningPeer(NamedTuple):
@@ -111,12 +160,12 @@ def _target(directory: Path, _: int, ports: Sequence[int]) -> list[str]:
     return _nginx_with(directory, _TARGET_SERVER.format(listen=listen, body=BODY.decode().replace("\n", r"\n")))
 
 
-def _nginx_with(directory: Path, inside: str) -> list[str]:
+def _nginx_with(directory: Path, inside: str, connections: int = 8192) -> list[str]:
     nginx = installed("nginx")
     if nginx is None:
         raise MeasurementError("nginx is not installed, and it is the target too: apt-get install nginx")
     configuration = directory / "nginx.conf"
-    configuration.write_text(_NGINX.format(directory=directory, most=_MOST_REQUESTS, inside=inside.strip()))
+    configuration.write_text(_NGINX.format(directory=directory, most=_MOST_REQUESTS, connections=connections, inside=inside.strip()))
     return [nginx, "-p", str(directory), "-c", str(configuration), "-e", "stderr"]
 
 
@@ -131,14 +180,47 @@ OPTIONAL = ("albkit-sticky",)
 """Measured only when asked for."""
 
 
+def tunnel_peers(tunnels: int) -> dict[str, Peer]:
+    """The proxies for tunnels, by name, each with room for so many."""
+
+    def nginx(directory: Path, port: int, targets: Sequence[int]) -> list[str]:
+        servers = "\n        ".join(f"server 127.0.0.1:{target};" for target in targets)
+        # It closes clients' connections when less than a sixteenth is free.
+        connections = 2 * tunnels * 9 // 8 + 200
+        return _nginx_with(directory, _TUNNEL_SERVER.format(servers=servers, port=port), connections)
+
+    def haproxy(directory: Path, port: int, targets: Sequence[int]) -> list[str]:
+        program = installed("haproxy")
+        if program is None:
+            raise MeasurementError("haproxy is not installed: apt-get install haproxy")
+        servers = "\n    ".join(f"server target{number} 127.0.0.1:{target}" for number, target in enumerate(targets))
+        configuration = directory / "haproxy.cfg"
+        configuration.write_text(_HAPROXY.format(tunnels=tunnels, port=port, servers=servers))
+        return [program, "-db", "-f", str(configuration)]
+
+    peers = (
+        albkit_of(_HERE.parent, "albkit"),
+        albkit_of(_HERE.parent, "albkit-raw", "--raw"),
+        Peer("nginx", nginx, "nginx"),
+        Peer("haproxy", haproxy, "haproxy"),
+        Peer("aiohttp", lambda _, port, targets: _python("aiohttp_bridge", port, *targets)),
+    )
+    return {peer.name: peer for peer in peers}
+
+
+TUNNEL_TARGET = Peer("target", lambda _directory, _port, ports: _python("tunnel_target", *ports))
+"""What all of them lead to."""
+
+
 @contextlib.contextmanager
-def all_running(peers: Sequence[Peer], cores: Cores, directory: Path) -> Iterator[list[RunningPeer]]:
+def all_running(peers: Sequence[Peer], cores: Cores, directory: Path, target: Peer = _TARGET) -> Iterator[list[RunningPeer]]:
     """The target and every proxy, each ended when the block ends.
 
     Args:
         peers: The proxies.
         cores: Where they and the target run.
         directory: For their configuration and logs.
+        target: What they lead to.
     """
     targets = free_ports(_TARGETS + len(peers))
     ports = [targets.pop() for _ in peers]
@@ -152,5 +234,5 @@ def all_running(peers: Sequence[Peer], cores: Cores, directory: Path) -> Iterato
             program.await_port(port)
             return RunningPeer(peer.name, port, program)
 
-        start(_TARGET, targets[0], cores.load)
+        start(target, targets[0], cores.load)
         yield [start(peer, port, cores.proxy) for peer, port in zip(peers, ports, strict=True)]

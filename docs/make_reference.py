@@ -142,7 +142,10 @@ SECTIONS = (
     Section(
         alb.Forward,
         "an action of type `forward`, by its `ForwardConfig`",
-        {"groups": Part("TargetGroups", "1 to 5 groups, weights 0 to 999")},
+        {
+            "groups": Part("TargetGroups", "1 to 5 groups, weights 0 to 999"),
+            "tunnel": Part("", "`TunnelPolicy(...)` or `None`"),
+        },
     ),
     Section(
         alb.Redirect,
@@ -169,10 +172,19 @@ SECTIONS = (
             "targets": Part("", "one target or a list, or none"),
             "stickiness": Part("stickiness.enabled, stickiness.type", "`LbCookie(...)` or `None`"),
             "verify": Part("", "`True`, `False` or a path"),
+            "tunnel": Part("", "`TunnelPolicy(...)`"),
         },
     ),
     Section(alb.Target, "a target description", {"host": Part("Id", "a host name, an IP address or `unix:` and a path")}),
     Section(alb.LbCookie, "stickiness of type `lb_cookie`", {}),
+    Section(
+        alb.TunnelPolicy,
+        "nothing; a WebSocket has the load balancer's `idle_timeout` there",
+        {
+            "recheck": Part("", "an `async` callable or `None`"),
+            "protocols": Part("", "one protocol or a list, each `name` or `name/version`, without `h2c`; or `None`"),
+        },
+    ),
 )
 
 

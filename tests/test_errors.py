@@ -27,12 +27,14 @@ _EXPECTED = {
     "CLIENT_STALLED": ("response body", "client", None, "never"),
     # alb-reference 6; design 4: what outlives the stop timeout is cut
     "NO_TARGETS": ("route", "load balancer", 503, "never"),
+    "NO_ROOM_FOR_TUNNEL": ("route", "load balancer", 503, "never"),
     "INTERNAL_ERROR": ("route", "load balancer", 500, "never"),
     "TRANSFORM_FAILED": ("route", "load balancer", 500, "never"),
     "HOOK_FAILED": ("route", "load balancer", 500, "never"),
     "HOOK_TIMEOUT": ("route", "load balancer", 500, "never"),
     "REDIRECT_TOO_LONG": ("route", "load balancer", 507, "never"),
     "DEREGISTRATION_DELAY_OVER": ("response head", "load balancer", 502, "never"),
+    "UPGRADE_WHILE_DRAINING": ("response head", "load balancer", 503, "never"),
     "STOPPED": ("response head", "load balancer", None, "never"),
     "STOPPED_IN_RESPONSE": ("response body", "load balancer", None, "never"),
     "OUT_OF_SOCKETS": ("connect", "load balancer", 503, "never"),
@@ -55,6 +57,15 @@ _EXPECTED = {
     "TUNNEL_IDLE": ("tunnel", "load balancer", None, "never"),
     "TUNNEL_RESET_BY_CLIENT": ("tunnel", "client", None, "never"),
     "TUNNEL_RESET_BY_TARGET": ("tunnel", "target", None, "never"),
+    # design 6: what a tunnel policy may end
+    "TUNNEL_CLIENT_DEAD": ("tunnel", "client", None, "never"),
+    "TUNNEL_TARGET_DEAD": ("tunnel", "target", None, "never"),
+    "TUNNEL_MESSAGE_OF_CLIENT_TOO_LARGE": ("tunnel", "client", None, "never"),
+    "TUNNEL_MESSAGE_OF_TARGET_TOO_LARGE": ("tunnel", "target", None, "never"),
+    "TUNNEL_CLIENT_SENDS_NO_FRAMES": ("tunnel", "client", None, "never"),
+    "TUNNEL_TARGET_SENDS_NO_FRAMES": ("tunnel", "target", None, "never"),
+    "TUNNEL_NOT_ALLOWED_ANY_MORE": ("tunnel", "client", None, "never"),
+    "TUNNEL_RECHECK_FAILED": ("tunnel", "load balancer", None, "never"),
 }
 
 

@@ -1,13 +1,14 @@
-"""Tells subscribers what has happened."""
+"""Tells subscribers what has happened, and callbacks of tunnels that come and go."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from albkit.model.events import Event
-from albkit.model.extensions import EventSubscriber
+from albkit.model.extensions import EventSubscriber, Tunnel, TunnelCallback
 
-__all__ = ("Announcer",)
+__all__ = ("Announcer", "TunnelAnnouncer")
 
 _log = logging.getLogger("albkit")
 
@@ -34,3 +35,40 @@ class Announcer:
                 subscriber(event)
             except Exception:  # noqa: BLE001 - a subscriber of the program's own must not break what it is told of
                 _log.exception("event subscriber %r failed on %r", subscriber, event)
+
+
+class TunnelAnnouncer:
+    """Keeps the callbacks of `LoadBalancer.on_tunnel`."""
+
+    def __init__(self) -> None:
+        self._opened: list[TunnelCallback] = []
+        self._closed: list[TunnelCallback] = []
+
+    def subscribe(self, opened: TunnelCallback | None, closed: TunnelCallback | None) -> Callable[[], None]:
+        """Tell these as well, until what is returned is called."""
+        pairs = [(told, callback) for told, callback in ((self._opened, opened), (self._closed, closed)) if callback is not None]
+        for told, callback in pairs:
+            told.append(callback)
+
+        def unsubscribe() -> None:
+            while pairs:
+                told, callback = pairs.pop()
+                told.remove(callback)
+
+        return unsubscribe
+
+    def opened(self, tunnel: Tunnel) -> None:
+        """A 101 has been passed on."""
+        self._tell(self._opened, tunnel)
+
+    def closed(self, tunnel: Tunnel) -> None:
+        """Both sockets are gone."""
+        self._tell(self._closed, tunnel)
+
+    @staticmethod
+    def _tell(callbacks: list[TunnelCallback], tunnel: Tunnel) -> None:
+        for callback in tuple(callbacks):
+            try:
+                callback(tunnel)
+            except Exception:  # noqa: BLE001 - a callback of the program's own must not break the tunnel that it is told of
+                _log.exception("tunnel callback %r failed on %r", callback, tunnel)

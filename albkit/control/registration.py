@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.events import Event, TargetDrained, TargetRegistered, TargetStateChanged
 from albkit.model.health import TargetHealthDescription, TargetHealthReason, TargetHealthState
 from albkit.model.target import Target
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.gateway import Gateway
+from albkit.proxy.gateway import Gateway, LiveTunnel
 from albkit.state.target import TargetState
 
 __all__ = ("Registration",)
@@ -57,15 +57,20 @@ class Registration:
         if member.state is TargetHealthState.DRAINING:
             self._draining.pop(member, None)
             member.on_idle = None
+            for tunnel in self._gateway.tunnels:
+                if tunnel.member is member:
+                    tunnel.spare()
             self._tell_waiting(member)
             self._become(choice, member, TargetHealthState.UNAVAILABLE, TargetHealthReason.HEALTH_CHECK_DISABLED)
 
     def deregister(self, choice: TargetChoice, targets: Iterable[Target]) -> None:
         """Send no new request to these targets; what goes on may end within the deregistration delay. Unknown ones are no fault."""
+        leaving: set[TargetState] = set()
         for target in targets:
             member = choice.group.members.get(str(target))
             if member is None or member.state is TargetHealthState.DRAINING:
                 continue
+            leaving.add(member)
             member.deadline = self._gateway.clock.monotonic() + choice.group.group.deregistration_delay
             self._draining[member] = choice
             self._become(choice, member, TargetHealthState.DRAINING, TargetHealthReason.DEREGISTRATION_IN_PROGRESS)
@@ -75,6 +80,20 @@ class Registration:
                 member.on_idle = lambda member=member: self._drained(member)
             else:
                 self._drained(member)
+        self._drain_tunnels(leaving)
+
+    def _drain_tunnels(self, members: Collection[TargetState]) -> None:
+        """Spread the ends of these targets' tunnels evenly over the last part of their deregistration delay."""
+        clock = self._gateway.clock
+        leaving: dict[TargetState, list[LiveTunnel]] = {}
+        for tunnel in self._gateway.tunnels:
+            if tunnel.member in members:
+                leaving.setdefault(tunnel.member, []).append(tunnel)
+        now = clock.monotonic()
+        for member, tunnels in leaving.items():
+            for index, tunnel in enumerate(tunnels):
+                spread = min(tunnel.drain_spread, member.deadline - now)
+                tunnel.drain(member.deadline - spread * (1 - (index + clock.random()) / len(tunnels)))
 
     async def drained(self, group: str, target: Target, timeout: float | None) -> None:
         """Return when a deregistered target's last exchange and tunnel is over, or it came back; at once where it is not draining.
@@ -104,9 +123,6 @@ class Registration:
         for member in [member for member in self._draining if now >= member.deadline]:
             for client in self._gateway.connections.bound_to(member):
                 client.fail(Failure(FailureKind.DEREGISTRATION_DELAY_OVER, member.address))
-            for tunnel in tuple(self._gateway.tunnels):
-                if tunnel.member is member:
-                    tunnel.close(now)
 
     def close(self) -> None:
         """The load balancer stops: whoever waits for a drain has nothing to wait for any more."""

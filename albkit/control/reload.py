@@ -74,7 +74,7 @@ async def apply(
             one.end_connections()
             tell(ListenerClosed(one.listener.name, one.port))
     _remove_groups(settings, gateway, registration)
-    gateway.settings = settings
+    gateway.take(settings)
     tell(ConfigurationApplied(len(settings.listeners), len(settings.groups)))
     return tuple(staying[identity] for identity, _ in wanted)
 

@@ -11,6 +11,7 @@ import attrs
 from albkit.model.attributes import default
 from albkit.model.message import RequestHead
 from albkit.model.target_group import TargetGroup
+from albkit.model.tunnel import TunnelPolicy
 from albkit.model.validation import Faults
 
 __all__ = ("ACTIONS", "Action", "FixedResponse", "Forward", "Redirect", "is_hook")
@@ -39,6 +40,7 @@ class Forward:
             none. Needed when one of several groups has stickiness of its own.
         on_failure: What becomes of a session whose group has no targets left: `"rebalance"` (default) chooses again by weight among
             those that have some, `"fail"` answers 503 as ALB does.
+        tunnel: `TunnelPolicy(...)` for the tunnels that this action opens, in place of their target group's; `None` for that one.
 
     Raises:
         ConfigurationError: listing every fault.
@@ -47,6 +49,7 @@ class Forward:
     groups: tuple[tuple[TargetGroup, int], ...] = attrs.field(converter=_groups)
     stickiness: float | None = None
     on_failure: str = attrs.field(default=cast("str", default("Forward", "on_failure")), kw_only=True)
+    tunnel: TunnelPolicy | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         faults = Faults("Forward")
@@ -58,6 +61,8 @@ class Forward:
                 faults.add(f"groups[{index}]", f"{group!r} is not a TargetGroup")
             if isinstance(weight, bool) or not isinstance(weight, int) or not 0 <= weight <= _LARGEST_WEIGHT:
                 faults.add(f"groups[{index}]", f"weight {weight!r} is out of range; 0 to {_LARGEST_WEIGHT}")
+        if self.tunnel is not None and not isinstance(self.tunnel, TunnelPolicy):
+            faults.add("tunnel", f"{self.tunnel!r} is not TunnelPolicy(...) or None")
         self._check_stickiness(faults)
         faults.raise_if_any()
 

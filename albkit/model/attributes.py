@@ -35,7 +35,9 @@ class Attribute:
         if self.minimum is None:
             return "True, False" if isinstance(self.default, bool) else ""
         opening = f"above {self.minimum}" if self.above_minimum else f"{self.minimum}"
-        return f"{opening} to {self.maximum}" if self.maximum is not None else f"{opening} and more"
+        if self.maximum is not None:
+            return f"{opening} to {self.maximum}"
+        return opening if self.above_minimum else f"{opening} and more"
 
 
 _TABLE = (
@@ -156,6 +158,43 @@ _TABLE = (
         meaning="What becomes of a session whose target group has no targets left: chosen again by weight among the groups that have some, "
         "or 503 as in ALB.",
     ),
+    Attribute(
+        "TunnelPolicy", "idle_timeout", "", None, unit="seconds", minimum=0, maximum=31536000, above_minimum=True,
+        meaning="How long a tunnel may stay without a byte in either direction; None for the load balancer's.",
+    ),
+    Attribute(
+        "TunnelPolicy", "ping_interval", "", None, unit="seconds", minimum=0, maximum=31536000, above_minimum=True,
+        meaning="A side of a WebSocket from which nothing has come for so long is pinged; None for no pings.",
+    ),
+    Attribute(
+        "TunnelPolicy", "pong_timeout", "", 20, unit="seconds", minimum=0, maximum=31536000, above_minimum=True,
+        meaning="How long a side that was pinged may say nothing before it counts as dead.",
+    ),
+    Attribute(
+        "TunnelPolicy", "max_age", "", None, unit="seconds", minimum=0, maximum=31536000, above_minimum=True,
+        meaning="The age at which a tunnel is closed; None for no limit.",
+    ),
+    Attribute(
+        "TunnelPolicy", "max_tunnels", "", None, minimum=1, whole=True,
+        meaning="The most tunnels of one target; 503 where no target has room. None for no limit.",
+    ),
+    Attribute(
+        "TunnelPolicy", "recheck_every", "", 60, unit="seconds", minimum=0, maximum=31536000, above_minimum=True,
+        meaning="How often `recheck` is asked whether a tunnel may go on.",
+    ),
+    Attribute(
+        "TunnelPolicy", "max_message_size", "", None, unit="bytes", minimum=1, whole=True,
+        meaning="The largest WebSocket message on the wire; above it both sides get Close 1009. None for no limit.",
+    ),
+    Attribute(
+        "TunnelPolicy", "drain_code", "", 1001, minimum=1000, maximum=4999, whole=True,
+        meaning="The code of the Close frame that tunnels of a deregistered target get: 1000 to 1003, 1007 to 1014, or 3000 to 4999.",
+    ),
+    Attribute(
+        "TunnelPolicy", "drain_spread", "", 30, unit="seconds", minimum=0, maximum=3600,
+        meaning="The last so many seconds of the deregistration delay are those in which tunnels are closed, one by one.",
+    ),
+    Attribute("TunnelPolicy", "frames", "", True, meaning="Follow WebSocket frames, for pings and Close frames between them."),
     Attribute(
         "LbCookie", "duration", "stickiness.lb_cookie.duration_seconds", 86400, unit="seconds", minimum=1, maximum=604800,
         meaning="How long a session stays with its target after the latest response.",

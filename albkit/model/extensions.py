@@ -12,10 +12,23 @@ from typing import Protocol
 import attrs
 
 from albkit.model.events import Event
-from albkit.model.message import RequestHead
+from albkit.model.message import ClientAddress, RequestHead
 from albkit.model.target import Target
+from albkit.model.tunnel import TunnelEnd
 
-__all__ = ("Action", "Algorithm", "AlgorithmTarget", "BodyTooLarge", "Condition", "EventSubscriber", "Request", "Response")
+__all__ = (
+    "Action",
+    "Algorithm",
+    "AlgorithmTarget",
+    "BodyTooLarge",
+    "Condition",
+    "EventSubscriber",
+    "Recheck",
+    "Request",
+    "Response",
+    "Tunnel",
+    "TunnelCallback",
+)
 
 Request = RequestHead
 """What conditions and actions are given: `method path query_string headers host client listener`, and `await request.body(limit)`."""
@@ -92,6 +105,93 @@ class Algorithm(Protocol):
 
     def choose(self, candidates: Sequence[AlgorithmTarget], chance: Callable[[], float], /) -> AlgorithmTarget | None:
         """One of the candidates: all that have joined, or on a retry those not tried yet. `chance` gives numbers of [0, 1)."""
+
+
+class Tunnel(Protocol):
+    """A tunnel: what became of an `Upgrade` request that a target answered with 101. In `LoadBalancer.tunnels` while it lives."""
+
+    @property
+    def id(self) -> int:
+        """Its number among all tunnels of its load balancer since that was started, from 1."""
+
+    @property
+    def client(self) -> ClientAddress:
+        """Whom it comes from: `host` and `port`, printed as `host:port`."""
+
+    @property
+    def target(self) -> Target:
+        """Whom it stays with."""
+
+    @property
+    def group(self) -> str:
+        """The name of its target group."""
+
+    @property
+    def protocol(self) -> str:
+        """What both ends speak, as the target's 101 named it, in lower case: `"websocket"`, or anything else."""
+
+    @property
+    def request(self) -> RequestHead:
+        """The request that asked for it: `method path query_string headers host client listener`. Its body is gone."""
+
+    @property
+    def age(self) -> float:
+        """Seconds since the 101."""
+
+    @property
+    def idle(self) -> float:
+        """Seconds since a byte went through in either direction, to a second or so. Pings of the load balancer's do not count."""
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes that came from the client since the 101."""
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes that came from the target since the 101."""
+
+    @property
+    def frames_in(self) -> int | None:
+        """WebSocket frames from the client, without pongs to the load balancer's own pings; `None` where frames are not followed."""
+
+    @property
+    def frames_out(self) -> int | None:
+        """The same from the target."""
+
+    @property
+    def end(self) -> TunnelEnd | None:
+        """What ended it, or is ending it; `None` while it goes on."""
+
+    async def close(self, code: int = 1001, reason: str = "") -> None:
+        """End it in good order, and return when both sockets are gone, after two to three seconds at the latest.
+
+        Both sides get a Close frame behind the frame that is on its way to them, and FIN when they have answered it or have let two
+        seconds pass. Where frames are not followed both get FIN. Where something is ending it already that goes on, and is waited for.
+
+        Args:
+            code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 section 7.4).
+            reason: At most 123 bytes in UTF-8, for the log of the other side.
+
+        Raises:
+            ValueError: no Close frame can say this.
+        """
+
+
+class Recheck(Protocol):
+    """For `TunnelPolicy(recheck=...)`: any `async` callable that tells whether a tunnel may go on.
+
+    Called every `recheck_every` seconds, one call at a time per tunnel. Anything false ends the tunnel with Close 1008. Raising, and taking
+    longer than `Limits.hook_timeout`, ends it with Close 1011, a counter and a log line. Cancelled when the tunnel ends by itself,
+    and waited for: it must not take long to end.
+    """
+
+    async def __call__(self, tunnel: Tunnel, /) -> bool: ...
+
+
+class TunnelCallback(Protocol):
+    """For `LoadBalancer.on_tunnel`: told of a tunnel that was opened or is over. One that raises is logged and stays."""
+
+    def __call__(self, tunnel: Tunnel, /) -> None: ...
 
 
 class EventSubscriber(Protocol):

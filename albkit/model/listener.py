@@ -90,8 +90,12 @@ class Listener:
         return routing_action(self.default_actions)
 
     @property
+    def forwards(self) -> tuple[Forward, ...]:
+        """The default action and those of the rules that send to a target group, in this order."""
+        from_rules = [action for rule in self.rules for action in rule.actions]
+        return tuple(action for action in (*self.default_actions, *from_rules) if isinstance(action, Forward))
+
+    @property
     def groups(self) -> tuple[TargetGroup, ...]:
         """Every target group that a rule or the default action may send to, each once, in order of appearance."""
-        from_rules = [action for rule in self.rules for action in rule.actions]
-        forwards = [action for action in (*self.default_actions, *from_rules) if isinstance(action, Forward)]
-        return tuple(dict.fromkeys(group for forward in forwards for group, _ in forward.groups))
+        return tuple(dict.fromkeys(group for forward in self.forwards for group, _ in forward.groups))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -12,6 +13,7 @@ from albkit.model.limits import Limits
 from albkit.model.listener import Listener
 from albkit.model.names import fault_of_name
 from albkit.model.target_group import TargetGroup
+from albkit.model.tunnel import TunnelPolicy
 from albkit.model.validation import Faults, as_tuple
 
 __all__ = ("Settings",)
@@ -52,6 +54,7 @@ class Settings:
         if not isinstance(self.limits, Limits):
             faults.add("limits", f"{self.limits!r} is not Limits(...)")
         self._check_listeners(faults, self.listeners)
+        self._check_tunnels(faults)
         faults.raise_if_any()
 
     def _check_settings(self, faults: Faults) -> None:
@@ -78,7 +81,28 @@ class Settings:
                 if groups.setdefault(group.name, group) != group:
                     faults.add(f"listeners[{index}]", f"two different target groups are called {group.name!r}; names are unique")
 
+    def _check_tunnels(self, faults: Faults) -> None:
+        """A policy that leaves the idle timeout to the load balancer must go with it."""
+        for index, listener in enumerate(self.listeners):
+            for whose, policy in _policies(listener) if isinstance(listener, Listener) else ():
+                wrong = policy.fault_of_idle_timeout(self.idle_timeout) if policy.idle_timeout is None else None
+                if wrong:
+                    faults.add(f"listeners[{index}]", f"the ping_interval of {whose}: {wrong}")
+
     @property
     def groups(self) -> tuple[TargetGroup, ...]:
         """Every target group in use, each once, in order of appearance."""
         return tuple(dict.fromkeys(group for listener in self.listeners for group in listener.groups))
+
+    @property
+    def tunnel_policies(self) -> tuple[TunnelPolicy, ...]:
+        """Every tunnel policy that may come to be in force, each once."""
+        return tuple(dict.fromkeys(policy for listener in self.listeners for _, policy in _policies(listener)))
+
+
+def _policies(listener: Listener) -> Iterator[tuple[str, TunnelPolicy]]:
+    for group in listener.groups:
+        yield f"target group {group.name!r}", group.tunnel
+    for forward in listener.forwards:
+        if forward.tunnel is not None:
+            yield f"a Forward to {forward.group.name!r}", forward.tunnel

@@ -12,6 +12,7 @@ from albkit.model.attributes import default
 from albkit.model.names import fault_of_name
 from albkit.model.stickiness import LbCookie
 from albkit.model.target import Target, target_from
+from albkit.model.tunnel import TunnelPolicy
 from albkit.model.validation import Faults, as_tuple
 
 __all__ = ("TargetGroup", "targets_from")
@@ -65,6 +66,7 @@ class TargetGroup:
         verify: Whether the certificates of HTTPS targets are verified: `False` (default, as ALB), `True` for the machine's trust store,
             or the path of a file of CA certificates.
         deregistration_delay: Seconds, 0 to 3600, 300 by default, for the exchanges and tunnels of a deregistered target to end.
+        tunnel: `TunnelPolicy(...)`: how long its tunnels live, what keeps them alive and how they end.
 
     Raises:
         ConfigurationError: listing every fault of its own and of the targets given as text.
@@ -77,6 +79,7 @@ class TargetGroup:
     protocol: str | None = attrs.field(default=None, kw_only=True)
     verify: bool | str = attrs.field(default=False, kw_only=True)
     deregistration_delay: float = attrs.field(default=cast("float", default("TargetGroup", "deregistration_delay")), kw_only=True)
+    tunnel: TunnelPolicy = attrs.field(factory=TunnelPolicy, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         faults = Faults("TargetGroup")
@@ -97,6 +100,8 @@ class TargetGroup:
         if not isinstance(self.verify, bool | str) or self.verify == "":
             faults.add("verify", f"{self.verify!r} is not True, False or the path of a file of CA certificates")
         faults.attribute(self, "deregistration_delay")
+        if not isinstance(self.tunnel, TunnelPolicy):
+            faults.add("tunnel", f"{self.tunnel!r} is not TunnelPolicy(...)")
         faults.raise_if_any()
 
     def fault_of_member(self, target: Target) -> str | None:

@@ -24,7 +24,7 @@ class Plan:
         chance: Numbers of [0, 1).
     """
 
-    __slots__ = ("answer", "groups", "hooks", "rewrite")
+    __slots__ = ("answer", "groups", "hooks", "rewrite", "tunnel")
 
     def __init__(
         self, actions: Sequence[Action], transforms: Sequence[Transform], choices: Mapping[str, TargetChoice], chance: Callable[[], float]
@@ -34,5 +34,7 @@ class Plan:
         routing = routing_action(tuple(actions))
         self.groups = GroupChoice(routing, choices, chance) if isinstance(routing, Forward) else None
         """Where the request is forwarded to; `None` where it is answered."""
+        self.tunnel = routing.tunnel if isinstance(routing, Forward) else None
+        """How the rule's tunnels live; `None` where their target group says it."""
         self.answer: FixedResponse | Redirect | None = None if isinstance(routing, Forward) else routing
         self.rewrite = compile_transforms(transforms)

@@ -496,7 +496,7 @@ class ClientConnection(asyncio.Protocol):
 
     def leave(self) -> tuple[asyncio.Transport, bytes]:
         transport = self._transport
-        if transport is None:
+        if transport is None or self.has_left:
             raise Failure(FailureKind.CLIENT_CLOSED)
         transport.pause_reading()
         early = self._inbox.take_all()
@@ -514,7 +514,7 @@ class ClientConnection(asyncio.Protocol):
     def _leave_gateway(self) -> None:
         """The gateway waits for the task as well as for the socket, so that all is counted when it has stopped."""
         if self._transport is None and self._task is None:
-            self._entrance.gateway.left(self)
+            self._entrance.gateway.client_left(self)
 
     # Deadlines.
 

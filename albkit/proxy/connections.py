@@ -124,6 +124,9 @@ class Connections:
             task.cancel()
             raise
         connection = task.result()
+        if connection.transport is None:
+            # It ended before this task was woken, and will not say so again.
+            raise Failure(FailureKind.TARGET_UNREACHABLE, "closed as soon as it was connected")
         self._open.add(connection)
         self._sweep.add(connection)
         self._counters.active_connections += 1

@@ -30,6 +30,7 @@ from albkit.proxy.reply import answer_failure, answer_itself, answer_with
 from albkit.proxy.tunnel import Tunnel
 from albkit.report.failure_log import log_failure
 from albkit.report.metrics import count_exchange
+from albkit.wire.upgrade import agreed_extensions
 
 __all__ = ("serve",)
 
@@ -79,7 +80,7 @@ async def _exchange(client: Client, entrance: Entrance) -> bool:
         if entrance.response_fields is not None:
             entrance.response_fields.put_on(forwarding.connection.response.lines)
         if forwarding.connection.response.status == 101:
-            _open_tunnel(client, forwarding, record, gateway)
+            _open_tunnel(client, request, forwarding, record, gateway)
             return False
         await _relay(client, forwarding, record, gateway)
         return _over(client, record, gateway)
@@ -134,7 +135,7 @@ def _with_date(set_cookie: bytes, gateway: Gateway) -> bytes:
     return set_cookie + b"\r\n" + date if set_cookie else date
 
 
-def _open_tunnel(client: Client, forwarding: Forwarding, record: ExchangeRecord, gateway: Gateway) -> None:
+def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, record: ExchangeRecord, gateway: Gateway) -> None:
     """Hand both connections to a tunnel, which outlives this task."""
     connection = forwarding.connection
     response = connection.response
@@ -142,10 +143,12 @@ def _open_tunnel(client: Client, forwarding: Forwarding, record: ExchangeRecord,
     fields = b"Connection: Upgrade\r\nUpgrade: " + response.upgrade
     response.lines[-2] = fields + b"\r\n" + forwarding.set_cookie if forwarding.set_cookie else fields
     response.lines[-1] = b"\r\n"
+    policy = forwarding.tunnel
+    extensions = agreed_extensions(request, response) if policy.frames else None
     try:
         client_transport, early = client.leave()
         try:
-            target_transport, behind = connection.leave()
+            target_transport, behind, target_is_through = connection.leave()
         except Failure:
             client_transport.abort()
             raise
@@ -153,15 +156,21 @@ def _open_tunnel(client: Client, forwarding: Forwarding, record: ExchangeRecord,
         forwarding.over()
         connection.abort()
         raise
-    # A tunnel may live for days: it keeps nothing of the exchange but what it needs at its end.
     over = partial(_tunnel_over, gateway, forwarding.choice)
-    tunnel = Tunnel(client_transport, target_transport, connection.member, record, gateway, over)
-    if record.request is not None:
-        record.request.lines.clear()
+    protocol = response.upgrade.decode("latin-1").lower()
+    tunnel = Tunnel(client_transport, target_transport, connection.member, record, protocol, policy, gateway, over)
+    if extensions is not None:
+        tunnel.follow_frames(extended=bool(extensions))
+    head = b"\r\n".join(response.lines)
+    # A tunnel may live for days: it keeps nothing of the exchange but what it needs at its end.
+    request.lines.clear()
     gateway.counters.tunnels += 1
     gateway.counters.active_tunnels += 1
     gateway.counters.active_connections += 2
-    tunnel.open(b"\r\n".join(response.lines), behind, early)
+    tunnel.open(head, behind, early, target_is_through=target_is_through)
+    gateway.tunnel_opened(tunnel)
+    if gateway.stopping:
+        tunnel.stop()
 
 
 # 7. Record: whatever became of it.
@@ -191,8 +200,13 @@ def _record(client: Client, record: ExchangeRecord, gateway: Gateway) -> None:
 
 
 def _tunnel_over(gateway: Gateway, choice: TargetChoice, tunnel: Tunnel) -> None:
+    tunnel.member.tunnels -= 1
     choice.finished(tunnel.member)
-    gateway.counters.active_tunnels -= 1
-    gateway.counters.active_connections -= 2
+    counters = gateway.counters
+    counters.active_tunnels -= 1
+    counters.active_connections -= 2
+    if tunnel.end is not None:
+        counters.tunnel_ends[tunnel.end] += 1
     log_failure(tunnel.record)
-    count_exchange(tunnel.record, gateway.counters)
+    count_exchange(tunnel.record, counters)
+    gateway.tunnel_closed(tunnel)

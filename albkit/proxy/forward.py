@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from albkit.errors import Failure, FailureKind, Phase
+from albkit.model.health import TargetHealthState
 from albkit.model.message import RequestHead
 from albkit.model.record import ExchangeRecord
+from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import IDEMPOTENT, deposit, may_try_again
 from albkit.policy.plan import Plan
 from albkit.policy.target_choice import TargetChoice
@@ -13,7 +15,7 @@ from albkit.proxy.gateway import Gateway
 from albkit.proxy.target_connection import TargetConnection
 from albkit.proxy.upload import Upload
 from albkit.state.target import TargetState
-from albkit.wire.upgrade import accepts
+from albkit.wire.upgrade import accepts, protocols_allowed
 
 __all__ = ("Forwarding", "forward")
 
@@ -21,17 +23,22 @@ __all__ = ("Forwarding", "forward")
 class Forwarding:
     """A request that a target has begun to answer."""
 
-    __slots__ = ("choice", "connection", "set_cookie")
+    __slots__ = ("choice", "connection", "set_cookie", "tunnel")
 
-    def __init__(self, connection: TargetConnection, choice: TargetChoice, set_cookie: bytes) -> None:
+    def __init__(self, connection: TargetConnection, choice: TargetChoice, set_cookie: bytes, tunnel: TunnelPolicy) -> None:
         self.connection = connection
         self.choice = choice
+        self.tunnel = tunnel
+        """How a tunnel lives, where the response opens one."""
         self.set_cookie = set_cookie
         """The stickiness cookies for the response, empty for none."""
 
     def over(self) -> None:
         """The exchange is over: the target has one outstanding request less. To be called once."""
-        self.choice.finished(self.connection.member)
+        member = self.connection.member
+        if self.connection.response.status == 101:
+            member.tunnels -= 1
+        self.choice.finished(member)
 
 
 async def forward(client: Client, request: RequestHead, plan: Plan, record: ExchangeRecord, gateway: Gateway) -> Forwarding:
@@ -44,6 +51,10 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
     """
     now = gateway.clock.time()
     choice, member, bound, cookies = _pick(request, plan, record, gateway, now)
+    tunnel = choice.group.group.tunnel
+    if request.upgrade:
+        tunnel = plan.tunnel if plan.tunnel is not None else tunnel
+        member = _admit_upgrade(request, choice, member, tunnel, bound=bound)
     gateway.counters.requests += 1
     deposit(choice.group)
     if plan.rewrite is not None:
@@ -70,13 +81,14 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
             tried.append(member)
             # A session's target gets a second chance on a fresh connection; any other request goes elsewhere where it can.
             if not (bound and len(tried) == 1 and failure.kind.phase is not Phase.CONNECT):
-                member = choice.pick_other(tried) or member
+                full = _full(choice, tunnel) if request.upgrade else ()
+                member = choice.pick_other({*tried, *full}) or member
             continue
         record.target_status_code = connection.response.status
         if choice.stickiness is not None:
             line = choice.stickiness.set_cookie(member, now)
             cookies = cookies + b"\r\n" + line if cookies else line
-        return Forwarding(connection, choice, cookies)
+        return Forwarding(connection, choice, cookies, tunnel)
 
 
 def _pick(
@@ -97,6 +109,28 @@ def _pick(
     if member is None:
         raise Failure(FailureKind.NO_TARGETS, record.group)
     return choice, member, bound is not None, cookies
+
+
+def _admit_upgrade(request: RequestHead, choice: TargetChoice, member: TargetState, tunnel: TunnelPolicy, *, bound: bool) -> TargetState:
+    """Offer only the protocols that the policy allows, and find a target with room for one more tunnel.
+
+    Raises:
+        Failure: there is none, or the session's has none.
+    """
+    if tunnel.protocols is not None:
+        request.upgrade = protocols_allowed(request.upgrade, tunnel.protocols)
+    if not request.upgrade or tunnel.max_tunnels is None or member.tunnels < tunnel.max_tunnels:
+        return member
+    other = None if bound else choice.pick_other(_full(choice, tunnel))
+    if other is None:
+        raise Failure(FailureKind.NO_ROOM_FOR_TUNNEL, member.address if bound else choice.group.group.name)
+    return other
+
+
+def _full(choice: TargetChoice, tunnel: TunnelPolicy) -> set[TargetState]:
+    """The targets that have as many tunnels as they may have."""
+    most = tunnel.max_tunnels
+    return set() if most is None else {member for member in choice.group.eligible if member.tunnels >= most}
 
 
 def _count_failure(failure: Failure, member: TargetState, gateway: Gateway) -> None:
@@ -127,6 +161,9 @@ async def _attempt(
     if client.has_left:
         raise Failure(FailureKind.CLIENT_CLOSED)
     choice.started(member)
+    # Counted before it is answered, so that many upgrades at once cannot get past the limit.
+    if request.upgrade:
+        member.tunnels += 1
     connection = None
     try:
         if not fresh:
@@ -140,14 +177,21 @@ async def _attempt(
             connection.begin(client, request.method, answered, data + upload.begin(connection))
             client.pump_body(upload)
         await answered
-        if connection.response.status == 101 and not accepts(request.upgrade, connection.response.upgrade):
-            raise Failure(FailureKind.RESPONSE_UPGRADE_UNASKED, repr(connection.response.upgrade[:50]))
+        if connection.response.status == 101:
+            if not accepts(request.upgrade, connection.response.upgrade):
+                raise Failure(FailureKind.RESPONSE_UPGRADE_UNASKED, repr(connection.response.upgrade[:50]))
+            if member.state is TargetHealthState.DRAINING:
+                raise Failure(FailureKind.UPGRADE_WHILE_DRAINING, member.address)
     except BaseException:
+        if request.upgrade:
+            member.tunnels -= 1
         choice.finished(member)
         if upload is not None:
             client.park_body()
         if connection is not None:
             connection.abort()
         raise
+    if request.upgrade and connection.response.status != 101:
+        member.tunnels -= 1
     member.requests += 1
     return connection

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import Protocol
 
 from albkit.clock import Clock
+from albkit.model.extensions import Tunnel
 from albkit.model.listener import Listener
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.model.rule import Rule
@@ -32,7 +35,7 @@ try:
 except ImportError:  # Windows has no such limit.
     resource = None  # type: ignore[assignment]
 
-__all__ = ("LINGER", "Entrance", "Gateway", "Stoppable")
+__all__ = ("LINGER", "Entrance", "Gateway", "LiveTunnel", "Stoppable")
 
 _SPARE_SOCKETS = 64
 """Descriptors left to the embedding program, files and listeners."""
@@ -49,9 +52,23 @@ def most_sockets() -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else max(soft - _SPARE_SOCKETS, soft // 2)
 
 
+_STEPS_OF_SPREAD = 5
+"""A quarter of a deadline is one round of the sweep, so that a drain closes tunnels in at least twenty."""
+
+
 def _shortest_deadline(settings: Settings) -> float:
-    deadlines = (LINGER, settings.idle_timeout, settings.client_keep_alive, settings.limits.target_keep_alive)
+    deadlines = [LINGER, settings.idle_timeout, settings.client_keep_alive, settings.limits.target_keep_alive]
+    for policy in settings.tunnel_policies:
+        deadlines += (policy.idle_timeout or 0, policy.max_age or 0, policy.drain_spread / _STEPS_OF_SPREAD)
+        if policy.ping_interval is not None:
+            deadlines += (policy.ping_interval, policy.pong_timeout)
+        if policy.recheck is not None:
+            deadlines.append(policy.recheck_every)
     return min(deadline for deadline in deadlines if deadline)
+
+
+def _nobody(_: LiveTunnel) -> None:
+    """Nobody wants to know."""
 
 
 class Stoppable(Protocol):
@@ -72,13 +89,23 @@ class ClientParty(Stoppable, Protocol):
         """Where it came in."""
 
 
-class Drainable(Stoppable, Protocol):
-    """A tunnel, when its target is drained."""
+class LiveTunnel(Tunnel, Stoppable, Protocol):
+    """A tunnel, as the floor above sees it."""
 
     member: TargetState
 
-    def close(self, now: float) -> None:
-        """End in good order, and cut what does not."""
+    @property
+    def drain_spread(self) -> float:
+        """Seconds over which the tunnels of a deregistered target are to be closed."""
+
+    def drain(self, at: float) -> None:
+        """Its target was deregistered: end in good order when the monotonic clock has come to `at`."""
+
+    def spare(self) -> None:
+        """Its target has come back: stay."""
+
+    def sweep(self, now: float) -> None:
+        """End it where it is overdue."""
 
 
 class Gateway:
@@ -98,10 +125,20 @@ class Gateway:
         self.request_parser = RequestParser(loop, settings.limits)
         self.trace_ids = TraceIds(clock)
         self.clients: set[ClientParty] = set()
-        self.tunnels: set[Drainable] = set()
+        self.tunnels: dict[LiveTunnel, None] = {}
+        """Oldest first."""
+        self.tunnel_opened: Callable[[LiveTunnel], None] = _nobody
+        self.tunnel_closed: Callable[[LiveTunnel], None] = _nobody
+        """Called behind a 101, and when both sockets of a tunnel are gone; raise nothing."""
+        self._tunnel_ids = count(1)
         self.stopping = False
         self._emptied = asyncio.Event()
         self._most_sockets = most_sockets()
+
+    def take(self, settings: Settings) -> None:
+        """Go by these settings from now on."""
+        self.settings = settings
+        self.sweep.interval = interval_for(_shortest_deadline(settings))
 
     def add_group(self, group: TargetGroup) -> None:
         """Know one more target group."""
@@ -116,10 +153,23 @@ class Gateway:
         """Whether there is room for one more client connection and the target connection it may need."""
         return len(self.clients) + 2 * len(self.tunnels) + self.connections.count < self._most_sockets
 
-    def left(self, party: Stoppable) -> None:
-        """A client connection or a tunnel is over."""
-        self.clients.discard(party)
-        self.tunnels.discard(party)
+    def entered(self, tunnel: LiveTunnel) -> int:
+        """A tunnel begins; its number."""
+        self.tunnels[tunnel] = None
+        self.sweep.add(tunnel)
+        return next(self._tunnel_ids)
+
+    def client_left(self, client: ClientParty) -> None:
+        """A client connection is over."""
+        self.clients.discard(client)
+        self._see_whether_empty()
+
+    def tunnel_left(self, tunnel: LiveTunnel) -> None:
+        """A tunnel is over."""
+        self.tunnels.pop(tunnel, None)
+        self._see_whether_empty()
+
+    def _see_whether_empty(self) -> None:
         if self.stopping and not self.clients and not self.tunnels:
             self._emptied.set()
 

@@ -36,14 +36,15 @@ class Sweep:
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, interval: float) -> None:
         self._loop = loop
         self._clock = clock
-        self._interval = interval
+        self.interval = interval
+        """Seconds between two rounds; a change holds from the round after the next."""
         self._swept: set[Swept] = set()
         self._timer: asyncio.TimerHandle | None = None
         self.add = self._swept.add
         self.discard = self._swept.discard
 
     def start(self) -> None:
-        self._timer = self._loop.call_later(self._interval, self._round)
+        self._timer = self._loop.call_later(self.interval, self._round)
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -51,7 +52,7 @@ class Sweep:
             self._timer = None
 
     def _round(self) -> None:
-        self._timer = self._loop.call_later(self._interval, self._round)
+        self._timer = self._loop.call_later(self.interval, self._round)
         self.look(self._clock.monotonic())
 
     def look(self, now: float) -> None:

@@ -47,6 +47,7 @@ class TargetConnection(asyncio.Protocol):
         "_client",
         "_connections",
         "_counters",
+        "_has_ended",
         "_interim",
         "_limits",
         "_loss",
@@ -80,6 +81,7 @@ class TargetConnection(asyncio.Protocol):
         self._body: Body | None = None
         self._method = ""
         self._paused = False
+        self._has_ended = False
         self._clean = True
         self._interim = 0
         self._loss: Exception | None = None
@@ -168,8 +170,8 @@ class TargetConnection(asyncio.Protocol):
         else:
             self.abort()
 
-    def leave(self) -> tuple[asyncio.Transport, bytes]:
-        """Give the connection away to a tunnel: its transport, and what came behind the 101.
+    def leave(self) -> tuple[asyncio.Transport, bytes, bool]:
+        """Give the connection away to a tunnel: its transport, what came behind the 101, and whether FIN came behind that.
 
         Raises:
             Failure: the target has closed it already.
@@ -181,7 +183,7 @@ class TargetConnection(asyncio.Protocol):
         self._phase = _LEFT
         self.transport = None
         self._connections.forget(self)
-        return transport, self._buffer
+        return transport, self._buffer, self._has_ended
 
     def abort(self) -> None:
         """Close now, whatever is going on."""
@@ -228,8 +230,10 @@ class TargetConnection(asyncio.Protocol):
             if self._client is None:
                 self.abort()
 
-    def eof_received(self) -> None:
-        return None
+    def eof_received(self) -> bool:
+        """FIN. Behind a 101 it is the tunnel's to pass on; else the connection is over."""
+        self._has_ended = self._phase == _HELD and self.response.status == 101
+        return self._has_ended
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None

@@ -1,37 +1,73 @@
-"""After a 101: two protocols that write to each other's transport. No task, no copy through a stream (design: the tunnel)."""
+"""After a 101: two legs that write to each other's transport, and what ends them (design: the tunnel)."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
 
 from albkit.errors import Failure, FailureKind
+from albkit.model.message import ClientAddress, RequestHead
 from albkit.model.record import ExchangeRecord
+from albkit.model.target import Target
+from albkit.model.tunnel import TunnelEnd, TunnelPolicy, fault_of_close
 from albkit.proxy.gateway import Gateway
+from albkit.proxy.probe import Probe
 from albkit.proxy.transports import peer_has_reset, reset
+from albkit.proxy.tunnel_leg import Leg
 from albkit.state.target import TargetState
+from albkit.wire.frames import FrameFollower
 
 __all__ = ("HALF_CLOSE_SILENCE", "Tunnel")
 
-_CLOSING: Final = 2.0
-"""Seconds for both sides to end after our FINs, before they are cut."""
+_log = logging.getLogger("albkit")
+
+_GRACE: Final = 2.0
+"""Seconds for both sides to end after our Close frames or FINs, before they are cut."""
 
 HALF_CLOSE_SILENCE: Final = 30.0
 """Seconds of silence after which a direction ends that was left open when the other had sent FIN."""
 
+_GOING_AWAY = 1001
+_PROTOCOL_ERROR = 1002
+_POLICY_VIOLATION = 1008
+_TOO_LARGE = 1009
+_INTERNAL_ERROR = 1011
+
 
 class Tunnel:
-    """One upgraded connection: a leg towards the client, a leg towards the target.
+    """One upgraded connection: a leg towards the client, a leg towards the target. Fulfils `albkit.extensions.Tunnel`.
 
     Args:
         client: The client's transport, with reading paused.
         target: The target's transport.
-        early: What the client sent before the 101 was read; it goes to the target first.
+        member: Whom it stays with.
+        protocol: What both ends speak now, as the target named it.
+        policy: How it lives and ends.
         over: Called once, when both sockets are gone.
     """
 
-    __slots__ = ("_closing_since", "_gateway", "_over", "_silent_since", "active", "client_leg", "member", "record", "target_leg")
+    __slots__ = (
+        "_closed_at",
+        "_drain_at",
+        "_gateway",
+        "_gone",
+        "_opened",
+        "_over",
+        "_policy",
+        "_recheck",
+        "_recheck_at",
+        "_silent_since",
+        "_used_since",
+        "client_leg",
+        "end",
+        "id",
+        "member",
+        "protocol",
+        "record",
+        "target_leg",
+    )
 
     def __init__(
         self,
@@ -39,23 +75,49 @@ class Tunnel:
         target: asyncio.Transport,
         member: TargetState,
         record: ExchangeRecord,
+        protocol: str,
+        policy: TunnelPolicy,
         gateway: Gateway,
         over: Callable[[Tunnel], None],
     ) -> None:
         self.member = member
-        self._gateway = gateway
         self.record = record
+        self.protocol = protocol
+        self.end: TunnelEnd | None = None
+        self._policy = policy
+        self._gateway = gateway
         self._over = over
-        self._silent_since = self._closing_since = 0.0
-        self.active = True
-        self.client_leg = _Leg(self, client)
-        self.target_leg = _Leg(self, target)
+        now = gateway.clock.monotonic()
+        self._opened = self._silent_since = self._used_since = now
+        self._closed_at: float | None = None
+        self._drain_at: float | None = None
+        self._recheck_at = now + policy.recheck_every * (1 + gateway.clock.random()) / 2 if policy.recheck is not None else 0.0
+        self._recheck: asyncio.Task[None] | None = None
+        self._gone: asyncio.Future[None] | None = None
+        self.client_leg = Leg(self, client, masks=False)
+        self.target_leg = Leg(self, target, masks=True)
         self.client_leg.other = self.target_leg
         self.target_leg.other = self.client_leg
-        gateway.tunnels.add(self)
-        gateway.sweep.add(self)
+        self.id = gateway.entered(self)
 
-    def open(self, head: bytes, behind: bytes, early: bytes) -> None:
+    def follow_frames(self, *, extended: bool) -> None:
+        """Both directions are WebSocket frames from the next byte on.
+
+        Args:
+            extended: Whether the handshake agreed on an extension.
+        """
+        policy = self._policy
+        most = policy.max_message_size or 0
+        client, target = self.client_leg, self.target_leg
+        from_client = client.follower = FrameFollower(masked=True, extended=extended, most=most)
+        from_target = target.follower = FrameFollower(masked=False, extended=extended, most=most)
+        from_client.opposite, from_target.opposite = from_target, from_client
+        client.careful = target.careful = most > 0
+        if policy.ping_interval is not None:
+            for leg in (client, target):
+                leg.probe = Probe(leg, policy.ping_interval, policy.pong_timeout, self.key(), self._opened)
+
+    def open(self, head: bytes, behind: bytes, early: bytes, *, target_is_through: bool) -> None:
         """Send the 101 with what came behind it to the client, what the client sent early to the target, and let the bytes flow."""
         self.record.sent_bytes += len(head)
         client, target = self.client_leg, self.target_leg
@@ -64,6 +126,8 @@ class Tunnel:
         client.transport.write(head)
         if behind:
             target.data_received(behind)
+        if target_is_through:
+            target.eof_received()
         if early:
             client.data_received(early)
         if not target.writing_paused:
@@ -71,149 +135,246 @@ class Tunnel:
         if not client.writing_paused:
             target.transport.resume_reading()
 
-    def count_pause(self) -> None:
-        """A leg has as much to send as it may have; the other is not read for a while."""
+    # What a program sees (albkit.extensions.Tunnel).
+
+    @property
+    def client(self) -> ClientAddress:
+        return self.record.client
+
+    @property
+    def target(self) -> Target:
+        return self.member.target
+
+    @property
+    def group(self) -> str:
+        return self.record.group
+
+    @property
+    def request(self) -> RequestHead:
+        request = self.record.request
+        if request is None:
+            raise TypeError("a tunnel without a request")
+        return request
+
+    @property
+    def age(self) -> float:
+        return self._gateway.clock.monotonic() - self._opened
+
+    @property
+    def idle(self) -> float:
+        if self.client_leg.active or self.target_leg.active:
+            return 0.0
+        return self._gateway.clock.monotonic() - self._used_since
+
+    @property
+    def bytes_in(self) -> int:
+        return self.client_leg.count
+
+    @property
+    def bytes_out(self) -> int:
+        return self.target_leg.count
+
+    @property
+    def frames_in(self) -> int | None:
+        follower = self.client_leg.follower
+        return follower.frames if follower is not None else None
+
+    @property
+    def frames_out(self) -> int | None:
+        follower = self.target_leg.follower
+        return follower.frames if follower is not None else None
+
+    async def close(self, code: int = _GOING_AWAY, reason: str = "") -> None:
+        wrong = fault_of_close(code, reason)
+        if wrong:
+            raise ValueError(wrong)
+        if self.client_leg.gone and self.target_leg.gone:
+            return
+        if self._gone is None:
+            self._gone = self._gateway.loop.create_future()
+        self._conclude(TunnelEnd.CLOSED, code, reason)
+        await asyncio.shield(self._gone)
+
+    def __repr__(self) -> str:
+        return f"<Tunnel {self.id} {self.client} -> {self.group}/{self.target} {self.protocol} {self.end or 'open'}>"
+
+    # What its legs tell.
+
+    @property
+    def closing(self) -> bool:
+        """Whether the load balancer is ending it."""
+        return self._closed_at is not None
+
+    def key(self) -> bytes:
+        """Four bytes of chance, to mask a frame with."""
+        return self._gateway.clock.entropy(4)
+
+    def pings(self) -> None:
+        """A side is pinged."""
+        self._gateway.counters.tunnel_pings += 1
+
+    def reading_is_paused(self) -> None:
+        """A side has as much to send as it may have; the other is not read for a while."""
         self._gateway.counters.reading_paused += 1
 
-    def lost(self, leg: _Leg, exc: Exception | None) -> None:
+    def ends(self, leg: Leg) -> None:
+        """One side has said that it is through."""
+        self._ended(TunnelEnd.CLIENT if leg is self.client_leg else TunnelEnd.TARGET)
+
+    def message_is_too_large(self, leg: Leg) -> None:
+        """One side began a message that the policy does not allow."""
+        ours = leg is self.client_leg
+        kind = FailureKind.TUNNEL_MESSAGE_OF_CLIENT_TOO_LARGE if ours else FailureKind.TUNNEL_MESSAGE_OF_TARGET_TOO_LARGE
+        self._conclude(TunnelEnd.MESSAGE_TOO_LARGE, _TOO_LARGE, "message too large", Failure(kind))
+
+    def are_not_frames(self, leg: Leg) -> None:
+        """What one side sends cannot be followed any more: from now on bytes are bytes, and go on, unless messages are limited."""
+        if self._policy.max_message_size is not None:
+            ours = leg is self.client_leg
+            kind = FailureKind.TUNNEL_CLIENT_SENDS_NO_FRAMES if ours else FailureKind.TUNNEL_TARGET_SENDS_NO_FRAMES
+            self._conclude(TunnelEnd.ERROR, _PROTOCOL_ERROR, "these are no frames", Failure(kind))
+            leg.send_fin()
+            return
+        for one in (self.client_leg, self.target_leg):
+            one.stop_following()
+            if self.closing:
+                one.send_fin()
+
+    def lost(self, leg: Leg, exc: Exception | None) -> None:
         """A leg is gone; with the second the tunnel is over."""
         if exc is not None:
-            kind = FailureKind.TUNNEL_RESET_BY_CLIENT if leg is self.client_leg else FailureKind.TUNNEL_RESET_BY_TARGET
-            self._ended(kind, str(exc))
+            self._reset_by(leg, str(exc))
         if self.client_leg.gone and self.target_leg.gone:
             self._gateway.sweep.discard(self)
-            self.record.received_bytes += self.client_leg.count
-            self.record.sent_bytes += self.target_leg.count
-            self._over(self)
-            self._gateway.left(self)
+            if self._recheck is not None:
+                self._recheck.cancel()
+            else:
+                self._leave()
+
+    def _leave(self) -> None:
+        self.record.received_bytes += self.client_leg.count
+        self.record.sent_bytes += self.target_leg.count
+        self._over(self)
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+        self._gateway.tunnel_left(self)
+
+    # How it ends.
 
     def stop(self) -> None:
-        """End both directions in good order."""
-        self.client_leg.send_fin()
-        self.target_leg.send_fin()
+        """The load balancer stops."""
+        self._conclude(TunnelEnd.STOP, _GOING_AWAY, "the load balancer stops")
 
-    def close(self, now: float) -> None:
-        """End both directions in good order, and cut them if that takes too long."""
-        if not self._closing_since:
-            self._closing_since = now
-            self.stop()
+    def drain(self, at: float) -> None:
+        """Its target was deregistered: end in good order when the clock has come to `at`."""
+        self._drain_at = at
+        if at <= self._gateway.clock.monotonic():
+            self._conclude(TunnelEnd.DRAIN, self._policy.drain_code, "the target goes away")
+
+    def spare(self) -> None:
+        """Its target has come back: stay."""
+        self._drain_at = None
+
+    @property
+    def drain_spread(self) -> float:
+        """Seconds over which the tunnels of a deregistered target are to be closed."""
+        return self._policy.drain_spread
 
     def abandon(self) -> None:
         """End both sockets now."""
         self.client_leg.transport.abort()
         self.target_leg.transport.abort()
 
+    def _conclude(self, end: TunnelEnd, code: int, reason: str, failure: Failure | None = None) -> None:
+        """End both directions in good order; the sweep cuts them if that takes too long."""
+        if self.closing:
+            return
+        self._ended(end, failure)
+        self._closed_at = self._gateway.clock.monotonic()
+        self.client_leg.conclude(code, reason)
+        self.target_leg.conclude(code, reason)
+
+    def _ended(self, end: TunnelEnd, failure: Failure | None = None) -> None:
+        """Note why, if this is the first cause."""
+        if self.end is None:
+            self.end = end
+            self.record.failure = failure
+
+    def _reset_by(self, leg: Leg, detail: str = "") -> None:
+        if leg is self.client_leg:
+            self._ended(TunnelEnd.CLIENT, Failure(FailureKind.TUNNEL_RESET_BY_CLIENT, detail))
+        else:
+            self._ended(TunnelEnd.TARGET, Failure(FailureKind.TUNNEL_RESET_BY_TARGET, detail))
+
+    # Deadlines.
+
     def sweep(self, now: float) -> None:
-        """End a tunnel that is silent, and notice what paused and half-closed legs do not."""
-        legs = (self.client_leg, self.target_leg)
-        moved = [self.active, self._silent_since == 0.0, *[leg.drained_some() for leg in legs]]
-        if any(moved):
-            self.active = False
+        """End what is overdue, ping who is silent, and notice what paused and half-closed legs do not."""
+        client, target = self.client_leg, self.target_leg
+        if client.active or target.active:
+            self._used_since = now
+        client_moved, target_moved = client.moved(), target.moved()
+        if client_moved or target_moved:
             self._silent_since = now
-        for leg in legs:
+        silent = now - self._silent_since
+        if self._closed_at is not None:
+            if now - self._closed_at >= _GRACE:
+                self.abandon()
+        elif (client.reading_paused or client.received_fin or target.reading_paused or target.received_fin) and self._sweep_deaf(silent):
+            pass
+        elif silent >= (self._policy.idle_timeout or self._gateway.settings.idle_timeout):
+            self._conclude(TunnelEnd.IDLE, _GOING_AWAY, "idle", Failure(FailureKind.TUNNEL_IDLE))
+        elif self._drain_at is not None and now >= self._drain_at:
+            self._conclude(TunnelEnd.DRAIN, self._policy.drain_code, "the target goes away")
+        elif self._policy.max_age is not None and now - self._opened >= self._policy.max_age:
+            self._conclude(TunnelEnd.MAX_AGE, _GOING_AWAY, "too old")
+        else:
+            if self._recheck_at and now >= self._recheck_at and self._recheck is None:
+                self._recheck_at = now + self._policy.recheck_every
+                self._recheck = self._gateway.loop.create_task(self._ask_again())
+                self._recheck.add_done_callback(self._asked_again)
+            if client.probe is not None and target.probe is not None and client.may_be_pinged and target.may_be_pinged:
+                self._sweep_probe(client, client.probe, now, heard=client_moved or client.reading_paused)
+                self._sweep_probe(target, target.probe, now, heard=target_moved or target.reading_paused)
+
+    def _sweep_deaf(self, silent: float) -> bool:
+        """Look after sides of which the loop tells nothing, or nothing any more; whether that ended the tunnel."""
+        for leg in (self.client_leg, self.target_leg):
             if leg.is_deaf and peer_has_reset(leg.transport):
-                self._ended(FailureKind.TUNNEL_RESET_BY_CLIENT if leg is self.client_leg else FailureKind.TUNNEL_RESET_BY_TARGET)
+                self._reset_by(leg)
                 reset(leg.other.transport)
                 leg.transport.abort()
-                return
-        silent = now - self._silent_since
-        if self._closing_since:
-            if now - self._closing_since >= _CLOSING:
-                self.abandon()
-        elif any(leg.received_fin for leg in legs) and silent >= HALF_CLOSE_SILENCE:
+                return True
+        if silent >= HALF_CLOSE_SILENCE and (self.client_leg.received_fin or self.target_leg.received_fin):
             self.abandon()
-        elif silent >= self._gateway.settings.idle_timeout:
-            self._ended(FailureKind.TUNNEL_IDLE)
-            self.close(now)
+            return True
+        return False
 
-    def _ended(self, kind: FailureKind, detail: str = "") -> None:
-        if self.record.failure is None:
-            self.record.failure = Failure(kind, detail)
-
-
-class _Leg(asyncio.Protocol):
-    """One side of a tunnel: what it receives the other side writes."""
-
-    __slots__ = ("_unsent", "count", "gone", "other", "reading_paused", "received_fin", "sent_fin", "transport", "tunnel", "writing_paused")
-
-    other: _Leg
-
-    def __init__(self, tunnel: Tunnel, transport: asyncio.Transport) -> None:
-        self.tunnel = tunnel
-        self.transport = transport
-        self.count = 0
-        self.gone = False
-        self.reading_paused = False
-        self.writing_paused = False
-        self.received_fin = False
-        self.sent_fin = False
-        self._unsent = 0
-
-    def data_received(self, data: bytes) -> None:
-        self.tunnel.active = True
-        self.count += len(data)
-        other = self.other
-        if not other.gone and not other.sent_fin:
-            other.transport.write(data)
-
-    def eof_received(self) -> bool:
-        """FIN is passed on; the other direction goes on."""
-        self.received_fin = True
-        self.tunnel.active = True
-        self.other.send_fin()
-        if self.other.received_fin:
-            # Both sides are through: what is written is flushed, then both sockets close.
-            self.other.transport.close()
-            return False
-        return True
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.gone = True
-        other = self.other
-        if not other.gone:
-            if exc is not None:
-                reset(other.transport)
-            elif not (self.received_fin and other.received_fin):
-                # Cut by us before both sides were through: nothing can come or go any more.
-                other.transport.abort()
-        self.tunnel.lost(self, exc)
-
-    def send_fin(self) -> None:
-        """End this leg's outgoing direction, once."""
-        if self.gone or self.sent_fin:
+    def _sweep_probe(self, leg: Leg, probe: Probe, now: float, *, heard: bool) -> None:
+        if self.closing or not probe.is_dead(now, heard=heard):
             return
-        self.sent_fin = True
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
+        ours = leg is self.client_leg
+        kind = FailureKind.TUNNEL_CLIENT_DEAD if ours else FailureKind.TUNNEL_TARGET_DEAD
+        self._ended(TunnelEnd.PONG_TIMEOUT, Failure(kind))
+        self._closed_at = now
+        leg.other.conclude(_INTERNAL_ERROR, f"the {'client' if ours else 'target'} does not answer pings")
+        reset(leg.transport)
+
+    async def _ask_again(self) -> None:
+        """Ask the policy's `recheck`."""
+        recheck = self._policy.recheck
+        try:
+            async with asyncio.timeout(self._gateway.settings.limits.hook_timeout):
+                stays = recheck is None or await recheck(self)
+        except Exception as error:  # noqa: BLE001 - a hook of the program's own may raise anything
+            _log.exception("the recheck of %r failed", self)
+            self._conclude(TunnelEnd.ERROR, _INTERNAL_ERROR, "", Failure(FailureKind.TUNNEL_RECHECK_FAILED, repr(error)))
         else:
-            self.transport.close()
+            if not stays:
+                kind = FailureKind.TUNNEL_NOT_ALLOWED_ANY_MORE
+                self._conclude(TunnelEnd.RECHECK, _POLICY_VIOLATION, "not allowed any more", Failure(kind))
 
-    def pause_writing(self) -> None:
-        self.writing_paused = True
-        self.tunnel.count_pause()
-        self._pause_other(True)
-
-    def resume_writing(self) -> None:
-        self.writing_paused = False
-        self._pause_other(False)
-
-    def _pause_other(self, paused: bool) -> None:
-        other = self.other
-        other.reading_paused = paused
-        if not other.gone:
-            if paused:
-                other.transport.pause_reading()
-            else:
-                other.transport.resume_reading()
-
-    @property
-    def is_deaf(self) -> bool:
-        """Whether the loop would not tell of a reset, because this leg is not read."""
-        return not self.gone and (self.reading_paused or self.received_fin)
-
-    def drained_some(self) -> bool:
-        """Whether the kernel took bytes since the last look, so that a slow reader does not count as a silent one."""
-        unsent = 0 if self.gone else self.transport.get_write_buffer_size()
-        changed = unsent != self._unsent
-        self._unsent = unsent
-        return changed
+    def _asked_again(self, _: asyncio.Task[None]) -> None:
+        self._recheck = None
+        if self.client_leg.gone and self.target_leg.gone:
+            self._leave()

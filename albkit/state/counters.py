@@ -7,6 +7,7 @@ from collections import Counter
 import attrs
 
 from albkit.errors import FailureKind
+from albkit.model.tunnel import TunnelEnd
 
 __all__ = ("Counters",)
 
@@ -45,13 +46,19 @@ class Counters:
     target_5xx: int = 0
     target_connection_errors: int = 0
     target_tls_errors: int = 0
+    tunnel_pings: int = 0
     tunnels: int = 0
     failures: Counter[FailureKind] = attrs.field(factory=Counter)
+    tunnel_ends: Counter[TunnelEnd] = attrs.field(factory=Counter)
 
     def as_mapping(self) -> dict[str, int]:
-        """Every counter by name: ALB's where ALB has one; failures as `Failure_` and their reason; a gauge starts with `Active`."""
+        """Every counter by name: ALB's where ALB has one.
+
+        Failures are `Failure_` and their reason, tunnels that are over `TunnelEnd_` and what ended them; a gauge starts with `Active`.
+        """
         named = {metric: getattr(self, slot) for slot, metric in _METRICS.items()}
         named.update((f"Failure_{kind.reason}", self.failures[kind]) for kind in FailureKind)
+        named.update((f"TunnelEnd_{end.title().replace(' ', '')}", self.tunnel_ends[end]) for end in TunnelEnd)
         return named
 
 
@@ -86,5 +93,6 @@ _METRICS = {
     "target_5xx": "HTTPCode_Target_5XX_Count",
     "target_connection_errors": "TargetConnectionErrorCount",
     "target_tls_errors": "TargetTLSNegotiationErrorCount",
+    "tunnel_pings": "TunnelPingCount",
     "tunnels": "TunnelCount",
 }

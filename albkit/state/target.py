@@ -24,6 +24,7 @@ class TargetState:
         "requests",
         "state",
         "target",
+        "tunnels",
         "weight",
     )
 
@@ -42,6 +43,8 @@ class TargetState:
         """Called when the last outstanding request is over."""
         self.outstanding = 0
         """Requests sent and not yet answered in full; a tunnel counts as one while it lives."""
+        self.tunnels = 0
+        """Tunnels that live, and upgrades that are not answered yet."""
         self.requests = 0
         self.connection_errors = 0
 

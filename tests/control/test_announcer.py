@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
 from albkit import events
-from albkit.control.announcer import Announcer
+from albkit.control.announcer import Announcer, TunnelAnnouncer
 
 _EVENT = events.ConfigurationApplied(1, 2)
+_TUNNEL: Any = "a tunnel"
 
 
 def test_announcer_tells_all_in_their_order() -> None:
@@ -65,3 +67,95 @@ def test_announcer_lets_a_subscriber_leave_while_it_is_told() -> None:
     announcer.tell(_EVENT)
     announcer.tell(_EVENT)
     assert told == ["once", "other", "other"]
+
+
+def test_tunnel_announcer_tells_all_in_their_order() -> None:
+    """Of each tunnel that opens or is over, with that tunnel, whoever asked for it."""
+    announcer = TunnelAnnouncer()
+    told: list[tuple[str, object]] = []
+    announcer.subscribe(lambda tunnel: told.append(("opened", tunnel)), lambda tunnel: told.append(("closed", tunnel)))
+    announcer.subscribe(lambda tunnel: told.append(("opened too", tunnel)), None)
+    announcer.subscribe(None, lambda tunnel: told.append(("closed too", tunnel)))
+    announcer.opened(_TUNNEL)
+    assert told == [("opened", _TUNNEL), ("opened too", _TUNNEL)]
+    told.clear()
+    announcer.closed(_TUNNEL)
+    assert told == [("closed", _TUNNEL), ("closed too", _TUNNEL)]
+
+
+def test_tunnel_announcer_survives_a_callback_that_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, stays, and keeps no other from being told."""
+    announcer = TunnelAnnouncer()
+    told: list[object] = []
+    raised: list[object] = []
+
+    def raises(tunnel: object) -> None:
+        raised.append(tunnel)
+        raise RuntimeError("a callback's own trouble")
+
+    announcer.subscribe(raises, raises)
+    announcer.subscribe(told.append, told.append)
+    with caplog.at_level(logging.ERROR, logger="albkit"):
+        announcer.opened(_TUNNEL)
+        announcer.closed(_TUNNEL)
+    assert raised == told == [_TUNNEL, _TUNNEL]
+    assert len(caplog.records) == 2
+    assert "a callback's own trouble" in caplog.text
+
+
+def test_tunnel_announcer_tells_nobody_who_has_left() -> None:
+    """Leaving ends both callbacks and nobody else's, and doing so twice is no fault."""
+    announcer = TunnelAnnouncer()
+    told: list[str] = []
+    leave = announcer.subscribe(lambda _: told.append("opened"), lambda _: told.append("closed"))
+    announcer.subscribe(lambda _: told.append("other opened"), lambda _: told.append("other closed"))
+    leave()
+    leave()
+    announcer.opened(_TUNNEL)
+    announcer.closed(_TUNNEL)
+    assert told == ["other opened", "other closed"]
+
+
+def test_tunnel_announcer_tells_a_callback_as_often_as_it_asked() -> None:
+    """Two who brought the same callable are two: one leaves, even twice, and the other is told on."""
+    announcer = TunnelAnnouncer()
+    told: list[object] = []
+    leave = announcer.subscribe(told.append, None)
+    announcer.subscribe(told.append, None)
+    announcer.opened(_TUNNEL)
+    assert len(told) == 2
+    leave()
+    leave()
+    announcer.opened(_TUNNEL)
+    assert len(told) == 3
+
+
+def test_tunnel_announcer_lets_a_callback_leave_while_it_is_told() -> None:
+    """Leaving in the middle keeps no other from hearing of it."""
+    announcer = TunnelAnnouncer()
+    told: list[str] = []
+
+    def once(_: object) -> None:
+        told.append("once")
+        leave()
+
+    leave = announcer.subscribe(once, None)
+    announcer.subscribe(lambda _: told.append("other"), None)
+    announcer.opened(_TUNNEL)
+    announcer.opened(_TUNNEL)
+    assert told == ["once", "other", "other"]
+
+
+def test_tunnel_announcer_lets_a_callback_bring_another_while_it_is_told() -> None:
+    """The new one hears of the next tunnel, not of this one."""
+    announcer = TunnelAnnouncer()
+    told: list[object] = []
+
+    def brings_another(_: object) -> None:
+        announcer.subscribe(told.append, None)
+
+    announcer.subscribe(brings_another, None)
+    announcer.opened(_TUNNEL)
+    assert told == []
+    announcer.opened(_TUNNEL)
+    assert told == [_TUNNEL]

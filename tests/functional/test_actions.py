@@ -9,11 +9,11 @@ from collections import Counter
 import pytest
 
 import albkit as alb
-from tests.functional.test_tunnels import UPGRADE, echo, switching
 from tests.support.balancing import balancing, listener, named
 from tests.support.clock import FakeClock
 from tests.support.gateway import running
 from tests.support.peers import RawClient, Response, free_port, request, response, target
+from tests.support.tunnels import UPGRADE, echo, switching
 
 
 def dice() -> FakeClock:

@@ -10,9 +10,9 @@ import pytest
 import albkit as alb
 from albkit.events import ConfigurationApplied, Event, ListenerClosed, ListenerOpened, TargetDrained, TargetRegistered, TargetStateChanged
 from tests.functional.test_hooks import Keeper
-from tests.functional.test_tunnels import SWITCHED, UPGRADE, echo, switching
 from tests.support.balancing import Balancing, balancing, listener, named
 from tests.support.peers import Conversation, RawClient, free_port, request, target
+from tests.support.tunnels import SWITCHED, UPGRADE, echo, switching
 
 
 def targets_of(it: Balancing, group: str) -> list[str]:

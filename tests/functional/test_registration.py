@@ -10,11 +10,12 @@ import pytest
 
 import albkit as alb
 from albkit.events import Event, ListenerClosed, ListenerOpened, TargetDrained, TargetRegistered, TargetStateChanged
-from tests.functional.test_tunnels import SWITCHED, UPGRADE, echo, switching
 from tests.support.balancing import balancing, listener, named
 from tests.support.clock import FakeClock
+from tests.support.frames import CLOSE, TEXT, closing, frame, read_frame
 from tests.support.gateway import Running, running
 from tests.support.peers import Conversation, RawClient, request, target
+from tests.support.tunnels import UPGRADE, holding, switching
 
 DRAINING = alb.TargetHealthState.DRAINING
 UNAVAILABLE = alb.TargetHealthState.UNAVAILABLE
@@ -204,38 +205,51 @@ async def test_delay_of_nothing_ends_what_goes_on_with_the_next_sweep() -> None:
             await client.close()
 
 
-async def test_tunnel_of_a_drained_target_ends_at_the_delay() -> None:
-    """It goes on until then, counts as outstanding, and ends in good order on both sides."""
+async def test_tunnel_of_a_drained_target_ends_within_the_spread() -> None:
+    """It goes on until then, counts as outstanding, gets Close 1001 on both sides, and ends in good order behind their answers."""
     clock = FakeClock()
-    async with target(switching(SWITCHED, echo)) as origin, running(origin.address, clock=clock, idle_timeout=4000) as gateway:
+    async with target(switching(then=holding)) as origin, running(origin.address, clock=clock, idle_timeout=4000) as gateway:
         client = await busy_with(gateway, "/ws", *UPGRADE)
         assert (await client.response()).status == 101
+        conversation = await origin.arrived()
         await gateway.load_balancer.deregister_targets("group", origin.address)
         waiting = asyncio.ensure_future(gateway.load_balancer.drained("group", origin.address))
-        wait_past(gateway, clock, DELAY - 1)
-        client.send(b"still here")
-        assert await client.read_exactly(10) == b"still here"
+        # One tunnel, and the clock's chance is a half: it is closed in the middle of the 30 seconds before the delay is over.
+        wait_past(gateway, clock, DELAY - 15.5)
+        hello = frame(TEXT, b"still here")
+        client.send(hello)
+        assert (await conversation.read_until(hello)).endswith(hello)
         assert not waiting.done()
         wait_past(gateway, clock, 1)
-        assert await client.is_closed()
-        await client.close()
+        for peer in (client, conversation):
+            close = await read_frame(peer)
+            assert (close.opcode, close.code, close.reason) == (CLOSE, 1001, "the target goes away")
+            peer.send(closing(1001, mask=peer is client))
+        for peer in (client, conversation):
+            assert await peer.is_closed()
+            await peer.close()
         async with asyncio.timeout(5):
             await waiting
-            await origin.conversations[0].over.wait()
+        assert gateway.counters["TunnelEnd_Drain"] == 1
         assert gateway.counters.get("ActiveTunnelCount", 0) == 0
 
 
 async def test_silent_tunnel_is_cut_when_the_grace_is_over() -> None:
-    """A client that does not close in answer to our FIN is cut two seconds later."""
+    """Ends that do not answer our Close are cut two seconds later, with no more than that Close."""
     clock = FakeClock()
-    async with target(switching(SWITCHED, echo)) as origin, running(origin.address, clock=clock, idle_timeout=4000) as gateway:
+    async with target(switching(then=holding)) as origin, running(origin.address, clock=clock, idle_timeout=4000) as gateway:
         client = await busy_with(gateway, "/ws", *UPGRADE)
         assert (await client.response()).status == 101
         await gateway.load_balancer.deregister_targets("group", origin.address)
+        waiting = asyncio.ensure_future(gateway.load_balancer.drained("group", origin.address))
         wait_past(gateway, clock, DELAY)
-        wait_past(gateway, clock, 2)
+        assert (await read_frame(client)).code == 1001
+        wait_past(gateway, clock, 1.9)
+        assert not waiting.done()
+        assert gateway.load_balancer.tunnels
+        wait_past(gateway, clock, 0.1)
         async with asyncio.timeout(5):
-            await gateway.load_balancer.drained("group", origin.address)
+            await waiting
         assert await client.is_closed()
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from albkit.proxy.connections import Connections
+from albkit.proxy.target_connection import TargetConnection
 from tests.support.gateway import running
 from tests.support.peers import Conversation, answering, request, response, target
 
@@ -197,3 +200,24 @@ async def test_early_hints_and_processing_are_passed_on_and_continue_is_not() ->
         assert answers[1].get(b"link") == b"</a.css>"
         client.send(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
         assert (await client.response()).status == 200
+
+
+async def test_connection_that_ends_as_soon_as_it_is_made_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end may come before whoever connected is told that it is there: it must not be counted as open for ever."""
+    connect = Connections._connect
+
+    async def connect_and_lose(self: Connections, *arguments: Any) -> TargetConnection:
+        connection = await connect(self, *arguments)
+        assert connection.transport is not None
+        connection.transport.abort()
+        while connection.transport is not None:
+            await asyncio.sleep(0)
+        return connection
+
+    monkeypatch.setattr(Connections, "_connect", connect_and_lose)
+    async with target() as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        assert (await client.get()).status == 502
+        assert gateway.counters["Failure_TargetUnreachable"] == 1
+        assert gateway.gateway.connections.count == 0
+        assert gateway.counters["ActiveConnectionCount"] == 1

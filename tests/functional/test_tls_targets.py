@@ -13,9 +13,9 @@ import pytest
 
 import albkit as alb
 from albkit.proxy import connections
-from tests.functional.test_tunnels import SWITCHED, UPGRADE, echo, switching
 from tests.support.balancing import balancing, listener
 from tests.support.peers import Conversation, Script, Target, answering, request, response, target
+from tests.support.tunnels import SWITCHED, UPGRADE, echo, switching
 
 CERTIFICATES = Path(__file__).parent.parent / "support" / "certificates"
 AUTHORITY = str(CERTIFICATES / "cert.pem")

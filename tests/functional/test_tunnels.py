@@ -8,41 +8,9 @@ import os
 import pytest
 
 import albkit as alb
-from tests.support.gateway import Running, running
-from tests.support.peers import Conversation, RawClient, Script, request, response, target
-
-UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13")
-SWITCHED = (
-    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
-)
-
-
-def switching(answer: bytes = SWITCHED, then: Script | None = None) -> Script:
-    """A target that answers an upgrade, then does as told."""
-
-    async def script(conversation: Conversation) -> None:
-        await conversation.head()
-        conversation.send(answer)
-        await conversation.drain()
-        if then is not None:
-            await then(conversation)
-
-    return script
-
-
-async def echo(conversation: Conversation) -> None:
-    while data := await conversation.read():
-        conversation.send(data)
-        await conversation.drain()
-
-
-async def upgraded(gateway: Running, *, slow: bool = False) -> RawClient:
-    """A client whose upgrade was answered with 101."""
-    client = await gateway.client(slow=slow)
-    client.send(request("GET", "/ws", *UPGRADE))
-    assert (await client.response()).status == 101
-    return client
+from tests.support.gateway import running
+from tests.support.peers import Conversation, request, response, target
+from tests.support.tunnels import RAW_SWITCHED, SWITCHED, UPGRADE, echo, switching, upgraded
 
 
 async def test_bytes_pass_both_ways_untouched() -> None:
@@ -363,8 +331,8 @@ async def test_tunnel_counts_as_outstanding_while_it_lives() -> None:
 
 
 async def test_stop_ends_tunnels_within_the_stop_timeout() -> None:
-    """FIN to both, then the cut."""
-    async with target(switching(then=echo)) as origin, running(origin.address, stop_timeout=1) as gateway:
+    """Where no frames are followed: FIN to both, then the cut."""
+    async with target(switching(RAW_SWITCHED, then=echo)) as origin, running(origin.address, stop_timeout=1) as gateway:
         client = await upgraded(gateway)
         stopping = asyncio.ensure_future(gateway.load_balancer.stop())
         assert await client.read_to_end() == b""

@@ -101,12 +101,30 @@ def test_forward_refuses_other_words_for_on_failure(on_failure: Any) -> None:
     assert _paths(raised.value) == ["on_failure"]
 
 
+def test_forward_has_a_tunnel_policy_only_where_it_is_given_one() -> None:
+    """Without one its groups' policies hold; one makes it another action."""
+    policy = alb.TunnelPolicy(max_age=60)
+    forward = alb.Forward(_GROUP, tunnel=policy)
+    assert forward.tunnel is policy
+    assert alb.Forward(_GROUP).tunnel is None
+    assert {forward, alb.Forward(_GROUP, tunnel=alb.TunnelPolicy(max_age=60))} == {forward}
+    assert forward != alb.Forward(_GROUP)
+
+
+@pytest.mark.parametrize("tunnel", [60, False, {"max_age": 60}, alb.TunnelPolicy, "chat"], ids=repr)
+def test_forward_refuses_a_tunnel_policy_that_is_none(tunnel: Any) -> None:
+    """`TunnelPolicy(...)` or `None`; the fault names the setting."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.Forward(_GROUP, tunnel=tunnel)
+    assert _paths(raised.value) == ["tunnel"]
+
+
 def test_forward_with_every_fault_tells_them_all() -> None:
     """All at once: of each group, of its weight, and of the settings."""
     with pytest.raises(alb.ConfigurationError) as raised:
-        alb.Forward({"api": 1000, _GROUP: -1}, 0, on_failure="x")
+        alb.Forward({"api": 1000, _GROUP: -1}, 0, on_failure="x", tunnel=60)  # type: ignore[arg-type]
     assert raised.value.subject == "Forward"
-    assert sorted(_paths(raised.value)) == ["groups[0]", "groups[0]", "groups[1]", "on_failure", "stickiness"]
+    assert sorted(_paths(raised.value)) == ["groups[0]", "groups[0]", "groups[1]", "on_failure", "stickiness", "tunnel"]
 
 
 @pytest.mark.parametrize(

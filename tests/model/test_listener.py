@@ -152,6 +152,19 @@ def test_listener_knows_its_groups_once_each() -> None:
     assert alb.Listener(80, _ANSWER).groups == ()
 
 
+def test_listener_knows_its_forwards() -> None:
+    """The default action's, then those of the rules in their order, hooks and answers left out, and the same one as often as it stands."""
+
+    async def hook(_: alb.Request) -> alb.Response | None:
+        return None
+
+    to_first, to_second = alb.Forward(alb.TargetGroup("first")), alb.Forward(alb.TargetGroup("second"))
+    rules = [_rule(2, [hook, to_second]), _rule(1), _rule(3, to_first)]
+    assert alb.Listener(80, [hook, to_first], rules).forwards == (to_first, to_second, to_first)
+    assert alb.Listener(80, _ANSWER, _rule(1, to_second)).forwards == (to_second,)
+    assert alb.Listener(80, _ANSWER).forwards == ()
+
+
 def test_listener_cannot_be_changed() -> None:
     """A listener is a value."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):

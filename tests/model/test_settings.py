@@ -135,6 +135,64 @@ def test_settings_know_each_group_once() -> None:
     assert settings.groups == (api, web)
 
 
+def _tunnel(group: alb.TunnelPolicy | None = None, forward: alb.TunnelPolicy | None = None) -> alb.Listener:
+    """A listener with one Forward to one group."""
+    chat = alb.TargetGroup("chat", tunnel=group if group is not None else alb.TunnelPolicy())
+    return alb.Listener(0, alb.Forward(chat, tunnel=forward))
+
+
+def test_settings_know_each_tunnel_policy_once() -> None:
+    """Those of groups and of Forwards, in rules and default actions, equal ones as one; where nothing is forwarded there are none."""
+    short, long = alb.TunnelPolicy(max_age=1), alb.TunnelPolicy(max_age=2)
+    web, chat = alb.TargetGroup("web"), alb.TargetGroup("chat", tunnel=short)
+    rules = [
+        alb.Rule(1, alb.PathPattern("/a"), alb.Forward(chat)),
+        alb.Rule(2, alb.PathPattern("/b"), alb.Forward({web: 1, chat: 1}, tunnel=long)),
+        alb.Rule(3, alb.PathPattern("/c"), alb.Forward(web, tunnel=alb.TunnelPolicy(max_age=1))),
+    ]
+    settings = Settings([alb.Listener(80, alb.Forward(web), rules), alb.Listener(81, alb.Forward(chat))])
+    assert settings.tunnel_policies == (alb.TunnelPolicy(), short, long)
+    assert Settings(_listener()).tunnel_policies == ()
+
+
+@pytest.mark.parametrize(
+    ("listener", "whose"),
+    [
+        pytest.param(_tunnel(group=alb.TunnelPolicy(ping_interval=20)), "target group 'chat'", id="of a group"),
+        pytest.param(_tunnel(forward=alb.TunnelPolicy(ping_interval=20)), "Forward to 'chat'", id="of a Forward"),
+    ],
+)
+def test_settings_with_pings_behind_the_idle_timeout_are_refused(listener: alb.Listener, whose: str) -> None:
+    """A policy without an idle timeout has the load balancer's, and its pings must come before that; the fault says whose it is."""
+    Settings(listener)
+    Settings(listener, idle_timeout=20.5)
+    for idle_timeout in (20, 19.5):
+        with pytest.raises(alb.ConfigurationError, match=f"not below the idle timeout of {idle_timeout:g} seconds") as raised:
+            Settings([_listener(), listener], idle_timeout=idle_timeout)
+        assert _paths(raised.value) == ["listeners[1]"]
+        assert whose in raised.value.faults[0]
+
+
+def test_settings_with_several_policies_that_ping_too_late_tell_each() -> None:
+    """A Forward's fault does not hide its group's."""
+    policies = alb.TunnelPolicy(ping_interval=20), alb.TunnelPolicy(ping_interval=30)
+    with pytest.raises(alb.ConfigurationError) as raised:
+        Settings(_tunnel(*policies), idle_timeout=10)
+    assert [fault.split(":")[2].split()[0] for fault in raised.value.faults] == ["20", "30"]
+
+
+def test_settings_leave_a_policy_alone_that_has_an_idle_timeout_of_its_own() -> None:
+    """Its pings were judged by that one."""
+    Settings(_tunnel(alb.TunnelPolicy(idle_timeout=300, ping_interval=100)), idle_timeout=10)
+
+
+def test_settings_with_what_is_no_listener_still_judge_the_tunnels_of_the_others() -> None:
+    """Every fault is told, at the place that the caller sees."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        Settings(["80", _tunnel(alb.TunnelPolicy(ping_interval=20))], idle_timeout=10)
+    assert _paths(raised.value) == ["listeners[0]", "listeners[1]"]
+
+
 def test_settings_cannot_be_changed() -> None:
     """A description is a value."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):

@@ -99,6 +99,7 @@ def test_target_group_has_albs_defaults() -> None:
     group = alb.TargetGroup("api")
     assert (group.stickiness, group.algorithm, group.deregistration_delay) == (None, "round_robin", 300)
     assert (group.protocol, group.verify) == (None, False)
+    assert group.tunnel == alb.TunnelPolicy()
 
 
 def test_target_group_with_every_fault_tells_them_all() -> None:
@@ -112,6 +113,7 @@ def test_target_group_with_every_fault_tells_them_all() -> None:
             protocol="SPDY",
             verify="",
             deregistration_delay=-1,
+            tunnel=300,  # type: ignore[arg-type]
         )
     assert raised.value.subject == "TargetGroup"
     assert _paths(raised.value) == [
@@ -125,6 +127,7 @@ def test_target_group_with_every_fault_tells_them_all() -> None:
         "protocol",
         "verify",
         "deregistration_delay",
+        "tunnel",
     ]
 
 
@@ -157,3 +160,20 @@ def test_target_group_does_not_follow_the_list_it_was_given() -> None:
     group = alb.TargetGroup("api", targets)
     targets.append("b:80")
     assert len(group.targets) == 1
+
+
+def test_target_group_is_another_one_with_another_tunnel_policy() -> None:
+    """A policy is part of what the group is: equal ones make equal groups, and one key."""
+    policy = alb.TunnelPolicy(max_age=3600)
+    group = alb.TargetGroup("chat", tunnel=policy)
+    assert group.tunnel is policy
+    assert {group, alb.TargetGroup("chat", tunnel=alb.TunnelPolicy(max_age=3600))} == {group}
+    assert group != alb.TargetGroup("chat")
+
+
+@pytest.mark.parametrize("tunnel", [None, 300, {"max_age": 300}, alb.TunnelPolicy, "chat"], ids=repr)
+def test_target_group_refuses_a_tunnel_policy_that_is_none(tunnel: Any) -> None:
+    """A group without a policy of its own has the default one: to give none is to leave it out."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("chat", tunnel=tunnel)
+    assert _paths(raised.value) == ["tunnel"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from albkit.errors import FailureKind
+from albkit.model.tunnel import TunnelEnd
 from albkit.state.counters import Counters
 
 _ALB = {
@@ -35,12 +36,32 @@ _ALB = {
     "target_tls_errors": "TargetTLSNegotiationErrorCount",
 }
 
+_OF_TUNNELS = {
+    "active_tunnels": "ActiveTunnelCount",
+    "tunnels": "TunnelCount",
+    "tunnel_pings": "TunnelPingCount",
+}
+
+_ENDS = {
+    "client": "TunnelEnd_Client",
+    "target": "TunnelEnd_Target",
+    "idle": "TunnelEnd_Idle",
+    "pong timeout": "TunnelEnd_PongTimeout",
+    "max age": "TunnelEnd_MaxAge",
+    "recheck": "TunnelEnd_Recheck",
+    "drain": "TunnelEnd_Drain",
+    "stop": "TunnelEnd_Stop",
+    "closed": "TunnelEnd_Closed",
+    "message too large": "TunnelEnd_MessageTooLarge",
+    "error": "TunnelEnd_Error",
+}
+
 
 def test_counters_begin_at_zero() -> None:
     """Every counter is there from the start, so that a reader never meets a missing name."""
     counts = Counters().as_mapping()
     assert set(counts.values()) == {0}
-    assert set(counts) >= set(_ALB.values())
+    assert set(counts) >= {*_ALB.values(), *_OF_TUNNELS.values(), *_ENDS.values()}
 
 
 @pytest.mark.parametrize(("attribute", "metric"), _ALB.items(), ids=_ALB.values())
@@ -59,10 +80,26 @@ def test_failure_of_each_kind_has_a_counter(kind: FailureKind) -> None:
     assert {name: count for name, count in counters.as_mapping().items() if count} == {f"Failure_{kind.reason}": 1}
 
 
+@pytest.mark.parametrize(("attribute", "metric"), _OF_TUNNELS.items(), ids=_OF_TUNNELS.values())
+def test_counter_of_tunnels_is_read_under_a_name_of_our_own(attribute: str, metric: str) -> None:
+    """ALB has no such metrics; what is counted shows under its name and nowhere else."""
+    counters = Counters()
+    setattr(counters, attribute, 7)
+    assert {name: count for name, count in counters.as_mapping().items() if count} == {metric: 7}
+
+
+@pytest.mark.parametrize("end", TunnelEnd, ids=lambda end: end.name)
+def test_tunnel_end_of_each_kind_has_a_counter(end: TunnelEnd) -> None:
+    """Whoever reads sees what ends the tunnels, each cause for itself."""
+    counters = Counters()
+    counters.tunnel_ends[end] += 1
+    assert {name: count for name, count in counters.as_mapping().items() if count} == {_ENDS[str(end)]: 1}
+
+
 def test_every_number_kept_is_read_and_no_two_share_a_name() -> None:
     """Nothing is counted that nobody can see."""
     counters = Counters()
-    numbers = [name for name in Counters.__slots__ if name != "failures"]
+    numbers = [name for name in Counters.__slots__ if name not in ("failures", "tunnel_ends")]
     for value, name in enumerate(numbers, 1):
         setattr(counters, name, value)
     assert sorted(count for count in counters.as_mapping().values() if count) == list(range(1, len(numbers) + 1))

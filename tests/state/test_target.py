@@ -5,12 +5,12 @@ from albkit.state.target import TargetState
 
 
 def test_target_state_begins_with_nothing_done() -> None:
-    """Its address is the target's; nothing is outstanding, nothing is known of its health, and no choice has taken it up yet."""
+    """Its address is the target's; nothing is outstanding, no tunnel lives, its health is unknown, and no choice has taken it up yet."""
     target = alb.Target("::1", 80)
     state = TargetState(target)
     assert state.target is target
     assert state.address == "[::1]:80"
-    assert (state.outstanding, state.requests, state.connection_errors) == (0, 0, 0)
+    assert (state.outstanding, state.tunnels, state.requests, state.connection_errors) == (0, 0, 0, 0)
     assert (state.state, state.reason) == ("unavailable", "Target.HealthCheckDisabled")
     assert state.eligible is False
 

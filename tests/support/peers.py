@@ -52,8 +52,11 @@ class Peer:
         self.writer = writer
         self.received = b""
         """Every byte that came and was read."""
+        self.sent = 0
+        """Bytes."""
 
     def send(self, data: bytes) -> None:
+        self.sent += len(data)
         self.writer.write(data)
 
     async def drain(self) -> None:

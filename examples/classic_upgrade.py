@@ -1,0 +1,56 @@
+"""An upgrade of before RFC 6455, through the gateway: no key, an absolute address, a target that answers in its own words.
+
+Many proxies take the client's bytes for themselves, or end the connection. Here they become a tunnel of raw bytes, since the target
+accepted what the client had asked for. Run it as it stands: it shows what both sides saw, and ends by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import albkit as alb
+
+REQUEST = b"GET http://name/ HTTP/1.1\r\nHost: name\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+ANSWER = b"HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\r\n"
+BYTES = b"raw bytes \x00\xff, not frames"
+
+
+async def target(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer an upgrade with 101, then send back whatever comes."""
+    show("the target saw", await reader.readuntil(b"\r\n\r\n"))
+    writer.write(ANSWER)
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+async def main() -> None:
+    """One client, one target, and the gateway between them."""
+    async with await asyncio.start_server(target, "127.0.0.1", 0) as server:
+        group = alb.TargetGroup("classic", f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with alb.LoadBalancer(alb.Listener(0, alb.Forward(group), host="127.0.0.1")) as lb, asyncio.timeout(10):
+            lb.on_tunnel(closed=lambda tunnel: print(f"the tunnel is over: {tunnel.bytes_in} bytes in, {tunnel.bytes_out} bytes out"))
+            reader, writer = await asyncio.open_connection("127.0.0.1", lb.listeners[0].port)
+            writer.write(REQUEST)
+            show("the client saw", await reader.readuntil(b"\r\n\r\n"))
+            (tunnel,) = lb.tunnels
+            print(f"a tunnel to {tunnel.target} for {tunnel.protocol!r}; frames: {tunnel.frames_in}, since these are bytes\n")
+            writer.write(BYTES)
+            echo = await reader.readexactly(len(BYTES))
+            print(f"the echo: {echo!r}")
+            if echo != BYTES:
+                raise SystemExit("the bytes did not come back as they were sent")
+            writer.write_eof()
+            await reader.read()
+            writer.close()
+            await writer.wait_closed()
+
+
+def show(what: str, head: bytes) -> None:
+    """Print a head line by line."""
+    print(f"{what}:\n  " + head.decode().strip().replace("\r\n", "\n  ") + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
