@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -66,6 +66,7 @@ class LoadBalancer:
         self._tunnel_announcer = TunnelAnnouncer()
         self._applying = asyncio.Lock()
         self._running: tuple[RunningListener, ...] = ()
+        self._tunnels: Collection[Tunnel] = ()
 
     @property
     def listeners(self) -> tuple[RunningListener, ...]:
@@ -74,8 +75,8 @@ class LoadBalancer:
 
     @property
     def tunnels(self) -> tuple[Tunnel, ...]:
-        """Every tunnel whose sockets are open, oldest first (see `albkit.Tunnel`). Empty while the load balancer is not running."""
-        return tuple(self._gateway.tunnels) if self._gateway is not None else ()
+        """Every tunnel whose sockets are open, oldest first (see `albkit.Tunnel`). While the load balancer stops it empties."""
+        return tuple(self._tunnels)
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -92,6 +93,7 @@ class LoadBalancer:
         if self._gateway is not None:
             raise RuntimeError("the load balancer is running already; stop() it first")
         gateway = Gateway(self._settings, asyncio.get_running_loop(), self._clock, self._counters)
+        self._tunnels = gateway.tunnels.keys()
         gateway.tunnel_opened = self._tunnel_announcer.opened
         gateway.tunnel_closed = self._tunnel_announcer.closed
         self._gateway = gateway

@@ -28,7 +28,7 @@ class TunnelEnd(StrEnum):
     TARGET = "target"
     """The target did."""
     IDLE = "idle"
-    """No byte in either direction for the idle timeout, or none in the open direction after a half-close."""
+    """No byte in either direction for the idle timeout."""
     PONG_TIMEOUT = "pong timeout"
     """One side did not answer a ping."""
     MAX_AGE = "max age"

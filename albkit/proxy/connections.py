@@ -182,12 +182,17 @@ class Connections:
             raise _connect_failure(error, target, self._limits.connect_timeout) from None
         return connection
 
-    async def close(self) -> None:
-        """Close every connection and wait until all are gone."""
-        self._closed = asyncio.Event()
+    def abort(self) -> None:
+        """Close every connection, and keep none from now on."""
+        if self._closed is None:
+            self._closed = asyncio.Event()
         for connection in tuple(self._open):
             connection.abort()
-        if self._open:
+
+    async def close(self) -> None:
+        """The same, and wait until all are gone."""
+        self.abort()
+        if self._open and self._closed is not None:
             await self._closed.wait()
 
 

@@ -158,9 +158,7 @@ def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, r
         raise
     over = partial(_tunnel_over, gateway, forwarding.choice)
     protocol = response.upgrade.decode("latin-1").lower()
-    tunnel = Tunnel(client_transport, target_transport, connection.member, record, protocol, policy, gateway, over)
-    if extensions is not None:
-        tunnel.follow_frames(extended=bool(extensions))
+    tunnel = Tunnel(client_transport, target_transport, connection.member, record, protocol, policy, extensions, gateway, over)
     head = b"\r\n".join(response.lines)
     # A tunnel may live for days: it keeps nothing of the exchange but what it needs at its end.
     request.lines.clear()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
 from albkit.clock import Clock
 from albkit.model.extensions import Tunnel
@@ -131,6 +131,7 @@ class Gateway:
         self.tunnel_closed: Callable[[LiveTunnel], None] = _nobody
         """Called behind a 101, and when both sockets of a tunnel are gone; raise nothing."""
         self._tunnel_ids = count(1)
+        self._asking: set[asyncio.Task[None]] = set()
         self.stopping = False
         self._emptied = asyncio.Event()
         self._most_sockets = most_sockets()
@@ -162,14 +163,21 @@ class Gateway:
     def client_left(self, client: ClientParty) -> None:
         """A client connection is over."""
         self.clients.discard(client)
-        self._see_whether_empty()
+        self.see_whether_empty()
 
     def tunnel_left(self, tunnel: LiveTunnel) -> None:
-        """A tunnel is over."""
+        """A tunnel is over, and about to be counted."""
         self.tunnels.pop(tunnel, None)
-        self._see_whether_empty()
 
-    def _see_whether_empty(self) -> None:
+    def ask(self, question: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a hook of the program's own in a task that is kept until it is over, however long it takes to be cancelled."""
+        task = self.loop.create_task(question)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+        return task
+
+    def see_whether_empty(self) -> None:
+        """Whoever waits for the last client and tunnel to be over goes on, if it is."""
         if self.stopping and not self.clients and not self.tunnels:
             self._emptied.set()
 
@@ -178,16 +186,21 @@ class Gateway:
         self.stopping = True
         for party in (*self.clients, *self.tunnels):
             party.stop()
-        if self.clients or self.tunnels:
-            try:
+        try:
+            if self.clients or self.tunnels:
                 async with asyncio.timeout(timeout):
                     await self._emptied.wait()
-            except TimeoutError:
-                for party in (*self.clients, *self.tunnels):
-                    party.abandon()
-                await self._emptied.wait()
+        except TimeoutError:
+            pass
+        finally:
+            # Also where whoever stops us does not wait any more: nothing may go on behind that.
+            for party in (*self.clients, *self.tunnels):
+                party.abandon()
+            self.connections.abort()
+            self.sweep.stop()
+        if self.clients or self.tunnels:
+            await self._emptied.wait()
         await self.connections.close()
-        self.sweep.stop()
 
 
 class Entrance:

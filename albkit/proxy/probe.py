@@ -69,8 +69,8 @@ class Probe:
         self._answered = number
         return True
 
-    def is_dead(self, now: float, *, heard: bool) -> bool:
-        """Look at the side, ping it where that is due, and tell whether it has been asked and silent for too long.
+    def look(self, now: float, *, heard: bool) -> bool:
+        """Ping the side where that is due. Returns whether it is dead: it has been asked, and silent for too long.
 
         Args:
             now: Monotonic, in seconds.

@@ -15,6 +15,7 @@ from albkit.clock import Clock
 __all__ = ("Sweep", "Swept", "interval_for")
 
 _LONGEST_INTERVAL = 1.0
+_SHORTEST_INTERVAL = 0.01
 _log = logging.getLogger("albkit")
 
 
@@ -26,8 +27,8 @@ class Swept(Protocol):
 
 
 def interval_for(shortest_deadline: float) -> float:
-    """Seconds between two rounds: one, or a quarter of the shortest deadline."""
-    return min(_LONGEST_INTERVAL, shortest_deadline / 4)
+    """Seconds between two rounds: a quarter of the shortest deadline, one at the most, and so many that looking is not all there is."""
+    return max(_SHORTEST_INTERVAL, min(_LONGEST_INTERVAL, shortest_deadline / 4))
 
 
 class Sweep:
@@ -38,22 +39,32 @@ class Sweep:
         self._clock = clock
         self.interval = interval
         """Seconds between two rounds; a change holds from the round after the next."""
+        self._due = 0.0
+        self._put_off = False
         self._swept: set[Swept] = set()
         self._timer: asyncio.TimerHandle | None = None
         self.add = self._swept.add
         self.discard = self._swept.discard
 
     def start(self) -> None:
-        self._timer = self._loop.call_later(self.interval, self._round)
+        self._schedule()
 
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _round(self) -> None:
+    def _schedule(self) -> None:
+        self._due = self._loop.time() + self.interval
         self._timer = self._loop.call_later(self.interval, self._round)
-        self.look(self._clock.monotonic())
+
+    def _round(self) -> None:
+        late = self._loop.time() - self._due
+        self._schedule()
+        # A loop that stood still has heard of nobody: what came meanwhile is read first, before anyone is taken for silent.
+        self._put_off = late > self.interval and not self._put_off
+        if not self._put_off:
+            self.look(self._clock.monotonic())
 
     def look(self, now: float) -> None:
         """One round."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import socket
 import struct
 from contextlib import suppress
 from typing import Final
 
-__all__ = ("SEGMENT", "bound_buffers", "peer_has_left", "peer_has_reset", "reset")
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows has neither.
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ("SEGMENT", "bound_buffers", "peer_has_left", "peer_has_reset", "reset", "unacknowledged")
 
 SEGMENT: Final = 64 * 1024
 """Read size on plain asyncio, whose default costs a 256 KiB allocation per read."""
@@ -33,6 +40,19 @@ def reset(transport: asyncio.Transport) -> None:
         with suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()
+
+
+def unacknowledged(transport: asyncio.Transport) -> int:
+    """Bytes that the kernel has taken for sending and the peer's kernel has not; 0 where nobody tells."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or fcntl is None:
+        return 0
+    size = array.array("i", (0,))
+    try:
+        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, size)
+    except OSError:
+        return 0
+    return size[0]
 
 
 def _tcp_state(transport: asyncio.Transport) -> int:

@@ -16,6 +16,7 @@ from albkit.proxy.gateway import Gateway
 from albkit.proxy.probe import Probe
 from albkit.proxy.transports import peer_has_reset, reset
 from albkit.proxy.tunnel_leg import Leg
+from albkit.proxy.websocket_leg import WebSocketLeg
 from albkit.state.target import TargetState
 from albkit.wire.frames import FrameFollower
 
@@ -45,6 +46,7 @@ class Tunnel:
         member: Whom it stays with.
         protocol: What both ends speak now, as the target named it.
         policy: How it lives and ends.
+        extensions: What a WebSocket handshake agreed on, empty for nothing; `None` where the bytes are not to be followed as frames.
         over: Called once, when both sockets are gone.
     """
 
@@ -77,6 +79,7 @@ class Tunnel:
         record: ExchangeRecord,
         protocol: str,
         policy: TunnelPolicy,
+        extensions: bytes | None,
         gateway: Gateway,
         over: Callable[[Tunnel], None],
     ) -> None:
@@ -94,28 +97,26 @@ class Tunnel:
         self._recheck_at = now + policy.recheck_every * (1 + gateway.clock.random()) / 2 if policy.recheck is not None else 0.0
         self._recheck: asyncio.Task[None] | None = None
         self._gone: asyncio.Future[None] | None = None
-        self.client_leg = Leg(self, client, masks=False)
-        self.target_leg = Leg(self, target, masks=True)
-        self.client_leg.other = self.target_leg
-        self.target_leg.other = self.client_leg
+        self.client_leg: Leg
+        self.target_leg: Leg
+        if extensions is None:
+            self.client_leg, self.target_leg = Leg(self, client), Leg(self, target)
+        else:
+            self.client_leg, self.target_leg = self._legs_of_frames(client, target, extended=bool(extensions))
+        self.client_leg.other, self.target_leg.other = self.target_leg, self.client_leg
         self.id = gateway.entered(self)
 
-    def follow_frames(self, *, extended: bool) -> None:
-        """Both directions are WebSocket frames from the next byte on.
-
-        Args:
-            extended: Whether the handshake agreed on an extension.
-        """
+    def _legs_of_frames(self, client: asyncio.Transport, target: asyncio.Transport, *, extended: bool) -> tuple[Leg, Leg]:
         policy = self._policy
         most = policy.max_message_size or 0
-        client, target = self.client_leg, self.target_leg
-        from_client = client.follower = FrameFollower(masked=True, extended=extended, most=most)
-        from_target = target.follower = FrameFollower(masked=False, extended=extended, most=most)
+        from_client = FrameFollower(masked=True, extended=extended, most=most)
+        from_target = FrameFollower(masked=False, extended=extended, most=most)
         from_client.opposite, from_target.opposite = from_target, from_client
-        client.careful = target.careful = most > 0
+        legs = WebSocketLeg(self, client, from_client, masks=False), WebSocketLeg(self, target, from_target, masks=True)
         if policy.ping_interval is not None:
-            for leg in (client, target):
+            for leg in legs:
                 leg.probe = Probe(leg, policy.ping_interval, policy.pong_timeout, self.key(), self._opened)
+        return legs
 
     def open(self, head: bytes, behind: bytes, early: bytes, *, target_is_through: bool) -> None:
         """Send the 101 with what came behind it to the client, what the client sent early to the target, and let the bytes flow."""
@@ -126,8 +127,8 @@ class Tunnel:
         client.transport.write(head)
         if behind:
             target.data_received(behind)
-        if target_is_through:
-            target.eof_received()
+        if target_is_through and not target.eof_received():
+            target.transport.close()
         if early:
             client.data_received(early)
         if not target.writing_paused:
@@ -176,13 +177,11 @@ class Tunnel:
 
     @property
     def frames_in(self) -> int | None:
-        follower = self.client_leg.follower
-        return follower.frames if follower is not None else None
+        return _frames(self.client_leg)
 
     @property
     def frames_out(self) -> int | None:
-        follower = self.target_leg.follower
-        return follower.frames if follower is not None else None
+        return _frames(self.target_leg)
 
     async def close(self, code: int = _GOING_AWAY, reason: str = "") -> None:
         wrong = fault_of_close(code, reason)
@@ -209,25 +208,29 @@ class Tunnel:
         """Four bytes of chance, to mask a frame with."""
         return self._gateway.clock.entropy(4)
 
-    def pings(self) -> None:
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call this in the next round of the loop."""
+        self._gateway.loop.call_soon(call)
+
+    def count_ping(self) -> None:
         """A side is pinged."""
         self._gateway.counters.tunnel_pings += 1
 
-    def reading_is_paused(self) -> None:
+    def count_pause(self) -> None:
         """A side has as much to send as it may have; the other is not read for a while."""
         self._gateway.counters.reading_paused += 1
 
-    def ends(self, leg: Leg) -> None:
+    def note_end(self, leg: Leg) -> None:
         """One side has said that it is through."""
         self._ended(TunnelEnd.CLIENT if leg is self.client_leg else TunnelEnd.TARGET)
 
-    def message_is_too_large(self, leg: Leg) -> None:
+    def refuse_message(self, leg: Leg) -> None:
         """One side began a message that the policy does not allow."""
         ours = leg is self.client_leg
         kind = FailureKind.TUNNEL_MESSAGE_OF_CLIENT_TOO_LARGE if ours else FailureKind.TUNNEL_MESSAGE_OF_TARGET_TOO_LARGE
         self._conclude(TunnelEnd.MESSAGE_TOO_LARGE, _TOO_LARGE, "message too large", Failure(kind))
 
-    def are_not_frames(self, leg: Leg) -> None:
+    def lose_frames(self, leg: Leg) -> None:
         """What one side sends cannot be followed any more: from now on bytes are bytes, and go on, unless messages are limited."""
         if self._policy.max_message_size is not None:
             ours = leg is self.client_leg
@@ -236,7 +239,8 @@ class Tunnel:
             leg.send_fin()
             return
         for one in (self.client_leg, self.target_leg):
-            one.stop_following()
+            if isinstance(one, WebSocketLeg):
+                one.stop_following()
             if self.closing:
                 one.send_fin()
 
@@ -244,20 +248,26 @@ class Tunnel:
         """A leg is gone; with the second the tunnel is over."""
         if exc is not None:
             self._reset_by(leg, str(exc))
+        else:
+            # With TLS a side may go without another word.
+            self.note_end(leg)
         if self.client_leg.gone and self.target_leg.gone:
-            self._gateway.sweep.discard(self)
-            if self._recheck is not None:
-                self._recheck.cancel()
-            else:
-                self._leave()
+            self._leave()
 
     def _leave(self) -> None:
-        self.record.received_bytes += self.client_leg.count
-        self.record.sent_bytes += self.target_leg.count
-        self._over(self)
-        if self._gone is not None and not self._gone.done():
-            self._gone.set_result(None)
-        self._gateway.tunnel_left(self)
+        client, target = self.client_leg, self.target_leg
+        self._gateway.sweep.discard(self)
+        if self._recheck is not None:
+            self._recheck.cancel()
+        self.record.received_bytes += client.count
+        self.record.sent_bytes += target.count - target.swallowed + client.injected
+        try:
+            self._gateway.tunnel_left(self)
+            self._over(self)
+        finally:
+            if self._gone is not None and not self._gone.done():
+                self._gone.set_result(None)
+            self._gateway.see_whether_empty()
 
     # How it ends.
 
@@ -320,9 +330,14 @@ class Tunnel:
         if self._closed_at is not None:
             if now - self._closed_at >= _GRACE:
                 self.abandon()
-        elif (client.reading_paused or client.received_fin or target.reading_paused or target.received_fin) and self._sweep_deaf(silent):
-            pass
-        elif silent >= (self._policy.idle_timeout or self._gateway.settings.idle_timeout):
+            return
+        if client.is_deaf or target.is_deaf:
+            self._sweep_deaf(silent)
+        self._sweep_deadlines(now, silent, client_heard=client_moved, target_heard=target_moved)
+
+    def _sweep_deadlines(self, now: float, silent: float, *, client_heard: bool, target_heard: bool) -> None:
+        client, target = self.client_leg, self.target_leg
+        if silent >= (self._policy.idle_timeout or self._gateway.settings.idle_timeout):
             self._conclude(TunnelEnd.IDLE, _GOING_AWAY, "idle", Failure(FailureKind.TUNNEL_IDLE))
         elif self._drain_at is not None and now >= self._drain_at:
             self._conclude(TunnelEnd.DRAIN, self._policy.drain_code, "the target goes away")
@@ -331,27 +346,29 @@ class Tunnel:
         else:
             if self._recheck_at and now >= self._recheck_at and self._recheck is None:
                 self._recheck_at = now + self._policy.recheck_every
-                self._recheck = self._gateway.loop.create_task(self._ask_again())
+                self._recheck = self._gateway.ask(self._ask_again())
                 self._recheck.add_done_callback(self._asked_again)
-            if client.probe is not None and target.probe is not None and client.may_be_pinged and target.may_be_pinged:
-                self._sweep_probe(client, client.probe, now, heard=client_moved or client.reading_paused)
-                self._sweep_probe(target, target.probe, now, heard=target_moved or target.reading_paused)
+            if self._policy.ping_interval is not None:
+                self._sweep_pings(client, now, heard=client_heard or client.reading_paused)
+                self._sweep_pings(target, now, heard=target_heard or target.reading_paused)
 
-    def _sweep_deaf(self, silent: float) -> bool:
-        """Look after sides of which the loop tells nothing, or nothing any more; whether that ended the tunnel."""
+    def _sweep_deaf(self, silent: float) -> None:
+        """End a tunnel of which a side is not read, and has been reset, or has sent FIN for long."""
         for leg in (self.client_leg, self.target_leg):
             if leg.is_deaf and peer_has_reset(leg.transport):
                 self._reset_by(leg)
-                reset(leg.other.transport)
+                if not leg.other.gone:
+                    reset(leg.other.transport)
                 leg.transport.abort()
-                return True
+                return
         if silent >= HALF_CLOSE_SILENCE and (self.client_leg.received_fin or self.target_leg.received_fin):
             self.abandon()
-            return True
-        return False
 
-    def _sweep_probe(self, leg: Leg, probe: Probe, now: float, *, heard: bool) -> None:
-        if self.closing or not probe.is_dead(now, heard=heard):
+    def _sweep_pings(self, leg: Leg, now: float, *, heard: bool) -> None:
+        """Ping one side where that is due; one that has not answered is reset, and the other is told."""
+        if self.closing or not isinstance(leg, WebSocketLeg) or leg.probe is None:
+            return
+        if not (leg.may_be_pinged and leg.other.may_be_pinged and leg.probe.look(now, heard=heard)):
             return
         ours = leg is self.client_leg
         kind = FailureKind.TUNNEL_CLIENT_DEAD if ours else FailureKind.TUNNEL_TARGET_DEAD
@@ -374,7 +391,13 @@ class Tunnel:
                 kind = FailureKind.TUNNEL_NOT_ALLOWED_ANY_MORE
                 self._conclude(TunnelEnd.RECHECK, _POLICY_VIOLATION, "not allowed any more", Failure(kind))
 
-    def _asked_again(self, _: asyncio.Task[None]) -> None:
+    def _asked_again(self, task: asyncio.Task[None]) -> None:
         self._recheck = None
-        if self.client_leg.gone and self.target_leg.gone:
-            self._leave()
+        if task.cancelled() and not (self.client_leg.gone and self.target_leg.gone):
+            # Not by us: what the hook waited for was cancelled. What cannot be checked is not allowed.
+            self._conclude(TunnelEnd.ERROR, _INTERNAL_ERROR, "", Failure(FailureKind.TUNNEL_RECHECK_FAILED, "cancelled"))
+
+
+def _frames(leg: Leg) -> int | None:
+    follower = leg.follower if isinstance(leg, WebSocketLeg) else None
+    return follower.frames if follower is not None else None

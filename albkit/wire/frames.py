@@ -13,6 +13,7 @@ from typing import Final
 __all__ = (
     "CLOSE",
     "DATA",
+    "MANY_FRAMES",
     "PING",
     "PONG",
     "TOO_LARGE",
@@ -31,6 +32,9 @@ TOO_LARGE: Final = -1
 CLOSE: Final = 8
 PING: Final = 9
 PONG: Final = 10
+
+MANY_FRAMES: Final = 500
+"""In one chunk: more than that are told of."""
 
 _FIN = 0x80
 _RESERVED = 0x70
@@ -52,6 +56,7 @@ class Seen(Enum):
     """What a chunk showed that the tunnel must know of."""
 
     CLOSE = "close"
+    MANY = "many"
     NOT_FRAMES = "not frames"
 
 
@@ -74,6 +79,7 @@ class FrameFollower:
         "_message",
         "_most",
         "_opcode",
+        "_taken_out",
         "closed",
         "frames",
         "left",
@@ -99,10 +105,11 @@ class FrameFollower:
         self.left = 0
         """Bytes of the current frame that have not come yet, once its head has."""
         self.frames = 0
+        self._taken_out = False
         self.closed = False
-        """Whether a Close frame has passed: no frame may follow it."""
+        """Whether a Close frame has begun to pass: no frame may follow it."""
         self.pinged = False
-        """Whether a Ping has passed that the opposite direction has not answered."""
+        """Whether a Ping has begun to pass that the opposite direction has not answered."""
         self.too_large = False
         """Whether the current message has more bytes than it may have."""
 
@@ -118,14 +125,24 @@ class FrameFollower:
 
     @property
     def held(self) -> bytes:
-        """What `cut` keeps back because it is no whole head or no whole control frame yet."""
+        """What `cut` keeps back because it is no whole head or no whole control frame yet, or no frame at all."""
         return self._held
+
+    def give_up_held(self) -> bytes:
+        """The same, to be passed on as it is: there will be no more of it."""
+        held, self._held = self._held, b""
+        return held
+
+    def take_out(self) -> None:
+        """The pong that `cut` has just given is not passed on, so that it counts for nothing."""
+        self._taken_out = True
 
     def follow(self, data: bytes) -> Seen | None:
         """Go on behind a chunk that is passed on whole.
 
         Returns:
             `Seen.NOT_FRAMES` when the bytes are none: following has no meaning any more. `Seen.CLOSE` when a Close frame began.
+            `Seen.MANY` when there were so many frames that following them took its time.
         """
         size = len(data)
         left = self.left
@@ -155,7 +172,7 @@ class FrameFollower:
         if self._head:
             data = self._head + data
             self._head = b""
-        closed = self.closed
+        closed, frames = self.closed, self.frames
         size = len(data)
         try:
             while position < size:
@@ -163,11 +180,14 @@ class FrameFollower:
                 if not end:
                     self._head = data[position:]
                     break
+                self._count()
                 position = end
             self.left = max(position - size, 0)
         except NotFrames:
             return Seen.NOT_FRAMES
-        return Seen.CLOSE if self.closed and not closed else None
+        if self.closed and not closed:
+            return Seen.CLOSE
+        return Seen.MANY if self.frames - frames > MANY_FRAMES else None
 
     def cut(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Take a chunk apart.
@@ -210,15 +230,22 @@ class FrameFollower:
                     yield DATA, data[passed:]
                     return
             elif not end or (kind != DATA and end > size):
-                if end:
-                    self._forget_begun()
+                # A control frame that is not whole is read once more when there is more of it.
                 self._held = data[position:]
                 return
             if self.too_large and kind == DATA:
                 yield TOO_LARGE, b""
             here = min(end, size)
             self.left = end - here
-            yield kind, data[position + passed : here]
+            if kind == PONG:
+                yield PONG, data[position:here]
+                if self._taken_out:
+                    self._taken_out = False
+                else:
+                    self._count()
+            else:
+                self._count()
+                yield kind, data[position + passed : here]
             passed = 0
             position = here
 
@@ -247,7 +274,6 @@ class FrameFollower:
             if not least <= length < 1 << 63:
                 raise NotFrames("a length that is not in its shortest form")
         self._judge(first, length)
-        self.frames += 1
         return start + length + (_KEY if self._mask else 0)
 
     def _judge(self, first: int, length: int) -> None:
@@ -266,6 +292,14 @@ class FrameFollower:
             if not first & _FIN or length > _MOST_CONTROL:
                 raise NotFrames("a control frame in parts, or a long one")
             self._opcode = opcode
+        else:
+            raise NotFrames("a reserved opcode")
+
+    def _count(self) -> None:
+        """A frame begins to pass."""
+        self.frames += 1
+        opcode = self._opcode
+        if opcode:
             if opcode == CLOSE:
                 self.closed = True
             elif opcode == PING:
@@ -273,15 +307,6 @@ class FrameFollower:
             elif self.opposite is not None:
                 # A Pong may answer the latest Ping alone, and stands for all before it (section 5.5.3).
                 self.opposite.pinged = False
-        else:
-            raise NotFrames("a reserved opcode")
-
-    def _forget_begun(self) -> None:
-        """A control frame is not whole: its head is read once more when there is more of it."""
-        self.frames -= 1
-        if self._opcode == CLOSE:
-            self.closed = False
-        self._opcode = DATA
 
 
 _NONE: Final = frozenset[int]()

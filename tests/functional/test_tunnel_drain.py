@@ -172,9 +172,9 @@ async def chatter(clients: list[WellBehaved]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def newcomers(port: int, arrived: list[WellBehaved]) -> None:
-    """One more client every now and then."""
-    while len(arrived) < OTHERS:
+async def newcomers(port: int, arrived: list[WellBehaved], enough: asyncio.Event) -> None:
+    """One more client every now and then, each of them to the end of its handshake."""
+    while len(arrived) < OTHERS and not enough.is_set():
         arrived.append(await WellBehaved.connect(port))
         await asyncio.sleep(0.02)
 
@@ -212,19 +212,22 @@ async def test_thousands_of_tunnels_are_told_over_the_spread_and_all_others_go_o
             await balancer.register_targets("group", alb.Target("127.0.0.1", leaving.port, weight=1))
             assert (leaving.upgrades, second.upgrades, third.upgrades) == (count, OTHERS, OTHERS)
             arrived: list[WellBehaved] = []
+            enough = asyncio.Event()
             going_on = [*others]
             # Shuffled, so that those that are told early and those that are told late both talk.
             talk = [asyncio.ensure_future(chatter(some)) for some in (random.Random(3).sample(clients, count), going_on)]
             start = loop.time()
             await balancer.deregister_targets("group", leaving.address)
-            come = asyncio.ensure_future(newcomers(port, arrived))
+            come = asyncio.ensure_future(newcomers(port, arrived, enough))
             try:
                 await balancer.drained("group", leaving.address, timeout=20)
                 took = loop.time() - start
                 async with asyncio.timeout(5):
                     await asyncio.gather(*(client.over for client in clients))
             finally:
-                await cancelled(*talk, come)
+                enough.set()
+                await come
+                await cancelled(*talk)
 
             assert Counter(client.code for client in clients) == {1001: count}
             assert not [client.wrong for client in clients if client.wrong]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
 
 import pytest
 
@@ -429,3 +432,20 @@ async def test_tunnel_that_opens_while_the_load_balancer_stops_is_told_at_once()
         assert (await client.response()).status == 101
         await says_goodbye(client, mask=True, code=1001, reason="the load balancer stops")
         await stopping
+
+
+@pytest.mark.parametrize("who", ["client", "target"])
+async def test_bytes_that_came_before_a_reset_are_delivered(who: str) -> None:
+    """Both may come to the load balancer in the same moment; what it has read is not lost with the connection."""
+    for _ in range(20):
+        async with ends() as both:
+            sender, receiver, wire = (both.client, both.target, HELLO) if who == "client" else (both.target, both.client, ANSWER)
+            # Past the loop, so that bytes and reset are both there when the load balancer looks.
+            with socket.socket(fileno=os.dup(sender.writer.get_extra_info("socket").fileno())) as raw:
+                assert raw.send(wire) == len(wire)
+            sender.reset()
+            with contextlib.suppress(ConnectionResetError):
+                await receiver.read_exactly(len(wire))
+                await receiver.read()
+            assert receiver.received.endswith(wire)
+            await gone(both.gateway)

@@ -32,7 +32,7 @@ class _Watched:
 
     def dead_at(self, seconds: float, *, heard: bool = False) -> bool:
         """Look at so many seconds behind the start."""
-        return self.probe.is_dead(_START + seconds, heard=heard)
+        return self.probe.look(_START + seconds, heard=heard)
 
     @property
     def pings(self) -> int:
