@@ -8,6 +8,7 @@ from albkit.model.actions import FixedResponse, Forward, Redirect
 from albkit.model.conditions import HostHeader, HttpHeader, HttpRequestMethod, PathPattern, QueryString, SourceIp
 from albkit.model.extensions import BodyTooLarge, Request, Response, Tunnel
 from albkit.model.health import TargetHealthDescription, TargetHealthReason, TargetHealthState
+from albkit.model.health_check import HealthCheck
 from albkit.model.limits import Limits
 from albkit.model.listener import Listener
 from albkit.model.rule import Rule
@@ -24,6 +25,7 @@ __all__ = (
     "Explanation",
     "FixedResponse",
     "Forward",
+    "HealthCheck",
     "HostHeader",
     "HostHeaderRewrite",
     "HttpHeader",

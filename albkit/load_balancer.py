@@ -16,7 +16,7 @@ from albkit.control.registration import Registration
 from albkit.control.reload import apply
 from albkit.model.events import ListenerClosed, ListenerOpened
 from albkit.model.extensions import EventSubscriber, Tunnel, TunnelCallback
-from albkit.model.health import TargetHealthDescription
+from albkit.model.health import TargetHealthDescription, TargetHealthState
 from albkit.model.listener import Listener
 from albkit.model.settings import Settings
 from albkit.model.target import target_from
@@ -80,8 +80,13 @@ class LoadBalancer:
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """Every counter by ALB's metric name, as of now. They go on counting over stops and starts."""
-        return self._counters.as_mapping()
+        """Every counter by ALB's metric name, as of now. They go on counting over stops and starts; gauges tell what is."""
+        counters = self._counters.as_mapping()
+        groups = self._gateway.registry.groups if self._gateway is not None else ()
+        states = [member.state for group in groups for member in group.members.values()]
+        counters["HealthyHostCount"] = states.count(TargetHealthState.HEALTHY)
+        counters["UnHealthyHostCount"] = states.count(TargetHealthState.UNHEALTHY)
+        return counters
 
     async def start(self) -> None:
         """Open every listener. On failure nothing stays open.
@@ -108,6 +113,8 @@ class LoadBalancer:
             raise
         gateway.sweep.start()
         self._registration = Registration(gateway, self._announcer.tell)
+        for choice in gateway.choices.values():
+            self._registration.begin(choice)
         self._running = tuple(running)
         for listener in running:
             self._announcer.tell(ListenerOpened(listener.listener.name, listener.port))
@@ -129,6 +136,8 @@ class LoadBalancer:
         if registration is not None:
             registration.close()
         await gateway.stop(self._settings.stop_timeout)
+        if registration is not None:
+            await registration.closed()
 
     async def apply(self, listeners: Listener | Sequence[Listener]) -> None:
         """Put a new description in force, as a difference: what did not change is not touched.

@@ -172,11 +172,26 @@ SECTIONS = (
             "targets": Part("", "one target or a list, or none"),
             "stickiness": Part("stickiness.enabled, stickiness.type", "`LbCookie(...)` or `None`"),
             "verify": Part("", "`True`, `False` or a path"),
+            "health_check": Part("HealthCheckEnabled", "`HealthCheck(...)` or `None`"),
+            "minimum_healthy_targets": Part(
+                "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count, "
+                "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage",
+                '1 and more, `"1%"` to `"100%"`, or one of each',
+            ),
             "tunnel": Part("", "`TunnelPolicy(...)`"),
         },
     ),
     Section(alb.Target, "a target description", {"host": Part("Id", "a host name, an IP address or `unix:` and a path")}),
     Section(alb.LbCookie, "stickiness of type `lb_cookie`", {}),
+    Section(
+        alb.HealthCheck,
+        "the health check of a target group",
+        {
+            "path": Part("HealthCheckPath", "1 to 1024 visible characters from `/`, without `#`"),
+            "matcher": Part("Matcher.HttpCode", "statuses and ranges of them, 200 to 499"),
+            "probe": Part("", "an `async` callable or `None`"),
+        },
+    ),
     Section(
         alb.TunnelPolicy,
         "nothing; a WebSocket has the load balancer's `idle_timeout` there",

@@ -16,6 +16,7 @@ _CONTRACT = {
     "ConfigurationError",
     "FixedResponse",
     "Forward",
+    "HealthCheck",
     "HostHeader",
     "HostHeaderRewrite",
     "HttpHeader",

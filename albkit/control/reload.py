@@ -63,6 +63,8 @@ async def apply(
     for group in settings.groups:
         if group.name in known:
             _change_group(group, gateway, registration)
+        else:
+            registration.begin(gateway.choices[group.name])
     for identity, listener in wanted:
         if staying[identity].listener != listener:
             staying[identity].take(listener)
@@ -116,6 +118,8 @@ def _change_group(new: TargetGroup, gateway: Gateway, registration: Registration
         registration.register(choice, new.targets)
         registration.deregister(choice, [member.target for address, member in choice.group.members.items() if address not in declared])
     choice.refresh()
+    if old.health_check != new.health_check:
+        registration.change_health_check(choice, was_checked=old.health_check is not None)
 
 
 def _remove_groups(settings: Settings, gateway: Gateway, registration: Registration) -> None:

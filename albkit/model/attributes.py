@@ -136,12 +136,43 @@ _TABLE = (
         meaning="The protocol spoken with targets; None for each target's own, HTTP where it has none.",
     ),
     Attribute(
+        "TargetGroup", "slow_start", "slow_start.duration_seconds", 0, unit="seconds", minimum=0, maximum=900,
+        meaning="How long the share of a target that has become healthy grows to its full size; 0 gives it all at once.",
+    ),
+    Attribute(
         "TargetGroup", "deregistration_delay", "deregistration_delay.timeout_seconds", 300, unit="seconds", minimum=0, maximum=3600,
         meaning="How long exchanges and tunnels of a deregistered target may go on before they are ended.",
     ),
     Attribute(
+        "HealthCheck", "port", "HealthCheckPort", None, minimum=1, maximum=65535, whole=True,
+        meaning="The port that is asked; None for the target's own.",
+    ),
+    Attribute(
+        "HealthCheck", "protocol", "HealthCheckProtocol", None, choices=("HTTP", "HTTPS", "TCP", "WEBSOCKET"),
+        meaning="How a target is asked; None for HTTP or HTTPS, whichever is spoken with it.",
+    ),
+    Attribute(
+        "HealthCheck", "interval", "HealthCheckIntervalSeconds", 30, unit="seconds", minimum=0.001, maximum=300,
+        meaning="Between the beginnings of two checks of a target.",
+    ),
+    Attribute(
+        "HealthCheck", "timeout", "HealthCheckTimeoutSeconds", 5, unit="seconds", minimum=0, maximum=120, above_minimum=True,
+        meaning="How long a check may take.",
+    ),
+    Attribute(
+        "HealthCheck", "healthy_threshold", "HealthyThresholdCount", 5, minimum=1, maximum=10, whole=True,
+        meaning="Checks in a row that make an unhealthy target healthy; one is enough for a new one.",
+    ),
+    Attribute(
+        "HealthCheck", "unhealthy_threshold", "UnhealthyThresholdCount", 2, minimum=1, maximum=10, whole=True,
+        meaning="Failed checks in a row that make a target unhealthy.",
+    ),
+    Attribute(
         "Target", "weight", "", 1, minimum=0, maximum=999,
         meaning="The target's share of new requests among those of its group; 0 gets none, unless all have 0.",
+    ),
+    Attribute(
+        "Target", "standby", "", False, meaning="Get requests only while no other target of the group is healthy.",
     ),
     Attribute("Target", "port", "Port", None, minimum=1, maximum=65535, meaning="The target's port; a unix socket has none."),
     Attribute(

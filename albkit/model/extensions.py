@@ -1,7 +1,7 @@
 """What a program may add of its own: the shapes, when each is called, and what happens when it goes wrong.
 
 All of it runs on the loop's thread, so none of it may block. One that raises costs its own exchange a 500, a counter and a log line,
-and nothing else.
+and nothing else; what has no exchange of its own says itself what it costs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = (
     "BodyTooLarge",
     "Condition",
     "EventSubscriber",
+    "HealthProbe",
     "Recheck",
     "Request",
     "Response",
@@ -105,6 +106,17 @@ class Algorithm(Protocol):
 
     def choose(self, candidates: Sequence[AlgorithmTarget], chance: Callable[[], float], /) -> AlgorithmTarget | None:
         """One of the candidates: all that have joined, or on a retry those not tried yet. `chance` gives numbers of [0, 1)."""
+
+
+class HealthProbe(Protocol):
+    """For `HealthCheck(probe=...)`: any `async` callable that finds out whether a target is well.
+
+    `True` passes. Anything else fails, text with this text as the reason; so does raising, and taking longer than the check's `timeout`,
+    after which it is cancelled. One call at a time per target. Cancelled when the target leaves its group or the load balancer stops,
+    and waited for: it must not take long to end.
+    """
+
+    async def __call__(self, target: Target, /) -> bool | str: ...
 
 
 class Tunnel(Protocol):

@@ -25,6 +25,11 @@ class TargetHealthState(StrEnum):
 class TargetHealthReason(StrEnum):
     """Why it is that."""
 
+    INITIAL_HEALTH_CHECKING = "Elb.InitialHealthChecking"
+    INTERNAL_ERROR = "Elb.InternalError"
+    RESPONSE_CODE_MISMATCH = "Target.ResponseCodeMismatch"
+    TIMEOUT = "Target.Timeout"
+    FAILED_HEALTH_CHECKS = "Target.FailedHealthChecks"
     NOT_REGISTERED = "Target.NotRegistered"
     DEREGISTRATION_IN_PROGRESS = "Target.DeregistrationInProgress"
     HEALTH_CHECK_DISABLED = "Target.HealthCheckDisabled"

@@ -27,6 +27,7 @@ class Target:
         port: 1 to 65535; none for a unix socket.
         weight: The target's share of new requests among those of its group, 0 to 999, 1 by default. 0 gets none, unless all have 0.
         protocol: `"HTTP"` or `"HTTPS"`; `None` for the group's.
+        standby: Whether it gets requests only while no other target of its group is healthy, or the group fails open; `False` by default.
 
     Its identity is its address: two targets with the same host and port are the same target.
 
@@ -38,10 +39,11 @@ class Target:
     port: int | None = None
     weight: int = attrs.field(default=1, kw_only=True)
     protocol: str | None = attrs.field(default=None, kw_only=True)
+    standby: bool = attrs.field(default=False, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         faults = Faults("Target")
-        faults.attribute(self, "weight")
+        faults.attribute(self, "weight", "standby")
         if self.protocol not in (None, "HTTP", "HTTPS"):
             faults.add("protocol", f"{self.protocol!r} is not 'HTTP', 'HTTPS' or None")
         if not isinstance(self.host, str) or not self.host:

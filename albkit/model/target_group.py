@@ -9,6 +9,7 @@ import attrs
 
 from albkit.errors import ConfigurationError
 from albkit.model.attributes import default
+from albkit.model.health_check import HealthCheck
 from albkit.model.names import fault_of_name
 from albkit.model.stickiness import LbCookie
 from albkit.model.target import Target, target_from
@@ -66,6 +67,13 @@ class TargetGroup:
         verify: Whether the certificates of HTTPS targets are verified: `False` (default, as ALB), `True` for the machine's trust store,
             or the path of a file of CA certificates.
         deregistration_delay: Seconds, 0 to 3600, 300 by default, for the exchanges and tunnels of a deregistered target to end.
+        health_check: `HealthCheck(...)`: how its targets are asked whether they are well; `None` (default) for no checks: all are taken
+            for well.
+        minimum_healthy_targets: How many healthy targets the group must have for the others to get no requests: a number, 1 and more, a
+            percentage of its targets as text (`"50%"`), or both as a pair; 1 by default. With fewer, all get requests (ALB's fail-open).
+        slow_start: Seconds, 0 to 900, 0 by default, over which the share of requests of a target that has become healthy grows from nothing
+            to its full size (alb-reference 5.6). Not for the first targets of a group: there must be one that has its full share. Only
+            with `"round_robin"` or an algorithm of your own; sessions go to their target from the beginning.
         tunnel: `TunnelPolicy(...)`: how long its tunnels live, what keeps them alive and how they end.
 
     Raises:
@@ -79,6 +87,9 @@ class TargetGroup:
     protocol: str | None = attrs.field(default=None, kw_only=True)
     verify: bool | str = attrs.field(default=False, kw_only=True)
     deregistration_delay: float = attrs.field(default=cast("float", default("TargetGroup", "deregistration_delay")), kw_only=True)
+    slow_start: float = attrs.field(default=cast("float", default("TargetGroup", "slow_start")), kw_only=True)
+    health_check: HealthCheck | None = attrs.field(default=None, kw_only=True)
+    minimum_healthy_targets: tuple[int | str, ...] = attrs.field(default=1, converter=as_tuple, kw_only=True)
     tunnel: TunnelPolicy = attrs.field(factory=TunnelPolicy, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
@@ -99,7 +110,12 @@ class TargetGroup:
             faults.attribute(self, "protocol")
         if not isinstance(self.verify, bool | str) or self.verify == "":
             faults.add("verify", f"{self.verify!r} is not True, False or the path of a file of CA certificates")
-        faults.attribute(self, "deregistration_delay")
+        faults.attribute(self, "deregistration_delay", "slow_start")
+        if self.slow_start and self.algorithm in ("least_outstanding_requests", "weighted_random"):
+            faults.add("slow_start", f"does not go with {self.algorithm} (alb-reference 1.8); use round_robin or 0")
+        if self.health_check is not None and not isinstance(self.health_check, HealthCheck):
+            faults.add("health_check", f"{self.health_check!r} is not HealthCheck(...) or None")
+        self._check_minimum(faults)
         if not isinstance(self.tunnel, TunnelPolicy):
             faults.add("tunnel", f"{self.tunnel!r} is not TunnelPolicy(...)")
         faults.raise_if_any()
@@ -113,6 +129,22 @@ class TargetGroup:
     def protocol_of(self, target: Target) -> str:
         """What is spoken with one target of the group."""
         return target.protocol or self.protocol or "HTTP"
+
+    def too_few(self, healthy: int, targets: int) -> bool:
+        """Whether so many healthy ones of so many targets are fewer than there must be."""
+        return any(
+            healthy * 100 < int(least.removesuffix("%")) * targets if isinstance(least, str) else healthy < least
+            for least in self.minimum_healthy_targets
+        )
+
+    def _check_minimum(self, faults: Faults) -> None:
+        kinds = [type(least) for least in self.minimum_healthy_targets]
+        if not kinds or len(kinds) != len(set(kinds)):
+            faults.add("minimum_healthy_targets", f"{self.minimum_healthy_targets!r}: give a number, a percentage, or one of each")
+        for least in self.minimum_healthy_targets:
+            number = least.removesuffix("%") if isinstance(least, str) and least.endswith("%") and least.isascii() else ""
+            if not (type(least) is int and least >= 1) and not (number.isdigit() and len(number) <= 3 and 1 <= int(number) <= 100):
+                faults.add("minimum_healthy_targets", f"{least!r} is neither a number, 1 and more, nor a percentage from '1%' to '100%'")
 
     def _check_targets(self, faults: Faults, targets: Sequence[object]) -> None:
         seen: dict[str, int] = {}

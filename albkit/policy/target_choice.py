@@ -10,6 +10,7 @@ from typing import Any
 from albkit.errors import Failure, FailureKind
 from albkit.policy.algorithms import algorithm_named
 from albkit.policy.eligibility import eligible
+from albkit.policy.slow_start import SlowStart
 from albkit.policy.stickiness import LbCookieStickiness
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
@@ -22,12 +23,16 @@ _log = logging.getLogger("albkit")
 class TargetChoice:
     """Picks among the targets of one group, and keeps its algorithm told of what happens to them."""
 
-    __slots__ = ("_algorithm", "_chance", "_setting", "_tells", "group", "stickiness")
+    __slots__ = ("_algorithm", "_bound", "_chance", "_now", "_setting", "_slow_start", "_tells", "group", "stickiness")
 
-    def __init__(self, group: TargetGroupState, chance: Callable[[], float]) -> None:
+    def __init__(self, group: TargetGroupState, chance: Callable[[], float], now: Callable[[], float]) -> None:
         self.group = group
         self._chance = chance
+        self._now = now
+        self._slow_start = SlowStart(chance)
         self._setting: Any = None
+        self._bound: tuple[object, ...] = ()
+        self.stickiness: LbCookieStickiness | None = None
         self.refresh()
 
     def refresh(self) -> None:
@@ -40,9 +45,10 @@ class TargetChoice:
             # These two count nothing, so that most requests need not be told of.
             self._tells = self._setting not in ("round_robin", "weighted_random")
             before = set()
-        cookie = group.group.stickiness
-        self.stickiness = LbCookieStickiness(cookie, group) if cookie is not None else None
-        group.eligible = eligible(group.members.values())
+        self._refresh_stickiness()
+        self._slow_start.look(group.members.values(), group.group.slow_start, self._now())
+        group.eligible, group.fails_open = eligible(group.members.values(), group.group)
+        self._slow_start.settle(group.eligible)
         now = set(group.eligible)
         for member in chosen - now:
             member.eligible = False
@@ -52,6 +58,14 @@ class TargetChoice:
             if member not in before:
                 member.eligible = True
                 self._tell(self._algorithm.joined, member)
+
+    def _refresh_stickiness(self) -> None:
+        """A cookie for each member costs a digest: made anew only when there are others, not when one has changed its state."""
+        cookie = self.group.group.stickiness
+        bound = (cookie, *self.group.members.values())
+        if bound != self._bound:
+            self._bound = bound
+            self.stickiness = LbCookieStickiness(cookie, self.group) if cookie is not None else None
 
     def reweigh(self, member: TargetState, weight: int) -> None:
         """Give a member another weight."""
@@ -73,7 +87,10 @@ class TargetChoice:
         Raises:
             Failure: 500, an algorithm of the program's own failed.
         """
-        return self._choose(self.group.eligible)
+        member = self._choose(self.group.eligible)
+        if member is None or member.slow_since is None:
+            return member
+        return self._slow_start.ease(member, self.group, self._now())
 
     def peek(self) -> TargetState | None:
         """The target that `pick` would give now, as far as it is no matter of chance; takes no turn."""

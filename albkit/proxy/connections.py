@@ -21,11 +21,11 @@ from albkit.state.target import TargetState
 if TYPE_CHECKING:
     from albkit.proxy.client import Client
 
-__all__ = ("Connections",)
+__all__ = ("OUT_OF_SOCKETS", "Connections", "tls_context")
 
 _TLS_TIMEOUT = 10.0
 """Seconds for a handshake with a target (alb-reference 2.9)."""
-_OUT_OF_SOCKETS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
+OUT_OF_SOCKETS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 
 
 class Connections:
@@ -233,6 +233,6 @@ def _connect_failure(error: OSError, target: Target, timeout: float) -> Failure:
         return Failure(FailureKind.TARGET_CONNECT_TIMEOUT, f"{target}, {timeout:g} s")
     if isinstance(error, ConnectionRefusedError):
         return Failure(FailureKind.TARGET_CONNECTION_REFUSED, str(target))
-    if error.errno in _OUT_OF_SOCKETS:
+    if error.errno in OUT_OF_SOCKETS:
         return Failure(FailureKind.OUT_OF_SOCKETS, str(error))
     return Failure(FailureKind.TARGET_UNREACHABLE, str(error))

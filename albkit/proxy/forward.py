@@ -56,6 +56,8 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
         tunnel = plan.tunnel if plan.tunnel is not None else tunnel
         member = _admit_upgrade(request, choice, member, tunnel, bound=bound)
     gateway.counters.requests += 1
+    if choice.group.fails_open:
+        gateway.counters.unhealthy_routing_requests += 1
     deposit(choice.group)
     if plan.rewrite is not None:
         plan.rewrite(request)

@@ -117,7 +117,7 @@ class Gateway:
         self.clock = clock
         self.counters = counters
         self.registry = Registry(settings.groups)
-        self.choices = {state.group.name: TargetChoice(state, clock.random) for state in self.registry.groups}
+        self.choices = {state.group.name: TargetChoice(state, clock.random, clock.monotonic) for state in self.registry.groups}
         self.sweep = Sweep(loop, clock, interval_for(_shortest_deadline(settings)))
         self.connections = Connections(loop, counters, self.sweep, settings.limits)
         for group in settings.groups:
@@ -143,7 +143,7 @@ class Gateway:
 
     def add_group(self, group: TargetGroup) -> None:
         """Know one more target group."""
-        self.choices[group.name] = TargetChoice(self.registry.add(group), self.clock.random)
+        self.choices[group.name] = TargetChoice(self.registry.add(group), self.clock.random, self.clock.monotonic)
 
     def remove_group(self, name: str) -> None:
         """Know a target group no more; what goes on with its targets goes on."""

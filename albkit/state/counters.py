@@ -47,6 +47,7 @@ class Counters:
     target_connection_errors: int = 0
     target_tls_errors: int = 0
     tunnel_pings: int = 0
+    unhealthy_routing_requests: int = 0
     tunnels: int = 0
     failures: Counter[FailureKind] = attrs.field(factory=Counter)
     tunnel_ends: Counter[TunnelEnd] = attrs.field(factory=Counter)
@@ -95,4 +96,5 @@ _METRICS = {
     "target_tls_errors": "TargetTLSNegotiationErrorCount",
     "tunnel_pings": "TunnelPingCount",
     "tunnels": "TunnelCount",
+    "unhealthy_routing_requests": "UnhealthyRoutingRequestCount",
 }

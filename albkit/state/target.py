@@ -17,26 +17,40 @@ class TargetState:
         "address",
         "connection_errors",
         "deadline",
+        "description",
         "eligible",
+        "good",
+        "is_late",
         "on_idle",
         "outstanding",
         "reason",
         "requests",
+        "slow_since",
         "state",
         "target",
         "tunnels",
         "weight",
     )
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, checked: bool = False) -> None:
         self.target = target
         self.address = str(target)
         self.weight = target.weight
         # Without health checks nothing is known of it, and it gets traffic (design: no surprise requests).
-        self.state = TargetHealthState.UNAVAILABLE
-        self.reason: TargetHealthReason | None = TargetHealthReason.HEALTH_CHECK_DISABLED
+        self.state = TargetHealthState.INITIAL if checked else TargetHealthState.UNAVAILABLE
+        self.reason: TargetHealthReason | None = (
+            TargetHealthReason.INITIAL_HEALTH_CHECKING if checked else TargetHealthReason.HEALTH_CHECK_DISABLED
+        )
+        self.description = ""
+        """What the last check found, for a person; empty where the reason says it all."""
         self.eligible = False
         """Whether new requests may go to it."""
+        self.good = False
+        """Whether it was in good health when that was last looked at."""
+        self.is_late: bool | None = None
+        """Whether others had their full share of requests when it came, or it has been ill since; `None` before it was looked at."""
+        self.slow_since: float | None = None
+        """By the monotonic clock: since when its share of requests grows; `None` once it has all of it."""
         self.deadline = 0.0
         """While draining: when what still goes on is cut, by the monotonic clock."""
         self.on_idle: Callable[[], None] | None = None

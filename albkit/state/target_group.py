@@ -11,15 +11,17 @@ __all__ = ("TargetGroupState",)
 class TargetGroupState:
     """What is true of one target group now."""
 
-    __slots__ = ("eligible", "group", "members", "retry_tokens")
+    __slots__ = ("eligible", "fails_open", "group", "members", "retry_tokens")
 
     def __init__(self, group: TargetGroup) -> None:
         self.group = group
         """Its description, replaced when a new one is applied."""
-        self.members = {str(target): TargetState(target) for target in group.targets}
+        self.members = {str(target): TargetState(target, checked=group.health_check is not None) for target in group.targets}
         """By address, draining ones among them."""
         self.eligible: tuple[TargetState, ...] = ()
         """The members that may be chosen now; kept ready so that a request does not have to look."""
+        self.fails_open = False
+        """Whether targets that are not healthy get requests, because there are too few that are."""
         self.retry_tokens = 100.0
         """What policy.failover lets the group spend; full at the start."""
 

@@ -8,7 +8,7 @@ from hashlib import sha1
 
 from albkit.model.message import RequestHead, ResponseHead
 
-__all__ = ("accepts", "agreed_extensions", "protocols_allowed", "protocols_to_offer")
+__all__ = ("accept_of", "accepts", "agreed_extensions", "protocols_allowed", "protocols_to_offer")
 
 _NEVER = (b"h2c",)
 """HTTP/2 over cleartext would let the tunnel's bytes be requests that no rule has seen."""
@@ -55,5 +55,9 @@ def agreed_extensions(request: RequestHead, response: ResponseHead) -> bytes | N
             accepted = value.strip(b" \t")
         elif name == _EXTENSIONS:
             extensions.append(value.strip(b" \t"))
-    digest = sha1(key.encode("utf-8", "surrogateescape") + _GUID, usedforsecurity=False).digest()
-    return b", ".join(extensions) if accepted == b64encode(digest) else None
+    return b", ".join(extensions) if accepted == accept_of(key.encode("utf-8", "surrogateescape")) else None
+
+
+def accept_of(key: bytes) -> bytes:
+    """The Sec-WebSocket-Accept that answers a Sec-WebSocket-Key."""
+    return b64encode(sha1(key + _GUID, usedforsecurity=False).digest())

@@ -29,7 +29,7 @@ class _House:
         gateway: Any = SimpleNamespace(clock=self.clock, loop=asyncio.get_running_loop(), sweep=set(), connections=connections, tunnels=())
         self.registration = Registration(gateway, self.told.append)
         group = alb.TargetGroup("api", list(targets), deregistration_delay=delay)
-        self.choice = TargetChoice(TargetGroupState(group), self.clock.random)
+        self.choice = TargetChoice(TargetGroupState(group), self.clock.random, self.clock.monotonic)
 
     def member(self, address: str) -> TargetState:
         return self.choice.group.members[address]

@@ -100,6 +100,7 @@ def test_target_group_has_albs_defaults() -> None:
     assert (group.stickiness, group.algorithm, group.deregistration_delay) == (None, "round_robin", 300)
     assert (group.protocol, group.verify) == (None, False)
     assert group.tunnel == alb.TunnelPolicy()
+    assert (group.health_check, group.minimum_healthy_targets) == (None, (1,))
 
 
 def test_target_group_with_every_fault_tells_them_all() -> None:
@@ -113,6 +114,8 @@ def test_target_group_with_every_fault_tells_them_all() -> None:
             protocol="SPDY",
             verify="",
             deregistration_delay=-1,
+            health_check="/up",  # type: ignore[arg-type]
+            minimum_healthy_targets=0,
             tunnel=300,  # type: ignore[arg-type]
         )
     assert raised.value.subject == "TargetGroup"
@@ -127,6 +130,8 @@ def test_target_group_with_every_fault_tells_them_all() -> None:
         "protocol",
         "verify",
         "deregistration_delay",
+        "health_check",
+        "minimum_healthy_targets",
         "tunnel",
     ]
 
@@ -177,3 +182,98 @@ def test_target_group_refuses_a_tunnel_policy_that_is_none(tunnel: Any) -> None:
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.TargetGroup("chat", tunnel=tunnel)
     assert _paths(raised.value) == ["tunnel"]
+
+
+def test_target_group_is_another_one_with_another_health_check() -> None:
+    """A health check is part of what the group is: equal ones make equal groups, and one key."""
+    check = alb.HealthCheck("/up")
+    group = alb.TargetGroup("web", health_check=check)
+    assert group.health_check is check
+    assert {group, alb.TargetGroup("web", health_check=alb.HealthCheck("/up"))} == {group}
+    assert group != alb.TargetGroup("web")
+
+
+@pytest.mark.parametrize("check", ["/up", True, False, 30, {"path": "/up"}, alb.HealthCheck], ids=repr)
+def test_target_group_refuses_a_health_check_that_is_none(check: Any) -> None:
+    """Neither a path alone nor the class will do; `None` is for no checks."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("web", health_check=check)
+    assert _paths(raised.value) == ["health_check"]
+
+
+@pytest.mark.parametrize(
+    ("least", "kept"),
+    [
+        (1, (1,)),
+        (1000, (1000,)),
+        ("1%", ("1%",)),
+        ("100%", ("100%",)),
+        ((2, "50%"), (2, "50%")),
+        (["50%", 2], ("50%", 2)),
+        ([3], (3,)),
+    ],
+    ids=repr,
+)
+def test_target_group_takes_a_least_number_of_healthy_targets(least: Any, kept: tuple[object, ...]) -> None:
+    """A count, a percentage as text, or one of each (alb-reference 1.8)."""
+    group = alb.TargetGroup("web", minimum_healthy_targets=least)
+    assert group.minimum_healthy_targets == kept
+    assert hash(group) == hash(alb.TargetGroup("web", minimum_healthy_targets=kept))
+
+
+@pytest.mark.parametrize(
+    "least",
+    [0, -1, 1.0, 0.5, True, "", "%", "0%", "101%", "50", "50 %", " 50%", "+50%", "5.5%", "50%%", "²%", "half", b"50%", None, [], {}],
+    ids=repr,
+)
+def test_target_group_refuses_other_least_numbers(least: Any) -> None:
+    """A percentage has its sign, and a count is whole; there is no group that needs nobody. The fault names the setting."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("web", minimum_healthy_targets=least)
+    assert set(_paths(raised.value)) == {"minimum_healthy_targets"}
+
+
+def test_target_group_refuses_a_percentage_too_long_to_read() -> None:
+    """What no number can be made of is a fault as any other."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("web", minimum_healthy_targets="9" * 5000 + "%")
+    assert _paths(raised.value) == ["minimum_healthy_targets"]
+
+
+@pytest.mark.parametrize("least", [(1, 2), ("10%", "50%"), (1, "50%", 2)], ids=repr)
+def test_target_group_with_two_counts_or_two_percentages_is_refused(least: Any) -> None:
+    """Of two of a kind one would say nothing."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("web", minimum_healthy_targets=least)
+    assert _paths(raised.value) == ["minimum_healthy_targets"]
+
+
+@pytest.mark.parametrize(
+    ("least", "healthy", "targets", "too_few"),
+    [
+        (1, 0, 5, True),
+        (1, 1, 5, False),
+        (3, 2, 5, True),
+        (3, 3, 5, False),
+        (3, 2, 2, True),
+        ("50%", 1, 4, True),
+        ("50%", 2, 4, False),
+        ("50%", 2, 5, True),
+        ("50%", 3, 5, False),
+        ("34%", 1, 3, True),
+        ("33%", 1, 3, False),
+        ("100%", 99, 100, True),
+        ("100%", 100, 100, False),
+        ("1%", 0, 1000, True),
+        ("1%", 9, 1000, True),
+        ("1%", 10, 1000, False),
+        ((2, "50%"), 1, 2, True),
+        ((2, "50%"), 2, 5, True),
+        ((2, "50%"), 3, 5, False),
+        (("50%", 2), 1, 2, True),
+        ("50%", 0, 0, False),
+    ],
+)
+def test_too_few_are_healthy_below_any_of_the_thresholds(least: Any, healthy: int, targets: int, too_few: bool) -> None:
+    """Below the count, or below the percentage of the targets; exactly as many are enough (alb-reference 5.5)."""
+    assert alb.TargetGroup("web", minimum_healthy_targets=least).too_few(healthy, targets) is too_few

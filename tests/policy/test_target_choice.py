@@ -16,7 +16,7 @@ _NOW = 1_790_000_000.0
 
 def _choice(count: int, stickiness: alb.LbCookie | None = None) -> TargetChoice:
     targets = [f"t{number}:80" for number in range(count)]
-    return TargetChoice(TargetGroupState(alb.TargetGroup("api", targets, stickiness=stickiness)), _no_chance)
+    return TargetChoice(TargetGroupState(alb.TargetGroup("api", targets, stickiness=stickiness)), _no_chance, lambda: 0.0)
 
 
 def _no_chance() -> float:

@@ -34,6 +34,7 @@ _ALB = {
     "non_sticky_requests": "NonStickyRequestCount",
     "target_connection_errors": "TargetConnectionErrorCount",
     "target_tls_errors": "TargetTLSNegotiationErrorCount",
+    "unhealthy_routing_requests": "UnhealthyRoutingRequestCount",
 }
 
 _OF_TUNNELS = {

@@ -12,6 +12,14 @@ def test_target_state_begins_with_nothing_done() -> None:
     assert state.address == "[::1]:80"
     assert (state.outstanding, state.tunnels, state.requests, state.connection_errors) == (0, 0, 0, 0)
     assert (state.state, state.reason) == ("unavailable", "Target.HealthCheckDisabled")
+    assert state.description == ""
+    assert state.eligible is False
+
+
+def test_target_state_that_is_checked_begins_as_initial() -> None:
+    """Nothing is known of it before its first check (alb-reference 1.9)."""
+    state = TargetState(alb.Target("a", 80), checked=True)
+    assert (state.state, state.reason, state.description) == ("initial", "Elb.InitialHealthChecking", "")
     assert state.eligible is False
 
 

@@ -10,6 +10,7 @@ def test_target_group_state_begins_with_every_target() -> None:
     assert list(state.members) == ["b:80", "a:80"]
     assert [member.address for member in state.members.values()] == ["b:80", "a:80"]
     assert state.eligible == ()
+    assert state.fails_open is False
 
 
 def test_target_group_state_of_an_empty_group_has_nobody() -> None:
@@ -25,3 +26,11 @@ def test_target_group_states_of_one_group_share_nothing() -> None:
     first, second = TargetGroupState(group), TargetGroupState(group)
     first.members["a:80"].outstanding += 1
     assert second.members["a:80"].outstanding == 0
+
+
+def test_target_group_state_with_a_health_check_begins_with_initial_targets() -> None:
+    """Those of a group that is not checked are taken for well (alb-reference 1.9)."""
+    checked = TargetGroupState(alb.TargetGroup("api", ["a:80", "b:80"], health_check=alb.HealthCheck()))
+    assert [member.state for member in checked.members.values()] == ["initial", "initial"]
+    unchecked = TargetGroupState(alb.TargetGroup("api", ["a:80", "b:80"]))
+    assert [member.state for member in unchecked.members.values()] == ["unavailable", "unavailable"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from albkit.wire.upgrade import accepts, agreed_extensions, protocols_allowed, protocols_to_offer
+from albkit.wire.upgrade import accept_of, accepts, agreed_extensions, protocols_allowed, protocols_to_offer
 from tests.wire.heads import Reading, get, head
 
 
@@ -162,3 +162,18 @@ def test_key_that_is_no_text_is_answered_by_its_bytes(reading: Reading) -> None:
     key = b"\xff\xfe key"
     accept = b64encode(sha1(key + _GUID).digest())
     assert _agreed(reading, b"Sec-WebSocket-Accept: " + accept, asked=(b"Sec-WebSocket-Key: " + key, _VERSION)) == b""
+
+
+@pytest.mark.parametrize(
+    ("key", "accept"),
+    [
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        (b"AQIDBAUGBwgJCgsMDQ4PEA==", b64encode(sha1(b"AQIDBAUGBwgJCgsMDQ4PEA==" + _GUID).digest())),
+        (b"", _OF_NO_KEY),
+        (b"\xff\xfe key", b64encode(sha1(b"\xff\xfe key" + _GUID).digest())),
+    ],
+    ids=["that of RFC 6455", "another", "none", "no text"],
+)
+def test_accept_answers_a_key(key: bytes, accept: bytes) -> None:
+    """The SHA-1 of the key and the GUID of RFC 6455 (section 4.2.2), in base64; the first one is the example of section 1.3."""
+    assert accept_of(key) == accept

@@ -1,0 +1,194 @@
+"""Asks the targets of every group that has a health check, each at its time (alb-reference 5.4)."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections.abc import Callable, Sequence
+from itertools import count
+from math import floor
+
+from albkit.model.health import TargetHealthReason, TargetHealthState
+from albkit.model.health_check import HealthCheck
+from albkit.policy.health import CheckResult, HealthTrack
+from albkit.policy.target_choice import TargetChoice
+from albkit.proxy.gateway import Gateway
+from albkit.proxy.probes import Prober, timed_out
+from albkit.state.target import TargetState
+
+__all__ = ("Become", "HealthChecker")
+
+_log = logging.getLogger("albkit")
+
+_SPACING = 0.005
+"""Seconds between the first checks of two targets, so that a thousand of them do not answer in the same moment."""
+
+_PATIENCE = 1.0
+"""Seconds that a stop waits for checks that were cancelled; a probe of the program's own may take its time to end."""
+
+Become = Callable[[TargetChoice, Sequence[TargetState], TargetHealthState, TargetHealthReason | None, str], None]
+
+
+class _Watch:
+    """One target that is asked again and again."""
+
+    __slots__ = ("choice", "due", "is_new", "member", "task", "track")
+
+    def __init__(self, choice: TargetChoice, member: TargetState) -> None:
+        self.choice = choice
+        self.member = member
+        self.track = HealthTrack()
+        self.due = 0.0
+        self.is_new = True
+        self.task: asyncio.Task[None] | None = None
+
+
+class HealthChecker:
+    """Keeps one timer for all checks of a load balancer, and one task for each check that is going on.
+
+    Args:
+        gateway: Of the load balancer.
+        become: Gives a target another state, and tells whoever wants to know.
+    """
+
+    def __init__(self, gateway: Gateway, become: Become) -> None:
+        self._gateway = gateway
+        self._become = become
+        self._prober = Prober(gateway.clock)
+        self._watches: dict[TargetState, _Watch] = {}
+        self._due: list[tuple[float, int, _Watch]] = []
+        self._turns = count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def watch(self, choice: TargetChoice) -> None:
+        """Members of the group have come or gone, or its check has changed: ask from now on who is to be asked."""
+        check = choice.group.group.health_check
+        members = choice.group.members.values() if check is not None else ()
+        wanted = dict.fromkeys(member for member in members if member.state is not TargetHealthState.DRAINING)
+        for member in [one for one, watch in self._watches.items() if watch.choice is choice and one not in wanted]:
+            self._forget(member)
+        new = [member for member in wanted if member not in self._watches]
+        if check is None or not new:
+            return
+        clock = self._gateway.clock
+        now = clock.monotonic()
+        spread = min(check.interval, len(new) * _SPACING)
+        for index, member in enumerate(new):
+            watch = self._watches[member] = _Watch(choice, member)
+            self._schedule(now + spread * (index + clock.random()) / len(new), watch)
+        self._set_timer()
+
+    def watch_anew(self, choice: TargetChoice) -> None:
+        """The group's check has changed: nothing that the old one asked, counted or waits for matters any more."""
+        for member in [member for member, watch in self._watches.items() if watch.choice is choice]:
+            self._forget(member)
+        self.watch(choice)
+
+    def look(self) -> None:
+        """Begin every check whose time has come."""
+        now = self._gateway.clock.monotonic()
+        while self._due and self._due[0][0] <= now:
+            due, _, watch = heapq.heappop(self._due)
+            check = watch.choice.group.group.health_check
+            if check is None or watch.due != due or self._watches.get(watch.member) is not watch:
+                continue
+            if watch.task is None:
+                watch.task = self._gateway.loop.create_task(self._check(watch, check))
+                self._tasks.add(watch.task)
+                watch.task.add_done_callback(self._tasks.discard)
+            self._schedule(self._following(watch, due, now, check.interval), watch)
+        self._set_timer()
+
+    def close(self) -> None:
+        """Ask nobody any more."""
+        for member in tuple(self._watches):
+            self._forget(member)
+        self._due.clear()
+        self._set_timer()
+
+    async def closed(self) -> None:
+        """Wait until the checks that were going on are over, but not for ever."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_PATIENCE)
+
+    def _following(self, watch: _Watch, due: float, now: float, interval: float) -> float:
+        """When a target is asked next: at its own place in the interval, which is given by chance when it was asked for the first time.
+
+        Where the loop stood still, the checks that were missed are not made up for, and places are kept.
+        """
+        if watch.is_new:
+            watch.is_new = False
+            return now + interval * self._gateway.clock.random()
+        return due + interval * (floor((now - due) / interval) + 1)
+
+    def _schedule(self, due: float, watch: _Watch) -> None:
+        watch.due = due
+        heapq.heappush(self._due, (due, next(self._turns), watch))
+        if len(self._due) > 64 + 2 * len(self._watches):
+            # Most are of targets that have gone.
+            self._due = [entry for entry in self._due if self._watches.get(entry[2].member) is entry[2] and entry[2].due == entry[0]]
+            heapq.heapify(self._due)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._due:
+            delay = max(0.0, self._due[0][0] - self._gateway.clock.monotonic())
+            self._timer = self._gateway.loop.call_later(delay, self.look)
+
+    def _forget(self, member: TargetState) -> None:
+        watch = self._watches.pop(member)
+        if watch.task is not None:
+            watch.task.cancel()
+
+    async def _check(self, watch: _Watch, check: HealthCheck) -> None:
+        try:
+            result = await self._ask(watch, check)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            result = CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, "Health checks failed: what the probe waited for was cancelled")
+        except Exception:  # noqa: BLE001 - whatever it is, this target must be asked again
+            _log.exception("a health check of %s failed inside the load balancer", watch.member.address)
+            result = CheckResult(TargetHealthReason.INTERNAL_ERROR, "Health checks failed due to an internal error")
+        finally:
+            watch.task = None
+        member = watch.member
+        if result is None or self._watches.get(member) is not watch:
+            return
+        state = watch.track.after(result, member.state, check)
+        reason, description = result.reason, result.description
+        if state is TargetHealthState.HEALTHY:
+            reason, description = None, ""
+        elif result.passed and state is member.state:
+            # Not often enough yet: it is unhealthy for the reason that made it so.
+            reason, description = member.reason, member.description
+        elif state is TargetHealthState.INITIAL:
+            reason = TargetHealthReason.INITIAL_HEALTH_CHECKING
+        if (state, reason) != (member.state, member.reason):
+            self._become(watch.choice, (member,), state, reason, description)
+        member.description = description
+
+    async def _ask(self, watch: _Watch, check: HealthCheck) -> CheckResult | None:
+        """How it went; `None` where nobody can tell."""
+        target = watch.member.target
+        if check.probe is None:
+            return await self._prober.ask(check, target, watch.choice.group.group.protocol_of(target))
+        limit = asyncio.timeout(check.timeout)
+        try:
+            async with limit:
+                answer = await check.probe(target)
+        except TimeoutError:
+            return timed_out(limit, check.timeout)
+        except Exception as error:  # noqa: BLE001 - a probe of the program's own may raise anything: that is its way of saying no
+            return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed: {error!r}")
+        if limit.expired():
+            return timed_out(limit, check.timeout)
+        if answer is True:
+            return CheckResult()
+        why = f": {answer}" if isinstance(answer, str) and answer else ""
+        return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed{why}")
