@@ -72,5 +72,13 @@ def peer_has_left(transport: asyncio.Transport) -> bool:
 
 
 def peer_has_reset(transport: asyncio.Transport) -> bool:
-    """Whether the peer has sent RST, which a transport with paused reading, or kept open after EOF, does not notice."""
-    return _tcp_state(transport) == _TCP_CLOSE
+    """Whether the peer has sent RST, which a transport with paused reading, or kept open after EOF, does not notice.
+
+    The state alone does not tell: it is the same where both sides have sent FIN, and what came before may still wait to be read.
+    """
+    if _tcp_state(transport) != _TCP_CLOSE:
+        return False
+    try:
+        return bool(transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+    except OSError:
+        return True

@@ -240,3 +240,39 @@ async def test_stop_that_is_cancelled_leaves_nothing_going_on() -> None:
             while balancer.tunnels:
                 await asyncio.sleep(0)
         await client.close()
+
+
+async def test_target_that_ends_behind_the_clients_fin_is_not_taken_for_reset() -> None:
+    """Both FINs are there, and bytes that the slow client has not read yet: the kernel's state of that is the same as behind a RST."""
+    clock = FakeClock()
+    async with target(switching(then=holding)) as origin, running(origin.address, clock=clock, idle_timeout=4000) as gateway:
+        client = await upgraded(gateway, slow=True)
+        conversation = await origin.arrived()
+        client.send_fin()
+        assert await conversation.read_to_end() == b""
+        (tunnel,) = gateway.load_balancer.tunnels
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        block = bytes(60_000)
+        sent = 0
+        while not tunnel.target_leg.reading_paused:  # type: ignore[attr-defined]
+            conversation.send(block)
+            sent += len(block)
+            await asyncio.sleep(0)
+        conversation.send_fin()
+        async with asyncio.timeout(5):
+            while conversation.writer.transport.get_write_buffer_size():
+                client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+                await asyncio.sleep(0)
+                client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for _ in range(5):
+            clock.advance(1)
+            gateway.gateway.sweep.look(clock.now)
+            await asyncio.sleep(0)
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        got = 0
+        while data := await client.reader.read(1 << 20):
+            got += len(data)
+        assert got == sent
+        await gone(gateway)
+        assert tunnel.end is alb.TunnelEnd.CLIENT
+        assert "Failure_TunnelResetByTarget" not in gateway.counters
