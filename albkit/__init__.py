@@ -6,13 +6,16 @@ from albkit.errors import ConfigurationError
 from albkit.load_balancer import LoadBalancer
 from albkit.model.actions import FixedResponse, Forward, Redirect
 from albkit.model.conditions import HostHeader, HttpHeader, HttpRequestMethod, PathPattern, QueryString, SourceIp
+from albkit.model.consistent_hash import ConsistentHash
+from albkit.model.dns_name import DnsName
+from albkit.model.ejection import Ejection
 from albkit.model.extensions import BodyTooLarge, Request, Response, Tunnel
-from albkit.model.health import TargetHealthDescription, TargetHealthReason, TargetHealthState
+from albkit.model.health import AnomalyDetection, AnomalyResult, TargetHealthDescription, TargetHealthReason, TargetHealthState
 from albkit.model.health_check import HealthCheck
 from albkit.model.limits import Limits
 from albkit.model.listener import Listener
 from albkit.model.rule import Rule
-from albkit.model.stickiness import LbCookie
+from albkit.model.stickiness import AppCookie, LbCookie, RouteSuffix, SourceAddress
 from albkit.model.target import Target
 from albkit.model.target_group import TargetGroup
 from albkit.model.transforms import HostHeaderRewrite, UrlRewrite
@@ -20,8 +23,14 @@ from albkit.model.tunnel import TunnelEnd, TunnelPolicy
 from albkit.runner import run
 
 __all__ = (
+    "AnomalyDetection",
+    "AnomalyResult",
+    "AppCookie",
     "BodyTooLarge",
     "ConfigurationError",
+    "ConsistentHash",
+    "DnsName",
+    "Ejection",
     "Explanation",
     "FixedResponse",
     "Forward",
@@ -39,7 +48,9 @@ __all__ = (
     "Redirect",
     "Request",
     "Response",
+    "RouteSuffix",
     "Rule",
+    "SourceAddress",
     "SourceIp",
     "Target",
     "TargetGroup",

@@ -98,6 +98,20 @@ class FailureKind(Enum):
 
     # Our own.
     NO_TARGETS = (Phase.ROUTE, Side.LOAD_BALANCER, 503, Retry.NEVER, "the target group has no targets")
+    WAITING_LINE_FULL = (
+        Phase.ROUTE,
+        Side.LOAD_BALANCER,
+        503,
+        Retry.NEVER,
+        "every target has as many requests as it takes, and as many as may wait for one already do",
+    )
+    WAITED_TOO_LONG = (
+        Phase.ROUTE,
+        Side.LOAD_BALANCER,
+        503,
+        Retry.NEVER,
+        "every target has had as many requests as it takes for as long as a request waits",
+    )
     NO_ROOM_FOR_TUNNEL = (
         Phase.ROUTE,
         Side.LOAD_BALANCER,
@@ -107,7 +121,7 @@ class FailureKind(Enum):
     )
     INTERNAL_ERROR = (Phase.ROUTE, Side.LOAD_BALANCER, 500, Retry.NEVER, "an unexpected error inside the load balancer")
     TRANSFORM_FAILED = (Phase.ROUTE, Side.LOAD_BALANCER, 500, Retry.NEVER, "a transform matched and gave nothing that can be sent")
-    HOOK_FAILED = (Phase.ROUTE, Side.LOAD_BALANCER, 500, Retry.NEVER, "a condition, action or algorithm of the program's own failed")
+    HOOK_FAILED = (Phase.ROUTE, Side.LOAD_BALANCER, 500, Retry.NEVER, "a condition, action, algorithm or key of the program's own failed")
     HOOK_TIMEOUT = (Phase.ROUTE, Side.LOAD_BALANCER, 500, Retry.NEVER, "an action of the program's own took too long")
     REDIRECT_TOO_LONG = (Phase.ROUTE, Side.LOAD_BALANCER, 507, Retry.NEVER, "the Location of a redirect would exceed 8 KiB")
     DEREGISTRATION_DELAY_OVER = (
@@ -198,6 +212,8 @@ class Failure(Exception):
         super().__init__(kind, detail)
         self.kind = kind
         self.detail = detail
+        self.is_stale = False
+        """Whether it met a connection that had been idle, and may have ended long before: it tells little of the target."""
 
     def __str__(self) -> str:
         return f"{self.kind.reason}: {self.kind.sentence}" + (f" ({self.detail})" if self.detail else "")

@@ -5,9 +5,23 @@ from albkit.model.events import (
     Event,
     ListenerClosed,
     ListenerOpened,
+    TargetAnomalyChanged,
     TargetDrained,
+    TargetEjected,
+    TargetReadmitted,
     TargetRegistered,
     TargetStateChanged,
 )
 
-__all__ = ("ConfigurationApplied", "Event", "ListenerClosed", "ListenerOpened", "TargetDrained", "TargetRegistered", "TargetStateChanged")
+__all__ = (
+    "ConfigurationApplied",
+    "Event",
+    "ListenerClosed",
+    "ListenerOpened",
+    "TargetAnomalyChanged",
+    "TargetDrained",
+    "TargetEjected",
+    "TargetReadmitted",
+    "TargetRegistered",
+    "TargetStateChanged",
+)

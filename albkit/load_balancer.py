@@ -12,7 +12,7 @@ import attrs
 from albkit.clock import SYSTEM, Clock
 from albkit.control.announcer import Announcer, TunnelAnnouncer
 from albkit.control.explain import Explanation, Fields, explain
-from albkit.control.registration import Registration
+from albkit.control.registration import Registration, is_mitigated
 from albkit.control.reload import apply
 from albkit.model.events import ListenerClosed, ListenerOpened
 from albkit.model.extensions import EventSubscriber, Tunnel, TunnelCallback
@@ -20,7 +20,7 @@ from albkit.model.health import TargetHealthDescription, TargetHealthState
 from albkit.model.listener import Listener
 from albkit.model.settings import Settings
 from albkit.model.target import target_from
-from albkit.model.target_group import targets_from
+from albkit.model.target_group import fault_of_route, targets_from
 from albkit.model.validation import Faults
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.gateway import Gateway
@@ -83,9 +83,11 @@ class LoadBalancer:
         """Every counter by ALB's metric name, as of now. They go on counting over stops and starts; gauges tell what is."""
         counters = self._counters.as_mapping()
         groups = self._gateway.registry.groups if self._gateway is not None else ()
-        states = [member.state for group in groups for member in group.members.values()]
-        counters["HealthyHostCount"] = states.count(TargetHealthState.HEALTHY)
-        counters["UnHealthyHostCount"] = states.count(TargetHealthState.UNHEALTHY)
+        members = [member for group in groups for member in group.members.values()]
+        counters["HealthyHostCount"] = sum(member.state is TargetHealthState.HEALTHY for member in members)
+        counters["UnHealthyHostCount"] = sum(member.state is TargetHealthState.UNHEALTHY for member in members)
+        counters["AnomalousHostCount"] = sum(member.is_anomalous for member in members)
+        counters["MitigatedHostCount"] = sum(is_mitigated(member) for member in members)
         return counters
 
     async def start(self) -> None:
@@ -95,26 +97,32 @@ class LoadBalancer:
             OSError: a port cannot be opened, or a file of CA certificates not be read; the text says why and what to do.
             RuntimeError: it is running already.
         """
-        if self._gateway is not None:
-            raise RuntimeError("the load balancer is running already; stop() it first")
-        gateway = Gateway(self._settings, asyncio.get_running_loop(), self._clock, self._counters)
+        async with self._applying:
+            if self._gateway is not None:
+                raise RuntimeError("the load balancer is running already; stop() it first")
+            await self._start(Gateway(self._settings, asyncio.get_running_loop(), self._clock, self._counters))
+
+    async def _start(self, gateway: Gateway) -> None:
         self._tunnels = gateway.tunnels.keys()
         gateway.tunnel_opened = self._tunnel_announcer.opened
         gateway.tunnel_closed = self._tunnel_announcer.closed
         self._gateway = gateway
+        registration = self._registration = Registration(gateway, self._announcer.tell)
         running = [RunningListener(listener, gateway) for listener in self._settings.listeners]
         try:
+            await registration.look_up_names([(choice, choice.group.group.names) for choice in gateway.choices.values()])
             for listener in running:
                 await listener.open()
         except BaseException:
             for listener in running:
                 await listener.close()
-            self._gateway = None
+            registration.close()
+            await registration.closed()
+            self._gateway = self._registration = None
             raise
         gateway.sweep.start()
-        self._registration = Registration(gateway, self._announcer.tell)
         for choice in gateway.choices.values():
-            self._registration.begin(choice)
+            registration.begin(choice)
         self._running = tuple(running)
         for listener in running:
             self._announcer.tell(ListenerOpened(listener.listener.name, listener.port))
@@ -124,6 +132,9 @@ class LoadBalancer:
 
         Returns when every socket is closed. Does nothing when the load balancer is not running.
         """
+        if self._registration is not None:
+            # A start or an apply that waits for name servers is not waited for.
+            self._registration.hurry()
         async with self._applying:
             gateway, self._gateway = self._gateway, None
             if gateway is None:
@@ -150,7 +161,8 @@ class LoadBalancer:
             listeners: One `Listener` or a list.
 
         Raises:
-            ConfigurationError: listing every fault; nothing has changed.
+            ConfigurationError: listing every fault, targets that were registered at run time and do not go with their group any more among
+                them; nothing has changed.
             OSError: a new port cannot be opened; nothing has changed.
             RuntimeError: the load balancer is not running.
         """
@@ -167,10 +179,10 @@ class LoadBalancer:
 
         Args:
             group: The group's name.
-            targets: One target or a list, in any form that `TargetGroup` takes.
+            targets: One target or a list, in any form that `TargetGroup` takes but a `DnsName`, which belongs into the description.
 
         Raises:
-            ConfigurationError: listing every target that cannot be read, or whose protocol clashes with the group's.
+            ConfigurationError: listing every target that cannot be read, or does not go with the group.
             LookupError: no group has this name.
             RuntimeError: the load balancer is not running.
         """
@@ -178,7 +190,8 @@ class LoadBalancer:
         new = targets_from(targets)
         faults = Faults("targets")
         for index, target in enumerate(new):
-            wrong = choice.group.group.fault_of_member(target)
+            others = [*(member.target for member in choice.group.members.values()), *new[:index]]
+            wrong = choice.group.group.fault_of_member(target) or fault_of_route(target, others)
             if wrong:
                 faults.add(f"[{index}]", wrong)
         faults.raise_if_any()

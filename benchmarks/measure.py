@@ -1,50 +1,53 @@
-"""What every benchmark needs: programs pinned to a core and surely ended, their CPU time and memory, and load on them."""
+"""What every benchmark needs: programs pinned to a core and surely ended, and their CPU time and memory."""
 
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
 import os
+import random
 import re
 import resource
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 __all__ = (
     "Cores",
-    "Load",
     "MeasurementError",
     "Program",
-    "ask",
+    "TooMuchError",
     "cpu_seconds",
     "descriptors",
     "free_ports",
     "installed",
+    "keep_off",
     "memory_bytes",
-    "put_load",
-    "put_tunnel_load",
+    "pinned",
     "running",
+    "said",
     "two_cores",
 )
 
 _START_TIMEOUT = 15.0
 _END_TIMEOUT = 5.0
-_LOAD_TIMEOUT = 10
-"""Seconds that wrk waits for one response before it counts an error."""
+_SAID_TIMEOUT = 30.0
+_PORTS = range(10_000, 32_000)
+_CPUCLOCK_SCHED = 2
 _SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"
 """Servers are installed here, and not every user's PATH says so."""
 
 
 class MeasurementError(Exception):
     """No figure can be had, or none that could be believed."""
+
+
+class TooMuchError(MeasurementError):
+    """The proxy works, but it cannot do so much."""
 
 
 class Cores(NamedTuple):
@@ -62,18 +65,37 @@ def two_cores() -> Cores:
     return Cores(usable[0], usable[1])
 
 
+def keep_off(core: int) -> None:
+    """This process does its own work elsewhere from now on."""
+    os.sched_setaffinity(0, os.sched_getaffinity(0) - {core})
+
+
 def installed(program: str) -> str | None:
     """Where a program is, `None` where it is not installed."""
     return shutil.which(program, path=os.pathsep.join((os.environ.get("PATH", os.defpath), _SYSTEM_PROGRAMS)))
 
 
+def said(program: str, *arguments: str) -> str:
+    """What an installed program prints."""
+    told = subprocess.run([str(installed(program)), *arguments], capture_output=True, text=True, check=False, timeout=_SAID_TIMEOUT)
+    return (told.stdout + told.stderr).strip()
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
+    """Ports of 127.0.0.1 that nobody listens on now, all different.
+
+    They lie below those that connections are made from, so that none of these takes one away before its server is there.
+    """
+    found: list[int] = []
+    first = random.randrange(_PORTS.start, _PORTS.stop)
+    for port in (*range(first, _PORTS.stop), *range(_PORTS.start, first)):
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) >= count:
+            return found
+    raise MeasurementError(f"there are no {count} free ports")
 
 
 def descriptors(wanted: int) -> int:
@@ -130,7 +152,7 @@ def running(name: str, command: Sequence[str], *, core: int, directory: Path) ->
     log = directory / "log"
     try:
         # In a session of its own, so that Ctrl-C reaches this process alone, which then ends the others in order.
-        with log.open("wb") as output, _pinned(core):
+        with log.open("wb") as output, pinned(core):
             process = subprocess.Popen(
                 command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
@@ -153,7 +175,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def _pinned(core: int) -> Iterator[None]:
+def pinned(core: int) -> Iterator[None]:
     """What is started meanwhile inherits the core, and so do its children."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
@@ -169,16 +191,18 @@ def _pinned(core: int) -> Iterator[None]:
 def cpu_seconds(pid: int) -> float:
     """CPU time, user and kernel, that a process and its descendants have used so far.
 
-    From `/proc/PID/task/TID/schedstat`, which counts nanoseconds; `/proc/PID/stat` holds the same sum in hundredths of a second.
+    From the kernel's clock for each process, which counts nanoseconds, and keeps the time of threads that have ended; `/proc/PID/stat`
+    holds the same sum in hundredths of a second.
     """
-    total = 0
-    for member in _family(pid):
-        for thread in Path(f"/proc/{member}/task").iterdir():
-            try:
-                total += int((thread / "schedstat").read_text().split()[0])
-            except FileNotFoundError:
-                raise MeasurementError(f"process {member} ended, or this kernel has no schedstat") from None
-    return total / 1e9
+    try:
+        return sum(time.clock_gettime(_cpu_clock(member)) for member in _family(pid))
+    except OSError:
+        raise MeasurementError(f"process {pid} or a child of it ended") from None
+
+
+def _cpu_clock(pid: int) -> int:
+    """What clock_getcpuclockid(3) makes of a process."""
+    return (~pid << 3) | _CPUCLOCK_SCHED
 
 
 def memory_bytes(pid: int) -> int:
@@ -206,102 +230,3 @@ def _family(pid: int) -> list[int]:
             for thread in Path(f"/proc/{member}/task").iterdir():
                 found.extend(int(child) for child in (thread / "children").read_text().split())
     return found
-
-
-# Load.
-
-
-class Load(NamedTuple):
-    """What wrk did."""
-
-    requests: int
-    rate: float
-    """Requests per second."""
-
-    @property
-    def seconds(self) -> float:
-        """How long it took."""
-        return self.requests / self.rate
-
-
-def put_load(port: int, path: str, fields: Mapping[str, str], *, core: int, connections: int, seconds: int) -> Load:
-    """Send the same request again and again over keep-alive connections from one thread.
-
-    Args:
-        port: Of 127.0.0.1.
-        path: The request's target.
-        fields: Its fields; Host is wrk's own where none is given.
-        core: The only one that wrk runs on.
-        connections: As many requests are outstanding at any time.
-        seconds: How long.
-
-    Raises:
-        MeasurementError: a connection failed, or an answer was an error.
-    """
-    wrk = installed("wrk")
-    if wrk is None:
-        raise MeasurementError("wrk is not installed: apt-get install wrk")
-    command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={_LOAD_TIMEOUT}s"]
-    command += [f"-H{name}: {value}" for name, value in fields.items()]
-    with _pinned(core):
-        done = subprocess.run([*command, f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=False)
-    requests = re.search(r"(\d+) requests in ", done.stdout)
-    rate = re.search(r"Requests/sec:\s*([\d.]+)", done.stdout)
-    errors = re.findall(r"Socket errors:.*|Non-2xx.*", done.stdout)
-    if done.returncode or requests is None or rate is None or not int(requests[1]):
-        raise MeasurementError(f"wrk failed: {done.stdout} {done.stderr}".strip())
-    if errors:
-        raise MeasurementError(f"wrk saw errors: {'; '.join(errors)}")
-    return Load(int(requests[1]), float(rate[1]))
-
-
-def ask(port: int, path: str, fields: Mapping[str, str], body: bytes) -> list[str]:
-    """Send one request, and make sure that the answer is a 200 with this body: wrk counts only 4xx and 5xx as errors.
-
-    Returns:
-        Its Set-Cookie values.
-    """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_LOAD_TIMEOUT)
-    try:
-        connection.putrequest("GET", path, skip_host="Host" in fields, skip_accept_encoding=True)
-        for name, value in fields.items():
-            connection.putheader(name, value)
-        connection.endheaders()
-        response = connection.getresponse()
-        received = response.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise MeasurementError(f"no answer on port {port}: {error!r}") from error
-    finally:
-        connection.close()
-    if response.status != 200 or received != body:
-        raise MeasurementError(f"port {port} answered {response.status} {received[:100]!r} instead of 200 {body!r}")
-    return response.headers.get_all("Set-Cookie") or []
-
-
-def put_tunnel_load(kind: str, peer_port: int, pid: int, *, core: int, timeout: float, **options: float) -> dict[str, float]:
-    """What `tunnel_load` measured.
-
-    Args:
-        kind: Of load.
-        peer_port: Where the proxy listens.
-        pid: Of the proxy.
-        core: The only one that the load runs on.
-        timeout: Seconds after which the load is stuck.
-        options: Its options.
-
-    Raises:
-        MeasurementError: something was not as it must be.
-    """
-    command = [sys.executable, "-m", "benchmarks.tunnel_load", kind, str(peer_port), str(pid)]
-    command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    with _pinned(core):
-        try:
-            done = subprocess.run(
-                command, cwd=Path(__file__).resolve().parent.parent, capture_output=True, text=True, check=False, timeout=timeout
-            )
-        except subprocess.TimeoutExpired:
-            raise MeasurementError(f"the load did not end within {timeout:.0f} s") from None
-    if done.returncode:
-        raise MeasurementError(done.stderr.strip()[-500:] or f"the load ended with status {done.returncode}")
-    measured: dict[str, float] = json.loads(done.stdout)
-    return measured

@@ -64,6 +64,8 @@ _REWRITE = {
     "replace": Part("Rewrites[0].Replace", "0 to 1024 visible characters"),
 }
 
+_SECRETS = Part("", "one text or `bytes` of 16 bytes or more, or a list")
+
 SECTIONS = (
     Section(
         alb.LoadBalancer,
@@ -170,7 +172,11 @@ SECTIONS = (
         {
             "name": Part("Name", _NAME),
             "targets": Part("", "one target or a list, or none"),
-            "stickiness": Part("stickiness.enabled, stickiness.type", "`LbCookie(...)` or `None`"),
+            "stickiness": Part(
+                "stickiness.enabled, stickiness.type",
+                "`LbCookie(...)`, `AppCookie(...)`, `RouteSuffix(...)`, `SourceAddress()`, a callable, or `None`",
+            ),
+            "ejection": Part("", "`Ejection(...)` or `None`"),
             "verify": Part("", "`True`, `False` or a path"),
             "health_check": Part("HealthCheckEnabled", "`HealthCheck(...)` or `None`"),
             "minimum_healthy_targets": Part(
@@ -181,8 +187,43 @@ SECTIONS = (
             "tunnel": Part("", "`TunnelPolicy(...)`"),
         },
     ),
-    Section(alb.Target, "a target description", {"host": Part("Id", "a host name, an IP address or `unix:` and a path")}),
-    Section(alb.LbCookie, "stickiness of type `lb_cookie`", {}),
+    Section(
+        alb.Target,
+        "a target description",
+        {
+            "host": Part("Id", "a host name, an IP address or `unix:` and a path"),
+            "route": Part("", "1 to 100 visible characters without comma, semicolon, quote or backslash; or `None`"),
+            "server_name": Part("", "a host name, or `None`"),
+        },
+    ),
+    Section(
+        alb.DnsName,
+        "nothing",
+        {
+            "host": Part("", "a host name"),
+            "nameservers": Part("", "one IP address or a list, each with or without a port"),
+            "protocol": Part("", "`HTTP`, `HTTPS` or `None`"),
+            "weight": Part("", "0 to 999"),
+            "max_concurrency": Part("", "1 to 1000000, or `None`"),
+        },
+    ),
+    Section(alb.LbCookie, "stickiness of type `lb_cookie`", {"secrets": _SECRETS}),
+    Section(
+        alb.AppCookie,
+        "stickiness of type `app_cookie`",
+        {"cookie_name": Part("stickiness.app_cookie.cookie_name", "1 to 256 characters of a token"), "secrets": _SECRETS},
+    ),
+    Section(
+        alb.RouteSuffix,
+        "nothing; Apache's `stickysession` and `route`",
+        {
+            "cookie_name": Part("", "1 to 256 characters of a token"),
+            "separator": Part("", "one or more visible characters without a semicolon"),
+        },
+    ),
+    Section(alb.SourceAddress, "nothing; a network load balancer's stickiness of type `source_ip`", {}),
+    Section(alb.ConsistentHash, "nothing", {"key": Part("", "a callable, or `None`")}),
+    Section(alb.Ejection, "nothing", {}),
     Section(
         alb.HealthCheck,
         "the health check of a target group",
@@ -212,6 +253,8 @@ def page() -> str:
 def _section(section: Section) -> str:
     about, meanings = explained(section.kind)
     lines = [f"## {section.kind.__name__}", "", f"In ALB: {section.alb}.", "", about, ""]
+    if not attrs.fields(section.fields or section.kind):
+        return "\n".join(lines).rstrip()
     lines += ["| name here | ALB's key | range | default | unit | meaning |", "| --- | --- | --- | --- | --- | --- |"]
     for field in attrs.fields(section.fields or section.kind):
         row = _row(section, field, meanings[field.name])

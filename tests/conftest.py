@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -12,13 +13,14 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Every test that runs in a loop runs in both."""
+    """Every test that runs in a loop runs in both, or in the one that ALBKIT_TEST_LOOP names."""
     factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
     if sys.platform != "win32":
         import uvloop
 
         factories["uvloop"] = uvloop.new_event_loop
-    return factories
+    only = os.environ.get("ALBKIT_TEST_LOOP")
+    return {only: factories[only]} if only else factories
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +30,9 @@ def blockbuster() -> Iterator[BlockBuster]:
         yield guard
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def old_objects_frozen() -> None:
-    """What is there before the first test is no garbage of any test: each of the many collections need not look at it."""
+    """What is there before the first test of a file is no garbage of any test: each of the many collections need not look at it."""
     gc.collect()
     gc.freeze()
 

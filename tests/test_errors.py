@@ -27,6 +27,8 @@ _EXPECTED = {
     "CLIENT_STALLED": ("response body", "client", None, "never"),
     # alb-reference 6; design 4: what outlives the stop timeout is cut
     "NO_TARGETS": ("route", "load balancer", 503, "never"),
+    "WAITING_LINE_FULL": ("route", "load balancer", 503, "never"),
+    "WAITED_TOO_LONG": ("route", "load balancer", 503, "never"),
     "NO_ROOM_FOR_TUNNEL": ("route", "load balancer", 503, "never"),
     "INTERNAL_ERROR": ("route", "load balancer", 500, "never"),
     "TRANSFORM_FAILED": ("route", "load balancer", 500, "never"),

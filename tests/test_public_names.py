@@ -12,6 +12,7 @@ _ROOMS = {"events", "extensions"}
 """Modules that are public as a whole."""
 
 _CONTRACT = {
+    "AppCookie",
     "BodyTooLarge",
     "ConfigurationError",
     "FixedResponse",
@@ -30,7 +31,9 @@ _CONTRACT = {
     "Redirect",
     "Request",
     "Response",
+    "RouteSuffix",
     "Rule",
+    "SourceAddress",
     "SourceIp",
     "Target",
     "TargetGroup",

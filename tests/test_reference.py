@@ -16,7 +16,7 @@ from albkit.model.attributes import ATTRIBUTES
 from albkit.model.settings import Settings
 
 _DOCS = Path(__file__).parent.parent / "docs"
-_TOLD_NOT_GIVEN = {alb.Explanation, alb.Response, alb.TargetHealthDescription}
+_TOLD_NOT_GIVEN = {alb.AnomalyDetection, alb.Explanation, alb.Response, alb.TargetHealthDescription}
 """Public attrs classes that configure nothing: what is returned, and what a hook returns."""
 _CONFIGURATION = sorted(
     (

@@ -8,8 +8,10 @@ import attrs
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from albkit.errors import Failure
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.model.rule import Rule
+from albkit.model.stickiness import AppCookie, LbCookie, RouteSuffix, SourceAddress
 from albkit.model.target import Target
 from albkit.policy.plan import Plan
 from albkit.policy.rule_table import CompiledRule
@@ -68,25 +70,40 @@ def _forwarded(chosen: CompiledRule[Plan], plan: Plan, request: RequestHead, gat
     groups = plan.groups
     choice = None
     if groups is not None:
-        choice = groups.only if groups.only is not None else groups.pick(request.cookie, now)[0]
+        try:
+            choice = groups.only if groups.only is not None else groups.pick(request, now)[0]
+        except Failure as failure:
+            why.append(f"500: {failure.detail}")
+            return Explanation(chosen.rule, None, None, tuple(why))
         if groups.only is None:
             why.append(f"one of the groups {', '.join(groups.names)}: by its cookie where it has one, else by weight and chance")
     if choice is None:
         why.append("503: all weights are 0")
         return Explanation(chosen.rule, None, None, tuple(why))
     name = choice.group.group.name
-    bound = choice.bound(request.cookie, now)
     try:
-        member = bound if bound is not None else choice.peek()
+        bound = choice.bound(request, now)
+        member = bound if bound is not None else choice.peek(request)
+    except Failure as failure:
+        why.append(f"500: {failure.detail}")
+        return Explanation(chosen.rule, name, None, tuple(why))
     except Exception as error:  # noqa: BLE001 - an algorithm of the program's own may raise anything; here it is only told
         why.append(f"500: the algorithm of group {name} failed: {error!r}")
         return Explanation(chosen.rule, name, None, tuple(why))
     if member is None:
         why.append(f"503: group {name} has no target that could be chosen")
         return Explanation(chosen.rule, name, None, tuple(why))
-    reason = "its cookie names it" if bound is not None else f"chosen by {_algorithm(choice.group.group.algorithm)}"
+    reason = _binding(choice.group.group.stickiness) if bound is not None else f"chosen by {_algorithm(choice.group.group.algorithm)}"
     why.append(f"forward to group {name}, target {member.address}: {reason}; it is {member.state}, {member.outstanding} outstanding")
     return Explanation(chosen.rule, name, member.target, tuple(why))
+
+
+def _binding(stickiness: object) -> str:
+    if isinstance(stickiness, LbCookie | AppCookie):
+        return "its cookie names it"
+    if isinstance(stickiness, RouteSuffix):
+        return "its session's id names it"
+    return "its address belongs there" if isinstance(stickiness, SourceAddress) else "its key belongs there"
 
 
 def _algorithm(setting: object) -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from albkit.control.anomaly_watch import AnomalyWatch
 from albkit.control.health_checker import HealthChecker
+from albkit.control.name_follower import NameFollower
 from albkit.errors import Failure, FailureKind
+from albkit.model.dns_name import DnsName
 from albkit.model.events import Event, TargetDrained, TargetRegistered, TargetStateChanged
-from albkit.model.health import TargetHealthDescription, TargetHealthReason, TargetHealthState
+from albkit.model.health import AnomalyDetection, AnomalyResult, TargetHealthDescription, TargetHealthReason, TargetHealthState
 from albkit.model.target import Target
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.gateway import Gateway, LiveTunnel
 from albkit.state.target import TargetState
 
-__all__ = ("Registration",)
+__all__ = ("Registration", "is_mitigated")
 
 _TEXTS = {
     TargetHealthReason.INITIAL_HEALTH_CHECKING: "Initial health checks in progress",
@@ -33,11 +36,14 @@ class Registration:
 
     def __init__(self, gateway: Gateway, tell: Callable[[Event], None]) -> None:
         self._checker = HealthChecker(gateway, self._become)
+        self._anomalies = AnomalyWatch(gateway, tell)
+        self._names = NameFollower(gateway, self.register, self.deregister)
         self._gateway = gateway
         self._tell = tell
         self._draining: dict[TargetState, TargetChoice] = {}
         self._waiting: dict[TargetState, list[asyncio.Future[None]]] = {}
         gateway.sweep.add(self)
+        gateway.sweep.add(self._anomalies)
 
     def register(self, choice: TargetChoice, targets: Iterable[Target]) -> None:
         """Send new requests to these targets, from the next one on. A draining one comes back; a known one takes the new weight."""
@@ -59,20 +65,32 @@ class Registration:
     def _come_back(self, choice: TargetChoice, member: TargetState, target: Target) -> None:
         if choice.group.group.protocol_of(member.target) != choice.group.group.protocol_of(target):
             self._gateway.connections.drop_idle(member)
+        elif member.target.server_name != target.server_name:
+            # What was verified for another name does not serve this one.
+            self._gateway.connections.drop_idle(member)
         member.target = target
         if member.weight != target.weight:
             choice.reweigh(member, target.weight)
         if member.state is TargetHealthState.DRAINING:
             self._draining.pop(member, None)
             member.on_idle = None
+            member.keeps_sessions = False
+            self._anomalies.forget(choice, member)
             for tunnel in self._gateway.tunnels:
                 if tunnel.member is member:
                     tunnel.spare()
             self._tell_waiting(member)
             self._begin(choice, (member,))
 
-    def deregister(self, choice: TargetChoice, targets: Iterable[Target]) -> None:
-        """Send no new request to these targets; what goes on may end within the deregistration delay. Unknown ones are no fault."""
+    def deregister(self, choice: TargetChoice, targets: Iterable[Target], *, for_good: bool = False) -> None:
+        """Send no new request to these targets; what goes on may end within the deregistration delay. Unknown ones are no fault.
+
+        Args:
+            choice: Of their group.
+            targets: Whom.
+            for_good: Whether the group goes as well, so that no session can come any more.
+        """
+        honors = not for_good and getattr(choice.group.group.stickiness, "while_draining", "") == "honor"
         leaving: dict[TargetState, None] = {}
         for target in targets:
             member = choice.group.members.get(str(target))
@@ -80,16 +98,31 @@ class Registration:
                 continue
             leaving[member] = None
             member.deadline = self._gateway.clock.monotonic() + choice.group.group.deregistration_delay
+            member.keeps_sessions = honors and member.eligible and choice.group.group.deregistration_delay > 0
             self._draining[member] = choice
+            if member in choice.group.ejected:
+                choice.readmit(member)
+                member.probation = member.ejections = 0
         self._become(choice, tuple(leaving), TargetHealthState.DRAINING, TargetHealthReason.DEREGISTRATION_IN_PROGRESS)
-        for member in leaving:
-            self._gateway.connections.drop_idle(member)
-            if member.outstanding:
-                member.on_idle = lambda member=member: self._drained(member)
-            else:
-                self._drained(member)
+        self._let_go(member for member in leaving if not member.keeps_sessions)
         self._drain_tunnels(leaving)
         self._checker.watch(choice)
+
+    def dishonor(self, choice: TargetChoice) -> None:
+        """Sessions bound to draining members of the group may not come any more."""
+        self._let_go([member for member, of in self._draining.items() if of is choice and member.keeps_sessions])
+
+    def _let_go(self, members: Iterable[TargetState]) -> None:
+        """From now on the members are drained as soon as nothing goes on with them."""
+        idle = []
+        for member in members:
+            member.keeps_sessions = False
+            self._gateway.connections.drop_idle(member)
+            if member.outstanding:
+                member.on_idle = lambda member=member: self._drained((member,))
+            else:
+                idle.append(member)
+        self._drained(idle)
 
     def _drain_tunnels(self, members: Collection[TargetState]) -> None:
         """Spread the ends of these targets' tunnels evenly over the last part of their deregistration delay."""
@@ -118,8 +151,13 @@ class Registration:
             return
         over = self._gateway.loop.create_future()
         self._waiting.setdefault(member, []).append(over)
-        async with asyncio.timeout(timeout):
-            await over
+        try:
+            async with asyncio.timeout(timeout):
+                await over
+        finally:
+            waiting = self._waiting.get(member, [])
+            if over in waiting:
+                waiting.remove(over)
 
     def describe(self, choice: TargetChoice, targets: Iterable[Target] | None) -> list[TargetHealthDescription]:
         """The state of every member, or of the targets given."""
@@ -129,13 +167,47 @@ class Registration:
 
     def sweep(self, now: float) -> None:
         """Cut what goes on with targets whose deregistration delay is over."""
-        for member in [member for member in self._draining if now >= member.deadline]:
+        over = [member for member in self._draining if now >= member.deadline]
+        self._let_go([member for member in over if member.keeps_sessions])
+        for member in over:
             for client in self._gateway.connections.bound_to(member):
                 client.fail(Failure(FailureKind.DEREGISTRATION_DELAY_OVER, member.address))
 
     def begin(self, choice: TargetChoice) -> None:
-        """Ask from now on whether the targets of a group are well, where it is to be asked."""
+        """Look from now on after the targets of a group: whether they are well, where that is to be asked, and how they do their work."""
+        self._anomalies.watch(choice)
         self._checker.watch(choice)
+
+    async def look_up_names(self, groups: Iterable[tuple[TargetChoice, Collection[DnsName]]]) -> None:
+        """Follow these names for these groups from now on; returns when each has been asked for once, whatever came of it."""
+        for choice, names in groups:
+            self._names.follow(choice, names)
+        await self._names.first_answers()
+
+    def hurry(self) -> None:
+        """Whoever waits for the first answers to questions for names waits no more; they go on being asked."""
+        self._names.hurry()
+
+    def follow_declared_names(self, choice: TargetChoice) -> None:
+        """Follow those of the group's description, and no others."""
+        self._names.follow(choice, choice.group.group.names)
+
+    def forget_names(self, choice: TargetChoice) -> None:
+        """Follow none of the group's names any more; it was never in force."""
+        self._names.forget(choice)
+
+    def change_targets(self, choice: TargetChoice) -> None:
+        """The group's declared targets have changed: they are the ones from now on, with those that its names stand for."""
+        self.follow_declared_names(choice)
+        declared = self._names.found(choice) | {str(target): target for target in choice.group.group.fixed_targets}
+        self.register(choice, declared.values())
+        self.deregister(choice, [member.target for address, member in choice.group.members.items() if address not in declared])
+
+    def end(self, choice: TargetChoice) -> None:
+        """The group goes: its targets drain."""
+        self._names.forget(choice)
+        self.dishonor(choice)
+        self.deregister(choice, [member.target for member in choice.group.members.values()], for_good=True)
 
     def change_health_check(self, choice: TargetChoice, *, was_checked: bool) -> None:
         """The group's health check has changed: members keep their states where there was one and is one."""
@@ -150,23 +222,30 @@ class Registration:
     async def closed(self) -> None:
         """Wait for the checks that were going on when it was closed, for a while."""
         await self._checker.closed()
+        await self._names.closed()
 
     def close(self) -> None:
         """The load balancer stops: no checks any more, and whoever waits for a drain has nothing to wait for."""
         self._checker.close()
+        self._names.close()
         self._gateway.sweep.discard(self)
-        for member in tuple(self._draining):
-            self._drained(member)
+        self._gateway.sweep.discard(self._anomalies)
+        # What goes on with a draining target has the time that the stop gives it, and finds it in its group.
+        self._drained([member for member in self._draining if not member.outstanding])
+        for member in tuple(self._waiting):
+            self._tell_waiting(member)
 
-    def _drained(self, member: TargetState) -> None:
-        choice = self._draining.pop(member, None)
-        member.on_idle = None
-        if choice is None:
-            return
-        choice.group.members.pop(member.address, None)
-        choice.refresh()
-        self._tell_waiting(member)
-        self._tell(TargetDrained(choice.group.group.name, member.target))
+    def _drained(self, members: Collection[TargetState]) -> None:
+        """Nothing goes on with these members any more: their groups forget them. One look at each group for all of its members."""
+        choices = {member: self._draining.pop(member) for member in members if member in self._draining}
+        for member, choice in choices.items():
+            member.on_idle = None
+            choice.group.members.pop(member.address, None)
+        for choice in dict.fromkeys(choices.values()):
+            choice.refresh()
+        for member, choice in choices.items():
+            self._tell_waiting(member)
+            self._tell(TargetDrained(choice.group.group.name, member.target))
 
     def _tell_waiting(self, member: TargetState) -> None:
         """The member drains no more: whoever waits for that goes on."""
@@ -196,6 +275,9 @@ class Registration:
             member.state = state
             member.reason = reason
             member.description = description
+        if state is TargetHealthState.HEALTHY:
+            for member in changed:
+                self._anomalies.begin_anew(member)
         if look:
             choice.refresh()
         for member in changed:
@@ -208,5 +290,15 @@ def _description(member: TargetState | None, target: Target | None = None) -> Ta
             raise ValueError("neither a member nor a target")
         reason = TargetHealthReason.NOT_REGISTERED
         return TargetHealthDescription(target, TargetHealthState.UNUSED, reason, _TEXTS[reason])
-    text = member.description or (_TEXTS[member.reason] if member.reason is not None else "")
-    return TargetHealthDescription(member.target, member.state, member.reason, text)
+    text = member.why_ejected or member.description or (_TEXTS[member.reason] if member.reason is not None else "")
+    return TargetHealthDescription(member.target, member.state, member.reason, text, _anomaly(member))
+
+
+def _anomaly(member: TargetState) -> AnomalyDetection:
+    result = AnomalyResult.ANOMALOUS if member.is_anomalous else AnomalyResult.NORMAL
+    return AnomalyDetection(result, is_mitigated(member))
+
+
+def is_mitigated(member: TargetState) -> bool:
+    """Whether it gets less of the requests than its weight says: its share is reduced, or it is ejected or on probation."""
+    return member.share < 1.0 or member.ejected_until is not None or member.probation > 0

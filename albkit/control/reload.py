@@ -14,6 +14,7 @@ from albkit.model.events import ConfigurationApplied, Event, ListenerClosed, Lis
 from albkit.model.listener import Listener
 from albkit.model.settings import Settings
 from albkit.model.target_group import TargetGroup
+from albkit.model.validation import Faults
 from albkit.proxy.gateway import Gateway
 from albkit.proxy.listener import RunningListener
 
@@ -31,8 +32,10 @@ async def apply(
         The listeners that run now, in the order of the description.
 
     Raises:
+        ConfigurationError: a target that was registered at run time does not go with the new description; nothing has changed then.
         OSError: a new port cannot be opened, or a file of CA certificates not be read; nothing has changed then.
     """
+    _check_members(settings, gateway)
     before = dict(zip(_identities([one.listener for one in running]), running, strict=True))
     wanted = list(zip(_identities(settings.listeners), settings.listeners, strict=True))
     _match_renamed(before, wanted)
@@ -53,10 +56,18 @@ async def apply(
             new = staying[identity] = RunningListener(listener, gateway)
             await new.open()
             opened.append(new)
+        # Before anything changes, so that a group that goes over to a name is never without targets.
+        old_names = {name: gateway.choices[name].group.group.names for name in known}
+        await registration.look_up_names(
+            [(gateway.choices[group.name], {*old_names.get(group.name, ()), *group.names}) for group in settings.groups]
+        )
     except BaseException:
         for new in opened:
             await new.close()
+        for name in known:
+            registration.follow_declared_names(gateway.choices[name])
         for name in set(gateway.choices) - known:
+            registration.forget_names(gateway.choices[name])
             gateway.remove_group(name)
         raise
 
@@ -79,6 +90,20 @@ async def apply(
     gateway.take(settings)
     tell(ConfigurationApplied(len(settings.listeners), len(settings.groups)))
     return tuple(staying[identity] for identity, _ in wanted)
+
+
+def _check_members(settings: Settings, gateway: Gateway) -> None:
+    """Targets that were registered at run time stay where their group's declared list has not changed: they must go with its settings."""
+    faults = Faults("LoadBalancer")
+    for group in settings.groups:
+        choice = gateway.choices.get(group.name)
+        if choice is None or choice.group.group.targets != group.targets:
+            continue
+        for member in choice.group.members.values():
+            wrong = group.fault_of_member(member.target)
+            if wrong:
+                faults.add(f"target group {group.name!r}", f"{member.address}, registered at run time: {wrong}")
+    faults.raise_if_any()
 
 
 def _identities(listeners: Sequence[Listener]) -> list[Identity]:
@@ -114,10 +139,10 @@ def _change_group(new: TargetGroup, gateway: Gateway, registration: Registration
         for member in choice.group.members.values():
             gateway.connections.drop_idle(member)
     if old.targets != new.targets:
-        declared = {str(target) for target in new.targets}
-        registration.register(choice, new.targets)
-        registration.deregister(choice, [member.target for address, member in choice.group.members.items() if address not in declared])
+        registration.change_targets(choice)
     choice.refresh()
+    if getattr(new.stickiness, "while_draining", "") != "honor":
+        registration.dishonor(choice)
     if old.health_check != new.health_check:
         registration.change_health_check(choice, was_checked=old.health_check is not None)
 
@@ -126,5 +151,5 @@ def _remove_groups(settings: Settings, gateway: Gateway, registration: Registrat
     names = {group.name for group in settings.groups}
     for name in [name for name in gateway.choices if name not in names]:
         choice = gateway.choices[name]
-        registration.deregister(choice, [member.target for member in choice.group.members.values()])
+        registration.end(choice)
         gateway.remove_group(name)

@@ -10,6 +10,7 @@ import attrs
 
 from albkit.model.attributes import default
 from albkit.model.message import RequestHead
+from albkit.model.stickiness import LbCookie
 from albkit.model.target_group import TargetGroup
 from albkit.model.tunnel import TunnelPolicy
 from albkit.model.validation import Faults
@@ -36,8 +37,9 @@ class Forward:
     Args:
         groups: A `TargetGroup`, or a mapping of up to five groups to their weights, 0 to 999: each gets its share of the sum. A group of
             weight 0 gets no new session.
-        stickiness: Seconds, 1 to 604800, for which a client stays with its group (cookies `AWSALBTG` and `AWSALBTGCORS`); `None` for
-            none. Needed when one of several groups has stickiness of its own.
+        stickiness: Seconds, 1 to 604800, for which a client stays with its group (cookies `AWSALBTG` and `AWSALBTGCORS`), or
+            `LbCookie(duration, secrets=...)` where nobody else may make or read them; `None` for none. Needed when one of several groups
+            has stickiness of its own.
         on_failure: What becomes of a session whose group has no targets left: `"rebalance"` (default) chooses again by weight among
             those that have some, `"fail"` answers 503 as ALB does.
         tunnel: `TunnelPolicy(...)` for the tunnels that this action opens, in place of their target group's; `None` for that one.
@@ -47,7 +49,7 @@ class Forward:
     """
 
     groups: tuple[tuple[TargetGroup, int], ...] = attrs.field(converter=_groups)
-    stickiness: float | None = None
+    stickiness: float | LbCookie | None = None
     on_failure: str = attrs.field(default=cast("str", default("Forward", "on_failure")), kw_only=True)
     tunnel: TunnelPolicy | None = attrs.field(default=None, kw_only=True)
 
@@ -69,7 +71,10 @@ class Forward:
     def _check_stickiness(self, faults: Faults) -> None:
         low, high = _STICKINESS
         seconds = self.stickiness
-        if seconds is not None:
+        if isinstance(seconds, LbCookie):
+            if seconds.while_draining != "rebalance":
+                faults.add("stickiness", "while_draining is said by the target group, of whose targets one drains; drop it here")
+        elif seconds is not None:
             if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not low <= seconds <= high:
                 faults.add("stickiness", f"{seconds!r} is out of range; {low} to {high} seconds, or None")
         elif len(self.groups) > 1 and any(isinstance(group, TargetGroup) and group.stickiness is not None for group, _ in self.groups):

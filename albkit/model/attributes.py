@@ -127,9 +127,51 @@ _TABLE = (
     Attribute("Listener", "protocol", "Protocol", "HTTP", choices=("HTTP",), meaning="The protocol spoken with clients."),
     Attribute(
         "TargetGroup", "algorithm", "load_balancing.algorithm.type", "round_robin",
-        choices=("round_robin", "least_outstanding_requests", "weighted_random"),
-        meaning="How a target is chosen for a request without a session; weighted_random does not go with stickiness. An object of your "
-        "own will do as well (`albkit.extensions.Algorithm`).",
+        choices=(
+            "round_robin", "least_outstanding_requests", "weighted_random", "ip_hash", "consistent_hash", "least_response_time",
+            "by_traffic",
+        ),
+        meaning="How a target is chosen for a request without a session; weighted_random does not go with stickiness. "
+        "`ConsistentHash(...)` and an object of your own will do as well (`albkit.extensions.Algorithm`).",
+    ),
+    Attribute(
+        "TargetGroup", "anomaly_mitigation", "load_balancing.algorithm.anomaly_mitigation", "off", choices=("on", "off"),
+        meaning="Whether a target that fails more often than its peers gets a smaller share; only with weighted_random.",
+    ),
+    Attribute(
+        "TargetGroup", "waiting_line", "", 100, minimum=0, maximum=1000000, whole=True,
+        meaning="How many requests may wait while all targets have as many as `max_concurrency` lets them; further ones get 503 at once.",
+    ),
+    Attribute(
+        "TargetGroup", "waiting_timeout", "", 1, unit="seconds", minimum=0, maximum=4000, above_minimum=True,
+        meaning="How long a request waits for a target with room; then 503.",
+    ),
+    Attribute(
+        "ConsistentHash", "load_bound", "", 1.25, unit="times the mean", minimum=1, maximum=100, above_minimum=True,
+        meaning="How many requests a target may have outstanding in relation to the mean by weight; None for as many as come.",
+    ),
+    Attribute(
+        "Ejection", "consecutive_failures", "", 5, minimum=1, maximum=1000, whole=True,
+        meaning="Requests in a row on which a target failed (no connection, no answer) that eject it; None for no such limit.",
+    ),
+    Attribute(
+        "Ejection", "anomalies", "", True, meaning="Eject a target whose share of errors stands out from its peers'.",
+    ),
+    Attribute(
+        "Ejection", "duration", "", 30, unit="seconds", minimum=0, maximum=86400, above_minimum=True,
+        meaning="How long a target is ejected for the first time; twice as long the second time in a row, and so on.",
+    ),
+    Attribute(
+        "Ejection", "max_duration", "", 300, unit="seconds", minimum=0, maximum=86400, above_minimum=True,
+        meaning="The longest ejection.",
+    ),
+    Attribute(
+        "Ejection", "max_percent", "", 50, unit="percent", minimum=1, maximum=100, whole=True,
+        meaning="How many of a group's targets may be ejected at any time; one always may where there are others.",
+    ),
+    Attribute(
+        "Ejection", "probation", "", 5, minimum=1, maximum=1000, whole=True,
+        meaning="Answers that a target that comes back must give without a failure, one request at a time.",
     ),
     Attribute(
         "TargetGroup", "protocol", "Protocol", None, choices=("HTTP", "HTTPS"),
@@ -170,6 +212,10 @@ _TABLE = (
     Attribute(
         "Target", "weight", "", 1, minimum=0, maximum=999,
         meaning="The target's share of new requests among those of its group; 0 gets none, unless all have 0.",
+    ),
+    Attribute(
+        "Target", "max_concurrency", "", None, minimum=1, maximum=1000000, whole=True,
+        meaning="The most requests that the target has at any time; further ones go elsewhere, wait, or get 503. None for no limit.",
     ),
     Attribute(
         "Target", "standby", "", False, meaning="Get requests only while no other target of the group is healthy.",
@@ -229,6 +275,41 @@ _TABLE = (
     Attribute(
         "LbCookie", "duration", "stickiness.lb_cookie.duration_seconds", 86400, unit="seconds", minimum=1, maximum=604800,
         meaning="How long a session stays with its target after the latest response.",
+    ),
+    Attribute(
+        "LbCookie", "while_draining", "", "rebalance", choices=("rebalance", "honor"),
+        meaning="Whether a session whose target is deregistered goes to another one, or stays until the deregistration delay is over.",
+    ),
+    Attribute(
+        "AppCookie", "duration", "stickiness.app_cookie.duration_seconds", 86400, unit="seconds", minimum=1, maximum=604800,
+        meaning="How long a session stays with its target after the latest response.",
+    ),
+    Attribute(
+        "AppCookie", "while_draining", "", "rebalance", choices=("rebalance", "honor"), meaning="As for LbCookie.",
+    ),
+    Attribute(
+        "RouteSuffix", "while_draining", "", "rebalance", choices=("rebalance", "honor"), meaning="As for LbCookie.",
+    ),
+    Attribute(
+        "DnsName", "port", "", None, minimum=1, maximum=65535, whole=True, meaning="The targets' port; SRV records bring their own.",
+    ),
+    Attribute(
+        "DnsName", "record_type", "", "A/AAAA", choices=("A/AAAA", "A", "AAAA", "SRV"), meaning="What is asked for.",
+    ),
+    Attribute(
+        "DnsName", "min_ttl", "", 1, unit="seconds", minimum=0, maximum=86400, above_minimum=True,
+        meaning="Asked again at the earliest so long after an answer, however short its time to live.",
+    ),
+    Attribute(
+        "DnsName", "max_ttl", "", 300, unit="seconds", minimum=0, maximum=86400, above_minimum=True,
+        meaning="Asked again at the latest so long after an answer.",
+    ),
+    Attribute(
+        "DnsName", "hold", "", 30, unit="seconds", minimum=0, maximum=86400,
+        meaning="How long the targets stay when the answer is that there are none; while there is no answer at all they stay for good.",
+    ),
+    Attribute(
+        "DnsName", "timeout", "", 5, unit="seconds", minimum=0, maximum=60, above_minimum=True, meaning="How long an answer may take.",
     ),
     Attribute(
         "Redirect", "protocol", "Protocol", "#{protocol}", choices=("HTTP", "HTTPS", "#{protocol}"),

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from albkit.model.message import RequestHead
+from albkit.model.names import TOKEN
 from albkit.model.regex import fault_of_regex
 from albkit.model.validation import Faults, as_tuple
 
@@ -28,7 +29,6 @@ _LONGEST_VALUE = 128
 _LONGEST_NAME = 40
 _LONGEST_REGEX = 128
 _MOST_NETWORKS = 5
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 @attrs.frozen
@@ -148,7 +148,7 @@ class HttpHeader:
         self.__attrs_init__(http_header_name, _flat(values), as_tuple(regex))
         faults = Faults("HttpHeader")
         name = self.http_header_name
-        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        if not isinstance(name, str) or not TOKEN.fullmatch(name):
             faults.add("http_header_name", f"{name!r} is not a field name; a token such as 'X-Canary', without wildcards")
         elif len(name) > _LONGEST_NAME:
             faults.add("http_header_name", f"{len(name)} characters are too many; at most {_LONGEST_NAME}")

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import attrs
 
-from albkit.model.health import TargetHealthReason, TargetHealthState
+from albkit.model.health import AnomalyResult, TargetHealthReason, TargetHealthState
 from albkit.model.target import Target
 
-__all__ = ("ConfigurationApplied", "Event", "ListenerClosed", "ListenerOpened", "TargetDrained", "TargetRegistered", "TargetStateChanged")
+__all__ = (
+    "ConfigurationApplied",
+    "Event",
+    "ListenerClosed",
+    "ListenerOpened",
+    "TargetAnomalyChanged",
+    "TargetDrained",
+    "TargetEjected",
+    "TargetReadmitted",
+    "TargetRegistered",
+    "TargetStateChanged",
+)
 
 
 @attrs.frozen
@@ -26,6 +37,34 @@ class TargetStateChanged:
     target: Target
     state: TargetHealthState
     reason: TargetHealthReason | None
+
+
+@attrs.frozen
+class TargetEjected:
+    """A target has failed too much and gets no new requests for a while (`TargetGroup(ejection=...)`)."""
+
+    group: str
+    target: Target
+    seconds: float
+    """Until it is taken back, on probation."""
+    reason: str
+
+
+@attrs.frozen
+class TargetReadmitted:
+    """An ejected target gets requests again, on probation."""
+
+    group: str
+    target: Target
+
+
+@attrs.frozen
+class TargetAnomalyChanged:
+    """A target's share of errors stands out from its peers', or does so no more (alb-reference 5.2)."""
+
+    group: str
+    target: Target
+    result: AnomalyResult
 
 
 @attrs.frozen
@@ -60,4 +99,14 @@ class ConfigurationApplied:
     groups: int
 
 
-Event = TargetRegistered | TargetStateChanged | TargetDrained | ListenerOpened | ListenerClosed | ConfigurationApplied
+Event = (
+    TargetRegistered
+    | TargetStateChanged
+    | TargetEjected
+    | TargetReadmitted
+    | TargetAnomalyChanged
+    | TargetDrained
+    | ListenerOpened
+    | ListenerClosed
+    | ConfigurationApplied
+)

@@ -24,9 +24,12 @@ __all__ = (
     "Condition",
     "EventSubscriber",
     "HealthProbe",
+    "ListeningAlgorithm",
     "Recheck",
     "Request",
+    "RequestAlgorithm",
     "Response",
+    "StickyKey",
     "Tunnel",
     "TunnelCallback",
 )
@@ -106,6 +109,33 @@ class Algorithm(Protocol):
 
     def choose(self, candidates: Sequence[AlgorithmTarget], chance: Callable[[], float], /) -> AlgorithmTarget | None:
         """One of the candidates: all that have joined, or on a retry those not tried yet. `chance` gives numbers of [0, 1)."""
+
+
+class RequestAlgorithm(Algorithm, Protocol):
+    """An algorithm that chooses by the request as well: one that has this method is asked by it and not by `choose`."""
+
+    def choose_for(self, request: Request, candidates: Sequence[AlgorithmTarget], chance: Callable[[], float], /) -> AlgorithmTarget | None:
+        """One of the candidates, as `choose`. Raising costs the exchange a 500."""
+
+
+class ListeningAlgorithm(Algorithm, Protocol):
+    """An algorithm that is told how exchanges go: one that has a method of these is called by it. Raising is logged."""
+
+    def answered(self, target: AlgorithmTarget, seconds: float, /) -> None:
+        """The head of a response, of any status, has come from the target, so long after the request was sent."""
+
+    def transferred(self, target: AlgorithmTarget, count: int, /) -> None:
+        """An exchange or tunnel with the target is over: so many bytes went through, both ways. `finished` follows."""
+
+
+class StickyKey(Protocol):
+    """For `TargetGroup(stickiness=...)` and `ConsistentHash(key=...)`: any callable that tells whose request it is.
+
+    Requests with the same key go to the same target, as long as it is there: a claim of a token, a field, a part of the path. `None` where
+    there is no key; the group's algorithm then chooses. Raising, or returning anything else, costs the exchange a 500.
+    """
+
+    def __call__(self, request: Request, /) -> str | None: ...
 
 
 class HealthProbe(Protocol):

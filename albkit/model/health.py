@@ -35,6 +35,22 @@ class TargetHealthReason(StrEnum):
     HEALTH_CHECK_DISABLED = "Target.HealthCheckDisabled"
 
 
+class AnomalyResult(StrEnum):
+    """Whether a target fails more often than its peers."""
+
+    NORMAL = "normal"
+    ANOMALOUS = "anomalous"
+
+
+@attrs.frozen
+class AnomalyDetection:
+    """What a target's own answers say of it (alb-reference 1.9, 5.2)."""
+
+    result: AnomalyResult = AnomalyResult.NORMAL
+    mitigation_in_effect: bool = False
+    """Whether it gets less of the traffic than its weight says, or none: its share is reduced, or it is ejected or on probation."""
+
+
 @attrs.frozen
 class TargetHealthDescription:
     """One line of `describe_target_health`."""
@@ -43,3 +59,4 @@ class TargetHealthDescription:
     state: TargetHealthState
     reason: TargetHealthReason | None
     description: str
+    anomaly_detection: AnomalyDetection = AnomalyDetection()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ("fault_of_name",)
+__all__ = ("TOKEN", "fault_of_name")
+
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""The name of a field or a cookie (RFC 9110 section 5.6.2)."""
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
 

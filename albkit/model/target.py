@@ -11,9 +11,10 @@ import attrs
 from albkit.errors import ConfigurationError
 from albkit.model.validation import Faults
 
-__all__ = ("Target", "target_from")
+__all__ = ("Target", "is_host", "target_from")
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?")
+_ROUTE = re.compile(r"[!#-+\--:<-\[\]-~]{1,100}")
 _FORMS = "give 'host:port', '[v6-address]:port', 'http://host[:port]' or 'unix:/path'"
 _UNIX_PATH_MAX = 107  # sun_path of Linux, less its final zero
 
@@ -28,6 +29,10 @@ class Target:
         weight: The target's share of new requests among those of its group, 0 to 999, 1 by default. 0 gets none, unless all have 0.
         protocol: `"HTTP"` or `"HTTPS"`; `None` for the group's.
         standby: Whether it gets requests only while no other target of its group is healthy, or the group fails open; `False` by default.
+        max_concurrency: The most requests that it has at any time, tunnels among them, 1 and more; `None` (default) for no limit. Where all
+            targets have as many as they may have requests wait in a line (`TargetGroup(waiting_line=..., waiting_timeout=...)`).
+        route: How it calls itself in ids of sessions, for `RouteSuffix`; `None` (default) for its address.
+        server_name: Whose certificate is asked for and verified, where HTTPS is spoken; `None` (default) for its host.
 
     Its identity is its address: two targets with the same host and port are the same target.
 
@@ -40,12 +45,21 @@ class Target:
     weight: int = attrs.field(default=1, kw_only=True)
     protocol: str | None = attrs.field(default=None, kw_only=True)
     standby: bool = attrs.field(default=False, kw_only=True)
+    max_concurrency: int | None = attrs.field(default=None, kw_only=True)
+    route: str | None = attrs.field(default=None, kw_only=True)
+    server_name: str | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         faults = Faults("Target")
         faults.attribute(self, "weight", "standby")
         if self.protocol not in (None, "HTTP", "HTTPS"):
             faults.add("protocol", f"{self.protocol!r} is not 'HTTP', 'HTTPS' or None")
+        if self.max_concurrency is not None:
+            faults.attribute(self, "max_concurrency")
+        if self.route is not None and not (isinstance(self.route, str) and _ROUTE.fullmatch(self.route)):
+            faults.add("route", f"{self.route!r} is not 1 to 100 visible ASCII characters without comma, semicolon, quote or backslash")
+        if self.server_name is not None and not (isinstance(self.server_name, str) and is_host(self.server_name)):
+            faults.add("server_name", f"{self.server_name!r} is not a host name or IP address")
         if not isinstance(self.host, str) or not self.host:
             faults.add("host", f"{self.host!r} is not a host; {_FORMS}")
         elif self.host.startswith("unix:"):
@@ -55,7 +69,7 @@ class Target:
             if self.port is not None:
                 faults.add("port", "a unix socket has no port")
         else:
-            if not _is_host(self.host):
+            if not is_host(self.host):
                 faults.add("host", f"{self.host!r} is not a host name or IP address")
             if self.port is None:
                 faults.add("port", f"missing; {_FORMS}")
@@ -74,7 +88,8 @@ class Target:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def _is_host(host: str) -> bool:
+def is_host(host: str) -> bool:
+    """Whether this can be a host name or an IP address."""
     if ":" not in host:
         return _NAME.fullmatch(host) is not None
     try:

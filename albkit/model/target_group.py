@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import attrs
 
 from albkit.errors import ConfigurationError
 from albkit.model.attributes import default
+from albkit.model.consistent_hash import ConsistentHash
+from albkit.model.dns_name import DnsName
+from albkit.model.ejection import Ejection
 from albkit.model.health_check import HealthCheck
 from albkit.model.names import fault_of_name
-from albkit.model.stickiness import LbCookie
+from albkit.model.stickiness import AppCookie, LbCookie, RouteSuffix, SourceAddress, StickyKey, fault_of_stickiness
 from albkit.model.target import Target, target_from
 from albkit.model.tunnel import TunnelPolicy
 from albkit.model.validation import Faults, as_tuple
 
-__all__ = ("TargetGroup", "targets_from")
+__all__ = ("TargetGroup", "fault_of_route", "targets_from")
 
 _ALGORITHM = ("joined", "left", "started", "finished", "choose")
 
@@ -44,11 +47,25 @@ def targets_from(value: Any) -> tuple[Target, ...]:
     return tuple(targets)
 
 
+def fault_of_route(target: Target, others: Iterable[Target]) -> str | None:
+    """What is wrong with a target whose sessions would go to another one, or `None`."""
+    for other in others:
+        if target.route is not None and target.route == other.route and str(target) != str(other):
+            return f"its route {target.route!r} is that of {other}; a route names one target"
+    return None
+
+
 def _target_or_raw(item: Any) -> Any:
+    if isinstance(item, DnsName):
+        return item
     try:
         return target_from(item)
     except ConfigurationError:
         return item
+
+
+def _on_or_off(value: Any) -> Any:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 @attrs.frozen
@@ -58,10 +75,15 @@ class TargetGroup:
     Args:
         name: 1 to 32 letters, digits and hyphens; unique within a load balancer.
         targets: One target or a list: `Target` objects, `"host:port"`, `"http://host[:port]"`, `"https://host[:port]"` or
-            `"unix:/path"`. May be empty: requests are then answered 503.
-        stickiness: `LbCookie(...)`, or `None` for none.
-        algorithm: `"round_robin"` (default), `"least_outstanding_requests"`, `"weighted_random"` (not with stickiness), or an object of
-            your own (see `albkit.extensions.Algorithm`).
+            `"unix:/path"`; a `DnsName` stands for every address that a name has. May be empty: requests are then answered 503.
+        stickiness: `LbCookie(...)`, `AppCookie(...)`, `RouteSuffix(...)`, `SourceAddress()`, or a function of the request that returns the
+            key of its session, or `None` (see `albkit.extensions.StickyKey`); `None` (default) for no stickiness.
+        algorithm: `"round_robin"` (default), `"least_outstanding_requests"`, `"weighted_random"` (not with stickiness); beyond ALB
+            `"ip_hash"`, `"consistent_hash"` or `ConsistentHash(...)`, `"least_response_time"`, `"by_traffic"`, or an object of your own
+            (see `albkit.extensions.Algorithm`).
+        anomaly_mitigation: `"on"`: a target whose share of errors stands out from its peers' gets less of the traffic, until it is well
+            (alb-reference 5.2); `"off"` by default. Only with `"weighted_random"`.
+        ejection: `Ejection(...)`: targets that fail their requests get no new ones for a while; `None` (default) for never.
         protocol: `"HTTP"` or `"HTTPS"`, what is spoken with the targets; `None` (default) for each target's own, HTTP where it has
             none. A target with another scheme in its address is a fault.
         verify: Whether the certificates of HTTPS targets are verified: `False` (default, as ALB), `True` for the machine's trust store,
@@ -74,6 +96,9 @@ class TargetGroup:
         slow_start: Seconds, 0 to 900, 0 by default, over which the share of requests of a target that has become healthy grows from nothing
             to its full size (alb-reference 5.6). Not for the first targets of a group: there must be one that has its full share. Only
             with `"round_robin"` or an algorithm of your own; sessions go to their target from the beginning.
+        waiting_line: How many requests may wait while all targets have as many as their `max_concurrency` lets them, 100 by default; a
+            further one gets 503 at once.
+        waiting_timeout: Seconds that a request waits there, 1 by default; then 503.
         tunnel: `TunnelPolicy(...)`: how long its tunnels live, what keeps them alive and how they end.
 
     Raises:
@@ -81,15 +106,21 @@ class TargetGroup:
     """
 
     name: str
-    targets: tuple[Target, ...] = attrs.field(default=(), converter=_targets)
-    stickiness: LbCookie | None = attrs.field(default=None, kw_only=True)
+    targets: tuple[Target | DnsName, ...] = attrs.field(default=(), converter=_targets)
+    stickiness: LbCookie | AppCookie | RouteSuffix | SourceAddress | StickyKey | None = attrs.field(default=None, kw_only=True)
     algorithm: Any = attrs.field(default=default("TargetGroup", "algorithm"), kw_only=True)
+    anomaly_mitigation: str = attrs.field(
+        default=cast("str", default("TargetGroup", "anomaly_mitigation")), converter=_on_or_off, kw_only=True
+    )
+    ejection: Ejection | None = attrs.field(default=None, kw_only=True)
     protocol: str | None = attrs.field(default=None, kw_only=True)
     verify: bool | str = attrs.field(default=False, kw_only=True)
     deregistration_delay: float = attrs.field(default=cast("float", default("TargetGroup", "deregistration_delay")), kw_only=True)
     slow_start: float = attrs.field(default=cast("float", default("TargetGroup", "slow_start")), kw_only=True)
     health_check: HealthCheck | None = attrs.field(default=None, kw_only=True)
     minimum_healthy_targets: tuple[int | str, ...] = attrs.field(default=1, converter=as_tuple, kw_only=True)
+    waiting_line: int = attrs.field(default=cast("int", default("TargetGroup", "waiting_line")), kw_only=True)
+    waiting_timeout: float = attrs.field(default=cast("float", default("TargetGroup", "waiting_timeout")), kw_only=True)
     tunnel: TunnelPolicy = attrs.field(factory=TunnelPolicy, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
@@ -98,21 +129,17 @@ class TargetGroup:
         if wrong:
             faults.add("name", wrong)
         self._check_targets(faults, self.targets)
-        if self.stickiness is not None and not isinstance(self.stickiness, LbCookie):
-            faults.add("stickiness", f"{self.stickiness!r} is not LbCookie(...) or None")
-        if isinstance(self.algorithm, str):
-            faults.attribute(self, "algorithm")
-            if self.algorithm == "weighted_random" and self.stickiness is not None:
-                faults.add("stickiness", "does not go with weighted_random (alb-reference 1.8); use another algorithm or None")
-        elif isinstance(self.algorithm, type) or not all(callable(getattr(self.algorithm, name, None)) for name in _ALGORITHM):
-            faults.add("algorithm", f"{self.algorithm!r} is neither a name nor an object with the methods {', '.join(_ALGORITHM)}")
+        self._check_algorithm(faults)
+        wrong = fault_of_stickiness(self.stickiness)
+        if wrong:
+            faults.add("stickiness", wrong)
+        if self.ejection is not None and not isinstance(self.ejection, Ejection):
+            faults.add("ejection", f"{self.ejection!r} is not Ejection(...) or None")
         if self.protocol is not None:
             faults.attribute(self, "protocol")
         if not isinstance(self.verify, bool | str) or self.verify == "":
             faults.add("verify", f"{self.verify!r} is not True, False or the path of a file of CA certificates")
-        faults.attribute(self, "deregistration_delay", "slow_start")
-        if self.slow_start and self.algorithm in ("least_outstanding_requests", "weighted_random"):
-            faults.add("slow_start", f"does not go with {self.algorithm} (alb-reference 1.8); use round_robin or 0")
+        faults.attribute(self, "deregistration_delay", "slow_start", "waiting_line", "waiting_timeout")
         if self.health_check is not None and not isinstance(self.health_check, HealthCheck):
             faults.add("health_check", f"{self.health_check!r} is not HealthCheck(...) or None")
         self._check_minimum(faults)
@@ -120,11 +147,51 @@ class TargetGroup:
             faults.add("tunnel", f"{self.tunnel!r} is not TunnelPolicy(...)")
         faults.raise_if_any()
 
-    def fault_of_member(self, target: Target) -> str | None:
+    def _check_algorithm(self, faults: Faults) -> None:
+        """The algorithm, and what does not go with it (alb-reference 1.8)."""
+        if isinstance(self.algorithm, str):
+            faults.attribute(self, "algorithm")
+        elif not isinstance(self.algorithm, ConsistentHash) and (
+            isinstance(self.algorithm, type) or not all(callable(getattr(self.algorithm, name, None)) for name in _ALGORITHM)
+        ):
+            faults.add("algorithm", f"{self.algorithm!r} is neither a name nor an object with the methods {', '.join(_ALGORITHM)}")
+        if self.algorithm == "weighted_random" and self.stickiness is not None:
+            faults.add("stickiness", "does not go with weighted_random (alb-reference 1.8); use another algorithm or None")
+        faults.attribute(self, "anomaly_mitigation")
+        if self.anomaly_mitigation == "on" and self.algorithm != "weighted_random":
+            faults.add("anomaly_mitigation", "goes with weighted_random only (alb-reference 1.8); with other algorithms use Ejection")
+        if self.slow_start and not self._takes_turns:
+            faults.add("slow_start", f"does not go with {self._algorithm_in_words} (alb-reference 1.8); use round_robin or 0")
+
+    @property
+    def _takes_turns(self) -> bool:
+        """Whether targets are chosen by round robin, or by an object of the program's own, of which nobody knows."""
+        return self.algorithm == "round_robin" or not isinstance(self.algorithm, str | ConsistentHash)
+
+    @property
+    def _algorithm_in_words(self) -> str:
+        return self.algorithm if isinstance(self.algorithm, str) else type(self.algorithm).__name__
+
+    @property
+    def fixed_targets(self) -> tuple[Target, ...]:
+        """Those that are declared by their address."""
+        return tuple(target for target in self.targets if isinstance(target, Target))
+
+    @property
+    def names(self) -> tuple[DnsName, ...]:
+        """The names that further targets are found by."""
+        return tuple(target for target in self.targets if isinstance(target, DnsName))
+
+    def fault_of_member(self, target: Target | DnsName) -> str | None:
         """What keeps a target from being one of this group's, or `None`."""
-        if self.protocol is None or target.protocol in (None, self.protocol):
-            return None
-        return f"{target.protocol} clashes with the group's protocol {self.protocol}; drop one of them"
+        if self.protocol is not None and target.protocol not in (None, self.protocol):
+            return f"{target.protocol} clashes with the group's protocol {self.protocol}; drop one of them"
+        if target.max_concurrency is not None and self.stickiness is not None:
+            return "max_concurrency does not go with stickiness, as ALB's target optimizer (alb-reference 1.8); drop one of them"
+        if target.max_concurrency is not None and not self._takes_turns:
+            how = self._algorithm_in_words
+            return f"max_concurrency does not go with {how}, as ALB's target optimizer (alb-reference 1.8); use round_robin"
+        return None
 
     def protocol_of(self, target: Target) -> str:
         """What is spoken with one target of the group."""
@@ -150,12 +217,14 @@ class TargetGroup:
         seen: dict[str, int] = {}
         for index, item in enumerate(targets):
             try:
-                target = target_from(item)
+                target = item if isinstance(item, DnsName) else target_from(item)
             except ConfigurationError as error:
                 for fault in error.faults:
                     faults.add(f"targets[{index}]", fault)
                 continue
             wrong = self.fault_of_member(target)
+            if wrong is None and isinstance(target, Target):
+                wrong = fault_of_route(target, (other for other in targets[:index] if isinstance(other, Target)))
             if wrong:
                 faults.add(f"targets[{index}]", wrong)
             first = seen.setdefault(str(target), index)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import accumulate
 
+from albkit.clock import Clock
 from albkit.model.actions import Forward
-from albkit.policy.stickiness import ClientCookie
+from albkit.model.message import RequestHead
+from albkit.model.stickiness import LbCookie
+from albkit.policy.client_cookie import ClientCookie
+from albkit.policy.stickiness import plain_and_cors
 from albkit.policy.target_choice import TargetChoice
+from albkit.policy.weights import index_at
 
 __all__ = ("GroupChoice",)
 
-_NAMES = (b"AWSALBTGCORS=", b"AWSALBTG=")
+_PLAIN = b"AWSALBTG="
+_CORS = b"AWSALBTGCORS="
 
 
 class GroupChoice:
@@ -21,30 +26,39 @@ class GroupChoice:
     Args:
         forward: The action.
         choices: Of every group, by name.
-        chance: Numbers of [0, 1).
+        clock: Chance.
     """
 
     __slots__ = ("_chance", "_choices", "_cookie", "_rebalance", "_sums", "only")
 
-    def __init__(self, forward: Forward, choices: Mapping[str, TargetChoice], chance: Callable[[], float]) -> None:
+    def __init__(self, forward: Forward, choices: Mapping[str, TargetChoice], clock: Clock) -> None:
         self._choices = tuple(choices[group.name] for group, _ in forward.groups)
         self._sums = list(accumulate(weight for _, weight in forward.groups))
-        self._chance = chance
+        self._chance = clock.random
         self._rebalance = forward.on_failure == "rebalance"
-        keys = {choice: choice.group.group.name for choice in self._choices}
-        self._cookie = ClientCookie(_NAMES, keys, forward.stickiness) if forward.stickiness is not None else None
+        self._cookie: ClientCookie[TargetChoice] | None = None
+        if forward.stickiness is not None:
+            kept = forward.stickiness if isinstance(forward.stickiness, LbCookie) else LbCookie(forward.stickiness)
+            keys = {choice: choice.group.group.name for choice in self._choices}
+            write = plain_and_cors(_PLAIN, _CORS)
+            self._cookie = ClientCookie((_CORS, _PLAIN), write, keys, kept.duration, kept.secrets, clock.entropy)
         self.only = self._choices[0] if len(self._choices) == 1 and self._cookie is None else None
         """The one group, where there is nothing to choose and no cookie to set."""
 
-    def pick(self, cookies: bytes, now: float) -> tuple[TargetChoice | None, bytes]:
+    def pick(self, request: RequestHead, now: float) -> tuple[TargetChoice | None, bytes]:
         """The group for a request, `None` where all weights are 0, and the cookies that bind its client to it (empty for none)."""
         if self._cookie is None:
             return self._by_weight(), b""
-        bound = self._cookie.find(cookies, now) if cookies else None
-        if bound is not None and not bound.group.eligible and self._rebalance:
+        bound = self._cookie.find(request.cookie, now) if request.cookie else None
+        if bound is not None and not bound.group.eligible and self._rebalance and bound.bound(request, now) is None:
             bound = self._by_weight_among_alive()
         choice = bound if bound is not None else self._by_weight()
-        return choice, self._cookie.lines(choice, now) if choice is not None else b""
+        return choice, self._cookie.lines(choice, now, request.cookie) if choice is not None else b""
+
+    def refuses(self, request: RequestHead, now: float) -> bool:
+        """Whether the request brought a cookie that should bind it to a group, and binds it to none."""
+        cookie = self._cookie
+        return cookie is not None and cookie.came(request.cookie) and cookie.find(request.cookie, now) is None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,7 +69,7 @@ class GroupChoice:
         total = self._sums[-1]
         if not total:
             return None
-        return self._choices[bisect_right(self._sums, self._chance() * total, hi=len(self._sums) - 1)]
+        return self._choices[index_at(self._sums, self._chance() * total)]
 
     def _by_weight_among_alive(self) -> TargetChoice | None:
         weights = [weight - before for weight, before in zip(self._sums, (0, *self._sums), strict=False)]
@@ -63,4 +77,4 @@ class GroupChoice:
         if not alive:
             return None
         sums = list(accumulate(weight for _, weight in alive))
-        return alive[bisect_right(sums, self._chance() * sums[-1], hi=len(sums) - 1)][0]
+        return alive[index_at(sums, self._chance() * sums[-1])][0]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 
 from albkit.policy.eligibility import GOOD
+from albkit.policy.weights import drawn
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
 
@@ -61,4 +61,4 @@ class SlowStart:
             return member
         if self._chance() * duration < now - since or not self._settled:
             return member
-        return self._settled[bisect_right(self._sums, self._chance() * self._sums[-1], hi=len(self._sums) - 1)]
+        return drawn(self._settled, self._sums, self._chance)

@@ -1,114 +1,269 @@
-"""The load balancer's own cookies: from a request to its target or target group, and back to `Set-Cookie` lines (alb-reference 5.3).
-
-A value is eight hexadecimal digits of expiry and a digest of what it names. It needs no key: any instance with the same configuration
-computes the same digests, and whoever forges one only chooses a target.
-"""
+"""Which target a request's session is bound to, and what its client has to be told so that it stays so (alb-reference 5.3)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from hashlib import blake2b
-from typing import Generic, TypeVar
+import logging
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any, Protocol
 
-from albkit.clock import http_date
-from albkit.model.stickiness import LbCookie
+from albkit.clock import Clock, http_date
+from albkit.errors import Failure, FailureKind
+from albkit.model.message import RequestHead, ResponseHead
+from albkit.model.stickiness import AppCookie, LbCookie, RouteSuffix, SourceAddress
+from albkit.policy.client_cookie import LIFETIME, ClientCookie
+from albkit.policy.cookies import cookie_value, sets_cookie
+from albkit.policy.ejection import has_enough
+from albkit.policy.hash_ring import HashRing, place_of
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
 
-__all__ = ("ClientCookie", "LbCookieStickiness")
+__all__ = ("Stickiness", "plain_and_cors", "stickiness_for")
 
-_LIFETIME = 7 * 86400  # ALB's cookies always live 7 days; the session's own duration is inside the value.
-_EXPIRY_DIGITS = 8
-_DIGEST_BYTES = 16
-_VALUE_LENGTH = _EXPIRY_DIGITS + 2 * _DIGEST_BYTES
-_TARGET_NAMES = (b"AWSALBCORS=", b"AWSALB=")
-
-Named = TypeVar("Named")
+_log = logging.getLogger("albkit")
 
 
-class ClientCookie(Generic[Named]):
-    """A pair of cookies that name one of several things.
+class Stickiness(Protocol):
+    """One way of keeping sessions on their targets."""
 
-    Args:
-        names: The CORS cookie's name, which takes precedence, and the plain one's, each with its `=`.
-        keys: What can be named, and the text that tells it from all others.
-        duration: Seconds that a value is honoured.
-    """
+    def target(self, request: RequestHead, now: float) -> TargetState | None:
+        """The target that the request's session is bound to, be it well or not; `None` where it is bound to none.
 
-    __slots__ = ("_digests", "_duration", "_lines", "_named", "_names", "_second")
+        Raises:
+            Failure: 500, a key of the program's own failed.
+        """
 
-    def __init__(self, names: tuple[bytes, bytes], keys: Mapping[Named, str], duration: float) -> None:
-        self._names = names
-        self._duration = int(duration)
-        self._digests = {named: _digest(key) for named, key in keys.items()}
-        self._named = {digest: named for named, digest in self._digests.items()}
-        self._second = -1
-        self._lines: dict[Named, bytes] = {}
+    def refuses(self, request: RequestHead, now: float) -> bool:
+        """Whether the request brought something that should bind it, and binds it to no target."""
 
-    def find(self, cookies: bytes, now: float) -> Named | None:
-        """What a valid, unexpired cookie names; `None` for anything else, which then is a fresh pick."""
-        for name in self._names:
-            value = _value(cookies, name)
-            if len(value) != _VALUE_LENGTH:
-                continue
-            named = self._named.get(value[_EXPIRY_DIGITS:])
-            if named is not None and _expiry(value) > now:
-                return named
+    def fields(self, member: TargetState, request: RequestHead, response: ResponseHead, now: float) -> bytes:
+        """The lines for a response of the target, without a line end behind the last; empty for none."""
+
+    def settle(self, eligible: Sequence[TargetState]) -> None:
+        """These are the targets that may be chosen now."""
+
+
+def stickiness_for(setting: Any, group: TargetGroupState, clock: Clock) -> Stickiness | None:
+    """What a group's setting stands for; `None` for no stickiness."""
+    if setting is None:
+        return None
+    if isinstance(setting, LbCookie):
+        return _LbCookieStickiness(setting, group, clock)
+    if isinstance(setting, AppCookie):
+        return _AppCookieStickiness(setting, group, clock)
+    if isinstance(setting, RouteSuffix):
+        return _RouteSuffixStickiness(setting, group)
+    return _KeyStickiness(_client_address if isinstance(setting, SourceAddress) else setting)
+
+
+def plain_and_cors(plain: bytes, cors: bytes) -> Callable[[bytes, int], bytes]:
+    """Writes a value into two cookies, as ALB does whether or not a request is a cross-origin one."""
+
+    def write(value: bytes, second: int) -> bytes:
+        date = http_date(second + LIFETIME)
+        return b"Set-Cookie: %s%s; Expires=%s; Path=/\r\nSet-Cookie: %s%s; Expires=%s; Path=/; SameSite=None" % (
+            *(plain, value, date),
+            *(cors, value, date),
+        )
+
+    return write
+
+
+def _keys(group: TargetGroupState) -> dict[TargetState, str]:
+    return {member: f"{group.group.name}\0{member.address}" for member in group.members.values()}
+
+
+class _LbCookieStickiness:
+    """Binds sessions to targets with `AWSALB` and `AWSALBCORS`, of which the second takes precedence."""
+
+    __slots__ = ("_cookie",)
+
+    def __init__(self, setting: LbCookie, group: TargetGroupState, clock: Clock) -> None:
+        write = plain_and_cors(b"AWSALB=", b"AWSALBCORS=")
+        self._cookie: ClientCookie[TargetState] = ClientCookie(
+            (b"AWSALBCORS=", b"AWSALB="), write, _keys(group), setting.duration, setting.secrets, clock.entropy
+        )
+
+    def target(self, request: RequestHead, now: float) -> TargetState | None:
+        return self._cookie.find(request.cookie, now) if request.cookie else None
+
+    def refuses(self, request: RequestHead, now: float) -> bool:
+        return self._cookie.came(request.cookie) and self.target(request, now) is None
+
+    def fields(self, member: TargetState, request: RequestHead, _response: ResponseHead, now: float) -> bytes:
+        return self._cookie.lines(member, now, request.cookie)
+
+    def settle(self, eligible: Sequence[TargetState]) -> None: ...
+
+
+_SHARDS = 4
+_REMOVE = b"_remove_"
+_CROSS_ORIGIN = b"; SameSite=None; Secure"
+_CHROMIUM = re.compile(r"Chrom(?:e|ium)/(\d{1,9})")
+_FIRST_STRICT_CHROMIUM = 80
+"""From this version on Chromium sends cookies across origins only where they say SameSite=None and Secure."""
+
+
+class _AppCookieStickiness:
+    """Binds sessions with `AWSALBAPP-0`, as long as the application's own cookie comes with it."""
+
+    __slots__ = ("_application", "_cookie", "_cross_origin")
+
+    def __init__(self, setting: AppCookie, group: TargetGroupState, clock: Clock) -> None:
+        self._application = setting.cookie_name.encode() + b"="
+
+        def cookie(attributes: bytes) -> ClientCookie[TargetState]:
+            write = partial(_write_shards, attributes)
+            return ClientCookie((b"AWSALBAPP-0=",), write, _keys(group), setting.duration, setting.secrets, clock.entropy)
+
+        self._cookie = cookie(b"")
+        self._cross_origin = cookie(_CROSS_ORIGIN)
+
+    def target(self, request: RequestHead, now: float) -> TargetState | None:
+        cookies = request.cookie
+        if not cookies or not cookie_value(cookies, self._application):
+            return None
+        return self._cookie.find(cookies, now)
+
+    def refuses(self, request: RequestHead, now: float) -> bool:
+        value = cookie_value(request.cookie, b"AWSALBAPP-0=")
+        return bool(value) and value != _REMOVE and self._cookie.find(request.cookie, now) is None
+
+    def fields(self, member: TargetState, request: RequestHead, response: ResponseHead, now: float) -> bytes:
+        strict = _is_strict(request)
+        cookie = self._cross_origin if strict else self._cookie
+        cookies = request.cookie
+        goes_on = cookies and cookie_value(cookies, self._application) and cookie.holds(cookies, now)
+        if goes_on or sets_cookie(response.lines, self._application):
+            # Also where the session's target has failed or gone, and another one has answered: there the session stays from now on.
+            return cookie.lines(member, now, cookies)
+        others = cookie.others(cookies, now) if cookies else b""
+        if others:
+            return cookie.with_others(others, now)
+        return _nothing_to_stick_to(_CROSS_ORIGIN if strict else b"", int(now))
+
+    def settle(self, eligible: Sequence[TargetState]) -> None: ...
+
+
+def _write_shards(attributes: bytes, value: bytes, second: int) -> bytes:
+    """The value in the first of four cookies, as ALB spreads long ones; the others say that there is no more."""
+    date = http_date(second + LIFETIME)
+    values = (value, *[_REMOVE] * (_SHARDS - 1))
+    return b"\r\n".join(
+        b"Set-Cookie: AWSALBAPP-%d=%s; Expires=%s; Path=/%s" % (shard, one, date, attributes) for shard, one in enumerate(values)
+    )
+
+
+@lru_cache(maxsize=4)
+def _nothing_to_stick_to(attributes: bytes, second: int) -> bytes:
+    """The lines for a response without a session; made once per second."""
+    return _write_shards(attributes, _REMOVE, second)
+
+
+def _is_strict(request: RequestHead) -> bool:
+    """Whether the request crosses origins, from a browser that then wants `SameSite=None; Secure`."""
+    if "Origin" not in request.headers:
+        return False
+    match = _CHROMIUM.search(request.headers.get("User-Agent", ""))
+    return match is not None and int(match[1]) >= _FIRST_STRICT_CHROMIUM
+
+
+_MOST_SEPARATORS = 16
+
+
+class _RouteSuffixStickiness:
+    """Binds sessions to the targets whose routes stand behind the ids of the sessions."""
+
+    __slots__ = ("_cookie", "_parameter", "_routes", "_separator")
+
+    def __init__(self, setting: RouteSuffix, group: TargetGroupState) -> None:
+        self._cookie = setting.cookie_name.encode() + b"="
+        self._parameter = re.compile(f";{re.escape(setting.cookie_name)}=([^;/]*)", re.ASCII | re.IGNORECASE)
+        self._separator = setting.separator
+        self._routes = {member.target.route or member.address: member for member in group.members.values()}
+
+    def target(self, request: RequestHead, _now: float) -> TargetState | None:
+        member = self._behind(self._of_path(request))
+        return member if member is not None else self._behind(self._of_cookie(request))
+
+    def refuses(self, request: RequestHead, now: float) -> bool:
+        named = any(self._separator in session for session in (self._of_path(request), self._of_cookie(request)))
+        return named and self.target(request, now) is None
+
+    def fields(self, _member: TargetState, _request: RequestHead, _response: ResponseHead, _now: float) -> bytes:
+        return b""
+
+    def settle(self, eligible: Sequence[TargetState]) -> None: ...
+
+    def _of_path(self, request: RequestHead) -> str:
+        found = self._parameter.search(request.path) if ";" in request.path else None
+        return found[1] if found is not None else ""
+
+    def _of_cookie(self, request: RequestHead) -> str:
+        return cookie_value(request.cookie, self._cookie).strip(b'"').decode("latin-1") if request.cookie else ""
+
+    def _behind(self, session: str) -> TargetState | None:
+        """The target whose route stands at the end of a session's id, behind one of the separators in it."""
+        for _ in range(_MOST_SEPARATORS):
+            _, separator, session = session.partition(self._separator)
+            if not separator:
+                break
+            member = self._routes.get(session)
+            if member is not None:
+                return member
         return None
 
-    def lines(self, named: Named, now: float) -> bytes:
-        """The two `Set-Cookie` lines, without a line end behind the last; made once per thing and second."""
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._lines.clear()
-        line = self._lines.get(named)
-        if line is None:
-            value = b"%08x%s" % (second + self._duration, self._digests[named])
-            date = http_date(second + _LIFETIME)
-            cors, plain = self._names
-            line = b"Set-Cookie: %s%s; Expires=%s; Path=/\r\nSet-Cookie: %s%s; Expires=%s; Path=/; SameSite=None" % (
-                *(plain, value, date),
-                *(cors, value, date),
-            )
-            self._lines[named] = line
-        return line
 
+class _KeyStickiness:
+    """Binds sessions to the targets that their keys belong to."""
 
-class LbCookieStickiness:
-    """Binds sessions to targets with `AWSALB` and `AWSALBCORS`."""
+    __slots__ = ("_eligible", "_key", "_ring", "_stale")
 
-    __slots__ = ("set_cookie", "target")
+    def __init__(self, key: Callable[[RequestHead], str | None]) -> None:
+        self._key = key
+        self._ring = HashRing()
+        self._eligible: Sequence[TargetState] = ()
+        self._stale = False
 
-    def __init__(self, cookie: LbCookie, group: TargetGroupState) -> None:
-        keys = {member: f"{group.group.name}\0{member.address}" for member in group.members.values()}
-        cookies: ClientCookie[TargetState] = ClientCookie(_TARGET_NAMES, keys, cookie.duration)
-        self.target = cookies.find
-        self.set_cookie = cookies.lines
+    def target(self, request: RequestHead, _now: float) -> TargetState | None:
+        key = self._ask(request)
+        if key is None:
+            return None
+        if self._stale:
+            self._stale = False
+            self._ring.settle(self._eligible)
+        return self._ring.find(place_of(key), _takes_one_more)
 
+    def refuses(self, _request: RequestHead, _now: float) -> bool:
+        return False
 
-def _digest(key: str) -> bytes:
-    return blake2b(key.encode("utf-8", "surrogateescape"), digest_size=_DIGEST_BYTES).hexdigest().encode()
-
-
-def _value(cookies: bytes, name: bytes) -> bytes:
-    """The value of the first cookie with exactly this name (given with its `=`), empty when there is none."""
-    start = cookies.find(name)
-    while start > 0 and not _begins_pair(cookies, start):
-        start = cookies.find(name, start + 1)
-    if start < 0:
+    def fields(self, _member: TargetState, _request: RequestHead, _response: ResponseHead, _now: float) -> bytes:
         return b""
-    start += len(name)
-    end = cookies.find(b";", start)
-    return cookies[start:end].rstrip() if end >= 0 else cookies[start:].rstrip()
+
+    def settle(self, eligible: Sequence[TargetState]) -> None:
+        self._eligible = eligible
+        self._stale = True
+
+    def _ask(self, request: RequestHead) -> str | None:
+        try:
+            key = self._key(request)
+        except Exception as error:  # noqa: BLE001 - a key of the program's own may raise anything
+            _log.exception("the sticky key %s failed", _name(self._key))
+            raise Failure(FailureKind.HOOK_FAILED, f"the sticky key {_name(self._key)}: {error!r}") from None
+        if key is None or isinstance(key, str):
+            return key
+        raise Failure(FailureKind.HOOK_FAILED, f"the sticky key {_name(self._key)} returned {key!r}, which is neither text nor None")
 
 
-def _begins_pair(cookies: bytes, place: int) -> bool:
-    """Whether only blanks stand between this place and the separator before it."""
-    return cookies[place - 1] == 0x3B or cookies[:place].rstrip(b" \t")[-1:] == b";"
+def _client_address(request: RequestHead) -> str:
+    return request.client.host
 
 
-def _expiry(value: bytes) -> int:
-    digits = value[:_EXPIRY_DIGITS]
-    # int() alone would also take signs, blanks and underscores.
-    return int(digits, 16) if digits.isalnum() and not digits.translate(None, b"0123456789abcdef") else 0
+def _takes_one_more(member: TargetState) -> bool:
+    """A target on probation gets one request at a time; a key has nothing that would make another target wait for its session."""
+    return not has_enough(member)
+
+
+def _name(key: object) -> str:
+    return getattr(key, "__qualname__", repr(key))

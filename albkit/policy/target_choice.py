@@ -7,11 +7,15 @@ from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from typing import Any
 
+from albkit.clock import Clock
 from albkit.errors import Failure, FailureKind
-from albkit.policy.algorithms import algorithm_named
+from albkit.model.message import RequestHead
+from albkit.policy.algorithms import algorithm_for
+from albkit.policy.ejection import Ejector, has_enough
 from albkit.policy.eligibility import eligible
+from albkit.policy.room import Room
 from albkit.policy.slow_start import SlowStart
-from albkit.policy.stickiness import LbCookieStickiness
+from albkit.policy.stickiness import Stickiness, stickiness_for
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
 
@@ -19,34 +23,59 @@ __all__ = ("TargetChoice",)
 
 _log = logging.getLogger("albkit")
 
+_COUNTS_NOTHING = ("round_robin", "weighted_random", "ip_hash", "least_response_time")
+
 
 class TargetChoice:
-    """Picks among the targets of one group, and keeps its algorithm told of what happens to them."""
+    """Picks among the targets of one group, and keeps its algorithm told of what happens to them.
 
-    __slots__ = ("_algorithm", "_bound", "_chance", "_now", "_setting", "_slow_start", "_tells", "group", "stickiness")
+    Args:
+        group: Whose.
+        clock: Time and chance.
+    """
 
-    def __init__(self, group: TargetGroupState, chance: Callable[[], float], now: Callable[[], float]) -> None:
+    __slots__ = (
+        "_algorithm",
+        "_bound",
+        "_chance",
+        "_choose_for",
+        "_clock",
+        "_ejector",
+        "_setting",
+        "_slow_start",
+        "_tells",
+        "group",
+        "hears_answers",
+        "hears_traffic",
+        "room",
+        "stickiness",
+    )
+
+    def __init__(self, group: TargetGroupState, clock: Clock) -> None:
         self.group = group
-        self._chance = chance
-        self._now = now
-        self._slow_start = SlowStart(chance)
+        self._clock = clock
+        self._chance = clock.random
+        self._slow_start = SlowStart(clock.random)
+        self._ejector = Ejector(group, clock.monotonic)
         self._setting: Any = None
         self._bound: tuple[object, ...] = ()
-        self.stickiness: LbCookieStickiness | None = None
+        self.stickiness: Stickiness | None = None
+        self.room: Room | None = None
+        """Who has room for one more request, where a target says how many it takes."""
         self.refresh()
 
     def refresh(self) -> None:
         """Members, their states or the group's description have changed: see who may be chosen now."""
         group = self.group
         before = chosen = set(group.eligible)
-        if self._setting is not group.group.algorithm:
-            self._setting = group.group.algorithm
-            self._algorithm = algorithm_named(self._setting)
-            # These two count nothing, so that most requests need not be told of.
-            self._tells = self._setting not in ("round_robin", "weighted_random")
+        if self._is_other_algorithm():
+            for member in chosen:
+                self._tell(self._algorithm.left, member)
+            self._take_algorithm()
             before = set()
         self._refresh_stickiness()
-        self._slow_start.look(group.members.values(), group.group.slow_start, self._now())
+        self._ejector.settle()
+        self._slow_start.look(group.members.values(), group.group.slow_start, self._clock.monotonic())
         group.eligible, group.fails_open = eligible(group.members.values(), group.group)
         self._slow_start.settle(group.eligible)
         now = set(group.eligible)
@@ -58,77 +87,223 @@ class TargetChoice:
             if member not in before:
                 member.eligible = True
                 self._tell(self._algorithm.joined, member)
+        if self.stickiness is not None:
+            self.stickiness.settle(group.eligible)
+        self._refresh_room()
+
+    def _is_other_algorithm(self) -> bool:
+        """Whether the group's description names another algorithm than the one that is asked."""
+        setting = self.group.group.algorithm
+        return self._setting is not setting and self._setting != setting
+
+    def _take_algorithm(self) -> None:
+        setting = self._setting = self.group.group.algorithm
+        self._algorithm = algorithm_for(setting, self._clock.monotonic)
+        self._choose_for: Callable[..., TargetState | None] | None = getattr(self._algorithm, "choose_for", None)
+        self._tells = setting not in _COUNTS_NOTHING
+        """Whether it wants to know of every request; those that count nothing need not be told."""
+        self.hears_answers = callable(getattr(self._algorithm, "answered", None))
+        self.hears_traffic = callable(getattr(self._algorithm, "transferred", None))
 
     def _refresh_stickiness(self) -> None:
         """A cookie for each member costs a digest: made anew only when there are others, not when one has changed its state."""
-        cookie = self.group.group.stickiness
-        bound = (cookie, *self.group.members.values())
+        setting = self.group.group.stickiness
+        members = self.group.members.values()
+        bound = (setting, *members, *(member.target.route for member in members))
         if bound != self._bound:
             self._bound = bound
-            self.stickiness = LbCookieStickiness(cookie, self.group) if cookie is not None else None
+            self.stickiness = stickiness_for(setting, self.group, self._clock)
+
+    def _refresh_room(self) -> None:
+        """See to it that limits on requests are kept, where there are any."""
+        if all(member.target.max_concurrency is None for member in self.group.eligible):
+            self.room, former = None, self.room
+            if former is not None:
+                former.freed()
+            return
+        if self.room is None:
+            self.room = Room()
+        self.room.settle(self.group.eligible)
 
     def reweigh(self, member: TargetState, weight: int) -> None:
         """Give a member another weight."""
         member.weight = weight
+        self._rejoin(member)
+        self._refresh_room()
+
+    def share(self, member: TargetState, share: float) -> None:
+        """Give a member so much of the requests that its weight stands for."""
+        member.share = share
+        self._rejoin(member)
+
+    def _rejoin(self, member: TargetState) -> None:
         if member.eligible:
             self._tell(self._algorithm.left, member)
             self._tell(self._algorithm.joined, member)
+            if self.stickiness is not None:
+                self.stickiness.settle(self.group.eligible)
 
-    def bound(self, cookies: bytes, now: float) -> TargetState | None:
-        """The target that the request's session is bound to, where it may be chosen now."""
-        if self.stickiness is None or not cookies:
+    def bound(self, request: RequestHead, now: float) -> TargetState | None:
+        """The target that the request's session is bound to, where it may be chosen now.
+
+        Raises:
+            Failure: 500, a key of the program's own failed.
+        """
+        if self.stickiness is None:
             return None
-        member = self.stickiness.target(cookies, now)
-        return member if member is not None and member.eligible else None
+        member = self.stickiness.target(request, now)
+        return member if member is not None and (member.eligible or self._honors(member, request)) else None
 
-    def pick(self) -> TargetState | None:
-        """A target for a request that no session binds; `None` when there is none.
+    def _honors(self, member: TargetState, request: RequestHead) -> bool:
+        """Whether a draining member still takes requests of its sessions.
+
+        No upgrades while its tunnels are being closed: a client whose tunnel was closed would come back at once, to be closed again.
+        """
+        if not member.keeps_sessions:
+            return False
+        return not request.upgrade or self._clock.monotonic() < member.deadline - self.group.group.tunnel.drain_spread
+
+    def keeps(self, member: TargetState) -> bool:
+        """Whether the member may be asked a second time: it is in the group still, and was not ejected by the first."""
+        return member.ejected_until is None and self.group.members.get(member.address) is member
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are targets, and none of them has room for a request that has not waited."""
+        room = self.room
+        return room is not None and bool(self.group.eligible) and (room.is_awaited or not len(room))
+
+    def pick(self, request: RequestHead, *, in_turn: bool = False) -> TargetState | None:
+        """A target for a request that no session binds; `None` when there is none, or none with room.
+
+        Args:
+            request: Whose.
+            in_turn: Whether it has waited for room; others get none while some wait.
 
         Raises:
             Failure: 500, an algorithm of the program's own failed.
         """
-        member = self._choose(self.group.eligible)
-        if member is None or member.slow_since is None:
-            return member
-        return self._slow_start.ease(member, self.group, self._now())
+        if self.room is not None and self.room.is_awaited and not in_turn:
+            return None
+        member = self._choose(self.group.eligible, request)
+        if member is None:
+            return None
+        if member.slow_since is not None:
+            member = self._slow_start.ease(member, self.group, self._clock.monotonic())
+        if member.probation and has_enough(member):
+            member = self.pick_other((member,), request) or member
+        return member if self.room is None else self.room.for_one_more(member)
 
-    def peek(self) -> TargetState | None:
+    def peek(self, request: RequestHead) -> TargetState | None:
         """The target that `pick` would give now, as far as it is no matter of chance; takes no turn."""
-        member: TargetState | None = copy(self._algorithm).choose(self.group.eligible, self._chance)
-        return member
+        algorithm = copy(self._algorithm)
+        if self._choose_for is not None:
+            return self._checked(algorithm.choose_for(request, self.group.eligible, self._chance))
+        return self._checked(algorithm.choose(self.group.eligible, self._chance))
 
-    def pick_other(self, tried: Collection[TargetState]) -> TargetState | None:
-        """A target that was not tried yet; `None` when all were.
+    def pick_other(self, tried: Collection[TargetState], request: RequestHead) -> TargetState | None:
+        """A target that was not tried yet, and has room; `None` when there is none.
 
         Raises:
             Failure: 500, an algorithm of the program's own failed.
         """
-        untried = [member for member in self.group.eligible if member not in tried]
-        return self._choose(untried) if untried else None
+        room = self.room
+        untried = [member for member in self.group.eligible if member not in tried and (room is None or room.has(member))]
+        if self.group.group.ejection is not None:
+            untried = [member for member in untried if not has_enough(member)] or untried
+        member = self._choose(untried, request) if untried else None
+        if member is not None and member not in untried:
+            raise self._no_candidate(member)
+        return member
 
     def started(self, member: TargetState) -> None:
         """A request goes to the member."""
         member.outstanding += 1
         if self._tells:
             self._tell(self._algorithm.started, member)
+        if self.room is not None:
+            self.room.began(member)
+
+    def answered(self, member: TargetState, status: int, epoch: int) -> None:
+        """The head of a response has come from the member, for a request that was sent in this epoch of its."""
+        member.requests += 1
+        if status >= 500:
+            member.errors += 1
+        if member.failures_in_row:
+            member.failures_in_row = 0
+        if member.probation and member.epoch == epoch and self._ejector.answered(member, status):
+            self.eject(member, f"on probation it answered {status}")
+
+    def took(self, member: TargetState, seconds: float) -> None:
+        """So long; for an algorithm that hears of it."""
+        self._let_hear("answered", member, seconds)
+
+    def transferred(self, member: TargetState, count: int) -> None:
+        """So many bytes went through; for an algorithm that hears of it."""
+        self._let_hear("transferred", member, count)
+
+    def failed(self, member: TargetState, epoch: int) -> None:
+        """The member did not answer a request of this epoch of its, and it is the one to blame."""
+        member.requests += 1
+        member.errors += 1
+        if member.epoch != epoch:
+            # It was sent before the member was ejected, and tells nothing of how it does now.
+            return
+        member.failures_in_row += 1
+        why = self._ejector.reason(member)
+        if why:
+            self.eject(member, why)
+
+    def eject(self, member: TargetState, why: str) -> None:
+        """Send no new requests to the member for a while, where the group lets that happen."""
+        seconds = self._ejector.eject(member, why)
+        if seconds:
+            self.refresh()
+            self.group.on_ejected(member, seconds, why)
+
+    def readmit(self, member: TargetState) -> None:
+        """Send requests to an ejected member again, one at a time at first."""
+        self._ejector.readmit(member)
+        self.refresh()
 
     def finished(self, member: TargetState) -> None:
         """A request to the member is over."""
         member.outstanding -= 1
         if self._tells:
             self._tell(self._algorithm.finished, member)
+        if self.room is not None:
+            self.room.ended(member)
         if member.on_idle is not None and not member.outstanding:
             member.on_idle()
 
-    def _choose(self, candidates: Sequence[TargetState]) -> TargetState | None:
+    def _choose(self, candidates: Sequence[TargetState], request: RequestHead) -> TargetState | None:
         try:
-            member = self._algorithm.choose(candidates, self._chance)
+            if self._choose_for is not None:
+                member = self._choose_for(request, candidates, self._chance)
+            else:
+                member = self._algorithm.choose(candidates, self._chance)
         except Exception as error:  # noqa: BLE001 - an algorithm of the program's own may raise anything
             _log.exception("the algorithm of group %s failed in choose", self.group.group.name)
             raise Failure(FailureKind.HOOK_FAILED, f"the algorithm of group {self.group.group.name}: {error!r}") from None
+        return self._checked(member)
+
+    def _checked(self, member: Any) -> TargetState | None:
         if member is None or (isinstance(member, TargetState) and member.eligible):
             return member
-        raise Failure(FailureKind.HOOK_FAILED, f"the algorithm of group {self.group.group.name} chose {member!r}, which is no candidate")
+        raise self._no_candidate(member)
+
+    def _no_candidate(self, chosen: object) -> Failure:
+        return Failure(FailureKind.HOOK_FAILED, f"the algorithm of group {self.group.group.name} chose {chosen!r}, which is no candidate")
+
+    def _let_hear(self, name: str, member: TargetState, figure: float) -> None:
+        """Call a method that an algorithm may have; since the request began another one may have taken its place."""
+        told = getattr(self._algorithm, name, None)
+        if told is None:
+            return
+        try:
+            told(member, figure)
+        except Exception:  # noqa: BLE001 - as in `_tell`
+            _log.exception("the algorithm of group %s failed in %s", self.group.group.name, name)
 
     def _tell(self, told: Callable[[TargetState], None], member: TargetState) -> None:
         try:

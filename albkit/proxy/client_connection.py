@@ -430,11 +430,12 @@ class ClientConnection(asyncio.Protocol):
             self._write_pieces(pieces)
 
     def _write_pieces(self, pieces: list[bytes]) -> None:
-        if sum(map(len, pieces)) <= _SMALL:
+        size = sum(map(len, pieces))
+        if size <= _SMALL:
             self._write(b"".join(pieces))
-        else:
-            for piece in pieces:
-                self._write(piece)
+        elif self._transport is not None:
+            self.sent_bytes += size
+            self._transport.writelines(pieces)
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None:

@@ -73,7 +73,7 @@ class Connections:
             connection: With nothing going on.
             timeout: Seconds that the target keeps it, where it has told; half a second less is trusted.
         """
-        if self._closed is not None or connection.member.state is TargetHealthState.DRAINING:
+        if self._closed is not None or (connection.member.state is TargetHealthState.DRAINING and not connection.member.keeps_sessions):
             connection.abort()
             return
         idle = self._idle.get(connection.member)
@@ -170,7 +170,7 @@ class Connections:
                         target.host,
                         target.port,
                         ssl=tls,
-                        server_hostname=target.host if tls is not None else None,
+                        server_hostname=(target.server_name or target.host) if tls is not None else None,
                         ssl_handshake_timeout=_TLS_TIMEOUT if tls is not None else None,
                     )
         except ssl.SSLError as error:

@@ -122,7 +122,7 @@ async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord,
     finally:
         if not client.body_over:
             client.park_body()
-        forwarding.over()
+        forwarding.over(client)
         if reusable:
             connection.release()
         else:
@@ -153,7 +153,7 @@ def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, r
             client_transport.abort()
             raise
     except Failure:
-        forwarding.over()
+        forwarding.over(client)
         connection.abort()
         raise
     over = partial(_tunnel_over, gateway, forwarding.choice)
@@ -167,6 +167,11 @@ def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, r
     gateway.counters.active_connections += 2
     tunnel.open(head, behind, early, target_is_through=target_is_through)
     gateway.tunnel_opened(tunnel)
+    member = connection.member
+    if member.keeps_sessions:
+        # Opened by a session that stays while its target drains: it ends with the others, within the spread.
+        left = member.deadline - gateway.clock.monotonic()
+        tunnel.drain(member.deadline - min(policy.drain_spread, left) * gateway.clock.random())
     if gateway.stopping:
         tunnel.stop()
 
@@ -199,6 +204,8 @@ def _record(client: Client, record: ExchangeRecord, gateway: Gateway) -> None:
 
 def _tunnel_over(gateway: Gateway, choice: TargetChoice, tunnel: Tunnel) -> None:
     tunnel.member.tunnels -= 1
+    if choice.hears_traffic:
+        choice.transferred(tunnel.member, tunnel.record.received_bytes + tunnel.record.sent_bytes)
     choice.finished(tunnel.member)
     counters = gateway.counters
     counters.active_tunnels -= 1

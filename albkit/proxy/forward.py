@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from albkit.errors import Failure, FailureKind, Phase
+from albkit.errors import Failure, FailureKind, Phase, Retry, Side
 from albkit.model.health import TargetHealthState
 from albkit.model.message import RequestHead
 from albkit.model.record import ExchangeRecord
+from albkit.model.stickiness import AppCookie
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import IDEMPOTENT, deposit, may_try_again
 from albkit.policy.plan import Plan
+from albkit.policy.stickiness import Stickiness
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.client import Client
 from albkit.proxy.gateway import Gateway
 from albkit.proxy.target_connection import TargetConnection
 from albkit.proxy.upload import Upload
+from albkit.state.counters import Counters
 from albkit.state.target import TargetState
 from albkit.wire.upgrade import accepts, protocols_allowed
 
@@ -33,11 +36,24 @@ class Forwarding:
         self.set_cookie = set_cookie
         """The stickiness cookies for the response, empty for none."""
 
-    def over(self) -> None:
+    def bind(self, client: Client, request: RequestHead, stickiness: Stickiness, now: float) -> None:
+        """Add what keeps the client's session on its target. On failure nothing is left behind."""
+        try:
+            fields = stickiness.fields(self.connection.member, request, self.connection.response, now)
+        except BaseException:
+            self.over(client)
+            self.connection.abort()
+            raise
+        if fields:
+            self.set_cookie = self.set_cookie + b"\r\n" + fields if self.set_cookie else fields
+
+    def over(self, client: Client) -> None:
         """The exchange is over: the target has one outstanding request less. To be called once."""
         member = self.connection.member
         if self.connection.response.status == 101:
             member.tunnels -= 1
+        if self.choice.hears_traffic:
+            self.choice.transferred(member, client.received_bytes + client.sent_bytes)
         self.choice.finished(member)
 
 
@@ -51,6 +67,8 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
     """
     now = gateway.clock.time()
     choice, member, bound, cookies = _pick(request, plan, record, gateway, now)
+    if member is None:
+        member = await gateway.line(choice).wait(client, request)
     tunnel = choice.group.group.tunnel
     if request.upgrade:
         tunnel = plan.tunnel if plan.tunnel is not None else tunnel
@@ -72,45 +90,72 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
     while True:
         record.attempts += 1
         record.target = member.address
+        epoch = member.epoch
         try:
             connection = await _attempt(client, request, choice, member, head + body if body else head, upload, gateway, fresh=bool(tried))
         except Failure as failure:
-            _count_failure(failure, member, gateway)
+            _note_failure(failure, choice, member, epoch, gateway)
             whole = upload is None or upload.repeatable
             if not may_try_again(choice.group, failure.kind, request.method, record.attempts, body_kept=whole):
                 raise
-            gateway.counters.retries += 1
             tried.append(member)
-            # A session's target gets a second chance on a fresh connection; any other request goes elsewhere where it can.
-            if not (bound and len(tried) == 1 and failure.kind.phase is not Phase.CONNECT):
-                full = _full(choice, tunnel) if request.upgrade else ()
-                member = choice.pick_other({*tried, *full}) or member
+            if bound and len(tried) == 1 and failure.kind.phase is not Phase.CONNECT and choice.keeps(member):
+                # A session's target gets a second chance on a fresh connection.
+                following: TargetState | None = member
+            else:
+                following = _elsewhere(request, choice, tried, tunnel)
+            if following is None:
+                raise
+            gateway.counters.retries += 1
+            member = following
             continue
         record.target_status_code = connection.response.status
+        choice.answered(member, connection.response.status, epoch)
+        forwarding = Forwarding(connection, choice, cookies, tunnel)
         if choice.stickiness is not None:
-            line = choice.stickiness.set_cookie(member, now)
-            cookies = cookies + b"\r\n" + line if cookies else line
-        return Forwarding(connection, choice, cookies, tunnel)
+            forwarding.bind(client, request, choice.stickiness, now)
+        return forwarding
 
 
 def _pick(
     request: RequestHead, plan: Plan, record: ExchangeRecord, gateway: Gateway, now: float
-) -> tuple[TargetChoice, TargetState, bool, bytes]:
-    """Group and target, whether the session is bound to that target, and the cookies that bind the client to the group."""
+) -> tuple[TargetChoice, TargetState | None, bool, bytes]:
+    """Group and target, whether the session is bound to that target, and the cookies that bind the client to the group.
+
+    The target is `None` where all have as many requests as they take.
+    """
     groups = plan.groups
     if groups is None:
         raise TypeError("a plan that answers does not forward")
-    choice, cookies = (groups.only, b"") if groups.only is not None else groups.pick(request.cookie, now)
-    if choice is None:
-        raise Failure(FailureKind.NO_TARGETS, "all weights are 0")
+    counters = gateway.counters
+    if groups.only is not None:
+        choice, cookies = groups.only, b""
+    else:
+        chosen, cookies = groups.pick(request, now)
+        if request.cookie and groups.refuses(request, now):
+            counters.cookies_refused += 1
+        if chosen is None:
+            raise Failure(FailureKind.NO_TARGETS, "all weights are 0")
+        choice = chosen
     record.group = choice.group.group.name
-    bound = choice.bound(request.cookie, now) if request.cookie else None
-    if bound is None and choice.stickiness is not None:
-        gateway.counters.non_sticky_requests += 1
-    member = bound if bound is not None else choice.pick()
-    if member is None:
+    if choice.stickiness is not None:
+        bound = choice.bound(request, now)
+        if bound is not None:
+            return choice, bound, True, cookies
+        _count_fresh_pick(choice.group.group.stickiness, counters)
+        if choice.stickiness.refuses(request, now):
+            counters.cookies_refused += 1
+    member = choice.pick(request)
+    if member is None and not choice.is_full:
         raise Failure(FailureKind.NO_TARGETS, record.group)
-    return choice, member, bound is not None, cookies
+    return choice, member, False, cookies
+
+
+def _count_fresh_pick(stickiness: object, counters: Counters) -> None:
+    if isinstance(stickiness, AppCookie):
+        counters.app_cookie_non_sticky_requests += 1
+    else:
+        counters.non_sticky_requests += 1
 
 
 def _admit_upgrade(request: RequestHead, choice: TargetChoice, member: TargetState, tunnel: TunnelPolicy, *, bound: bool) -> TargetState:
@@ -123,7 +168,7 @@ def _admit_upgrade(request: RequestHead, choice: TargetChoice, member: TargetSta
         request.upgrade = protocols_allowed(request.upgrade, tunnel.protocols)
     if not request.upgrade or tunnel.max_tunnels is None or member.tunnels < tunnel.max_tunnels:
         return member
-    other = None if bound else choice.pick_other(_full(choice, tunnel))
+    other = None if bound else choice.pick_other(_full(choice, tunnel), request)
     if other is None:
         raise Failure(FailureKind.NO_ROOM_FOR_TUNNEL, member.address if bound else choice.group.group.name)
     return other
@@ -135,7 +180,17 @@ def _full(choice: TargetChoice, tunnel: TunnelPolicy) -> set[TargetState]:
     return set() if most is None else {member for member in choice.group.eligible if member.tunnels >= most}
 
 
-def _count_failure(failure: Failure, member: TargetState, gateway: Gateway) -> None:
+def _elsewhere(request: RequestHead, choice: TargetChoice, tried: list[TargetState], tunnel: TunnelPolicy) -> TargetState | None:
+    """Whom to try next: one that was not tried, else the last one again; `None` where that has gone meanwhile."""
+    full = _full(choice, tunnel) if request.upgrade else ()
+    other = choice.pick_other({*tried, *full}, request)
+    return other if other is not None or not choice.keeps(tried[-1]) else tried[-1]
+
+
+def _note_failure(failure: Failure, choice: TargetChoice, member: TargetState, epoch: int, gateway: Gateway) -> None:
+    """Count it, and against the target where that is to blame for it now."""
+    if failure.kind.side is Side.TARGET and not failure.is_stale:
+        choice.failed(member, epoch)
     if failure.kind.phase is Phase.CONNECT:
         if failure.kind in (FailureKind.TARGET_TLS_FAILED, FailureKind.TARGET_TLS_TIMEOUT):
             gateway.counters.target_tls_errors += 1
@@ -167,9 +222,11 @@ async def _attempt(
     if request.upgrade:
         member.tunnels += 1
     connection = None
+    pooled = False
     try:
         if not fresh:
             connection = gateway.connections.take(member, careful=request.method not in IDEMPOTENT)
+            pooled = connection is not None
         if connection is None:
             connection = await gateway.connections.connect(member, choice.group.group, client)
         answered = client.wait()
@@ -178,13 +235,18 @@ async def _attempt(
         else:
             connection.begin(client, request.method, answered, data + upload.begin(connection))
             client.pump_body(upload)
+        sent = gateway.clock.monotonic() if choice.hears_answers else 0.0
         await answered
+        if sent:
+            choice.took(member, gateway.clock.monotonic() - sent)
         if connection.response.status == 101:
             if not accepts(request.upgrade, connection.response.upgrade):
                 raise Failure(FailureKind.RESPONSE_UPGRADE_UNASKED, repr(connection.response.upgrade[:50]))
-            if member.state is TargetHealthState.DRAINING:
+            if member.state is TargetHealthState.DRAINING and not member.keeps_sessions:
                 raise Failure(FailureKind.UPGRADE_WHILE_DRAINING, member.address)
-    except BaseException:
+    except BaseException as error:
+        if pooled and isinstance(error, Failure) and error.kind.retry is Retry.IF_IDEMPOTENT:
+            error.is_stale = True
         if request.upgrade:
             member.tunnels -= 1
         choice.finished(member)
@@ -195,5 +257,4 @@ async def _attempt(
         raise
     if request.upgrade and connection.response.status != 101:
         member.tunnels -= 1
-    member.requests += 1
     return connection

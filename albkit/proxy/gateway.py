@@ -23,6 +23,7 @@ from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.connections import Connections
 from albkit.proxy.parsers import RequestParser
 from albkit.proxy.sweep import Sweep, interval_for
+from albkit.proxy.waiting_line import WaitingLine
 from albkit.state.counters import Counters
 from albkit.state.registry import Registry
 from albkit.state.target import TargetState
@@ -58,6 +59,7 @@ _STEPS_OF_SPREAD = 5
 
 def _shortest_deadline(settings: Settings) -> float:
     deadlines = [LINGER, settings.idle_timeout, settings.client_keep_alive, settings.limits.target_keep_alive]
+    deadlines += [group.ejection.duration for group in settings.groups if group.ejection is not None]
     for policy in settings.tunnel_policies:
         deadlines += (policy.idle_timeout or 0, policy.max_age or 0, policy.drain_spread / _STEPS_OF_SPREAD)
         if policy.ping_interval is not None:
@@ -117,7 +119,7 @@ class Gateway:
         self.clock = clock
         self.counters = counters
         self.registry = Registry(settings.groups)
-        self.choices = {state.group.name: TargetChoice(state, clock.random, clock.monotonic) for state in self.registry.groups}
+        self.choices = {state.group.name: TargetChoice(state, clock) for state in self.registry.groups}
         self.sweep = Sweep(loop, clock, interval_for(_shortest_deadline(settings)))
         self.connections = Connections(loop, counters, self.sweep, settings.limits)
         for group in settings.groups:
@@ -130,6 +132,7 @@ class Gateway:
         self.tunnel_opened: Callable[[LiveTunnel], None] = _nobody
         self.tunnel_closed: Callable[[LiveTunnel], None] = _nobody
         """Called behind a 101, and when both sockets of a tunnel are gone; raise nothing."""
+        self._lines: dict[TargetChoice, WaitingLine] = {}
         self._tunnel_ids = count(1)
         self._asking: set[asyncio.Task[None]] = set()
         self.stopping = False
@@ -143,12 +146,19 @@ class Gateway:
 
     def add_group(self, group: TargetGroup) -> None:
         """Know one more target group."""
-        self.choices[group.name] = TargetChoice(self.registry.add(group), self.clock.random, self.clock.monotonic)
+        self.choices[group.name] = TargetChoice(self.registry.add(group), self.clock)
 
     def remove_group(self, name: str) -> None:
         """Know a target group no more; what goes on with its targets goes on."""
         self.registry.remove(name)
-        del self.choices[name]
+        self._lines.pop(self.choices.pop(name), None)
+
+    def line(self, choice: TargetChoice) -> WaitingLine:
+        """Where requests wait for a target of the group with room."""
+        line = self._lines.get(choice)
+        if line is None:
+            line = self._lines[choice] = WaitingLine(choice, self.loop, self.counters)
+        return line
 
     def admits(self) -> bool:
         """Whether there is room for one more client connection and the target connection it may need."""
@@ -215,7 +225,9 @@ class Entrance:
         self.rules: RuleTable[Plan]
         self.take(listener)
         self._parse = gateway.request_parser.parse
-        self._read = RequestReader(settings, port, partial(verdict, settings.desync_mitigation_mode)).read
+        reader = RequestReader(settings, port, partial(verdict, settings.desync_mitigation_mode))
+        self._recall = reader.recall
+        self._read = reader.read
 
     def take(self, listener: Listener) -> None:
         """Decide by this description from the next request on; exchanges that are going on keep what they have."""
@@ -223,7 +235,7 @@ class Entrance:
 
         def plan(rule: Rule | None) -> Plan:
             actions, transforms = (listener.default_actions, ()) if rule is None else (rule.actions, rule.transforms)
-            return Plan(actions, transforms, gateway.choices, gateway.clock.random)
+            return Plan(actions, transforms, gateway.choices, gateway.clock)
 
         self.listener = listener
         self.rules = RuleTable(listener, plan)
@@ -235,7 +247,7 @@ class Entrance:
         Raises:
             Failure: the request is refused, with the status to answer.
         """
-        return self._read(self._parse(head), head)
+        return self._recall(head) or self._read(self._parse(head), head)
 
     def forwarded_fields(self, client: ClientAddress) -> ForwardedFields:
         """What targets are told of this client."""

@@ -83,11 +83,13 @@ class Prober:
         tls = self._tls if secure else None
         if target.path is not None and port is None:
             return await asyncio.open_unix_connection(
-                target.path, limit=_LARGEST_HEAD, ssl=tls, server_hostname="localhost" if secure else None
+                target.path, limit=_LARGEST_HEAD, ssl=tls, server_hostname=(target.server_name or "localhost") if secure else None
             )
         # What stands beside a target with a unix socket is on this machine.
         host = "127.0.0.1" if target.path is not None else target.host
-        return await asyncio.open_connection(host, port, limit=_LARGEST_HEAD, ssl=tls, server_hostname=host if secure else None)
+        return await asyncio.open_connection(
+            host, port, limit=_LARGEST_HEAD, ssl=tls, server_hostname=(target.server_name or host) if secure else None
+        )
 
     async def _get(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, check: HealthCheck, target: Target

@@ -27,8 +27,11 @@ class Swept(Protocol):
 
 
 def interval_for(shortest_deadline: float) -> float:
-    """Seconds between two rounds: a quarter of the shortest deadline, one at the most, and so many that looking is not all there is."""
-    return max(_SHORTEST_INTERVAL, min(_LONGEST_INTERVAL, shortest_deadline / 4))
+    """Seconds between two rounds: a quarter of the shortest deadline, one at the most, and so many that looking is not all there is.
+
+    A little more than a quarter, so that four rounds are not a hair less than the deadline, and a fifth is waited for.
+    """
+    return max(_SHORTEST_INTERVAL, min(_LONGEST_INTERVAL, shortest_deadline * 0.255))
 
 
 class Sweep:

@@ -18,8 +18,13 @@ class Counters:
 
     active_connections: int = 0
     active_tunnels: int = 0
+    active_waiting: int = 0
+    app_cookie_non_sticky_requests: int = 0
+    cookies_refused: int = 0
     desync_non_compliant: int = 0
+    dns_failures: int = 0
     dropped_invalid_headers: int = 0
+    ejections: int = 0
     elb_3xx: int = 0
     elb_4xx: int = 0
     elb_500: int = 0
@@ -37,6 +42,7 @@ class Counters:
     redirect_url_limit_exceeded: int = 0
     redirects: int = 0
     rejected_connections: int = 0
+    rejected_requests: int = 0
     requests: int = 0
     retries: int = 0
     rule_evaluations: int = 0
@@ -66,7 +72,12 @@ class Counters:
 _METRICS = {
     "active_connections": "ActiveConnectionCount",
     "active_tunnels": "ActiveTunnelCount",
+    "active_waiting": "ActiveWaitingRequestCount",
+    "app_cookie_non_sticky_requests": "AppCookieNonStickinessCount",
+    "cookies_refused": "StickinessCookieRefusedCount",
     "desync_non_compliant": "DesyncMitigationMode_NonCompliant_Request_Count",
+    "dns_failures": "DnsFailureCount",
+    "ejections": "TargetEjectionCount",
     "dropped_invalid_headers": "DroppedInvalidHeaderRequestCount",
     "elb_3xx": "HTTPCode_ELB_3XX_Count",
     "elb_4xx": "HTTPCode_ELB_4XX_Count",
@@ -85,6 +96,7 @@ _METRICS = {
     "redirect_url_limit_exceeded": "HTTP_Redirect_Url_Limit_Exceeded_Count",
     "redirects": "HTTP_Redirect_Count",
     "rejected_connections": "RejectedConnectionCount",
+    "rejected_requests": "TargetControlRequestRejectCount",
     "requests": "RequestCount",
     "retries": "RetryCount",
     "rule_evaluations": "RuleEvaluations",

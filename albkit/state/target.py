@@ -18,18 +18,28 @@ class TargetState:
         "connection_errors",
         "deadline",
         "description",
+        "ejected_until",
+        "ejections",
         "eligible",
+        "epoch",
+        "errors",
+        "failures_in_row",
         "good",
+        "is_anomalous",
         "is_late",
+        "keeps_sessions",
         "on_idle",
         "outstanding",
+        "probation",
         "reason",
         "requests",
+        "share",
         "slow_since",
         "state",
         "target",
         "tunnels",
         "weight",
+        "why_ejected",
     )
 
     def __init__(self, target: Target, *, checked: bool = False) -> None:
@@ -60,7 +70,28 @@ class TargetState:
         self.tunnels = 0
         """Tunnels that live, and upgrades that are not answered yet."""
         self.requests = 0
+        """Tries that it has answered or failed."""
+        self.errors = 0
+        """Those of them that it answered with 5xx or did not answer."""
+        self.failures_in_row = 0
+        """Tries without an answer since the last one that it answered."""
         self.connection_errors = 0
+        self.is_anomalous = False
+        """Whether it fails more often than its peers."""
+        self.share = 1.0
+        """What it gets of the requests that its weight stands for; less while anomaly mitigation is in effect."""
+        self.ejected_until: float | None = None
+        """By the monotonic clock: until when it gets no requests because it failed too many; `None` when it is not ejected."""
+        self.why_ejected = ""
+        """For a person; empty when it is not ejected."""
+        self.ejections = 0
+        """How often it was ejected in a row."""
+        self.epoch = 0
+        """How often it was ejected at all: what was sent before says nothing of how it does now."""
+        self.probation = 0
+        """Answers that it has to give before it counts as any other again."""
+        self.keeps_sessions = False
+        """Whether it drains, and the sessions bound to it may still come (`while_draining="honor"`)."""
 
     def __repr__(self) -> str:
         return f"<TargetState {self.address} {self.state} outstanding={self.outstanding} requests={self.requests}>"

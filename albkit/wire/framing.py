@@ -74,6 +74,8 @@ class Body(Protocol):
         """Whether the body is complete if the connection ends now, in good order."""
 
 
+_LONGEST_PLAIN_SIZE = 10
+"""Bytes in which the line end of a chunk size without extensions and leading zeros lies, if the chunk is to be whole."""
 _NO_TRAILERS: list[bytes] = []
 
 
@@ -126,6 +128,23 @@ class UntilCloseBody:
         return True
 
 
+def _take_whole_chunks(data: bytes, place: int, pieces: list[bytes]) -> int:
+    """Take the chunks that are whole and plain, as nearly all are; where the first other one begins."""
+    find = data.find
+    while True:
+        end = find(b"\r\n", place, place + _LONGEST_PLAIN_SIZE)
+        size = data[place:end] if end > place else b""
+        # int() alone would also take signs, blanks and underscores.
+        if not size.isalnum() or size.translate(None, b"0123456789abcdefABCDEF"):
+            return place
+        start = end + 2
+        end = start + int(size, 16)
+        if end == start or data[end : end + 2] != b"\r\n":
+            return place
+        pieces.append(data[start:end])
+        place = end + 2
+
+
 class ChunkedBody:
     """A body in chunks, decoded (RFC 9112 section 7.1)."""
 
@@ -150,6 +169,10 @@ class ChunkedBody:
         place = 0
         size = len(data)
         while place < size and not self.over:
+            if self._missing < 0 and not self._in_trailers:
+                place = _take_whole_chunks(data, place, pieces)
+                if place == size:
+                    break
             if self._missing > 0:
                 end = place + self._missing
                 if end > size:

@@ -15,6 +15,7 @@ from albkit.wire import fields
 from albkit.wire.authority import Authorities
 from albkit.wire.desync import LOOKALIKE_NAME, PADDED_REQUEST_LINE, classify_body, worse
 from albkit.wire.fields import REQUEST_FIELDS, connection_options, drop_named
+from albkit.wire.known_heads import KnownHeads
 from albkit.wire.upgrade import protocols_to_offer
 
 __all__ = ("ParsedRequest", "RequestReader")
@@ -72,10 +73,13 @@ class RequestReader:
         verdict: What desync mitigation does with a class of requests, given its name.
     """
 
-    __slots__ = ("_authorities", "_fallback_host", "_preserve_host", "_removed", "_verdict")
+    __slots__ = ("_authorities", "_fallback_host", "_known", "_preserve_host", "_removed", "_verdict", "recall")
 
     def __init__(self, settings: Settings, port: int, verdict: Callable[[str], Verdict]) -> None:
         self._authorities = Authorities(port)
+        self._known = KnownHeads(settings.limits.request_line)
+        self.recall = self._known.recall
+        """The request of a raw head whose fields have been read before; `None` for any other."""
         self._fallback_host = settings.name.encode()
         self._preserve_host = settings.preserve_host_header
         self._verdict = verdict
@@ -119,6 +123,8 @@ class RequestReader:
             request.trace_id = request.forwarded_for = b""
             request.classification = None
             self._read_connection(request, found)
+            if not request.http_1_0 and not request.upgrade:
+                self._known.remember(head, request)
         else:
             self._read_body(request, found, message.chunked)
             self._read_connection(request, found)

@@ -13,6 +13,7 @@ from albkit.errors import Failure, FailureKind
 from albkit.model.message import ResponseHead
 from albkit.wire import fields
 from albkit.wire.fields import RESPONSE_FIELDS, connection_options, drop_named
+from albkit.wire.memory import Memory
 
 __all__ = ("read_response",)
 
@@ -22,8 +23,29 @@ _HEAD = re.compile(
 )
 """Version 1.0 or 1.1, a status of 100 to 599, fields without folding, blanks before the colon or control bytes, every line ended by CR
 LF. Possessive throughout: a head that does not match costs no more than one that does."""
+_DATE = re.compile(rb"\r\n(Date: [A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT)\r\n")
+"""Whatever else changes from one answer of a target to the next of the same kind, and says nothing to us."""
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?i)(?:^|[,;\s])timeout\s*=\s*([0-9]{1,9})")
 _REMOVED = frozenset((fields.DROP, fields.CONNECTION, fields.KEEP_ALIVE, fields.TRANSFER_ENCODING, fields.UPGRADE))
+
+
+class _Known:
+    """What was read of a head whose like has come before: all of it but the date is the same."""
+
+    __slots__ = ("chunked", "content_length", "date", "keep_alive", "keep_alive_timeout", "lines", "status")
+
+    def __init__(self, response: ResponseHead, date: bytes) -> None:
+        self.status = response.status
+        self.lines = response.lines[:]
+        self.content_length = response.content_length
+        self.chunked = response.chunked
+        self.keep_alive = response.keep_alive
+        self.keep_alive_timeout = response.keep_alive_timeout
+        self.date = self.lines.index(date)
+        """Which of the lines tells the date."""
+
+
+_known: Memory[_Known] = Memory()
 
 
 def read_response(head: bytes, method: str) -> ResponseHead:
@@ -36,6 +58,34 @@ def read_response(head: bytes, method: str) -> ResponseHead:
     Raises:
         Failure: 502, the head is not one that every client would read in the same way.
     """
+    date = _DATE.search(head)
+    if date is None or method == "HEAD":
+        return _read(head, method)
+    start, end = date.span(1)
+    key = head[:start] + head[end:]
+    known = _known.recall(key)
+    if known is not None:
+        _known.count()
+        response = ResponseHead()
+        response.status = known.status
+        response.lines = known.lines[:]
+        response.lines[known.date] = date[1]
+        response.content_length = known.content_length
+        response.chunked = known.chunked
+        response.keep_alive = known.keep_alive
+        response.keep_alive_timeout = known.keep_alive_timeout
+        response.has_date = True
+        response.bodiless = False
+        response.upgrade = b""
+        return response
+    response = _read(head, method)
+    if not (_known.rests() or response.bodiless or b"\r\nSet-Cookie:" in head):
+        _known.remember(key, _Known(response, date[1]))
+    return response
+
+
+def _read(head: bytes, method: str) -> ResponseHead:
+    """The same for a head that is not known."""
     match = _HEAD.fullmatch(head)
     if match is None:
         raise Failure(FailureKind.RESPONSE_MALFORMED, f"not a well-formed head: {head[:100]!r}")

@@ -13,6 +13,7 @@ from albkit.errors import Failure, FailureKind
 from albkit.policy.target_choice import TargetChoice
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
+from tests.policy.requests import request_for
 from tests.support.clock import FakeClock
 
 
@@ -29,7 +30,7 @@ class _House:
         gateway: Any = SimpleNamespace(clock=self.clock, loop=asyncio.get_running_loop(), sweep=set(), connections=connections, tunnels=())
         self.registration = Registration(gateway, self.told.append)
         group = alb.TargetGroup("api", list(targets), deregistration_delay=delay)
-        self.choice = TargetChoice(TargetGroupState(group), self.clock.random, self.clock.monotonic)
+        self.choice = TargetChoice(TargetGroupState(group), self.clock)
 
     def member(self, address: str) -> TargetState:
         return self.choice.group.members[address]
@@ -65,7 +66,7 @@ async def test_registered_again_with_another_weight_takes_it() -> None:
     before.requests = 7
     house.register(alb.Target("a", 80, weight=3))
     assert house.member("a:80") is before
-    picks = [house.choice.pick() for _ in range(8)]
+    picks = [house.choice.pick(request_for()) for _ in range(8)]
     assert picks.count(before) == 6
 
 
@@ -135,9 +136,9 @@ async def test_target_registered_again_while_draining_comes_back() -> None:
     member = house.member("a:80")
     house.choice.started(member)
     house.deregister("a")
-    assert house.choice.pick() is None
+    assert house.choice.pick(request_for()) is None
     house.register(alb.Target("a", 80))
-    assert house.choice.pick() is member
+    assert house.choice.pick(request_for()) is member
     house.clock.advance(60)
     house.registration.sweep(house.clock.monotonic())
     house.choice.finished(member)

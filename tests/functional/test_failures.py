@@ -375,7 +375,7 @@ async def test_error_inside_the_gateway_is_a_500_and_costs_one_exchange(
         client = await gateway.client()
         choice = gateway.gateway.choices["group"]
         with monkeypatch.context() as patch:
-            patch.setattr(type(choice), "pick", lambda _: 1 / 0)
+            patch.setattr(type(choice), "pick", lambda *_, **__: 1 / 0)
             answer = await client.get()
         assert answer.status == 500
         assert "ZeroDivisionError" in caplog.text

@@ -10,6 +10,7 @@ import pytest
 
 import albkit as alb
 from tests.support.balancing import balancing, listener
+from tests.support.clock import FakeClock
 from tests.support.frames import CLOSE, TEXT, frame, read_frame
 from tests.support.gateway import Running, running
 from tests.support.peers import Conversation, RawClient, Target, request, response, target
@@ -207,7 +208,8 @@ async def test_policy_of_the_rule_comes_before_that_of_the_group() -> None:
             alb.Rule(2, alb.PathPattern("/both"), alb.Forward({one: 1, two: 1}, tunnel=alb.TunnelPolicy(max_tunnels=1))),
             alb.Rule(3, alb.PathPattern("/shut"), alb.Forward(two, tunnel=never)),
         ]
-        async with balancing(listener(alb.Forward(one), *rules)) as gateway:
+        # Chance takes the groups in turn.
+        async with balancing(listener(alb.Forward(one), *rules), clock=FakeClock((0.2, 0.8))) as gateway:
 
             async def status(path: str) -> int:
                 client = await gateway.client()

@@ -74,7 +74,9 @@ def test_forward_takes_albs_stickiness(seconds: float | None) -> None:
     assert alb.Forward(_groups(2), seconds).stickiness == seconds
 
 
-@pytest.mark.parametrize("seconds", [0, 0.5, 604801, -1, "60", True, float("nan"), alb.LbCookie()], ids=repr)
+@pytest.mark.parametrize(
+    "seconds", [0, 0.5, 604801, -1, "60", True, float("nan"), alb.SourceAddress(), alb.LbCookie(while_draining="honor")], ids=repr
+)
 def test_forward_refuses_other_stickiness(seconds: Any) -> None:
     """The fault names the setting."""
     with pytest.raises(alb.ConfigurationError) as raised:

@@ -25,8 +25,13 @@ _ALB_WORDS = [
         "algorithm",
         "load_balancing.algorithm.type",
         "round_robin",
-        {"round_robin", "least_outstanding_requests", "weighted_random"},
+        {
+            *("round_robin", "least_outstanding_requests", "weighted_random"),
+            # Beyond ALB (design 4).
+            *("ip_hash", "consistent_hash", "least_response_time", "by_traffic"),
+        },
     ),
+    ("TargetGroup", "anomaly_mitigation", "load_balancing.algorithm.anomaly_mitigation", "off", {"on", "off"}),
     (
         "FixedResponse",
         "content_type",

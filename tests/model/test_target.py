@@ -144,3 +144,53 @@ def test_target_from_a_target_is_that_target() -> None:
     """A target that is one already is not made anew."""
     target = alb.Target("a", 80)
     assert target_from(target) is target
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "wrong"),
+    [
+        ("weight", [0, 1, 999], [-1, 1000, 1.5, "1", None, True]),
+        ("standby", [True, False], [0, 1, None, "on"]),
+        ("protocol", [None, "HTTP", "HTTPS"], ["http", "", 7]),
+        ("max_concurrency", [None, 1, 1000000], [0, -1, 1000001, 1.5, 1.0, "1", True]),
+        (
+            "route",
+            [None, "node1", "a" * 100, "x.node1", "10.0.0.5:80", "!#$%&'()*+-./:<=>?@[]^_`{|}~"],
+            ["", "a b", "a,b", "a;b", 'a"', "a\\"],
+        ),
+        ("route", [], ["a" * 101, "ä", "a\n", "\t", "\x7f", 7, b"node1", True]),
+        ("server_name", [None, "api.internal", "10.0.0.5", "::1", "my_service"], ["", "a b", "a:80", "http://a", "[::1]", 7, b"a", True]),
+    ],
+)
+def test_target_takes_settings_in_range_and_nothing_else(name: str, good: list[Any], wrong: list[Any]) -> None:
+    """Each at both ends of its range; the fault names the setting."""
+    for value in good:
+        assert getattr(alb.Target("a", 80, **{name: value}), name) == value
+    for value in wrong:
+        with pytest.raises(alb.ConfigurationError) as raised:
+            alb.Target("a", 80, **{name: value})
+        assert [fault.partition(":")[0] for fault in raised.value.faults] == [name]
+
+
+def test_target_has_no_limit_route_or_server_name_by_default() -> None:
+    """Weight 1, and every other setting says nothing."""
+    target = alb.Target("a", 80)
+    assert (target.weight, target.standby, target.protocol) == (1, False, None)
+    assert (target.max_concurrency, target.route, target.server_name) == (None, None, None)
+
+
+def test_target_with_every_fault_tells_them_all() -> None:
+    """Settings and parts at once."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.Target("a b", 0, weight=-1, standby=1, protocol="SPDY", max_concurrency=0, route="", server_name="")  # type: ignore[arg-type]
+    paths = [fault.partition(":")[0] for fault in raised.value.faults]
+    assert sorted(paths) == ["host", "max_concurrency", "port", "protocol", "route", "server_name", "standby", "weight"]
+
+
+@pytest.mark.parametrize("name", ["weight", "max_concurrency", "route", "server_name"])
+def test_target_is_another_value_with_another_setting_but_at_the_same_address(name: str) -> None:
+    """Its identity is its address; the value tells that something has changed."""
+    value: Any = "b" if name in ("route", "server_name") else 2
+    changed = alb.Target("a", 80, **{name: value})
+    assert changed != alb.Target("a", 80)
+    assert str(changed) == str(alb.Target("a", 80))

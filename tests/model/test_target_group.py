@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -43,7 +44,7 @@ def test_target_group_takes_one_target_or_a_list(targets: Any) -> None:
 def test_target_group_speaks_the_targets_protocol_else_its_own(group: str | None, target: str, spoken: str) -> None:
     """The scheme of a target wins (design 4); without one the group's protocol holds, and without that HTTP."""
     made = alb.TargetGroup("api", target, protocol=group)
-    assert made.protocol_of(made.targets[0]) == spoken
+    assert made.protocol_of(made.fixed_targets[0]) == spoken
 
 
 @pytest.mark.parametrize(("group", "target"), [("HTTP", "https://a"), ("HTTPS", "http://a")])
@@ -125,8 +126,8 @@ def test_target_group_with_every_fault_tells_them_all() -> None:
         "targets[2]",
         "targets[3]",
         "targets[4]",
-        "stickiness",
         "algorithm",
+        "stickiness",
         "protocol",
         "verify",
         "deregistration_delay",
@@ -277,3 +278,187 @@ def test_target_group_with_two_counts_or_two_percentages_is_refused(least: Any) 
 def test_too_few_are_healthy_below_any_of_the_thresholds(least: Any, healthy: int, targets: int, too_few: bool) -> None:
     """Below the count, or below the percentage of the targets; exactly as many are enough (alb-reference 5.5)."""
     assert alb.TargetGroup("web", minimum_healthy_targets=least).too_few(healthy, targets) is too_few
+
+
+# What does not go together (alb-reference 1.8)
+
+
+class _Own:
+    """An algorithm of the program's own."""
+
+    def joined(self, target: object) -> None: ...
+
+    def left(self, target: object) -> None: ...
+
+    def started(self, target: object) -> None: ...
+
+    def finished(self, target: object) -> None: ...
+
+    def choose(self, candidates: Sequence[Any], _chance: object) -> Any:
+        return candidates[0]
+
+
+_STICKY = [alb.LbCookie(), alb.AppCookie("SID"), alb.RouteSuffix("SID"), alb.SourceAddress(), lambda request: request.host]
+_STICKY_IDS = ["LbCookie", "AppCookie", "RouteSuffix", "SourceAddress", "key"]
+_OTHERS = [
+    "least_outstanding_requests",
+    "weighted_random",
+    "ip_hash",
+    "consistent_hash",
+    "least_response_time",
+    "by_traffic",
+    alb.ConsistentHash(),
+    alb.ConsistentHash(load_bound=None),
+]
+
+
+def _word(algorithm: Any) -> str:
+    return algorithm if isinstance(algorithm, str) else type(algorithm).__name__
+
+
+@pytest.mark.parametrize("algorithm", _OTHERS, ids=str)
+def test_slow_start_with_anything_but_round_robin_is_refused(algorithm: Any) -> None:
+    """Where the algorithm decides by something else a share cannot grow; the fault names the algorithm."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", algorithm=algorithm, slow_start=30)
+    assert _paths(raised.value) == ["slow_start"]
+    assert f"does not go with {_word(algorithm)}" in raised.value.faults[0]
+    assert alb.TargetGroup("api", algorithm=algorithm, slow_start=0).slow_start == 0
+
+
+@pytest.mark.parametrize("stickiness", _STICKY, ids=_STICKY_IDS)
+def test_stickiness_of_every_kind_with_weighted_random_is_refused(stickiness: Any) -> None:
+    """The fault is at the stickiness; with any other algorithm it goes."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", algorithm="weighted_random", stickiness=stickiness)
+    assert _paths(raised.value) == ["stickiness"]
+    assert "weighted_random" in raised.value.faults[0]
+    for algorithm in ("round_robin", *_OTHERS, _Own()):
+        if algorithm != "weighted_random":
+            assert alb.TargetGroup("api", algorithm=algorithm, stickiness=stickiness).stickiness is stickiness
+
+
+@pytest.mark.parametrize(
+    "target", [alb.Target("b", 80, max_concurrency=5), alb.DnsName("b", 80, max_concurrency=5)], ids=["Target", "DnsName"]
+)
+@pytest.mark.parametrize("stickiness", _STICKY, ids=_STICKY_IDS)
+def test_max_concurrency_with_stickiness_is_refused(stickiness: Any, target: Any) -> None:
+    """At the target's place, be it declared or registered later."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", ["a:80", target], stickiness=stickiness)
+    assert _paths(raised.value) == ["targets[1]"]
+    assert "stickiness" in raised.value.faults[0]
+    wrong = alb.TargetGroup("api", stickiness=stickiness).fault_of_member(target)
+    assert wrong is not None
+    assert raised.value.faults[0] == f"targets[1]: {wrong}"
+
+
+@pytest.mark.parametrize(
+    "target", [alb.Target("b", 80, max_concurrency=5), alb.DnsName("b", 80, max_concurrency=5)], ids=["Target", "DnsName"]
+)
+@pytest.mark.parametrize("algorithm", _OTHERS, ids=str)
+def test_max_concurrency_with_anything_but_round_robin_is_refused(algorithm: Any, target: Any) -> None:
+    """At the target's place, be it declared or registered later; the fault names the algorithm."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", ["a:80", target], algorithm=algorithm)
+    assert _paths(raised.value) == ["targets[1]"]
+    assert f"does not go with {_word(algorithm)}" in raised.value.faults[0]
+    wrong = alb.TargetGroup("api", algorithm=algorithm).fault_of_member(target)
+    assert wrong is not None
+    assert raised.value.faults[0] == f"targets[1]: {wrong}"
+
+
+@pytest.mark.parametrize("algorithm", ["round_robin", *(name for name in _OTHERS if name != "weighted_random"), _Own()], ids=_word)
+@pytest.mark.parametrize("on", ["on", True])
+def test_anomaly_mitigation_without_weighted_random_is_refused(algorithm: Any, on: Any) -> None:
+    """Only chance can give a target less than its weight; off goes with everything."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", algorithm=algorithm, anomaly_mitigation=on)
+    assert _paths(raised.value) == ["anomaly_mitigation"]
+    assert "weighted_random" in raised.value.faults[0]
+    assert alb.TargetGroup("api", algorithm=algorithm, anomaly_mitigation="off").anomaly_mitigation == "off"
+
+
+@pytest.mark.parametrize(("given", "kept"), [("on", "on"), ("off", "off"), (True, "on"), (False, "off")])
+def test_anomaly_mitigation_with_weighted_random_is_on_or_off(given: Any, kept: str) -> None:
+    """In words or as a truth value, and the group is the same."""
+    group = alb.TargetGroup("api", algorithm="weighted_random", anomaly_mitigation=given)
+    assert group == alb.TargetGroup("api", algorithm="weighted_random", anomaly_mitigation=kept)
+
+
+@pytest.mark.parametrize("value", ["On", "yes", "", None, 1, 0, {}], ids=repr)
+def test_anomaly_mitigation_of_another_word_is_refused(value: Any) -> None:
+    """The fault names the setting."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", algorithm="weighted_random", anomaly_mitigation=value)
+    assert _paths(raised.value) == ["anomaly_mitigation"]
+
+
+@pytest.mark.parametrize("algorithm", ["round_robin", _Own()], ids=_word)
+def test_round_robin_and_an_algorithm_of_the_programs_own_go_with_everything_else(algorithm: Any) -> None:
+    """Slow start, limits and stickiness, as far as those go with each other."""
+    target = alb.Target("a", 80, max_concurrency=5)
+    assert alb.TargetGroup("api", target, algorithm=algorithm, slow_start=30).targets == (target,)
+    assert alb.TargetGroup("api", "a:80", algorithm=algorithm, slow_start=30, stickiness=alb.LbCookie()).slow_start == 30
+    assert alb.TargetGroup("api", algorithm=algorithm).fault_of_member(target) is None
+
+
+def test_member_of_another_protocol_is_a_fault() -> None:
+    """Before anything else that is wrong with it."""
+    group = alb.TargetGroup("api", protocol="HTTP", stickiness=alb.LbCookie())
+    wrong = group.fault_of_member(alb.Target("a", 80, protocol="HTTPS", max_concurrency=1))
+    assert wrong is not None
+    assert "clashes" in wrong
+    assert group.fault_of_member(alb.Target("a", 80, protocol="HTTP")) is None
+    assert group.fault_of_member(alb.Target("a", 80)) is None
+
+
+def test_group_with_every_invalid_combination_tells_them_all() -> None:
+    """Each at its own place, at once."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup(
+            "api",
+            [alb.Target("a", 80, max_concurrency=1), "b:80", alb.Target("c", 80, max_concurrency=1)],
+            algorithm="weighted_random",
+            stickiness=alb.LbCookie(),
+            slow_start=30,
+        )
+    assert sorted(_paths(raised.value)) == ["slow_start", "stickiness", "targets[0]", "targets[2]"]
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "wrong"),
+    [
+        ("slow_start", [0, 0.5, 30, 900], [-1, 901, "30", None, True, float("nan")]),
+        ("waiting_line", [0, 1, 1000000], [-1, 1000001, 1.5, "1", None, True]),
+        ("waiting_timeout", [0.001, 1, 4000], [0, -1, 4001, "1", None, True, float("nan")]),
+    ],
+)
+def test_target_group_takes_settings_in_range_and_nothing_else(name: str, good: list[Any], wrong: list[Any]) -> None:
+    """Each range at both ends; the fault names the setting."""
+    for value in good:
+        assert getattr(alb.TargetGroup("api", **{name: value}), name) == value
+    for value in wrong:
+        with pytest.raises(alb.ConfigurationError) as raised:
+            alb.TargetGroup("api", **{name: value})
+        assert set(_paths(raised.value)) == {name}
+
+
+@pytest.mark.parametrize("missing", ["joined", "left", "started", "finished", "choose"])
+def test_algorithm_of_the_programs_own_needs_each_of_its_methods(missing: str) -> None:
+    """The optional ones it may have or not."""
+    own: Any = _Own()
+    assert alb.TargetGroup("api", algorithm=own).algorithm is own
+    setattr(own, missing, None)
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", algorithm=own)
+    assert _paths(raised.value) == ["algorithm"]
+
+
+@pytest.mark.parametrize("algorithm", ["roundrobin", "ROUND_ROBIN", "", "least_time"])
+def test_algorithm_of_an_unknown_name_is_refused_with_those_that_are_known(algorithm: str) -> None:
+    """A typing error is found at once."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", algorithm=algorithm)
+    assert _paths(raised.value) == ["algorithm"]
+    assert all(name in raised.value.faults[0] for name in ("round_robin", "by_traffic", "ip_hash", "consistent_hash"))

@@ -19,6 +19,7 @@ def request_for(
     host: str = "example.com",
     fields: Iterable[tuple[str, str]] = (),
     client: str = "192.0.2.1",
+    cookie: bytes = b"",
 ) -> RequestHead:
     """What the reader of heads would make of such a request."""
     request = RequestHead()
@@ -28,6 +29,6 @@ def request_for(
     request.host = host
     request.headers = CIMultiDictProxy(CIMultiDict(fields))
     request.client = ClientAddress(client, 40000)
-    request.cookie = b""
+    request.cookie = cookie
     request.lines = [f"{method} {target} HTTP/1.1".encode("utf-8", "surrogateescape"), b"Host: " + host.encode(), b"", b""]
     return request

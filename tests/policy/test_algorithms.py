@@ -3,7 +3,9 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from copy import copy
 from itertools import pairwise
+from math import sqrt
 from typing import Any, overload
 
 import pytest
@@ -11,10 +13,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import albkit as alb
-from albkit.policy.algorithms import LeastOutstandingRequests, RoundRobin, WeightedRandom, algorithm_named
+from albkit.policy.algorithms import algorithm_for
+from albkit.policy.algorithms.by_traffic import ByTraffic
+from albkit.policy.algorithms.hashing import Hashing
+from albkit.policy.algorithms.least_outstanding_requests import LeastOutstandingRequests
+from albkit.policy.algorithms.least_response_time import LeastResponseTime
+from albkit.policy.algorithms.round_robin import RoundRobin
+from albkit.policy.algorithms.weighted_random import WeightedRandom
 from albkit.state.target import TargetState
 
-_ALL = [RoundRobin, LeastOutstandingRequests, WeightedRandom]
+_ALL = [
+    RoundRobin,
+    LeastOutstandingRequests,
+    WeightedRandom,
+    pytest.param(lambda: ByTraffic(float), id="ByTraffic"),
+    pytest.param(lambda: LeastResponseTime(float), id="LeastResponseTime"),
+    pytest.param(lambda: Hashing(lambda _: None), id="Hashing"),
+    pytest.param(lambda: Hashing(lambda _: None, 1.25), id="Hashing with a bound"),
+]
 
 
 def _no_chance() -> float:
@@ -69,7 +85,7 @@ def _evenly(count: int) -> Any:
 @pytest.mark.parametrize("kind", _ALL)
 def test_algorithm_without_candidates_has_nobody(kind: Any) -> None:
     """No candidates, no target, before the first has joined and after the last has left."""
-    group = _Group(kind(), [])
+    group = _Group(kind(), [], lambda: 0.5)
     assert group.pick() is None
     group = _Group(kind(), [1], lambda: 0.5)
     group.leave(0)
@@ -93,7 +109,9 @@ def test_algorithm_gives_a_target_of_weight_0_nothing_while_others_have_some(kin
         group.start(number)
 
 
-@pytest.mark.parametrize("kind", _ALL)
+@pytest.mark.parametrize(
+    "kind", [RoundRobin, LeastOutstandingRequests, WeightedRandom, pytest.param(lambda: ByTraffic(float), id="ByTraffic")]
+)
 def test_algorithm_with_all_weights_0_treats_all_alike(kind: Any) -> None:
     """A group that has targets never chooses none."""
     group = _Group(kind(), [0, 0, 0, 0], _evenly(100))
@@ -128,19 +146,93 @@ def test_algorithm_asked_for_a_second_try_keeps_to_the_candidates(kind: Any) -> 
     assert group.algorithm.choose([], group.chance) is None
 
 
-@pytest.mark.parametrize("name", ["round_robin", "least_outstanding_requests", "weighted_random"])
-def test_algorithm_is_made_anew_for_each_group_that_names_it(name: str) -> None:
+# Not least_outstanding_requests: who has most room for one more request is always the heaviest while nothing else goes on.
+@pytest.mark.parametrize("kind", [kind for kind in _ALL if kind is not LeastOutstandingRequests])
+@pytest.mark.parametrize("weights", [[1, 1, 1, 1], [4, 2, 1, 1], [0, 5, 0, 3], [0, 0, 0, 0]], ids=str)
+def test_algorithm_gives_each_target_about_its_share(kind: Any, weights: list[int]) -> None:
+    """Requests one after the other, by weight: within five standard deviations of chance, and of a ring's points."""
+    group = _Group(kind(), weights, random.Random(4).random)
+    count = 4000
+    counts: Counter[int | None] = Counter()
+    for _ in range(count):
+        number = group.pick()
+        counts[number] += 1
+        group.start(number)
+        if hasattr(group.algorithm, "transferred"):
+            group.algorithm.transferred(group.members[number or 0], 1000)
+        group.finish(number or 0)
+    shares = weights if any(weights) else [1] * len(weights)
+    for number, weight in enumerate(shares):
+        expected = count * weight / sum(shares)
+        points = 160 * weight / max(shares)
+        assert abs(counts[number] - expected) <= (5 * sqrt(expected * (1 - expected / count) + expected**2 / points) if weight else 0)
+
+
+@pytest.mark.parametrize("kind", _ALL)
+@given(
+    weights=st.lists(st.integers(0, 3), min_size=1, max_size=5),
+    events=st.lists(
+        st.tuples(st.sampled_from(["start", "finish", "leave", "join", "reweigh", "retry", "copy"]), st.integers(0, 30)), max_size=40
+    ),
+    seed=st.integers(0, 1000),
+)
+def test_algorithm_always_has_one_of_the_candidates(kind: Any, weights: list[int], events: list[tuple[str, int]], seed: int) -> None:
+    """Whatever happens, and in any order: a target with a weight where there is one, never one that has left, never nobody."""
+    group = _Group(kind(), weights, random.Random(seed).random)
+    running: list[int] = []
+    for event, index in events:
+        number = index % len(weights)
+        member = group.members[number]
+        if event == "start" and group.candidates:
+            chosen = group.pick()
+            group.start(chosen)
+            running.append(chosen or 0)
+        elif event == "finish" and running:
+            group.finish(running.pop(index % len(running)))
+        elif event == "leave" and member in group.candidates:
+            group.leave(number)
+        elif event == "join" and member not in group.candidates:
+            group.join(number)
+        elif event == "reweigh":
+            # As a target choice does it: the weight first, and told only where it may be chosen.
+            member.weight = index % 4
+            if member in group.candidates:
+                group.algorithm.left(member)
+                group.algorithm.joined(member)
+        elif event == "copy":
+            # What explain does: ask without taking a turn.
+            copy(group.algorithm).choose(group.candidates, group.chance)
+        candidates = [one for one in group.candidates if one is not member] if event == "retry" else group.candidates
+        chosen_member = group.algorithm.choose(candidates, group.chance)
+        assert (chosen_member in candidates) is bool(candidates)
+        if any(one.weight for one in candidates):
+            assert chosen_member.weight
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("round_robin", RoundRobin),
+        ("least_outstanding_requests", LeastOutstandingRequests),
+        ("weighted_random", WeightedRandom),
+        ("ip_hash", Hashing),
+        ("consistent_hash", Hashing),
+        (alb.ConsistentHash(load_bound=2), Hashing),
+        ("least_response_time", LeastResponseTime),
+        ("by_traffic", ByTraffic),
+    ],
+    ids=str,
+)
+def test_algorithm_is_made_anew_for_each_group_that_names_it(name: Any, kind: type[object]) -> None:
     """One group's turns move no other's."""
-    assert algorithm_named(name) is not algorithm_named(name)
-    assert (
-        type(algorithm_named(name)) is dict(zip(("round_robin", "least_outstanding_requests", "weighted_random"), _ALL, strict=True))[name]
-    )
+    assert algorithm_for(name, float) is not algorithm_for(name, float)
+    assert type(algorithm_for(name, float)) is kind
 
 
 def test_algorithm_of_the_programs_own_is_taken_as_it_is() -> None:
     """An object is the algorithm."""
     own = RoundRobin()
-    assert algorithm_named(own) is own
+    assert algorithm_for(own, float) is own
 
 
 class _Counting(Sequence[TargetState]):
@@ -393,7 +485,7 @@ def test_least_outstanding_keeps_no_more_than_a_few_entries_per_target() -> None
         running.append(number or 0)
         if len(running) > 10:
             group.finish(running.popleft())
-    assert len(group.algorithm._heap) <= 200
+    assert len(group.algorithm._heap._heap) <= 200
 
 
 # weighted_random

@@ -12,6 +12,8 @@ from albkit.model.health import TargetHealthState
 from albkit.policy.group_choice import GroupChoice
 from albkit.policy.target_choice import TargetChoice
 from albkit.state.target_group import TargetGroupState
+from tests.policy.requests import request_for
+from tests.support.clock import FakeClock
 
 _NOW = 1_790_000_123.5
 
@@ -34,12 +36,12 @@ class _Groups:
         chance: Callable[[], float] = lambda: 0.0,
     ) -> None:
         groups = {name: alb.TargetGroup(name, () if name in empty else f"{name}:80") for name in weights}
-        self.choices = {name: TargetChoice(TargetGroupState(group), chance, lambda: 0.0) for name, group in groups.items()}
+        self.choices = {name: TargetChoice(TargetGroupState(group), FakeClock(chance)) for name, group in groups.items()}
         forward = alb.Forward({groups[name]: weight for name, weight in weights.items()}, stickiness, on_failure=on_failure)
-        self.choice = GroupChoice(forward, self.choices, chance)
+        self.choice = GroupChoice(forward, self.choices, FakeClock(chance))
 
     def pick(self, cookies: bytes = b"", now: float = _NOW) -> str | None:
-        choice, _ = self.choice.pick(cookies, now)
+        choice, _ = self.choice.pick(request_for(cookie=cookies), now)
         return choice.group.group.name if choice is not None else None
 
     def value(self, name: str, now: float = _NOW) -> bytes:
@@ -84,8 +86,8 @@ def test_group_choice_at_the_edges_of_chance_stays_among_those_with_weight(chanc
 
 def test_group_choice_with_all_weights_0_has_no_group() -> None:
     """Nobody gets new sessions, and no cookie is set."""
-    assert _Groups({"a": 0, "b": 0}).choice.pick(b"", _NOW) == (None, b"")
-    assert _Groups({"a": 0, "b": 0}, 60).choice.pick(b"", _NOW) == (None, b"")
+    assert _Groups({"a": 0, "b": 0}).choice.pick(request_for(), _NOW) == (None, b"")
+    assert _Groups({"a": 0, "b": 0}, 60).choice.pick(request_for(), _NOW) == (None, b"")
 
 
 @pytest.mark.parametrize("empty", ["a", "b"])
@@ -98,7 +100,7 @@ def test_group_choice_without_a_session_never_turns_to_a_sibling(empty: str) -> 
 def test_group_choice_sets_both_cookies() -> None:
     """AWSALBTG and AWSALBTGCORS with one value, Expires 7 days ahead, SameSite=None on the second (alb-reference 5.3)."""
     groups = _Groups({"a": 1, "b": 1}, 60)
-    choice, lines = groups.choice.pick(b"", _NOW)
+    choice, lines = groups.choice.pick(request_for(), _NOW)
     assert choice is groups.choices["a"]
     value, date = groups.value("a"), formatdate(1_790_000_123 + 7 * 86400, usegmt=True).encode()
     assert lines == (
@@ -111,7 +113,7 @@ def test_group_choice_sets_both_cookies() -> None:
 def test_group_choice_without_stickiness_reads_and_sets_no_cookie() -> None:
     """A cookie means nothing to a forward without stickiness."""
     cookie = _Groups({"a": 1, "b": 1}, 60).cookie("b")
-    assert _Groups({"a": 1, "b": 1}).choice.pick(cookie, _NOW)[1] == b""
+    assert _Groups({"a": 1, "b": 1}).choice.pick(request_for(cookie=cookie), _NOW)[1] == b""
     assert _Groups({"a": 1, "b": 1}).pick(cookie) == "a"
 
 
@@ -121,7 +123,7 @@ def test_group_choice_follows_a_valid_cookie_of_either_name(name: bytes) -> None
     groups = _Groups({"a": 999, "b": 1}, 60)
     cookies = b"theme=dark; " + name + b"=" + groups.value("b")
     assert groups.pick(cookies) == "b"
-    assert groups.value("b") in groups.choice.pick(cookies, _NOW)[1]
+    assert groups.value("b") in groups.choice.pick(request_for(cookie=cookies), _NOW)[1]
 
 
 def test_group_choice_lets_the_cors_cookie_take_precedence() -> None:
@@ -176,7 +178,7 @@ def test_group_choice_rebalances_a_session_whose_group_has_no_targets(empty_by: 
     if empty_by == "all draining":
         groups.drain("b")
     assert groups.pick(groups.cookie("b")) == "c"
-    assert groups.value("c") in groups.choice.pick(groups.cookie("b"), _NOW)[1]
+    assert groups.value("c") in groups.choice.pick(request_for(cookie=groups.cookie("b")), _NOW)[1]
 
 
 def test_group_choice_rebalances_by_weight() -> None:

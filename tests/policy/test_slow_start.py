@@ -11,6 +11,7 @@ import albkit as alb
 from albkit.policy.target_choice import TargetChoice
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
+from tests.policy.requests import request_for
 from tests.support.clock import FakeClock
 
 HEALTHY, UNHEALTHY, INITIAL, DRAINING = (
@@ -27,7 +28,7 @@ class Group:
 
     def __init__(self, states: str, weights: dict[str, int] | None = None, duration: float = DURATION) -> None:
         weights = weights or {}
-        self.clock = FakeClock()
+        self.clock = FakeClock(random.Random(5).random)
         names = "abcdefgh"[: len(states.split())]
         targets = [alb.Target(name, 80, weight=weights.get(name, 1)) for name in names]
         described = alb.TargetGroup("group", targets, health_check=alb.HealthCheck(), slow_start=duration)
@@ -35,7 +36,7 @@ class Group:
         self.members = dict(zip(names, self.state.members.values(), strict=True))
         for member, state in zip(self.members.values(), states.split(), strict=True):
             member.state = alb.TargetHealthState(state)
-        self.choice = TargetChoice(self.state, random.Random(5).random, self.clock.monotonic)
+        self.choice = TargetChoice(self.state, self.clock)
         if HEALTHY in [member.state for member in self.members.values()]:
             # The others have come when these had their full share.
             for member in self.members.values():
@@ -47,7 +48,7 @@ class Group:
 
     def shares(self, picks: int = 20_000) -> dict[str, float]:
         """Of so many requests, by target."""
-        counted: Counter[TargetState | None] = Counter(self.choice.pick() for _ in range(picks))
+        counted: Counter[TargetState | None] = Counter(self.choice.pick(request_for()) for _ in range(picks))
         return {name: counted[member] / picks for name, member in self.members.items()}
 
 
@@ -146,14 +147,14 @@ def test_healthy_targets_do_not_begin_anew_when_the_setting_is_made() -> None:
 
 def test_target_without_checks_begins_slowly_when_it_is_registered() -> None:
     """Nothing is known of it, but it is new."""
-    clock = FakeClock()
+    clock = FakeClock(random.Random(5).random)
     state = TargetGroupState(alb.TargetGroup("group", "a:80", slow_start=DURATION))
-    choice = TargetChoice(state, random.Random(5).random, clock.monotonic)
+    choice = TargetChoice(state, clock)
     new = state.members["b:80"] = TargetState(alb.Target("b", 80))
     choice.refresh()
-    assert Counter(choice.pick() for _ in range(100))[new] == 0
+    assert Counter(choice.pick(request_for()) for _ in range(100))[new] == 0
     clock.advance(DURATION / 2)
-    assert Counter(choice.pick() for _ in range(10_000))[new] == pytest.approx(2500, abs=150)
+    assert Counter(choice.pick(request_for()) for _ in range(10_000))[new] == pytest.approx(2500, abs=150)
 
 
 @pytest.mark.parametrize("algorithm", ["least_outstanding_requests", "weighted_random"])

@@ -6,8 +6,12 @@ from email.utils import formatdate
 import pytest
 
 import albkit as alb
-from albkit.policy.stickiness import LbCookieStickiness
+from albkit.model.message import ResponseHead
+from albkit.policy.stickiness import stickiness_for
+from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
+from tests.policy.requests import request_for
+from tests.support.clock import FakeClock
 
 _NOW = 1_790_000_123.5
 _HOUR = alb.LbCookie(3600)
@@ -18,24 +22,29 @@ class _Sticky:
 
     def __init__(self, name: str = "api", cookie: alb.LbCookie = _HOUR, targets: tuple[str, ...] = ("a:80", "b:80", "[::1]:80")) -> None:
         self.group = TargetGroupState(alb.TargetGroup(name, list(targets), stickiness=cookie))
-        self.stickiness = LbCookieStickiness(cookie, self.group)
+        made = stickiness_for(cookie, self.group, FakeClock())
+        assert made is not None
+        self.stickiness = made
         self.members = list(self.group.members.values())
         self.first, self.second = self.members[:2]
 
+    def set_cookie(self, member: TargetState, now: float = _NOW) -> bytes:
+        return self.stickiness.fields(member, request_for(), ResponseHead(), now)
+
     def value(self, index: int = 0, now: float = _NOW) -> bytes:
-        match = re.match(rb"Set-Cookie: AWSALB=([^;]+);", self.stickiness.set_cookie(self.members[index], now))
+        match = re.match(rb"Set-Cookie: AWSALB=([^;]+);", self.set_cookie(self.members[index], now))
         assert match is not None
         return match[1]
 
     def address(self, cookies: bytes, now: float = _NOW) -> str | None:
-        member = self.stickiness.target(cookies, now)
+        member = self.stickiness.target(request_for(cookie=cookies), now)
         return member.address if member is not None else None
 
 
 def test_set_cookie_is_albs_text() -> None:
     """Both cookies, same value, Expires 7 days ahead whatever the duration, Path=/, SameSite=None on the second (alb-reference 5.3)."""
     sticky = _Sticky()
-    lines = sticky.stickiness.set_cookie(sticky.first, _NOW)
+    lines = sticky.set_cookie(sticky.first, _NOW)
     value = sticky.value()
     date = formatdate(1_790_000_123 + 7 * 86400, usegmt=True).encode()
     assert lines == (
@@ -54,11 +63,11 @@ def test_set_cookie_value_needs_no_quoting() -> None:
 def test_set_cookie_is_made_once_per_second_and_target() -> None:
     """The bytes are kept for the second and made anew in the next (design 4, renewal)."""
     sticky = _Sticky()
-    first = sticky.stickiness.set_cookie(sticky.first, _NOW)
-    assert sticky.stickiness.set_cookie(sticky.first, _NOW + 0.4) is first
-    assert sticky.stickiness.set_cookie(sticky.second, _NOW) != first
-    assert sticky.stickiness.set_cookie(sticky.first, _NOW) is first
-    assert sticky.stickiness.set_cookie(sticky.first, _NOW + 1) != first
+    first = sticky.set_cookie(sticky.first, _NOW)
+    assert sticky.set_cookie(sticky.first, _NOW + 0.4) is first
+    assert sticky.set_cookie(sticky.second, _NOW) != first
+    assert sticky.set_cookie(sticky.first, _NOW) is first
+    assert sticky.set_cookie(sticky.first, _NOW + 1) != first
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
@@ -184,3 +193,85 @@ def test_cookie_twice_gives_the_first() -> None:
     """Clients send the one with the longer path first (RFC 6265 section 5.4)."""
     sticky = _Sticky()
     assert sticky.address(b"AWSALB=%s; AWSALB=%s" % (sticky.value(1), sticky.value(0))) == "b:80"
+
+
+# With secrets
+
+
+_SECRET = "a secret of the house"
+_SEALED = alb.LbCookie(3600, secrets=_SECRET)
+
+
+def test_sealed_set_cookie_is_albs_text_with_another_value() -> None:
+    """Two cookies of one value, which is of characters that nobody quotes, and shows neither target nor expiry."""
+    sticky, plain = _Sticky(cookie=_SEALED), _Sticky()
+    sealed = sticky.set_cookie(sticky.first)
+    value = sticky.value()
+    assert re.fullmatch(rb"[A-Za-z0-9_-]{91}", value)
+    assert sealed.replace(value, plain.value()) == plain.set_cookie(plain.first)
+    assert sealed.count(value) == 2
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+@pytest.mark.parametrize("name", [b"AWSALB", b"AWSALBCORS"])
+def test_sealed_cookie_of_either_name_finds_its_target(name: bytes, index: int) -> None:
+    """At any instance with the same secret."""
+    value = _Sticky(cookie=_SEALED).value(index)
+    assert _Sticky(cookie=_SEALED).address(name + b"=" + value) == _Sticky().members[index].address
+
+
+def test_sealed_cookie_holds_for_its_duration_and_no_longer() -> None:
+    """Also where it was opened before."""
+    sticky = _Sticky(cookie=_SEALED)
+    cookie = b"AWSALB=" + sticky.value(0, 1_790_000_000.0)
+    assert sticky.address(cookie, 1_790_003_599.0) == "a:80"
+    assert sticky.address(cookie, 1_790_003_600.0) is None
+
+
+@pytest.mark.parametrize(
+    ("writes", "reads", "address"),
+    [
+        ((_SECRET,), (_SECRET,), "a:80"),
+        ((_SECRET,), (_SECRET.encode(),), "a:80"),
+        ((_SECRET,), ("the new one, in front", _SECRET), "a:80"),
+        (("the new one, in front", _SECRET), (_SECRET,), None),
+        (("the new one, in front", _SECRET), ("the new one, in front",), "a:80"),
+        ((_SECRET,), (), None),
+        ((), (_SECRET,), None),
+    ],
+    ids=["same", "as bytes", "new in front", "not taken over yet", "old dropped", "given up", "forged"],
+)
+def test_sealed_cookie_is_honoured_by_who_has_the_secret_it_was_made_with(
+    writes: tuple[str, ...], reads: tuple[str | bytes, ...], address: str | None
+) -> None:
+    """The first secret writes, all of them read; a value without one is worth nothing where there are secrets."""
+    value = _Sticky(cookie=alb.LbCookie(3600, secrets=writes)).value(0)
+    reader = _Sticky(cookie=alb.LbCookie(3600, secrets=reads))
+    assert reader.address(b"AWSALB=" + value) == address
+    assert reader.stickiness.refuses(request_for(cookie=b"AWSALB=" + value), _NOW) is (address is None)
+
+
+def test_sealed_cookie_of_another_group_is_foreign() -> None:
+    """One secret for several groups mixes up none of their sessions."""
+    assert _Sticky("web", _SEALED).address(b"AWSALB=" + _Sticky(cookie=_SEALED).value(0)) is None
+
+
+@pytest.mark.parametrize("cookie", [_HOUR, _SEALED], ids=["plain", "sealed"])
+@pytest.mark.parametrize(
+    ("cookies", "refused"),
+    [
+        (b"", False),
+        (b"theme=dark", False),
+        (b"AWSALB=", False),
+        (b"AWSALB=garbage", True),
+        (b"AWSALBCORS=garbage", True),
+        (b"AWSALB=%s", False),
+        (b"AWSALBCORS=garbage; AWSALB=%s", False),
+    ],
+    ids=repr,
+)
+def test_cookie_that_came_and_binds_nobody_is_refused(cookie: alb.LbCookie, cookies: bytes, refused: bool) -> None:
+    """A client without one is none that was refused."""
+    sticky = _Sticky(cookie=cookie)
+    field = cookies.replace(b"%s", sticky.value())
+    assert sticky.stickiness.refuses(request_for(cookie=field), _NOW) is refused

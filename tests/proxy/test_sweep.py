@@ -87,7 +87,7 @@ def test_loop_that_is_always_late_still_looks(loop: Loop, looked: Looked) -> Non
     assert looked.times == 5
 
 
-@pytest.mark.parametrize(("shortest", "interval"), [(60, 1.0), (4, 1.0), (2, 0.5), (0.1, 0.025), (0.001, 0.01)])
-def test_interval_is_a_quarter_of_the_shortest_deadline_and_a_second_at_most(shortest: float, interval: float) -> None:
-    """So that a deadline ends late by little."""
-    assert interval_for(shortest) == interval
+@pytest.mark.parametrize(("shortest", "interval"), [(60, 1.0), (4, 1.0), (2, 0.51), (0.1, 0.0255), (0.001, 0.01)])
+def test_interval_is_some_quarter_of_the_shortest_deadline_and_a_second_at_most(shortest: float, interval: float) -> None:
+    """So that a deadline ends late by little; four rounds are never a hair less than the deadline."""
+    assert interval_for(shortest) == pytest.approx(interval)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class FakeClock:
     """Starts at odd, large values, so that code that expects time to begin at 0 shows."""
 
-    def __init__(self, chance: Iterable[float] = (0.5,)) -> None:
+    def __init__(self, chance: Iterable[float] | Callable[[], float] = (0.5,)) -> None:
         self.now = 7_340_033.25
         self.wall = 1_790_000_123.5
-        self._chance = itertools.cycle(chance)
+        self._chance = chance if callable(chance) else itertools.cycle(chance).__next__
         self._drawn = 0
 
     def advance(self, seconds: float) -> None:
@@ -26,7 +26,7 @@ class FakeClock:
         return self.wall
 
     def random(self) -> float:
-        return next(self._chance)
+        return self._chance()
 
     def entropy(self, size: int) -> bytes:
         self._drawn += 1

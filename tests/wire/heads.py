@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 from functools import partial
 from typing import Any
+
+import pytest
 
 import albkit as alb
 from albkit.errors import Failure, FailureKind
@@ -13,7 +17,7 @@ from albkit.model.settings import Settings
 from albkit.policy.desync import verdict
 from albkit.proxy.parsers import RequestParser
 from albkit.wire.request import RequestReader
-from albkit.wire.response import read_response
+from albkit.wire.response import _read, read_response
 
 HOST = b"Host: example.com"
 
@@ -28,6 +32,15 @@ def get(*fields: bytes, method: bytes = b"GET", target: bytes = b"/") -> bytes:
     return head(method + b" " + target + b" HTTP/1.1", HOST, *fields)
 
 
+_DATE = re.compile(rb"\r\nDate: [^\r\n]*\r\n")
+
+
+def contents(message: RequestHead | ResponseHead) -> dict[str, Any]:
+    """All that is known of a message behind its head."""
+    known = {name: getattr(message, name) for name in type(message).__slots__ if hasattr(message, name)}
+    return known | {"headers": list(message.headers.items())} if isinstance(message, RequestHead) else known
+
+
 class Reading:
     """Raw heads in, judged heads or kinds of failure out; through the real parsers."""
 
@@ -35,10 +48,24 @@ class Reading:
         self._requests = RequestParser(loop)
 
     def request(self, raw: bytes, *, port: int = 80, **settings: Any) -> RequestHead:
-        """What a listener on `port` makes of a request head; raises Failure."""
+        """What a listener on `port` makes of a request head; raises Failure.
+
+        It makes the same of it where the fields have come before, behind another request line.
+        """
         described = Settings(alb.Listener(port, alb.FixedResponse(200)), **settings)
         reader = RequestReader(described, port, partial(verdict, described.desync_mitigation_mode))
-        return reader.read(self._requests.parse(raw), raw)
+        before = b"GET /before?it HTTP/1.1" + raw[max(raw.find(b"\r\n"), 0) :]
+        with contextlib.suppress(Failure):
+            reader.read(self._requests.parse(before), before)
+        recalled = reader.recall(raw)
+        try:
+            request = reader.read(self._requests.parse(raw), raw)
+        except Failure:
+            assert recalled is None, f"recalled what is refused: {raw!r}"
+            raise
+        if recalled is not None:
+            assert contents(recalled) == contents(request)
+        return request
 
     def lines(self, raw: bytes, *, port: int = 80, **settings: Any) -> list[bytes]:
         """The lines that are copied to the target; the two last places are still to be filled."""
@@ -53,8 +80,20 @@ class Reading:
         return None
 
     def response(self, raw: bytes, method: str = "GET") -> ResponseHead:
-        """What is made of a response head; raises Failure."""
-        return read_response(raw, method)
+        """What is made of a response head; raises Failure.
+
+        It is the same where its like has come before, on another day.
+        """
+        with contextlib.suppress(Failure):
+            read_response(_DATE.sub(b"\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n", raw), "GET")
+        try:
+            response = read_response(raw, method)
+        except Failure:
+            with pytest.raises(Failure):
+                _read(raw, method)
+            raise
+        assert contents(response) == contents(_read(raw, method))
+        return response
 
     def response_refusal(self, raw: bytes, method: str = "GET") -> FailureKind | None:
         """How a response is refused, `None` where it is not."""

@@ -1,0 +1,94 @@
+"""The target that has the least to do."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from albkit.policy.algorithms.lazy_heap import LazyHeap
+from albkit.policy.weights import Chance
+from albkit.state.target import TargetState
+
+__all__ = ("LeastOutstandingRequests",)
+
+
+class LeastOutstandingRequests:
+    """The target with the fewest requests in relation to its weight; among equals the one that has waited longest.
+
+    Equal weights: targets are kept by their number of requests, and the first of the lowest number is taken. Other weights: a heap, in
+    which entries that are out of date are passed over.
+    """
+
+    def __init__(self) -> None:
+        self._targets: dict[TargetState, None] = {}
+        self._equal = True
+        self._by_count: dict[int, OrderedDict[TargetState, None]] = {}
+        self._lowest = 0
+        self._heap = LazyHeap()
+        self._stale = False
+
+    def joined(self, target: TargetState) -> None:
+        self._targets[target] = None
+        self._stale = True
+
+    def left(self, target: TargetState) -> None:
+        self._targets.pop(target, None)
+        self._stale = True
+
+    def started(self, target: TargetState) -> None:
+        self._moved(target, target.outstanding - 1)
+
+    def finished(self, target: TargetState) -> None:
+        self._moved(target, target.outstanding + 1)
+
+    def choose(self, candidates: Sequence[TargetState], _chance: Chance) -> TargetState | None:
+        if len(candidates) != len(self._targets):
+            usable = [target for target in candidates if target.weight] or candidates
+            return min(usable, key=_load, default=None)
+        if self._stale:
+            self._rebuild()
+        if not self._equal:
+            return self._heap.lowest()
+        while self._by_count:
+            targets = self._by_count.get(self._lowest)
+            if targets:
+                return next(iter(targets))
+            self._by_count.pop(self._lowest, None)
+            self._lowest = min(self._by_count, default=0)
+        return None
+
+    def _moved(self, target: TargetState, before: int) -> None:
+        if self._stale or target not in self._targets:
+            return
+        if not self._equal:
+            self._push(target)
+            return
+        count = target.outstanding
+        self._by_count[before].pop(target, None)
+        targets = self._by_count.get(count)
+        if targets is None:
+            targets = self._by_count[count] = OrderedDict()
+        targets[target] = None
+        self._lowest = min(self._lowest, count)
+
+    def _rebuild(self) -> None:
+        """Targets have come or gone, perhaps a thousand at once: file all of them anew, when the next one is asked for."""
+        self._stale = False
+        self._equal = len({target.weight for target in self._targets}) <= 1
+        self._by_count = {}
+        self._heap.clear()
+        for target in self._targets:
+            if self._equal:
+                self._by_count.setdefault(target.outstanding, OrderedDict())[target] = None
+            else:
+                self._push(target)
+        self._lowest = min(self._by_count, default=0)
+
+    def _push(self, target: TargetState) -> None:
+        if target.weight:
+            self._heap.put(target, _load(target))
+
+
+def _load(target: TargetState) -> float:
+    """Requests that the target would have per weight, were it given one more."""
+    return (target.outstanding + 1) / (target.weight or 1)

@@ -1,0 +1,64 @@
+"""Each target in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import gcd
+
+from albkit.policy.weights import Chance, weights_of
+from albkit.state.target import TargetState
+
+__all__ = ("RoundRobin",)
+
+_LONGEST_SCHEDULE = 8192
+
+
+class RoundRobin:
+    """Each target in turn, as often as its weight says, spread evenly."""
+
+    def __init__(self) -> None:
+        self._targets: dict[TargetState, None] = {}
+        self._schedule: Sequence[TargetState] = ()
+        self._turn = 0
+
+    def joined(self, target: TargetState) -> None:
+        self._targets[target] = None
+        self._schedule = ()
+
+    def left(self, target: TargetState) -> None:
+        self._targets.pop(target, None)
+        self._schedule = ()
+
+    def started(self, target: TargetState) -> None: ...
+
+    def finished(self, target: TargetState) -> None: ...
+
+    def choose(self, candidates: Sequence[TargetState], _chance: Chance) -> TargetState | None:
+        if len(candidates) != len(self._targets):
+            # A second try among those left: takes no turn, or the next request would begin with the same dead target again.
+            usable = [target for target in candidates if target.weight] or candidates
+            return usable[self._turn % len(usable)] if usable else None
+        schedule = self._schedule or self._make_schedule()
+        if not schedule:
+            return None
+        turn = self._turn
+        self._turn = turn + 1
+        return schedule[turn % len(schedule)]
+
+    def _make_schedule(self) -> Sequence[TargetState]:
+        targets = list(self._targets)
+        weights = weights_of(targets)
+        self._schedule = targets if len(set(weights)) <= 1 else _spread(targets, weights)
+        return self._schedule
+
+
+def _spread(targets: list[TargetState], weights: list[int]) -> list[TargetState]:
+    """One round in which each target stands as often as its weight says, as evenly as can be."""
+    divisor = gcd(*weights)
+    weights = [weight // divisor for weight in weights]
+    total = sum(weights)
+    if total > _LONGEST_SCHEDULE:
+        weights = [max(1, weight * _LONGEST_SCHEDULE // total) if weight else 0 for weight in weights]
+    # The n-th of w turns of a target comes at (n - 1/2) / w of the round.
+    turns = [((number + 0.5) / weight, place) for place, weight in enumerate(weights) for number in range(weight)]
+    return [targets[place] for _, place in sorted(turns)]

@@ -1,0 +1,148 @@
+"""A cookie of the load balancer's own that names one of several things: a target, or a target group (alb-reference 5.3).
+
+An entry is eight hexadecimal digits of expiry and a digest of what it names. It needs no key: any instance with the same configuration
+computes the same digests, and whoever forges one only chooses a target. With secrets a value is sealed on top of that.
+
+A value holds one entry, and those of other groups behind it: all groups of a host share the cookie's name, and a client that goes from one
+to another keeps its session with each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from itertools import islice
+from math import ceil
+from typing import Generic, TypeVar
+
+from albkit.policy.cookies import cookie_value
+from albkit.policy.seal import Seal
+
+__all__ = ("LIFETIME", "ClientCookie")
+
+LIFETIME = 7 * 86400
+"""Seconds: ALB's cookies always live 7 days; the session's own duration is inside the value."""
+_EXPIRY_DIGITS = 8
+_DIGEST_BYTES = 16
+_ENTRY = _EXPIRY_DIGITS + 2 * _DIGEST_BYTES
+_MOST_ENTRIES = 4
+
+Named = TypeVar("Named")
+
+
+class ClientCookie(Generic[Named]):
+    """Values that name things, read from requests and written into `Set-Cookie` lines.
+
+    Args:
+        names: The cookies that may hold a value, the one that takes precedence first, each with its `=`.
+        write: Makes the lines for a value and the second in which it is set, without a line end behind the last.
+        keys: What can be named, and the text that tells it from all others.
+        duration: Seconds that a value is honoured.
+        secrets: What values are sealed with; none for values that need no key.
+        entropy: Gives unpredictable bytes.
+    """
+
+    __slots__ = ("_digests", "_duration", "_lines", "_named", "_names", "_seal", "_second", "_write")
+
+    def __init__(
+        self,
+        names: Sequence[bytes],
+        write: Callable[[bytes, int], bytes],
+        keys: Mapping[Named, str],
+        duration: float,
+        secrets: Sequence[bytes],
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._names = tuple(names)
+        self._write = write
+        self._duration = ceil(duration)
+        self._seal = Seal(secrets, [_ENTRY * count for count in range(1, _MOST_ENTRIES + 1)], entropy) if secrets else None
+        self._digests = {named: _digest(key) for named, key in keys.items()}
+        self._named = {digest: named for named, digest in self._digests.items()}
+        self._second = -1
+        self._lines: dict[Named, bytes] = {}
+
+    def find(self, cookies: bytes, now: float) -> Named | None:
+        """What a valid, unexpired cookie names; `None` for anything else, which then is a fresh pick."""
+        for name in self._names:
+            value = self._value(cookies, name)
+            for start in range(0, len(value), _ENTRY):
+                named = self._named.get(value[start + _EXPIRY_DIGITS : start + _ENTRY])
+                if named is not None and _expiry(value[start : start + _EXPIRY_DIGITS]) > now:
+                    return named
+        return None
+
+    def holds(self, cookies: bytes, now: float) -> bool:
+        """Whether an unexpired entry came, be what it names still there or not."""
+        for name in self._names:
+            value = self._value(cookies, name)
+            if any(_expiry(value[start : start + _EXPIRY_DIGITS]) > now for start in range(0, len(value), _ENTRY)):
+                return True
+        return False
+
+    def came(self, cookies: bytes) -> bool:
+        """Whether a request brought such a cookie at all, whatever it holds."""
+        return any(cookie_value(cookies, name) for name in self._names)
+
+    def others(self, cookies: bytes, now: float) -> bytes:
+        """The entries of other groups that a request brought, as far as they hold still."""
+        for name in self._names:
+            value = self._value(cookies, name)
+            if value:
+                entries = [value[start : start + _ENTRY] for start in range(0, len(value), _ENTRY)]
+                kept = {entry[_EXPIRY_DIGITS:]: entry for entry in entries if self._is_others(entry) and _expiry(entry) > now}
+                return b"".join(islice(kept.values(), _MOST_ENTRIES - 1))
+        return b""
+
+    def _is_others(self, entry: bytes) -> bool:
+        """Whether an entry names something elsewhere, and is made of nothing but digits, so that it may be written into a cookie again."""
+        return entry[_EXPIRY_DIGITS:] not in self._named and not entry.translate(None, b"0123456789abcdef")
+
+    def with_others(self, others: bytes, now: float) -> bytes:
+        """The `Set-Cookie` lines for a response that names nothing, and keeps what others have named."""
+        return self._write(self._sealed(others), int(now))
+
+    def lines(self, named: Named, now: float, cookies: bytes = b"") -> bytes:
+        """The `Set-Cookie` lines, without a line end behind the last; made once per thing and second, unless there are other entries.
+
+        Args:
+            named: What to name.
+            now: The time.
+            cookies: That the request brought.
+        """
+        digest = self._digests.get(named)
+        if digest is None:
+            # It has gone while it answered: nobody can be bound to it.
+            return b""
+        others = self.others(cookies, now) if cookies else b""
+        if others:
+            return self._write(self._sealed(b"%08x%s%s" % (int(now) + self._duration, digest, others)), int(now))
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._lines.clear()
+        line = self._lines.get(named)
+        if line is None:
+            value = self._sealed(b"%08x%s" % (second + self._duration, digest))
+            line = self._lines[named] = self._write(value, second)
+        return line
+
+    def _value(self, cookies: bytes, name: bytes) -> bytes:
+        """The entries in one cookie; empty where it is none of ours."""
+        value = cookie_value(cookies, name)
+        if self._seal is not None and value:
+            value = self._seal.open(value)
+        return value if len(value) % _ENTRY == 0 and len(value) <= _MOST_ENTRIES * _ENTRY else b""
+
+    def _sealed(self, value: bytes) -> bytes:
+        return value if self._seal is None else self._seal.close(value)
+
+
+def _digest(key: str) -> bytes:
+    return blake2b(key.encode("utf-8", "surrogateescape"), digest_size=_DIGEST_BYTES).hexdigest().encode()
+
+
+def _expiry(value: bytes) -> int:
+    digits = value[:_EXPIRY_DIGITS]
+    # int() alone would also take signs, blanks and underscores.
+    return int(digits, 16) if digits.isalnum() and not digits.translate(None, b"0123456789abcdef") else 0

@@ -1,0 +1,57 @@
+"""Which peers are on this machine, and how the others come onto it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from benchmarks.measure import installed
+from benchmarks.peers import Need, Peer, go
+
+__all__ = ("install", "tell")
+
+_SERVICES: Final = {"nginx": "nginx", "haproxy": "haproxy", "apache2": "apache2", "caddy": "caddy"}
+"""What Debian starts as soon as a package is installed, by package."""
+_TOOLS: Final = (Need("apt", "nginx", lambda: installed("nginx") is not None), Need("apt", "wrk", lambda: installed("wrk") is not None))
+"""What no HTTP scenario can do without."""
+
+
+def tell(peer: Peer) -> str:
+    """A line on whether it is here."""
+    missing = peer.missing()
+    if missing:
+        return f"{peer.name:12} missing: {' && '.join(shlex.join(need.command) for need in missing)}"
+    return f"{peer.name:12} {peer.what}{f', {version}' if (version := peer.version()) else ''}"
+
+
+def install(peers: Sequence[Peer]) -> int:
+    """Install what they and the loads need; the exit status."""
+    wanted = {need.command[-1]: need for need in (*_TOOLS, *(need for peer in peers for need in peer.needs)) if not need.is_there()}
+    packages = [need.package for need in wanted.values() if need.manager == "apt"]
+    status = 0
+    if packages:
+        as_root = [] if os.getuid() == 0 else ["sudo"]
+        status |= _done([*as_root, "apt-get", "install", "-y", "--no-install-recommends", *packages])
+        for package in packages:
+            if package in _SERVICES and installed("systemctl") is not None:
+                # Nothing may serve but what a benchmark has started.
+                _done([*as_root, "systemctl", "disable", "--now", _SERVICES[package]])
+    for need in wanted.values():
+        if need.manager == "npm":
+            status |= _done(need.command)
+        elif need.manager == "pip":
+            status |= _done([sys.executable, "-m", *need.command])
+    if go.PEER in peers and not go.PEER.missing():
+        print(f"compiled: {go.compiled()}")
+    for peer in peers:
+        print(tell(peer))
+    return 2 if status else 0
+
+
+def _done(command: Sequence[str]) -> int:
+    print(shlex.join(command), flush=True)
+    return subprocess.run(command, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}).returncode

@@ -1,0 +1,40 @@
+"""Loads: what is done to a proxy, and what that costs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.measure import MeasurementError, pinned
+
+__all__ = ("put_python_load",)
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def put_python_load(module: str, *arguments: str | int, core: int, timeout: float, **options: float | str) -> dict[str, float]:
+    """What a load of ours has measured.
+
+    Args:
+        module: Of this package.
+        arguments: Its arguments.
+        core: The only one that it runs on.
+        timeout: Seconds after which it is stuck.
+        options: Its options.
+
+    Raises:
+        MeasurementError: something was not as it must be.
+    """
+    command = [sys.executable, "-m", f"benchmarks.loads.{module}", *map(str, arguments)]
+    command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    with pinned(core):
+        try:
+            done = subprocess.run(command, cwd=_CHECKOUT, capture_output=True, text=True, check=False, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise MeasurementError(f"the load did not end within {timeout:.0f} s") from None
+    if done.returncode:
+        raise MeasurementError(done.stderr.strip()[-500:] or f"the load ended with status {done.returncode}")
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured

@@ -1,0 +1,94 @@
+"""HTTP connections that have had one answer each and do nothing: what a proxy's memory grows by."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from typing import Final, cast
+
+from benchmarks.answers import BODY
+from benchmarks.loads.turns import in_turns, settled_memory, told, unless_failed
+from benchmarks.measure import MeasurementError
+
+_AT_ONCE: Final = 100
+"""Connections that are being made at any time."""
+_REQUEST: Final = b"GET /x HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+class _Connection(asyncio.Protocol):
+    __slots__ = ("_fault", "_received", "answered", "ended", "transport")
+
+    transport: asyncio.Transport
+
+    def __init__(self, fault: asyncio.Future[None]) -> None:
+        loop = asyncio.get_running_loop()
+        self._fault = fault
+        self._received = b""
+        self.answered: asyncio.Future[None] = loop.create_future()
+        self.ended: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(_REQUEST)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if self._received.endswith(BODY) and self._received.startswith(b"HTTP/1.1 200 "):
+            self._received = b""
+            self.answered.set_result(None)
+
+    def close(self) -> asyncio.Future[None]:
+        self.ended = asyncio.get_running_loop().create_future()
+        self.transport.close()
+        return self.ended
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.ended is not None:
+            self.ended.set_result(None)
+        elif not self._fault.done():
+            self._fault.set_exception(MeasurementError(f"a connection was lost: {exc!r}, {self._received[:100]!r}"))
+
+
+async def _open(fault: asyncio.Future[None], port: int, count: int) -> list[_Connection]:
+    made = []
+
+    async def one_more() -> None:
+        _, connection = await asyncio.get_running_loop().create_connection(lambda: _Connection(fault), "127.0.0.1", port)
+        await connection.answered
+        made.append(connection)
+
+    await in_turns(count, _AT_ONCE, one_more)
+    return made
+
+
+async def memory(fault: asyncio.Future[None], given: argparse.Namespace) -> dict[str, float]:
+    """What the proxy's memory grows by when so many more connections are there.
+
+    Some have come and gone before, and as many are there already: what the first ones have left behind is in use again.
+    """
+    await asyncio.gather(*[connection.close() for connection in await _open(fault, given.port, given.warm_up)])
+    connections = await _open(fault, given.port, given.warm_up)
+    before = await settled_memory(given.pid)
+    connections += await _open(fault, given.port, given.count)
+    after = await settled_memory(given.pid)
+    await asyncio.gather(*[connection.close() for connection in connections])
+    return {"count": given.count, "before": before, "after": after}
+
+
+async def _run(given: argparse.Namespace) -> dict[str, float]:
+    fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    return await unless_failed(fault, memory(fault, given))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.loads.idle", description=__doc__)
+    parser.add_argument("port", type=int, help="of the proxy")
+    parser.add_argument("pid", type=int, help="of the proxy")
+    parser.add_argument("--count", type=int, default=5000, help="connections that do nothing; 5000 by default")
+    parser.add_argument("--warm-up", type=int, default=300, help="connections before memory is measured; 300 by default")
+    return told(_run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

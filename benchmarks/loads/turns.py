@@ -1,0 +1,65 @@
+"""What our own loads have in common: many clients at once, the first fault ends them all, and the outcome is one JSON object."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+import uvloop
+
+from benchmarks.measure import MeasurementError, memory_bytes
+
+__all__ = ("in_turns", "settled_memory", "told", "unless_failed")
+
+_SETTLING: Final = 0.5
+"""Seconds for a proxy to release what it has to, before its memory is read."""
+
+
+async def in_turns(times: int, at_once: int, what: Callable[[], Awaitable[None]]) -> None:
+    """Do something so often, and not more of it at once."""
+    remaining = iter(range(times))
+
+    async def one_after_the_other() -> None:
+        for _ in remaining:
+            await what()
+
+    await asyncio.gather(*[one_after_the_other() for _ in range(min(times, at_once))])
+
+
+async def settled_memory(pid: int) -> int:
+    """What a proxy has in memory when it has come to rest."""
+    await asyncio.sleep(_SETTLING)
+    return memory_bytes(pid)
+
+
+async def unless_failed(fault: asyncio.Future[None], work: Coroutine[Any, Any, dict[str, float]]) -> dict[str, float]:
+    """The outcome of the work; raises the fault as soon as there is one."""
+
+    def unexpected(_: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
+        if not fault.done():
+            fault.set_exception(MeasurementError(f"{what['message']}: {what.get('exception')!r}"))
+
+    asyncio.get_running_loop().set_exception_handler(unexpected)
+    task = asyncio.create_task(work)
+    await asyncio.wait((task, fault), return_when=asyncio.FIRST_COMPLETED)
+    if fault.done():
+        task.cancel()
+        await fault
+    fault.cancel()
+    return await task
+
+
+def told(work: Coroutine[Any, Any, dict[str, float]]) -> int:
+    """Do the work and print its outcome; the exit status."""
+    try:
+        print(json.dumps(uvloop.run(work)))
+    except MeasurementError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"the load failed: {error!r}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,49 @@
+"""The proxies that are measured, and how they and their targets are started."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from benchmarks.peers import apache, caddy, go, haproxy, nginx, node, python
+from benchmarks.peers.peer import ANY_RULES, Need, Peer, Place, Setup
+from benchmarks.peers.programs import SOURCES
+from benchmarks.peers.python import albkit_of
+
+__all__ = ("PEERS", "Need", "Peer", "Place", "Setup", "albkit_of", "target")
+
+
+def target(place: Place) -> list[str]:
+    """What starts the target of all proxies."""
+    if place.setup.tunnels:
+        return [sys.executable, str(SOURCES / "tunnel_target.py"), *map(str, place.targets)]
+    return nginx.target(place)
+
+
+def _direct(place: Place) -> list[str]:
+    return target(place._replace(targets=[place.port]))
+
+
+_EVERY = (
+    Peer(
+        "direct",
+        "no proxy at all: what it costs the target",
+        _direct,
+        rules=ANY_RULES,
+        access_log=True,
+        algorithms=dict.fromkeys(python.ALGORITHMS, ""),
+        sticky=python.STICKINESS,
+    ),
+    albkit_of(python.CHECKOUT, "albkit", "albkit, every default on"),
+    albkit_of(python.CHECKOUT, "albkit-raw", "albkit, frames of tunnels not followed", "--raw", http=False),
+    nginx.PEER,
+    haproxy.PEER,
+    apache.PEER,
+    caddy.PEER,
+    go.PEER,
+    node.PEER,
+    python.AIOHTTP,
+    python.PROXY_PY,
+)
+PEERS: Final = {peer.name: peer for peer in _EVERY}
+"""By name, in the order in which they are shown."""

@@ -1,0 +1,6 @@
+"""Programs that are started by benchmarks, each on its own: proxies as one writes them in an afternoon, and the target of tunnels."""
+
+from pathlib import Path
+from typing import Final
+
+SOURCES: Final = Path(__file__).resolve().parent

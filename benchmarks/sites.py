@@ -1,0 +1,57 @@
+"""Starts targets and the proxies before them, and ends them."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.bench import Bench, RunningPeer
+from benchmarks.measure import MeasurementError, Program, free_ports, running
+from benchmarks.peers import Place, Setup, target
+
+__all__ = ("Sites", "sites")
+
+Sites = Mapping[tuple[str, Setup], RunningPeer | str]
+"""By name and setup: the proxies that run, or why one of them does not."""
+
+
+@contextlib.contextmanager
+def sites(bench: Bench, setups: Sequence[Setup]) -> Iterator[Sites]:
+    """Every proxy in every setup that it can have, with the targets behind them; all ended when the block ends."""
+    with contextlib.ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="albkit-")))
+        # Servers that give up their rights must still find what is theirs.
+        root.chmod(0o755)
+        started = 0
+
+        def start(name: str, command: Callable[[Place], list[str]], place: Place, core: int, *, listens_on: int) -> Program:
+            nonlocal started
+            started += 1
+            bench.teller.starting(name)
+            directory = root / f"{started}-{name}"
+            directory.mkdir()
+            program = stack.enter_context(running(name, command(place._replace(directory=directory)), core=core, directory=directory))
+            program.await_port(listens_on)
+            return program
+
+        targets: dict[tuple[bool, int], list[int]] = {}
+        found: dict[tuple[str, Setup], RunningPeer | str] = {}
+        for setup in setups:
+            kind = (setup.tunnels, setup.targets)
+            if kind not in targets:
+                ports = targets[kind] = free_ports(setup.targets)
+                start("target", target, Place(root, 0, ports, setup), bench.cores.load, listens_on=ports[-1])
+            for peer in bench.peers:
+                if peer.takes_part(setup) and peer.lacks(setup) is None:
+                    (port,) = free_ports(1)
+                    place = Place(root, port, targets[kind], setup)
+                    try:
+                        program = start(peer.name, peer.command, place, bench.cores.proxy, listens_on=port)
+                        found[peer.name, setup] = RunningPeer(peer.name, port, program)
+                    except MeasurementError as error:
+                        if not bench.keep_going:
+                            raise
+                        found[peer.name, setup] = str(error)
+        yield found

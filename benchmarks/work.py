@@ -1,0 +1,163 @@
+"""The kinds of load that scenarios are made of, each as something that the engine can put on a proxy."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from benchmarks.answers import BODY
+from benchmarks.bench import Bench, RunningPeer
+from benchmarks.figures import Sample
+from benchmarks.loads import put_python_load
+from benchmarks.loads.wrk import ask, put_load
+from benchmarks.measure import MeasurementError, cpu_seconds, descriptors
+
+__all__ = ("BROWSER", "Echoes", "Handshakes", "IdleConnections", "IdleTunnels", "Requests", "room")
+
+BROWSER: Final[Mapping[str, str]] = {
+    "Host": "www.example.com",
+    "Connection": "keep-alive",
+    "Cache-Control": "max-age=0",
+    "Upgrade-Insecure-Requests": "1",
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36",
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8",
+    "Sec-Fetch-Site": "same-origin",
+    "Sec-Fetch-Mode": "navigate",
+    "Referer": "https://www.example.com/products?category=books&page=2",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
+    "Accept-Language": "en-GB,en;q=0.9,de;q=0.8",
+    "Cookie": "session=6f2c9a1e84b04d7f9c35a8d1e2b7406c; theme=dark; consent=necessary",
+}
+"""A browser's fields; wrk's own has Host alone."""
+
+_STUCK = 60
+"""Seconds that a load may take beyond its time."""
+_FEW: Final = 8
+"""Connections at most for messages of 1 MiB, so that what is on the way stays in the caches."""
+_HANDSHAKES = 1000
+"""For each second of echoes."""
+_WARM_UP: Final = 300
+"""Tunnels or connections that come and go before memory is measured, and as many that are there when it begins."""
+_SPARE = 1200
+"""Files that a proxy may have open beside those of its clients."""
+_FEWEST = 200
+"""Tunnels below which growth of memory says nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Requests:
+    """wrk's load: so many requests outstanding at any time."""
+
+    connections: int = 64
+    path: str = "/x"
+    fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    body: int = 0
+    """Bytes that are posted; 0 for a GET."""
+    answer: bytes = BODY
+    cookies: bool = False
+    """Whether the cookies that the proxy sets are brought back."""
+    varied: bool = False
+    """Whether each request has a field that none before it had."""
+
+    def __call__(self, peer: RunningPeer, bench: Bench) -> Sequence[Sample]:
+        fields = dict(self.fields)
+        set_cookies = ask(peer.port, self.path, fields, self.answer, self.body)
+        if self.cookies and set_cookies:
+            brought = [cookie.partition(";")[0] for cookie in set_cookies]
+            fields["Cookie"] = "; ".join([*([fields["Cookie"]] if "Cookie" in fields else []), *brought])
+            ask(peer.port, self.path, fields, self.answer, self.body)
+        before = cpu_seconds(peer.pid)
+        load = put_load(
+            peer.port,
+            self.path,
+            fields,
+            core=bench.cores.load,
+            connections=self.connections,
+            seconds=bench.seconds,
+            body=self.body,
+            varied=self.varied,
+        )
+        used = cpu_seconds(peer.pid) - before
+        ask(peer.port, self.path, fields, self.answer, self.body)
+        return [Sample(used / load.requests * 1e6, load.rate, used / load.seconds)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Echoes:
+    """One message there and back, on each tunnel one at a time."""
+
+    size: int
+    connections: int = 50
+
+    def __call__(self, peer: RunningPeer, bench: Bench) -> Sequence[Sample]:
+        connections = min(self.connections, _FEW) if self.size >= 1 << 20 else self.connections
+        return _tunnels("echoes", peer, bench, size=self.size, connections=connections, seconds=bench.seconds)
+
+
+@dataclasses.dataclass(frozen=True)
+class Handshakes:
+    """All of a short tunnel's life."""
+
+    connections: int = 50
+
+    def __call__(self, peer: RunningPeer, bench: Bench) -> Sequence[Sample]:
+        count = max(self.connections, round(_HANDSHAKES * bench.seconds))
+        return _tunnels("handshakes", peer, bench, connections=self.connections, count=count)
+
+
+def _tunnels(kind: str, peer: RunningPeer, bench: Bench, **options: float) -> Sequence[Sample]:
+    load = put_python_load(
+        "tunnels", kind, peer.port, peer.pid, core=bench.cores.load, timeout=options.get("seconds", 0) + _STUCK, **options
+    )
+    if not load["count"]:
+        raise MeasurementError(f"not one of the {kind} in {bench.seconds:g} s")
+    return [Sample(load["cpu"] / load["count"] * 1e6, load["count"] / load["seconds"], load["cpu"] / load["seconds"])]
+
+
+@dataclasses.dataclass(frozen=True)
+class IdleTunnels:
+    """What a proxy's memory grows by, per tunnel."""
+
+    count: int
+
+    def __call__(self, peer: RunningPeer, bench: Bench) -> Sequence[Sample]:
+        warm_up = min(self.count, _WARM_UP)
+        return _memory(
+            put_python_load(
+                "tunnels",
+                *("memory", peer.port, peer.pid),
+                core=bench.cores.load,
+                timeout=_STUCK,
+                count=self.count,
+                warm_up=warm_up,
+            )
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class IdleConnections:
+    """What a proxy's memory grows by, per keep-alive connection of a client."""
+
+    count: int
+
+    def __call__(self, peer: RunningPeer, bench: Bench) -> Sequence[Sample]:
+        warm_up = min(self.count, _WARM_UP)
+        return _memory(
+            put_python_load("idle", peer.port, peer.pid, core=bench.cores.load, timeout=_STUCK, count=self.count, warm_up=warm_up)
+        )
+
+
+def _memory(load: Mapping[str, float]) -> Sequence[Sample]:
+    return [Sample((load["after"] - load["before"]) / load["count"] / 1024)]
+
+
+def room(wanted: int) -> int:
+    """How many clients a proxy can have at a time, as many as wanted if possible: each takes it two files at most."""
+    allowed = descriptors(2 * wanted + _SPARE)
+    count: int = min(wanted, (allowed - _SPARE) // 2)
+    if count < min(_FEWEST, wanted):
+        raise MeasurementError(f"a process may have {allowed} files open, too few to measure memory: raise the limit, or leave memory out")
+    if count < wanted:
+        print(f"a process may have {allowed:,} files open: memory is measured with {count:,} clients, not {wanted:,}", flush=True)
+    return count
