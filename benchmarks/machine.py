@@ -22,7 +22,7 @@ def machine(peers: Iterable[Peer]) -> dict[str, str]:
     shape = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "processor": _processor(),
-        "cores": f"{len(os.sched_getaffinity(0))}",
+        "cores": f"{os.cpu_count()}",
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
         "kernel": platform.release(),
         "python": f"{platform.python_version()}, {_build()}",

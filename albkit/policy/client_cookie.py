@@ -26,6 +26,7 @@ _EXPIRY_DIGITS = 8
 _DIGEST_BYTES = 16
 _ENTRY = _EXPIRY_DIGITS + 2 * _DIGEST_BYTES
 _MOST_ENTRIES = 4
+_DIGITS = b"0123456789abcdef"
 
 Named = TypeVar("Named")
 
@@ -66,19 +67,15 @@ class ClientCookie(Generic[Named]):
         """What a valid, unexpired cookie names; `None` for anything else, which then is a fresh pick."""
         for name in self._names:
             value = self._value(cookies, name)
-            for start in range(0, len(value), _ENTRY):
-                named = self._named.get(value[start + _EXPIRY_DIGITS : start + _ENTRY])
-                if named is not None and _expiry(value[start : start + _EXPIRY_DIGITS]) > now:
+            for entry in (value,) if len(value) <= _ENTRY else _entries(value):
+                named = self._named.get(entry[_EXPIRY_DIGITS:])
+                if named is not None and _expiry(entry) > now:
                     return named
         return None
 
     def holds(self, cookies: bytes, now: float) -> bool:
         """Whether an unexpired entry came, be what it names still there or not."""
-        for name in self._names:
-            value = self._value(cookies, name)
-            if any(_expiry(value[start : start + _EXPIRY_DIGITS]) > now for start in range(0, len(value), _ENTRY)):
-                return True
-        return False
+        return any(_expiry(entry) > now for name in self._names for entry in _entries(self._value(cookies, name)))
 
     def came(self, cookies: bytes) -> bool:
         """Whether a request brought such a cookie at all, whatever it holds."""
@@ -88,15 +85,18 @@ class ClientCookie(Generic[Named]):
         """The entries of other groups that a request brought, as far as they hold still."""
         for name in self._names:
             value = self._value(cookies, name)
+            if len(value) == _ENTRY and value[_EXPIRY_DIGITS:] in self._named:
+                # One entry, and ours: nearly always.
+                return b""
             if value:
-                entries = [value[start : start + _ENTRY] for start in range(0, len(value), _ENTRY)]
+                entries = _entries(value)
                 kept = {entry[_EXPIRY_DIGITS:]: entry for entry in entries if self._is_others(entry) and _expiry(entry) > now}
                 return b"".join(islice(kept.values(), _MOST_ENTRIES - 1))
         return b""
 
     def _is_others(self, entry: bytes) -> bool:
         """Whether an entry names something elsewhere, and is made of nothing but digits, so that it may be written into a cookie again."""
-        return entry[_EXPIRY_DIGITS:] not in self._named and not entry.translate(None, b"0123456789abcdef")
+        return entry[_EXPIRY_DIGITS:] not in self._named and not entry.translate(None, _DIGITS)
 
     def with_others(self, others: bytes, now: float) -> bytes:
         """The `Set-Cookie` lines for a response that names nothing, and keeps what others have named."""
@@ -142,7 +142,11 @@ def _digest(key: str) -> bytes:
     return blake2b(key.encode("utf-8", "surrogateescape"), digest_size=_DIGEST_BYTES).hexdigest().encode()
 
 
-def _expiry(value: bytes) -> int:
-    digits = value[:_EXPIRY_DIGITS]
+def _entries(value: bytes) -> list[bytes]:
+    return [value[start : start + _ENTRY] for start in range(0, len(value), _ENTRY)]
+
+
+def _expiry(entry: bytes) -> int:
+    digits = entry[:_EXPIRY_DIGITS]
     # int() alone would also take signs, blanks and underscores.
-    return int(digits, 16) if digits.isalnum() and not digits.translate(None, b"0123456789abcdef") else 0
+    return int(digits, 16) if not digits.translate(None, _DIGITS) else 0
