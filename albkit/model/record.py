@@ -29,9 +29,10 @@ class ExchangeRecord:
         "target_status_code",
     )
 
-    def __init__(self, client: ClientAddress, started: float) -> None:
+    def __init__(self, client: ClientAddress) -> None:
         self.client = client
-        self.started = started
+        self.started = 0.0
+        """When its request head had come, by the monotonic clock; 0 where none has."""
         self.request: RequestHead | None = None
         self.matched_rule_priority = -1
         """0 for the default action, -1 before a rule was found."""

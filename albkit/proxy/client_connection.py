@@ -19,7 +19,8 @@ from albkit.proxy.gateway import LINGER, Entrance
 from albkit.proxy.inbox import Inbox
 from albkit.proxy.stillness import Stillness
 from albkit.proxy.taken_body import TakenBody
-from albkit.proxy.transports import bound_buffers, peer_has_left, reset
+from albkit.proxy.transports import SMALL, bound_buffers, peer_has_left, reset, send
+from albkit.proxy.upload import LARGEST_WHOLE
 from albkit.wire.framing import Body, ChunkedBody, FramingError, SizedBody, encode_chunk, encode_last_chunk
 
 __all__ = ("ClientConnection", "address_of")
@@ -37,8 +38,6 @@ _LEFT: Final = 4
 
 _MOST_READ = 1024 * 1024
 """Bytes of a body that a hook gets unless it asks for more."""
-_SMALL = 16 * 1024
-"""Up to this size a part of a body is copied to leave in one write with its head."""
 
 Serve = Callable[["ClientConnection", Entrance], Awaitable[None]]
 
@@ -258,7 +257,7 @@ class ClientConnection(asyncio.Protocol):
         if self._taken is not None:
             return self._taken.framed(chunked=request.chunked) if self._taken.over else None
         length = request.content_length
-        body = self._inbox.take(length) if 0 < length <= _SMALL else None
+        body = self._inbox.take(length) if 0 < length <= LARGEST_WHOLE else None
         if body is not None:
             self._body = None
             self.received_bytes += len(body)
@@ -418,7 +417,7 @@ class ClientConnection(asyncio.Protocol):
         if lines is not None:
             self._head_lines = None
             self.response_started = True
-            if len(pieces) == 1 and len(pieces[0]) <= _SMALL:
+            if len(pieces) == 1 and len(pieces[0]) <= SMALL:
                 # The last line ends the head, so a small body behind it leaves with the same copy.
                 lines[-1] += pieces[0]
                 pieces = [b"\r\n".join(lines)]
@@ -426,16 +425,10 @@ class ClientConnection(asyncio.Protocol):
                 pieces = [b"\r\n".join(lines), *pieces]
         if len(pieces) == 1:
             self._write(pieces[0])
-        elif pieces:
-            self._write_pieces(pieces)
-
-    def _write_pieces(self, pieces: list[bytes]) -> None:
-        size = sum(map(len, pieces))
-        if size <= _SMALL:
-            self._write(b"".join(pieces))
-        elif self._transport is not None:
+        elif pieces and self._transport is not None:
+            size = sum(map(len, pieces))
             self.sent_bytes += size
-            self._transport.writelines(pieces)
+            send(self._transport, pieces, size)
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
@@ -457,9 +450,12 @@ class ClientConnection(asyncio.Protocol):
         if transport is None:
             return
         self._phase = _LINGERING
+        request = self._request
+        # A client that has said it sends nothing more, and has not, needs no lingering.
+        silent = request is not None and not request.keep_alive and self.body_over and not self._inbox
         self._inbox.take_all()
         self._head_since = 0.0
-        if self.has_left or not transport.can_write_eof():
+        if silent or self.has_left or not transport.can_write_eof():
             transport.close()
             return
         transport.write_eof()

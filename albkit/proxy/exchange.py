@@ -46,13 +46,15 @@ async def serve(client: Client, entrance: Entrance) -> None:
 async def _exchange(client: Client, entrance: Entrance) -> bool:
     """One exchange; whether another may follow."""
     gateway = entrance.gateway
-    record = ExchangeRecord(client.address, gateway.clock.monotonic())
+    record = ExchangeRecord(client.address)
     try:
         # 1. Accept: the next request head of this client.
         head = await client.head()
         if head is None:
             client.close()
             return False
+
+        record.started = gateway.clock.monotonic()
 
         # 2. Parse it, and judge whether every server would read it in the same way.
         request = record.request = entrance.read(head)

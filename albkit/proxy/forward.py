@@ -92,7 +92,7 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
         record.target = member.address
         epoch = member.epoch
         try:
-            connection = await _attempt(client, request, choice, member, head + body if body else head, upload, gateway, fresh=bool(tried))
+            connection = await _attempt(client, request, choice, member, head, body or upload, gateway, fresh=bool(tried))
         except Failure as failure:
             _note_failure(failure, choice, member, epoch, gateway)
             whole = upload is None or upload.repeatable
@@ -204,8 +204,8 @@ async def _attempt(
     request: RequestHead,
     choice: TargetChoice,
     member: TargetState,
-    data: bytes,
-    upload: Upload | None,
+    head: bytes,
+    body: bytes | Upload | None,
     gateway: Gateway,
     *,
     fresh: bool,
@@ -230,11 +230,15 @@ async def _attempt(
         if connection is None:
             connection = await gateway.connections.connect(member, choice.group.group, client)
         answered = client.wait()
-        if upload is None:
-            connection.begin(client, request.method, answered, data)
+        connection.begin(client, request.method, answered)
+        if not body:
+            connection.write(head)
+        elif isinstance(body, bytes):
+            connection.write_pieces([head, body])
         else:
-            connection.begin(client, request.method, answered, data + upload.begin(connection))
-            client.pump_body(upload)
+            body.begin(connection, head)
+            client.pump_body(body)
+            body.flush()
         sent = gateway.clock.monotonic() if choice.hears_answers else 0.0
         await answered
         if sent:
@@ -250,7 +254,7 @@ async def _attempt(
         if request.upgrade:
             member.tunnels -= 1
         choice.finished(member)
-        if upload is not None:
+        if isinstance(body, Upload):
             client.park_body()
         if connection is not None:
             connection.abort()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
 from albkit.model.message import ResponseHead
-from albkit.proxy.transports import bound_buffers
+from albkit.proxy.transports import bound_buffers, send
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
 from albkit.wire.framing import Body, ChunkedBody, FramingError, SizedBody, UntilCloseBody
@@ -41,6 +41,7 @@ class TargetConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_behind",
         "_body",
         "_buffer",
         "_clean",
@@ -78,6 +79,8 @@ class TargetConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[object] | None = None
         self._phase = _IDLE
         self._buffer = b""
+        self._behind: list[bytes] | None = None
+        """What has come behind a held head after it came."""
         self._body: Body | None = None
         self._method = ""
         self._paused = False
@@ -93,8 +96,8 @@ class TargetConnection(asyncio.Protocol):
 
     # What the exchange does.
 
-    def begin(self, client: Client, method: str, waiter: asyncio.Future[object], data: bytes) -> None:
-        """Send a request; its response head will be `response` when `waiter` is done."""
+    def begin(self, client: Client, method: str, waiter: asyncio.Future[object]) -> None:
+        """Await the response to the request that is written next; its head will be `response` when `waiter` is done."""
         self._client = client
         self._method = method
         self._waiter = waiter
@@ -103,13 +106,16 @@ class TargetConnection(asyncio.Protocol):
         client.upstream = self
         if self.transport is None:
             self._fail(FailureKind.TARGET_UNREACHABLE, "closed before the request was sent")
-        else:
-            self.transport.write(data)
 
     def write(self, data: bytes) -> None:
-        """Send more of the request."""
+        """Send something of the request."""
         if self.transport is not None:
             self.transport.write(data)
+
+    def write_pieces(self, pieces: list[bytes]) -> None:
+        """Send something of the request that lies in pieces."""
+        if self.transport is not None:
+            send(self.transport, pieces, sum(map(len, pieces)))
 
     def first_pieces(self) -> tuple[list[bytes], bool, list[bytes]]:
         """What has come of the response's body: its pieces, whether it is over, and its trailers.
@@ -121,7 +127,8 @@ class TargetConnection(asyncio.Protocol):
         length = response.content_length
         data = self._buffer
         self._buffer = b""
-        if length == len(data):
+        behind = self._behind
+        if length == len(data) and behind is None:
             self._phase = _IDLE
             return ([data] if data else []), True, []
         body: Body
@@ -134,6 +141,10 @@ class TargetConnection(asyncio.Protocol):
         self._body = body
         try:
             pieces = body.feed(data) if data else []
+            if behind is not None:
+                self._behind = None
+                for more in behind:
+                    pieces += body.feed(more)
         except FramingError as error:
             raise Failure(FailureKind.RESPONSE_MALFORMED, str(error)) from None
         if body.over:
@@ -160,6 +171,7 @@ class TargetConnection(asyncio.Protocol):
             and response.keep_alive
             and self._phase == _IDLE
             and not self._buffer
+            and self._behind is None
             and self.transport.get_write_buffer_size() == 0
         ):
             self._body = None
@@ -183,7 +195,7 @@ class TargetConnection(asyncio.Protocol):
         self._phase = _LEFT
         self.transport = None
         self._connections.forget(self)
-        return transport, self._buffer, self._has_ended
+        return transport, b"".join((self._buffer, *(self._behind or ()))), self._has_ended
 
     def abort(self) -> None:
         """Close now, whatever is going on."""
@@ -221,7 +233,9 @@ class TargetConnection(asyncio.Protocol):
         elif phase == _HEAD:
             self._read_head(data)
         elif phase == _HELD:
-            self._buffer += data
+            if self._behind is None:
+                self._behind = []
+            self._behind.append(data)
             if not self._paused:
                 self.pause_reading()
         elif phase == _IDLE:

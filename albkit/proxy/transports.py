@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import select
 import socket
 import struct
 from contextlib import suppress
@@ -15,15 +16,19 @@ try:
 except ImportError:  # Windows has neither.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ("SEGMENT", "bound_buffers", "peer_has_left", "peer_has_reset", "reset", "unacknowledged")
+__all__ = ("SEGMENT", "SMALL", "bound_buffers", "peer_has_left", "peer_has_reset", "reset", "send", "unacknowledged")
 
 SEGMENT: Final = 64 * 1024
 """Read size on plain asyncio, whose default costs a 256 KiB allocation per read."""
 
+SMALL: Final = 16 * 1024
+"""Up to this size pieces are copied together to leave in one write; above it one system call that takes several is cheaper."""
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_TCP_CLOSE_WAIT = 8
 _TCP_CLOSE = 7
 _HAS_TCP_INFO = hasattr(socket, "TCP_INFO")
+_HUNG_UP: Final[int] = getattr(select, "POLLRDHUP", 0)
+"""What poll() says of a peer that has sent FIN; of RST it says more than that. 0 where it says neither."""
 
 
 def bound_buffers(transport: asyncio.Transport, high: int) -> None:
@@ -31,6 +36,16 @@ def bound_buffers(transport: asyncio.Transport, high: int) -> None:
     transport.set_write_buffer_limits(high=high)
     if hasattr(transport, "max_size"):
         transport.max_size = SEGMENT
+
+
+def send(transport: asyncio.Transport, pieces: list[bytes], size: int) -> None:
+    """Write pieces, `size` bytes together, at once."""
+    if len(pieces) == 1:
+        transport.write(pieces[0])
+    elif size <= SMALL:
+        transport.write(b"".join(pieces))
+    else:
+        transport.writelines(pieces)
 
 
 def reset(transport: asyncio.Transport) -> None:
@@ -55,20 +70,16 @@ def unacknowledged(transport: asyncio.Transport) -> int:
     return size[0]
 
 
-def _tcp_state(transport: asyncio.Transport) -> int:
-    sock = transport.get_extra_info("socket")
-    if sock is None or sock.family == socket.AF_UNIX or not _HAS_TCP_INFO:
-        return 0
-    try:
-        state: int = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-    except OSError:
-        return _TCP_CLOSE
-    return state
-
-
 def peer_has_left(transport: asyncio.Transport) -> bool:
-    """Whether the peer has sent FIN or RST, which a transport with paused reading does not notice."""
-    return _tcp_state(transport) in (_TCP_CLOSE_WAIT, _TCP_CLOSE)
+    """Whether the peer has sent FIN or RST, which a transport with paused reading does not notice; `False` where nobody tells."""
+    sock = transport.get_extra_info("socket")
+    fileno = sock.fileno() if sock is not None and _HUNG_UP else -1
+    if fileno < 0:
+        return False
+    # A getsockopt() on uvloop's socket would make a socket object for each question, and look up its names.
+    asking = select.poll()
+    asking.register(fileno, _HUNG_UP)
+    return bool(asking.poll(0))
 
 
 def peer_has_reset(transport: asyncio.Transport) -> bool:
@@ -76,9 +87,11 @@ def peer_has_reset(transport: asyncio.Transport) -> bool:
 
     The state alone does not tell: it is the same where both sides have sent FIN, and what came before may still wait to be read.
     """
-    if _tcp_state(transport) != _TCP_CLOSE:
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family == socket.AF_UNIX or not _HAS_TCP_INFO:
         return False
     try:
-        return bool(transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        state: int = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        return state == _TCP_CLOSE and bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
     except OSError:
         return True

@@ -1,16 +1,18 @@
-"""A request body on its way to a target."""
+"""A request on its way to a target while its body is still coming."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from albkit.model.message import RequestHead
 from albkit.policy.failover import IDEMPOTENT
 from albkit.proxy.target_connection import TargetConnection
 from albkit.wire.framing import encode_chunk, encode_last_chunk
 
-__all__ = ("Upload",)
+__all__ = ("LARGEST_WHOLE", "Upload")
 
-_MOST_KEPT = 64 * 1024
-"""Bytes of a body kept for a second try."""
+LARGEST_WHOLE: Final = 64 * 1024
+"""Bytes of a body that are kept for a second try."""
 
 
 class Upload:
@@ -19,20 +21,22 @@ class Upload:
     The beginning of an idempotent request's body is kept, so that it can be sent again should the target die before it answers.
     """
 
-    __slots__ = ("_chunked", "_connection", "_kept", "_size", "repeatable")
+    __slots__ = ("_chunked", "_connection", "_kept", "_size", "_unsent", "repeatable")
 
     def __init__(self, request: RequestHead) -> None:
         self._chunked = request.chunked
         self._connection: TargetConnection | None = None
         self._kept: list[bytes] | None = [] if request.method in IDEMPOTENT else None
         self._size = 0
+        self._unsent: list[bytes] = []
+        """What leaves in one write with the first of the body that comes."""
         self.repeatable = True
         """Whether all that was sent so far could be sent again."""
 
-    def begin(self, connection: TargetConnection) -> bytes:
-        """Send to this connection from now on; what has to go first."""
+    def begin(self, connection: TargetConnection, head: bytes) -> None:
+        """Send to this connection from now on. The head waits until something is fed, or `flush`."""
         self._connection = connection
-        return b"".join(self._kept) if self._kept else b""
+        self._unsent = [head, *(self._kept or ())]
 
     def feed(self, pieces: list[bytes], over: bool, trailers: list[bytes]) -> None:
         """The next pieces of the body, and whether they are the last."""
@@ -42,12 +46,20 @@ class Upload:
                 pieces.append(encode_last_chunk(trailers))
         if not pieces:
             return
-        data = b"".join(pieces) if len(pieces) > 1 else pieces[0]
-        self._size += len(data)
-        if self._kept is not None and self._size <= _MOST_KEPT:
-            self._kept.append(data)
+        self._size += sum(map(len, pieces))
+        if self._kept is not None and self._size <= LARGEST_WHOLE:
+            self._kept += pieces
         else:
             self._kept = None
             self.repeatable = False
+        if self._unsent:
+            pieces = self._unsent + pieces
+            self._unsent = []
         if self._connection is not None:
-            self._connection.write(data)
+            self._connection.write_pieces(pieces)
+
+    def flush(self) -> None:
+        """Send what has waited for the body."""
+        if self._unsent and self._connection is not None:
+            self._connection.write_pieces(self._unsent)
+            self._unsent = []

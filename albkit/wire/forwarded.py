@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from albkit.clock import Clock
 from albkit.model.message import ClientAddress, RequestHead
 
@@ -49,6 +51,12 @@ class TraceIds:
         return b";".join([b"Self=" + self.new(now), *others])
 
 
+@lru_cache(maxsize=64)
+def _fixed(protocol: str, port: int) -> bytes:
+    """What is the same for all clients of a listener is kept once for all."""
+    return b"X-Forwarded-Proto: %s\r\nX-Forwarded-Port: %d\r\nX-Amzn-Trace-Id: " % (protocol.encode(), port)
+
+
 class ForwardedFields:
     """Writes the fields for the requests of one client connection; what does not change is made once.
 
@@ -66,7 +74,7 @@ class ForwardedFields:
     def __init__(self, client: ClientAddress, protocol: str, port: int, mode: str, client_port: bool, trace_ids: TraceIds) -> None:
         self._client = (str(client) if client_port and client.host else client.host).encode()
         self._mode = mode
-        self._fixed = b"X-Forwarded-Proto: %s\r\nX-Forwarded-Port: %d\r\nX-Amzn-Trace-Id: " % (protocol.encode(), port)
+        self._fixed = _fixed(protocol, port)
         self._with_client = b"X-Forwarded-For: %s\r\n%s" % (self._client, self._fixed) if client.host else self._fixed
         self._trace_ids = trace_ids
 

@@ -1,16 +1,16 @@
 """Blocks of fields that have been read before.
 
 A client that keeps its connection sends the same fields again and again, and only its request line differs. What was read and judged of
-such a block holds for the next request with the very same bytes. It is remembered for requests without anything special alone, so that
-nothing of it depends on the request line; a line that is not plain either is left to the parser. Nothing here decides differently: what
-is remembered is what the parser and the reader have said.
+such a block holds for the next request with the very same bytes, but for how long a POST says that its body is. It is remembered for
+requests without anything special alone, so that nothing of it depends on the request line; a line that is not plain either is left to
+the parser. Nothing here decides differently: what is remembered is what the parser and the reader have said.
 """
 
 from __future__ import annotations
 
 import re
 
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from albkit.model.message import RequestHead
 from albkit.wire.memory import Memory
@@ -20,19 +20,30 @@ __all__ = ("KnownHeads",)
 _METHODS = {method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")}
 _REQUEST_LINE = re.compile(rb"([A-Z]{3,7}) (/[!$-;=@-Z_a-z~]*+)(?:\?([!$-;=?-Z_a-z~]*+))? HTTP/1\.1")
 """A path, and perhaps a query, of characters that no two servers read differently."""
+_LENGTH = re.compile(rb"\r\n((?i:content-length)): ([1-9][0-9]{0,17})(?=\r\n)")
+"""A length that every server reads alike. What else is in the line stays in the block, so that only the number may differ."""
+
+
+def _length_of(head: bytes, end: int) -> re.Match[bytes] | None:
+    """Where a POST, PUT or PATCH says how long its body is: methods for which a body means nothing special."""
+    return _LENGTH.search(head, end) if head.startswith(b"P") else None
 
 
 class _Block:
     """What is known of one block of fields."""
 
-    __slots__ = ("cookie", "headers", "host", "keep_alive", "lines")
+    __slots__ = ("cookie", "headers", "host", "keep_alive", "length", "length_line", "lines")
 
-    def __init__(self, request: RequestHead) -> None:
+    def __init__(self, request: RequestHead, length: bytes, length_line: int) -> None:
         self.host = request.host
         self.headers: CIMultiDictProxy[str] = request.headers
         self.cookie = request.cookie
         self.keep_alive = request.keep_alive
         self.lines = request.lines[1:]
+        self.length = length
+        """What the first one said of its body; empty for requests without one."""
+        self.length_line = length_line
+        """Where in the request it is said; 0 for nowhere."""
 
 
 class KnownHeads:
@@ -51,8 +62,10 @@ class KnownHeads:
     def recall(self, head: bytes) -> RequestHead | None:
         """The request of a head whose fields are known, as if it had been parsed and read; `None` for any other."""
         end = head.find(b"\r\n")
-        block = self._blocks.recall(head[end:])
-        if block is None or end > self._longest_line:
+        length = _length_of(head, end)
+        block = self._blocks.recall(head[end:] if length is None else head[end : length.start(2)] + head[length.end(2) :])
+        # A block with an empty length looks as one whose length was left out.
+        if block is None or end > self._longest_line or (length is None) != (not block.length):
             return None
         line = _REQUEST_LINE.fullmatch(head, 0, end)
         if line is None:
@@ -71,7 +84,10 @@ class KnownHeads:
         request.cookie = block.cookie
         request.lines = [head[:end], *block.lines]
         request.keep_alive = block.keep_alive
-        request.content_length = 0
+        if length is None:
+            request.content_length = 0
+        else:
+            _take_length(request, block, length)
         request.chunked = request.http_1_0 = request.expects_continue = request.close_after = False
         request.irregular_names = request.dropped_names = False
         request.upgrade = request.trace_id = request.forwarded_for = b""
@@ -79,7 +95,7 @@ class KnownHeads:
         return request
 
     def remember(self, head: bytes, request: RequestHead) -> None:
-        """Keep what was read of a head without anything special: no body, no upgrade, no fields but those that are passed on as they are.
+        """Keep what was read of a head without anything special: no upgrade, no fields but those that are passed on as they are.
 
         Args:
             head: The raw head.
@@ -87,5 +103,23 @@ class KnownHeads:
         """
         end = head.find(b"\r\n")
         # Another line may say more than path and query: an absolute-form target names the host.
-        if not self._blocks.rests() and _REQUEST_LINE.fullmatch(head, 0, end):
-            self._blocks.remember(head[end:], _Block(request))
+        if self._blocks.rests() or not _REQUEST_LINE.fullmatch(head, 0, end):
+            return
+        length = _length_of(head, end)
+        if length is None:
+            if not request.has_body:
+                self._blocks.remember(head[end:], _Block(request, b"", 0))
+        else:
+            key = head[end : length.start(2)] + head[length.end(2) :]
+            self._blocks.remember(key, _Block(request, length[2], request.lines.index(length[0][2:])))
+
+
+def _take_length(request: RequestHead, block: _Block, length: re.Match[bytes]) -> None:
+    """Let a recalled request have a body of its own length."""
+    name, digits = length.groups()
+    request.content_length = int(digits)
+    if digits != block.length:
+        request.lines[block.length_line] = name + b": " + digits
+        fields = CIMultiDict(block.headers)
+        fields["Content-Length"] = digits.decode("ascii")  # As the parser spells it, however it came.
+        request.headers = CIMultiDictProxy(fields)

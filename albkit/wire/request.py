@@ -62,6 +62,7 @@ _REMOVED = frozenset(
 
 _ORDINARY = frozenset((fields.HOST, fields.CONNECTION, fields.COOKIE))
 """Where no other field means anything there is no body, nothing to expect and nothing to judge: most requests."""
+_ORDINARY_WITH_BODY = _ORDINARY | {fields.CONTENT_LENGTH}
 
 
 class RequestReader:
@@ -130,6 +131,8 @@ class RequestReader:
             self._read_connection(request, found)
             self._read_rest(request, found)
             self._judge(request, found, padded=padded)
+            if found.keys() <= _ORDINARY_WITH_BODY and request.classification is None and not request.http_1_0 and not request.upgrade:
+                self._known.remember(head, request)
         return request
 
     def _sort_fields(self, raw_headers: Sequence[tuple[bytes, bytes]], lines: list[bytes]) -> dict[int, bytes]:

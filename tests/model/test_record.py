@@ -7,9 +7,9 @@ from albkit.model.record import ExchangeRecord
 def test_exchange_record_begins_with_nothing_known() -> None:
     """Before a rule is found its priority is -1, and nothing was told or counted (alb-reference 7.1)."""
     client = ClientAddress("192.0.2.1", 1)
-    record = ExchangeRecord(client, 5.0)
+    record = ExchangeRecord(client)
     assert record.client is client
-    assert record.started == 5.0
+    assert record.started == 0.0
     assert record.matched_rule_priority == -1
     assert (record.request, record.failure) == (None, None)
     assert (record.group, record.target) == ("", "")

@@ -272,7 +272,7 @@ class _House:
             self.client.wire,
             self.target.wire,
             cast("TargetState", None),
-            ExchangeRecord(ClientAddress("192.0.2.1", 50000), self.clock.monotonic()),
+            ExchangeRecord(ClientAddress("192.0.2.1", 50000)),
             "websocket",
             alb.TunnelPolicy(idle_timeout=_YEAR, ping_interval=1, pong_timeout=_YEAR, max_message_size=most),
             extensions,

@@ -11,7 +11,7 @@ from albkit.report.failure_log import log_failure
 
 
 def _record(failure: Failure | None, path: str | None = "/a") -> ExchangeRecord:
-    record = ExchangeRecord(ClientAddress("192.0.2.1", 2817), 5.0)
+    record = ExchangeRecord(ClientAddress("192.0.2.1", 2817))
     record.failure = failure
     if path is not None:
         record.request = RequestHead()

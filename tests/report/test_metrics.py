@@ -18,7 +18,7 @@ def _counted(record: ExchangeRecord) -> dict[str, int]:
 
 
 def _record(target_status: int = 0, elb_status: int = 0, failure: FailureKind | None = None) -> ExchangeRecord:
-    record = ExchangeRecord(ClientAddress("192.0.2.1", 1), 0.0)
+    record = ExchangeRecord(ClientAddress("192.0.2.1", 1))
     record.target_status_code = target_status
     record.elb_status_code = elb_status
     record.failure = Failure(failure) if failure is not None else None

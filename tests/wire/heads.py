@@ -32,6 +32,7 @@ def get(*fields: bytes, method: bytes = b"GET", target: bytes = b"/") -> bytes:
     return head(method + b" " + target + b" HTTP/1.1", HOST, *fields)
 
 
+_LENGTH = re.compile(rb"(?i)(\r\ncontent-length: )[1-9][0-9]*(?=\r\n)")
 _DATE = re.compile(rb"\r\nDate: [^\r\n]*\r\n")
 
 
@@ -50,11 +51,12 @@ class Reading:
     def request(self, raw: bytes, *, port: int = 80, **settings: Any) -> RequestHead:
         """What a listener on `port` makes of a request head; raises Failure.
 
-        It makes the same of it where the fields have come before, behind another request line.
+        It makes the same of it where the fields have come before, behind another request line and with a body of another length.
         """
         described = Settings(alb.Listener(port, alb.FixedResponse(200)), **settings)
         reader = RequestReader(described, port, partial(verdict, described.desync_mitigation_mode))
-        before = b"GET /before?it HTTP/1.1" + raw[max(raw.find(b"\r\n"), 0) :]
+        fields = _LENGTH.sub(rb"\g<1>7", raw[max(raw.find(b"\r\n"), 0) :])
+        before = (b"PUT" if raw.startswith(b"P") else b"GET") + b" /before?it HTTP/1.1" + fields
         with contextlib.suppress(Failure):
             reader.read(self._requests.parse(before), before)
         recalled = reader.recall(raw)

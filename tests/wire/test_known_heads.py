@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from albkit.wire.known_heads import KnownHeads
@@ -72,6 +74,59 @@ def test_line_that_is_not_plain_is_left_to_the_parser(reading: Reading, line: by
 def test_fields_behind_a_line_that_is_not_plain_are_not_remembered(reading: Reading, line: bytes) -> None:
     """An absolute-form target names the host that the fields do not."""
     assert _known(reading, head(line, HOST)).recall(get()) is None
+
+
+_POSTS = [
+    get(b"Content-Length: 5", method=b"POST"),
+    get(b"Content-Type: text/plain", b"content-length: 12345678901234567", b"Accept: */*", method=b"PATCH"),
+    get(b"CONTENT-LENGTH: 1", b"Cookie: a=1", b"Connection: close", method=b"PUT", target=b"/a?b"),
+]
+
+
+@pytest.mark.parametrize("raw", _POSTS)
+@pytest.mark.parametrize("before", [b"5", b"1", b"987654"])
+def test_body_may_have_another_length(reading: Reading, raw: bytes, before: bytes) -> None:
+    """All else that is known is the same, and the fields say how long this one is."""
+    other = re.sub(rb"(?i)(content-length: )\d+", rb"\g<1>" + before, raw)
+    recalled = _known(reading, b"POST /first" + other[other.find(b" HTTP/1.1") :]).recall(raw)
+    assert recalled is not None
+    assert contents(recalled) == contents(reading.request(raw))
+
+
+@pytest.mark.parametrize("length", [b"0", b"05", b"+5", b"5 ", b" 5", b"5, 5", b"0x5", b"1" * 19, b"", b"-1", b"5\t"])
+def test_length_that_is_not_plain_is_left_to_the_parser(reading: Reading, length: bytes) -> None:
+    """Whatever it may mean."""
+    known = _known(reading, get(b"Content-Length: 5", method=b"POST"))
+    assert known.recall(get(b"Content-Length: 6", method=b"POST")) is not None
+    assert known.recall(get(b"Content-Length: " + length, method=b"POST")) is None
+    assert known.recall(get(b"Content-Length:5", method=b"POST")) is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [(b"Content-Length: 5", b"Content-Length: 5"), (b"Content-Length: 5", b"Transfer-Encoding: chunked"), (b"X: y", b" Content-Length: 5")],
+)
+def test_second_length_is_left_to_the_parser(reading: Reading, fields: tuple[bytes, ...]) -> None:
+    """As is a coding beside it, and a length that continues another line."""
+    known = _known(reading, get(b"Content-Length: 5", method=b"POST"))
+    assert known.recall(get(*fields, method=b"POST")) is None
+
+
+@pytest.mark.parametrize("method", [b"GET", b"DELETE", b"HEAD", b"OPTIONS"])
+def test_body_of_a_method_that_needs_none_is_left_to_the_parser(reading: Reading, method: bytes) -> None:
+    """Desync mitigation has its own mind about some of them."""
+    known = _known(reading, get(b"Content-Length: 5", method=b"POST"), get(b"Content-Length: 5", method=method))
+    assert known.recall(get(b"Content-Length: 5", method=method)) is None
+    assert known.recall(get(b"Content-Length: 5", method=b"POST")) is not None
+
+
+def test_connection_field_cannot_take_the_length_away(reading: Reading) -> None:
+    """A client that names it there has it passed on all the same, remembered or not."""
+    raw = get(b"Connection: content-length", b"Content-Length: 6", method=b"POST")
+    recalled = _known(reading, get(b"Connection: content-length", b"Content-Length: 5", method=b"POST")).recall(raw)
+    assert recalled is not None
+    assert b"Content-Length: 6" in recalled.lines
+    assert contents(recalled) == contents(reading.request(raw))
 
 
 def test_line_that_is_too_long_is_left_to_the_parser(reading: Reading) -> None:
