@@ -68,8 +68,13 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = ", ".join(PEERS)
     running.add_argument("--only", nargs="+", choices=tuple(PEERS), default=tuple(PEERS), metavar="PEER", help=f"of {names}")
     running.add_argument("--json", type=Path, metavar="FILE", help="write every sample, the versions and the verdicts")
-    running.add_argument("--plot", type=Path, metavar="FILE", help="draw what each proxy costs (PNG)")
-    running.add_argument("--results", type=Path, metavar="FILE", help="write all tables, with what they were taken on (Markdown)")
+    running.add_argument("--plot", type=Path, metavar="FILE", help="draw all that each proxy costs (PNG)")
+    running.add_argument(
+        "--results",
+        type=Path,
+        metavar="FILE",
+        help="write all tables, with what they were taken on (Markdown), and the gist as summary.png beside",
+    )
     add_baseline(running)
     return parser.parse_args(arguments)
 

@@ -35,8 +35,8 @@ _FILES = 20_000
 def run(given: argparse.Namespace) -> int:
     """The exit status: 0 where all was measured and every budget holds, 1 where one does not, 2 where something failed."""
     _need("rich", "progress and tables")
-    if given.plot is not None:
-        _need("matplotlib", "--plot")
+    if given.plot is not None or given.results is not None:
+        _need("matplotlib", "--plot" if given.plot is not None else "--results")
     require(nginx="the target", wrk="the load")
     descriptors(_FILES)
 
@@ -116,10 +116,13 @@ def _write(given: argparse.Namespace, outcomes: list[Outcome], settings: dict[st
         scenarios = {outcome.scenario.name: figures(outcome.rows, outcome.scenario.budgets) for outcome in outcomes}
         given.json.write_text(json.dumps({"machine": versions, "settings": settings, "scenarios": scenarios}, indent=2) + "\n")
     if given.plot is not None:
-        from benchmarks.plot import draw
+        from benchmarks.plots import draw
 
-        draw(outcomes, given.plot)
+        draw(outcomes, given.plot, judged=not settings["quick"])
     if given.results is not None:
+        from benchmarks.plots import draw_summary
+
+        draw_summary(outcomes, given.results.with_name("summary.png"))
         with contextlib.suppress(ValueError):
             given.plot = given.plot and given.plot.resolve().relative_to(given.results.resolve().parent)
         given.results.write_text(as_markdown(outcomes, settings, versions, given.names, given.plot))

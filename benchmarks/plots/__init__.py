@@ -1,0 +1,8 @@
+"""What each proxy costs, as pictures: all of it, and the gist."""
+
+from __future__ import annotations
+
+from benchmarks.plots.page import draw
+from benchmarks.plots.summary import draw_summary
+
+__all__ = ("draw", "draw_summary")
