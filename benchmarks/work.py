@@ -11,9 +11,9 @@ from benchmarks.bench import Bench, RunningPeer
 from benchmarks.figures import Sample
 from benchmarks.loads import put_python_load
 from benchmarks.loads.wrk import ask, put_load
-from benchmarks.measure import MeasurementError, cpu_seconds, descriptors
+from benchmarks.measure import MeasurementError, TooMuchError, cpu_seconds, descriptors
 
-__all__ = ("BROWSER", "Echoes", "Handshakes", "IdleConnections", "IdleTunnels", "Requests", "room")
+__all__ = ("BROWSER", "Echoes", "Handshakes", "IdleConnections", "IdleTunnels", "Requests", "SlowReaders", "room")
 
 BROWSER: Final[Mapping[str, str]] = {
     "Host": "www.example.com",
@@ -43,6 +43,15 @@ _SPARE = 1200
 """Files that a proxy may have open beside those of its clients."""
 _FEWEST = 200
 """Tunnels below which growth of memory says nothing."""
+_FEW_READERS = 30
+"""The same as `_WARM_UP`, of readers that take 1 MiB each."""
+_READING: Final = 2.0
+"""Seconds at least of slow reading, and as many beside a quick client."""
+_READING_QUICK = 0.5
+_QUICK_RATE: Final = 200
+"""Small requests per second."""
+_MOST_WAITED: Final = 0.05
+"""Of the turns of slow readers, that may come to nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +155,33 @@ class IdleConnections:
         return _memory(
             put_python_load("idle", peer.port, peer.pid, core=bench.cores.load, timeout=_STUCK, count=self.count, warm_up=warm_up)
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class SlowReaders:
+    """Clients that take a large answer slowly: memory for each, CPU time for what they get, and how long a quick client waits meanwhile."""
+
+    count: int
+
+    def __call__(self, peer: RunningPeer, bench: Bench) -> Sequence[Sample]:
+        seconds = max(_READING_QUICK if bench.quick else _READING, bench.seconds)
+        load = put_python_load(
+            "slow",
+            *(peer.port, peer.pid),
+            core=bench.cores.load,
+            timeout=2 * seconds + _STUCK,
+            count=self.count,
+            warm_up=min(self.count, _FEW_READERS),
+            seconds=seconds,
+            rate=_QUICK_RATE,
+        )
+        if load["waited"] > _MOST_WAITED:
+            raise TooMuchError(f"nothing is there for its slow readers at {load['waited']:.0%} of their turns")
+        if load["behind"]:
+            raise TooMuchError(f"it does not keep up with {_QUICK_RATE} small requests a second beside slow readers")
+        delivered = load["delivered"] / (1 << 20)
+        cost = Sample(load["cpu"] / delivered * 1e6, delivered / load["seconds"], load["cpu"] / load["seconds"])
+        return [*_memory(load), cost, *(Sample(load[name]) for name in ("p50", "p99", "late"))]
 
 
 def _memory(load: Mapping[str, float]) -> Sequence[Sample]:

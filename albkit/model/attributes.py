@@ -103,7 +103,7 @@ _TABLE = (
         "it the client is not read.",
     ),
     Attribute(
-        "Limits", "in_flight", "", 262144, unit="bytes", minimum=1024, maximum=1073741824, whole=True,
+        "Limits", "in_flight", "", 65536, unit="bytes", minimum=1024, maximum=1073741824, whole=True,
         meaning="What may wait to be sent in each direction; above it the sender is not read.",
     ),
     Attribute(

@@ -28,7 +28,7 @@ class Limits:
         response_head: Bytes of a whole response head of a target, 32768; above it 502.
         early_bytes: Bytes kept of what a client sends while its exchange is going on (pipelined requests, or what comes before a 101),
             65536; above it the client is not read.
-        in_flight: Bytes waiting to be sent in each direction of an exchange or tunnel, 262144; above it the sender is not read.
+        in_flight: Bytes waiting to be sent in each direction of an exchange or tunnel, 65536; above it the sender is not read.
         connect_timeout: Seconds for a target to accept a connection, 10; then 504.
         hook_timeout: Seconds for an action of the program's own, 30; then it is cancelled and the client told 500.
         idle_target_connections: Idle connections kept per target, 64; 0 keeps none. What is above it is closed.

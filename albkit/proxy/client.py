@@ -19,8 +19,15 @@ class Upstream(Protocol):
     active: bool
     """Whether bytes have come from the target since the last sweep."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether too much of the request waits to be sent."""
+
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
+
+    def sip(self) -> None:
+        """The client is slow: read the rest of its response in small parts."""
 
 
 class BodySink(Protocol):
@@ -41,6 +48,10 @@ class Client(Protocol):
     """Set while a hook runs: called when the client fails, so that the hook is not waited for."""
     upstream: Upstream | None
     """Set by the exchange for as long as it is bound to a target connection."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether too much of the response waits to be sent."""
 
     @property
     def received_bytes(self) -> int:

@@ -83,12 +83,12 @@ class ClientConnection(asyncio.Protocol):
         "_task",
         "_transport",
         "_waiter",
-        "_writing_paused",
         "active",
         "address",
         "forwarded",
         "has_left",
         "interrupt",
+        "is_full",
         "received_bytes",
         "response_started",
         "sent_bytes",
@@ -118,7 +118,7 @@ class ClientConnection(asyncio.Protocol):
         """No further request is taken."""
         self.has_left = False
         self._paused = False
-        self._writing_paused = False
+        self.is_full = False
         self._served = 0
         self._stillness = Stillness()
         self._head_since = 0.0
@@ -202,13 +202,13 @@ class ClientConnection(asyncio.Protocol):
             self.fail(Failure(kind, str(exc) if exc is not None else ""))
 
     def pause_writing(self) -> None:
-        self._writing_paused = True
+        self.is_full = True
         self._entrance.gateway.counters.reading_paused += 1
         if self.upstream is not None:
             self.upstream.pause_reading()
 
     def resume_writing(self) -> None:
-        self._writing_paused = False
+        self.is_full = False
         if self.upstream is not None:
             self.upstream.resume_reading()
         elif self._phase == _AWAITING:
@@ -224,7 +224,7 @@ class ClientConnection(asyncio.Protocol):
         self.received_bytes = self.sent_bytes = 0
         while True:
             # A client that pipelines and does not read gets nothing more to read.
-            head = self._inbox.next_head() if not self._writing_paused else None
+            head = self._inbox.next_head() if not self.is_full else None
             if head is not None:
                 break
             if self.has_left and self._inbox:
@@ -300,8 +300,12 @@ class ClientConnection(asyncio.Protocol):
         data = self._inbox.take_all()
         if data:
             self._feed_body(data)
-        if self._paused and self._phase == _BODY:
-            self._resume_reading()
+        if self._phase == _BODY:
+            # A target's connection that has been full since before has no reason to say so again.
+            if self.upstream is not None and self.upstream.is_full:
+                self._pause_reading()
+            elif self._paused:
+                self._resume_reading()
 
     def park_body(self) -> None:
         self._sink = None
@@ -524,6 +528,8 @@ class ClientConnection(asyncio.Protocol):
         if self._phase == _AWAITING and self._inbox:
             self._sweep_slow_head(now)
         unsent = transport.get_write_buffer_size()
+        if self.is_full and self.upstream is not None:
+            self.upstream.sip()
         # While lingering only what goes out counts: what comes in is thrown away.
         still = self._stillness.seconds(now, unsent, self.upstream, received=self.active and self._phase != _LINGERING)
         self.active = False

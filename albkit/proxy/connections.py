@@ -12,6 +12,7 @@ from albkit.model.health import TargetHealthState
 from albkit.model.limits import Limits
 from albkit.model.target import Target
 from albkit.model.target_group import TargetGroup
+from albkit.proxy.sips import SIP
 from albkit.proxy.sweep import Sweep
 from albkit.proxy.target_connection import TargetConnection
 from albkit.proxy.transports import peer_has_left
@@ -36,6 +37,8 @@ class Connections:
         self._counters = counters
         self._sweep = sweep
         self._limits = limits
+        self.sip = memoryview(bytearray(SIP))
+        """What slow clients' responses are read through, one read at a time."""
         self._idle: dict[TargetState, list[TargetConnection]] = {}
         self._open: set[TargetConnection] = set()
         self._closed: asyncio.Event | None = None

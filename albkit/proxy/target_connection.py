@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
 from albkit.model.message import ResponseHead
+from albkit.proxy.sips import Sips
 from albkit.proxy.transports import bound_buffers, send
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
@@ -55,10 +56,12 @@ class TargetConnection(asyncio.Protocol):
         "_method",
         "_paused",
         "_phase",
+        "_sips",
         "_waiter",
         "active",
         "idle_limit",
         "idle_since",
+        "is_full",
         "member",
         "response",
         "transport",
@@ -70,6 +73,7 @@ class TargetConnection(asyncio.Protocol):
         self.member = member
         self.transport: asyncio.Transport | None = None
         self.active = True
+        self.is_full = False
         self.idle_since = 0.0
         self.idle_limit = 0.0
         self._connections = connections
@@ -84,6 +88,7 @@ class TargetConnection(asyncio.Protocol):
         self._body: Body | None = None
         self._method = ""
         self._paused = False
+        self._sips = False
         self._has_ended = False
         self._clean = True
         self._interim = 0
@@ -157,7 +162,7 @@ class TargetConnection(asyncio.Protocol):
         self._phase = _BODY
         if self.transport is None:
             self._lost(self._loss)
-        else:
+        elif self._client is None or not self._client.is_full:
             self.resume_reading()
 
     def release(self) -> None:
@@ -257,11 +262,13 @@ class TargetConnection(asyncio.Protocol):
             self._lost(exc)
 
     def pause_writing(self) -> None:
+        self.is_full = True
         self._counters.reading_paused += 1
         if self._client is not None:
             self._client.pause_body()
 
     def resume_writing(self) -> None:
+        self.is_full = False
         if self._client is not None:
             self._client.resume_body()
 
@@ -274,6 +281,21 @@ class TargetConnection(asyncio.Protocol):
         self._paused = False
         if self.transport is not None:
             self.transport.resume_reading()
+
+    def sip(self) -> None:
+        """The client is slow: read the rest of its response in small parts."""
+        if self._phase == _BODY and not self._sips:
+            self._sips = True
+            self._read_by(Sips(self, self._connections.sip))
+
+    def _read_by(self, protocol: asyncio.BaseProtocol) -> None:
+        transport = self.transport
+        if transport is not None:
+            # uvloop goes on as it did until reading begins anew.
+            transport.pause_reading()
+            transport.set_protocol(protocol)
+            if not self._paused:
+                transport.resume_reading()
 
     def sweep(self, now: float) -> None:
         """Close what has been idle for too long. During an exchange the client's sweep looks after both."""
@@ -329,6 +351,9 @@ class TargetConnection(asyncio.Protocol):
         self.response = response
         self._buffer = rest
         self._phase = _HELD
+        if response.content_length > len(rest):
+            # What comes until the exchange goes on may wait in the kernel.
+            self.pause_reading()
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -350,6 +375,9 @@ class TargetConnection(asyncio.Protocol):
 
     def _end_of_body(self, body: Body) -> None:
         self._phase = _IDLE
+        if self._sips:
+            self._sips = False
+            self._read_by(self)
         if body.rest():
             self._clean = False
 

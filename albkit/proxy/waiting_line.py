@@ -30,9 +30,15 @@ class _Place:
     @active.setter
     def active(self, _: bool) -> None: ...
 
+    @property
+    def is_full(self) -> bool:
+        return False
+
     def pause_reading(self) -> None: ...
 
     def resume_reading(self) -> None: ...
+
+    def sip(self) -> None: ...
 
     def call(self) -> bool:
         """Tell it to look whether there is room; `False` where it has been told already."""

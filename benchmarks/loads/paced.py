@@ -122,13 +122,14 @@ async def paced(work: Work, given: argparse.Namespace) -> dict[str, float]:
     gc.collect()
     gc.freeze()
     gc.disable()
+    # Before the timer's own beginning, or each request would be due just behind a tick and sent with the next one.
+    work.start = time.perf_counter_ns()
     timer = Timer(max(_SHORTEST_INTERVAL, int(work.gap)))
 
     def tick() -> None:
         timer.passed()
         work.send_what_is_due()
 
-    work.start = time.perf_counter_ns()
     loop.add_reader(timer.descriptor, tick)
     await asyncio.sleep(_WARM_UP)
     used, answered, begun = cpu_seconds(given.pid), len(work.latencies), time.perf_counter()

@@ -11,6 +11,7 @@ import pytest
 
 import albkit as alb
 from albkit.model.limits import Limits
+from albkit.proxy.sips import SIP
 from albkit.proxy.transports import SEGMENT
 from tests.support.clock import FakeClock
 from tests.support.gateway import Running, running
@@ -915,8 +916,11 @@ class Source:
         self.size = size
         self.pushed = 0
 
-    async def push(self, peer: Peer) -> None:
+    async def push(self, peer: Peer, head: bytes = b"", at_once: int = 0) -> None:
+        """All of it, the first `at_once` bytes in one piece with the head."""
         block = b"0123456789abcdef" * 4096
+        peer.send(head + block * (at_once // len(block)))
+        self.pushed = at_once
         while self.pushed < self.size:
             peer.send(block)
             await peer.drain()
@@ -931,7 +935,7 @@ def buffered(gateway: Running) -> int:
     return max(transport.get_write_buffer_size() for transport in (*legs, *clients, *targets) if transport is not None)
 
 
-async def assert_held_back(gateway: Running, source: Source) -> None:
+async def assert_held_back(gateway: Running, source: Source, read_before: int = 0) -> None:
     """The source stands still long before its end, the load balancer holds little, and another client is served all the while."""
     held = 0
 
@@ -947,8 +951,14 @@ async def assert_held_back(gateway: Running, source: Source) -> None:
             assert (await other.get("/other")).status == 200
         held = max(held, buffered(gateway))
     pushed = await watched
-    assert 0 < pushed <= KERNEL < source.size
-    assert 0 < held <= Limits().in_flight + 2 * SEGMENT + 256 * 1024
+    assert 0 < pushed <= read_before + KERNEL < source.size
+    assert 0 < held <= read_before + Limits().in_flight + 2 * SEGMENT + 512 * 1024
+
+
+def narrow(gateway: Running) -> None:
+    """Have the kernel keep little for the clients, so that what they do not read stays with the load balancer."""
+    for connection in gateway.gateway.clients:
+        connection._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
 
 
 def speed_up(client: RawClient) -> None:
@@ -956,16 +966,16 @@ def speed_up(client: RawClient) -> None:
     client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MIB)
 
 
-async def count_to_end(peer: Peer, size: int) -> int:
-    """How many bytes come, up to `size`; what they were is checked in samples and not kept."""
-    count = 0
+async def count_to_end(peer: Peer, size: int, count: int = 0) -> int:
+    """How many bytes have come when `size` have, `count` of them before; what they were is checked in samples and not kept."""
     while count < size and (data := await peer.reader.read(65536)):
         assert data[0] == b"0123456789abcdef"[count % 16]
         count += len(data)
     return count
 
 
-async def test_slow_reader_of_a_large_response_holds_the_target_back() -> None:
+@pytest.mark.parametrize("at_once", [0, 8 * MIB])
+async def test_slow_reader_of_a_large_response_holds_the_target_back(at_once: int) -> None:
     """The target can push no more than the sockets hold; other clients are served; then all of it arrives."""
     source = Source(64 * MIB)
 
@@ -975,21 +985,33 @@ async def test_slow_reader_of_a_large_response_holds_the_target_back() -> None:
             if b" /other " in head:
                 conversation.send(response())
             else:
-                conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % source.size)
-                await source.push(conversation)
+                await source.push(conversation, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % source.size, at_once)
 
-    async with target(script) as origin, running(origin.address) as gateway:
+    async with target(script) as origin, running(origin.address, limits=Limits(in_flight=64 * 1024)) as gateway:
         client = await gateway.client(slow=True)
+        assert (await client.get("/other")).status == 200
+        narrow(gateway)
         client.send(request("GET", "/large"))
         await client.read_until(HEAD_END)
         await assert_held_back(gateway, source)
+        for connection in gateway.gateway.clients:
+            connection.sweep(gateway.gateway.clock.monotonic())  # type: ignore[attr-defined]
+        taken = await count_to_end(client, 2 * MIB)
+        assert await standstill(lambda: buffered(gateway)) <= 64 * 1024 + SIP
         speed_up(client)
-        assert await count_to_end(client, source.size) == source.size
+        assert await count_to_end(client, source.size, taken) == source.size
+        assert (await client.get("/other")).status == 200
         assert failures(gateway) == {}
+        kept = gateway.gateway.connections._open
+        assert [connection.transport.get_protocol() for connection in kept if connection.transport is not None] == list(kept)
 
 
-async def test_large_upload_to_a_slow_target_holds_the_client_back() -> None:
-    """The client can push no more than the sockets hold until the target reads; then all of it arrives."""
+@pytest.mark.parametrize("read_before", [0, 4 * MIB])
+async def test_large_upload_to_a_slow_target_holds_the_client_back(read_before: int) -> None:
+    """The client can push no more than the sockets hold until the target reads; then all of it arrives.
+
+    So it is where a hook has read more of it than the target's connection can take at once.
+    """
     source = Source(64 * MIB)
 
     async def script(conversation: Conversation) -> None:
@@ -1004,14 +1026,19 @@ async def test_large_upload_to_a_slow_target_holds_the_client_back() -> None:
                 arrived.put_nowait(await count_to_end(conversation, source.size))
             conversation.send(response())
 
+    async def hook(request: alb.Request) -> None:
+        if read_before:
+            with contextlib.suppress(alb.BodyTooLarge):
+                await request.body(read_before)
+
     reading = asyncio.Event()
     arrived: asyncio.Queue[int] = asyncio.Queue()
-    async with target(script) as origin, running(origin.address) as gateway:
+    async with target(script) as origin, running(origin.address, hooks=[hook], limits=Limits(in_flight=64 * 1024)) as gateway:
         client = await gateway.client()
         client.send(request("POST", "/large", f"Content-Length: {source.size}"))
-        await origin.arrived()
         pushing = asyncio.create_task(source.push(client))
-        await assert_held_back(gateway, source)
+        await origin.arrived()
+        await assert_held_back(gateway, source, read_before)
         reading.set()
         assert await arrived.get() == source.size
         await pushing

@@ -16,7 +16,7 @@ def test_limits_default_to_the_decided_bounds() -> None:
     assert limits.request_fields == 200
     assert limits.response_head == 32 * 1024
     assert limits.early_bytes == 64 * 1024
-    assert limits.in_flight == 256 * 1024
+    assert limits.in_flight == 64 * 1024
     assert limits.connect_timeout == 10
     assert (limits.idle_target_connections, limits.target_keep_alive) == (64, 60)
 

@@ -65,11 +65,11 @@ async def leaving_nothing(it: AnyRunning) -> AsyncIterator[AnyRunning]:
 
 @contextlib.asynccontextmanager
 async def running(
-    *targets: Any, rules: Any = (), stickiness: Any = None, tunnel: alb.TunnelPolicy | None = None, **settings: Any
+    *targets: Any, rules: Any = (), hooks: Any = (), stickiness: Any = None, tunnel: alb.TunnelPolicy | None = None, **settings: Any
 ) -> AsyncIterator[Running]:
     """A load balancer on a free port in front of `targets`; at the end nothing may be left of what went through it."""
     group = alb.TargetGroup("group", list(targets), stickiness=stickiness, tunnel=tunnel or alb.TunnelPolicy())
     settings.setdefault("stop_timeout", 0.2)
-    load_balancer = alb.LoadBalancer(alb.Listener(0, alb.Forward(group), rules, host="127.0.0.1"), **settings)
+    load_balancer = alb.LoadBalancer(alb.Listener(0, [*hooks, alb.Forward(group)], rules, host="127.0.0.1"), **settings)
     async with leaving_nothing(Running(load_balancer)) as it:
         yield it
