@@ -54,6 +54,15 @@ def test_reading_a_parsed_request_head(benchmark: Benchmark, parser: RequestPars
     assert benchmark(read, parser.parse(head), head).host == "www.example.com"
 
 
+@pytest.mark.parametrize("head", _HEADS.values(), ids=_HEADS)
+def test_recalling_a_request_head(benchmark: Benchmark, parser: RequestParser, reader: RequestReader, head: bytes) -> None:
+    """What is done instead of both where its fields have come before."""
+    reader.read(parser.parse(head), head)
+    recalled = benchmark(reader.recall, head)
+    assert recalled is not None
+    assert recalled.host == "www.example.com"
+
+
 def test_reading_a_parsed_request_head_with_a_body(benchmark: Benchmark, parser: RequestParser, reader: RequestReader) -> None:
     """A field that means something takes the longer way."""
     head = BROWSER_HEAD.replace(b"GET", b"POST", 1).replace(b"\r\n\r\n", b"\r\nContent-Length: 1024\r\n\r\n")

@@ -57,7 +57,9 @@ async def test_client_that_takes_nothing_is_dead_however_many_pings_wait_for_it(
 async def test_target_that_closes_loses_none_of_its_bytes(*, tls: bool) -> None:
     """They wait for a slow client; with TLS the target's connection is gone as a whole by then."""
     scheme = "https://" if tls else ""
-    async with (secure if tls else target)(switching(then=holding)) as origin, running(scheme + origin.address) as gateway:
+    # Room enough that the target is still read when it closes.
+    roomy = alb.Limits(in_flight=256 * 1024)
+    async with (secure if tls else target)(switching(then=holding)) as origin, running(scheme + origin.address, limits=roomy) as gateway:
         client = await upgraded(gateway, slow=True)
         conversation = await origin.arrived()
         sent = await filled(gateway, client, conversation)

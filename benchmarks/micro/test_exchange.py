@@ -1,0 +1,127 @@
+"""All that one request passes, from its first byte to the last of its answer, with nothing but the sockets left out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+import uvloop
+
+import albkit as alb
+from albkit.clock import SYSTEM
+from albkit.model.settings import Settings
+from albkit.proxy.client_connection import ClientConnection
+from albkit.proxy.exchange import serve
+from albkit.proxy.gateway import Entrance, Gateway
+from albkit.proxy.target_connection import TargetConnection
+from albkit.state.counters import Counters
+from benchmarks.micro import BROWSER_HEAD, WRK_HEAD, Benchmark
+
+_AT_ONCE = 64
+"""Clients."""
+_REQUESTS = 10 * _AT_ONCE
+"""In one call; what is measured is to be divided by it."""
+_POST = BROWSER_HEAD.replace(b"GET", b"POST", 1).replace(b"\r\n\r\n", b"\r\nContent-Length: 1024\r\n\r\n") + bytes(1024)
+_ANSWER = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Fri, 20 Nov 2026 12:00:00 GMT\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: 64\r\nConnection: keep-alive\r\n\r\n" + b"x" * 64
+)
+
+
+class _Transport:
+    """One that has no socket, and gives what is written to a function."""
+
+    def __init__(self, written: Callable[[bytes], None]) -> None:
+        self.write = written
+
+    def get_extra_info(self, name: str) -> object:
+        return ("192.0.2.1", 40000) if name == "peername" else None
+
+    def set_write_buffer_limits(self, high: int) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+    close = abort
+
+
+class _Exchanges:
+    """Clients that ask again as soon as they are answered, and targets that answer at once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, request: bytes) -> None:
+        self._loop = loop
+        self._request = request
+        self.answered = 0
+        self._over: asyncio.Future[None] = loop.create_future()
+        group = alb.TargetGroup("web", [f"192.0.2.{number}:80" for number in (1, 2, 3)])
+        listener = alb.Listener(80, alb.Forward(group))
+        self._gateway = Gateway(Settings([listener]), loop, SYSTEM, Counters())
+        self._clients = [self._client(Entrance(self._gateway, listener, 80)) for _ in range(_AT_ONCE)]
+        for member in self._gateway.registry.groups[0].members.values():
+            for _ in range(_AT_ONCE):
+                self._keep_connection(member)
+
+    def _client(self, entrance: Entrance) -> ClientConnection:
+        connection = ClientConnection(entrance, serve)
+
+        def written(_: bytes) -> None:
+            self.answered += 1
+            if self.answered <= _REQUESTS - _AT_ONCE:
+                self._loop.call_soon(connection.data_received, self._request)
+            elif self.answered == _REQUESTS:
+                self._over.set_result(None)
+
+        connection.connection_made(cast("Any", _Transport(written)))
+        return connection
+
+    def _keep_connection(self, member: Any) -> None:
+        connections = self._gateway.connections
+        connection = TargetConnection(member, connections, self._gateway.counters, self._gateway.settings.limits)
+
+        def written(_: bytes) -> None:
+            self._loop.call_soon(connection.data_received, _ANSWER)
+
+        connection.connection_made(cast("Any", _Transport(written)))
+        connections.keep(connection, None)
+
+    def __call__(self) -> None:
+        self.answered = 0
+        self._over = self._loop.create_future()
+        for client in self._clients:
+            self._loop.call_soon(client.data_received, self._request)
+        self._loop.run_until_complete(self._over)
+
+    def end(self) -> None:
+        """Let no task be left."""
+        for client in self._clients:
+            client.stop()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._gateway.sweep.stop()
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """The one that albkit runs on where it may choose."""
+    loop = uvloop.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.mark.parametrize("request_", [WRK_HEAD, BROWSER_HEAD, _POST], ids=["wrk", "browser", "post"])
+def test_640_exchanges(benchmark: Benchmark, loop: asyncio.AbstractEventLoop, request_: bytes) -> None:
+    """Accept, parse, judge, route, pick, send, relay, record."""
+    exchanges = _Exchanges(loop, request_)
+    benchmark(exchanges)
+    assert exchanges.answered == _REQUESTS
+    exchanges.end()
