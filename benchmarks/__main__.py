@@ -73,7 +73,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--results",
         type=Path,
         metavar="FILE",
-        help="write all tables, with what they were taken on (Markdown), and the gist as summary.png beside",
+        help="write all tables, with what they were taken on (Markdown), and results.png and, the gist, summary.png beside",
     )
     add_baseline(running)
     return parser.parse_args(arguments)

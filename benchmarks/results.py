@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import tables
@@ -30,7 +29,7 @@ class Outcome(NamedTuple):
 
 
 def as_markdown(
-    outcomes: Sequence[Outcome], settings: Mapping[str, object], versions: Mapping[str, str], asked: Sequence[str], plot: Path | None
+    outcomes: Sequence[Outcome], settings: Mapping[str, object], versions: Mapping[str, str], asked: Sequence[str], picture: str
 ) -> str:
     """The whole page."""
     measured = [PEERS[name] for name in names(row for outcome in outcomes for row in outcome.rows) if name in PEERS]
@@ -47,7 +46,7 @@ def as_markdown(
         "\n| proxy | | version |\n| --- | --- | --- |",
         *(f"| {peer.name} | {peer.what} | {versions.get(peer.name, '')} |" for peer in measured),
         "",
-        *([f"![What each proxy costs]({plot})\n"] if plot is not None else []),
+        f"![What each proxy costs]({picture})\n",
         *(_section(outcome, judged=not settings["quick"]) for outcome in outcomes),
     ]
     return "\n".join(parts).rstrip() + "\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.util
 import json
 import time
@@ -28,6 +27,7 @@ __all__ = ("run",)
 _ROUNDS, _SECONDS = 3, 1.0
 _QUICK_ROUNDS, _QUICK_SECONDS = 1, 0.2
 _WIDEST = 400
+_PICTURE = "results.png"
 _FILES = 20_000
 """That each program may have open, where the machine lets us."""
 
@@ -120,9 +120,8 @@ def _write(given: argparse.Namespace, outcomes: list[Outcome], settings: dict[st
 
         draw(outcomes, given.plot, judged=not settings["quick"])
     if given.results is not None:
-        from benchmarks.plots import draw_summary
+        from benchmarks.plots import draw, draw_summary
 
+        draw(outcomes, given.results.with_name(_PICTURE), judged=not settings["quick"])
         draw_summary(outcomes, given.results.with_name("summary.png"))
-        with contextlib.suppress(ValueError):
-            given.plot = given.plot and given.plot.resolve().relative_to(given.results.resolve().parent)
-        given.results.write_text(as_markdown(outcomes, settings, versions, given.names, given.plot))
+        given.results.write_text(as_markdown(outcomes, settings, versions, given.names, _PICTURE))

@@ -53,7 +53,6 @@ async def _exchange(client: Client, entrance: Entrance) -> bool:
         if head is None:
             client.close()
             return False
-
         record.started = gateway.clock.monotonic()
 
         # 2. Parse it, and judge whether every server would read it in the same way.

@@ -6,7 +6,10 @@ import asyncio
 import socket
 import time
 
+import pytest
+
 import albkit as alb
+from tests.support.clock import FakeClock
 from tests.support.gateway import running
 from tests.support.peers import Conversation, request, response, target
 
@@ -150,12 +153,37 @@ async def test_lingering_connection_is_closed_after_a_while() -> None:
     """A client that keeps its side open after our FIN is not kept for ever."""
     async with target() as origin, running(origin.address) as gateway:
         client = await gateway.client()
-        assert (await client.get("/", "Connection: close")).status == 200
+        client.send(b"GET / HTTP/1.1\r\n\r\n")
+        assert (await client.response()).status == 400
         assert await client.is_closed()
         client.send(b"still here")
         async with asyncio.timeout(6):
             while gateway.gateway.clients:
                 await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("fields", [b"HTTP/1.1\r\nHost: a\r\nConnection: close", b"HTTP/1.0"])
+async def test_client_that_is_through_is_not_lingered_for(fields: bytes) -> None:
+    """It has said so, and nothing came behind its request: its socket is given back with the answer, whenever it sends FIN itself."""
+    async with target() as origin, running(origin.address, clock=FakeClock()) as gateway:
+        client = await gateway.client()
+        client.send(b"GET / " + fields + b"\r\n\r\n")
+        async with asyncio.timeout(5):
+            assert (await client.response()).status == 200
+            while gateway.gateway.clients:
+                await asyncio.sleep(0.01)
+            assert await client.is_closed()
+
+
+async def test_client_that_is_through_and_goes_on_gets_its_answer_whole() -> None:
+    """What it sent behind its last request must not have RST overtake the answer."""
+    body = bytes(200_000)
+    async with target(None, response(200, body)) as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        client.send(request("GET", "/", "Connection: close") + request("GET", "/more"))
+        assert (await client.response()).body == body
+        assert await client.read_to_end() == b""
+        client.send_fin()
 
 
 async def test_target_that_does_not_accept_is_a_504() -> None:

@@ -170,3 +170,27 @@ async def test_file_of_ca_certificates_that_cannot_be_read_is_told_at_the_start(
             with pytest.raises(OSError, match="cannot read CA certificates"):
                 await running.apply(bad)
             assert isinstance(running.listeners[0].listener.default_action, alb.FixedResponse)
+
+
+async def test_response_to_a_slow_client_is_read_in_small_parts_and_loses_nothing() -> None:
+    """TLS has buffers of its own, and takes another protocol in the middle of a body and back."""
+    body = bytes(range(256)) * 32_768
+
+    async def script(conversation: Conversation) -> None:
+        while True:
+            await conversation.head()
+            conversation.send(response(200, body))
+
+    async with secure(script) as origin, balancing(in_front_of(f"https://{origin.address}")) as it:
+        client = await it.client(slow=True)
+        for _ in range(2):
+            client.send(request("GET", "/"))
+            head = await client.read_until(b"\r\n\r\n")
+            got = b""
+            while len(got) < len(body):
+                for connection in it.gateway.clients:
+                    connection.sweep(it.gateway.clock.monotonic())  # type: ignore[attr-defined]
+                got += await client.read()
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert got == body
+        assert len(origin.conversations) == 1
