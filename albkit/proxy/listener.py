@@ -18,6 +18,8 @@ from albkit.proxy.gateway import Entrance, Gateway
 __all__ = ("BACKLOG", "RunningListener")
 
 BACKLOG = 4096
+_WATCHED = 4
+"""How often uvloop watches each socket: it accepts one connection each time that it looks, and looks once in a pass for each."""
 
 
 class RunningListener:
@@ -52,7 +54,8 @@ class RunningListener:
         self.port = sockets[0].getsockname()[1]
         entrance = self.entrance = Entrance(self._gateway, self.listener, self.port)
         for sock in sockets:
-            self._servers.append(await loop.create_server(lambda: ClientConnection(entrance, serve), sock=sock, backlog=BACKLOG))
+            for watched in _as_often_as_watched(sock, loop):
+                self._servers.append(await loop.create_server(lambda: ClientConnection(entrance, serve), sock=watched, backlog=BACKLOG))
 
     def take(self, listener: Listener) -> None:
         """Decide by this description from the next request on."""
@@ -82,6 +85,12 @@ class RunningListener:
             return _bind_each(list(dict.fromkeys((int(family), tuple(address)) for family, _, _, _, address in found)), port)
         except OSError as error:
             raise _explained(error, host, port) from None
+
+
+def _as_often_as_watched(sock: socket.socket, loop: asyncio.AbstractEventLoop) -> list[socket.socket]:
+    """The socket and its copies. asyncio's own loops accept all that wait, and need none."""
+    copies = 0 if isinstance(loop, asyncio.BaseEventLoop) else _WATCHED - 1
+    return [sock, *(sock.dup() for _ in range(copies))]
 
 
 def _bind_everywhere(port: int) -> socket.socket:

@@ -952,7 +952,7 @@ async def assert_held_back(gateway: Running, source: Source, read_before: int = 
         held = max(held, buffered(gateway))
     pushed = await watched
     assert 0 < pushed <= read_before + KERNEL < source.size
-    assert 0 < held <= read_before + Limits().in_flight + 2 * SEGMENT + 512 * 1024
+    assert 0 < held <= read_before + Limits().in_flight + 2 * SEGMENT + MIB
 
 
 def narrow(gateway: Running) -> None:
