@@ -9,19 +9,24 @@ from multidict import CIMultiDictProxy
 
 if TYPE_CHECKING:
     from albkit.model.listener import Listener
+    from albkit.model.tls import TlsSession
 
 __all__ = ("ClientAddress", "RequestHead", "ResponseHead")
 
 
 class ClientAddress:
-    """Whom a client connection comes from, and the field values that follow from it."""
+    """Whom a client connection comes from, and how."""
 
-    __slots__ = ("host", "port")
+    __slots__ = ("host", "local", "port", "tls")
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, local: tuple[str, int] | None = None, tls: TlsSession | None = None) -> None:
         self.host = host
         """An IP address without a port; IPv4 also where the socket is IPv6. Empty for a unix socket."""
         self.port = port
+        self.local = local
+        """The address and port that it connected to, where they are known."""
+        self.tls = tls
+        """What it has agreed on with the load balancer, or with a proxy before that; `None` where it came without TLS."""
 
     def __str__(self) -> str:
         if not self.host:

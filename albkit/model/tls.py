@@ -1,0 +1,61 @@
+"""What is known of a client's TLS session once its handshake is over. Made per connection: plain slotted classes."""
+
+from __future__ import annotations
+
+__all__ = ("ClientCertificate", "TlsSession")
+
+
+class ClientCertificate:
+    """The certificate that a client has shown (alb-reference 1.11)."""
+
+    __slots__ = ("chain", "issuer", "not_after", "not_before", "serial_number", "subject")
+
+    def __init__(self, subject: str, issuer: str, serial_number: str, not_before: str, not_after: str, chain: tuple[str, ...]) -> None:
+        self.subject = subject
+        """Its distinguished name, as RFC 2253 writes it."""
+        self.issuer = issuer
+        """That of whoever signed it."""
+        self.serial_number = serial_number
+        """In hexadecimal digits."""
+        self.not_before = not_before
+        """As ISO 8601 writes it: `2026-01-31T00:00:00Z`."""
+        self.not_after = not_after
+        self.chain = chain
+        """In PEM, its own first, as the client has sent them."""
+
+    @property
+    def leaf(self) -> str:
+        """Its own, in PEM."""
+        return self.chain[0]
+
+
+class TlsSession:
+    """What a client and the load balancer have agreed on, or what a trusted PROXY protocol header says that it has with the proxy before."""
+
+    __slots__ = ("alpn", "certificate", "cipher", "client_certificate", "server_name", "verify_status", "version")
+
+    def __init__(
+        self,
+        version: str,
+        cipher: str,
+        *,
+        server_name: str = "",
+        alpn: str = "",
+        certificate: str = "",
+        client_certificate: ClientCertificate | None = None,
+        verify_status: str = "",
+    ) -> None:
+        self.version = version
+        """As OpenSSL calls it: `TLSv1.3`."""
+        self.cipher = cipher
+        """As OpenSSL calls it: `ECDHE-RSA-AES128-GCM-SHA256`."""
+        self.server_name = server_name
+        """Whom the client has asked for (SNI), in lower case; empty for nobody."""
+        self.alpn = alpn
+        """The protocol agreed on; empty for none."""
+        self.certificate = certificate
+        """Which certificate was shown to it: the path of its file, or its SHA-256 where it has none."""
+        self.client_certificate = client_certificate
+        """What it has shown itself, with `mutual_authentication`; `None` for nothing."""
+        self.verify_status = verify_status
+        """`Success` where that was verified, empty where it was not."""
