@@ -40,6 +40,8 @@ class Side(StrEnum):
 class Phase(StrEnum):
     """How far the exchange had come when it failed."""
 
+    ENTRY = "entry"
+    """Before the first request: limits, the PROXY protocol header, the TLS handshake."""
     REQUEST_HEAD = "request head"
     REQUEST_BODY = "request body"
     ROUTE = "route"
@@ -64,6 +66,60 @@ class FailureKind(Enum):
 
     A status of `None` means that nothing can be said to the client any more: its connection is cut. 460 is logged, never sent.
     """
+
+    # Before the first request (alb-reference 7.2 for the client certificates).
+    PROXY_HEADER_MISSING = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the connection does not begin with a PROXY protocol header")
+    PROXY_HEADER_MALFORMED = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the PROXY protocol header is not well-formed")
+    PROXY_HEADER_UNTRUSTED = (
+        Phase.ENTRY,
+        Side.CLIENT,
+        None,
+        Retry.NEVER,
+        "the connection comes from none of the networks whose PROXY protocol headers are believed",
+    )
+    PROXY_HEADER_TIMEOUT = (
+        Phase.ENTRY,
+        Side.CLIENT,
+        None,
+        Retry.NEVER,
+        "the PROXY protocol header did not arrive within the handshake timeout",
+    )
+    TLS_HANDSHAKE_FAILED = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the TLS handshake with the client failed")
+    TLS_HANDSHAKE_TIMEOUT = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the client did not finish the TLS handshake within its timeout")
+    PLAIN_HTTP_ON_TLS_PORT = (Phase.ENTRY, Side.CLIENT, 400, Retry.NEVER, "a plain HTTP request came to a port that speaks HTTPS")
+    TOO_MANY_CONNECTIONS = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the listener has as many connections as it may have")
+    TOO_MANY_CONNECTIONS_OF_CLIENT = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the client has as many connections as it may have")
+    CLIENT_CERT_MAX_CHAIN_DEPTH_EXCEEDED = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the client's certificate chain is too long")
+    CLIENT_CERT_MAX_SIZE_EXCEEDED = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the client's certificates are too large")
+    CLIENT_CERT_CRL_HIT = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the client's certificate was revoked")
+    CLIENT_CERT_CRL_PROCESSING_ERROR = (
+        Phase.ENTRY,
+        Side.CLIENT,
+        None,
+        Retry.NEVER,
+        "the revocation list for the client's certificate cannot be used",
+    )
+    CLIENT_CERT_UNTRUSTED = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "nobody in the trust store vouches for the client's certificate")
+    CLIENT_CERT_NOT_YET_VALID = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the client's certificate is not valid yet")
+    CLIENT_CERT_EXPIRED = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the client's certificate has expired")
+    CLIENT_CERT_TYPE_UNSUPPORTED = (
+        Phase.ENTRY,
+        Side.CLIENT,
+        None,
+        Retry.NEVER,
+        "the client's certificate has a key, signature or version that is not taken",
+    )
+    CLIENT_CERT_INVALID = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the client's certificate is not well-formed")
+    CLIENT_CERT_PURPOSE_INVALID = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the client's certificate is not for clients")
+    CLIENT_CERT_REJECTED = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the client's certificate was rejected")
+    CLIENT_CERT_INCOMPATIBLE = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the client's certificate does not go with the handshake")
+    UNMAPPED_CONNECTION_ERROR = (
+        Phase.ENTRY,
+        Side.CLIENT,
+        None,
+        Retry.NEVER,
+        "the client has shown no certificate, or one that fails in a way that has no name",
+    )
 
     # The client's fault (alb-reference 2.3, 2.4; RFC 9112).
     REQUEST_MALFORMED = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "the request head is not well-formed HTTP/1.1")
@@ -95,6 +151,9 @@ class FailureKind(Enum):
         Retry.NEVER,
         "the client took no more of the response within the idle timeout",
     )
+
+    TLS_ON_PLAIN_PORT = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "a TLS handshake came to a port that speaks plain HTTP")
+    REQUEST_BODY_TOO_SLOW = (Phase.REQUEST_BODY, Side.CLIENT, 408, Retry.NEVER, "the client sends its body more slowly than it may")
 
     # Our own.
     NO_TARGETS = (Phase.ROUTE, Side.LOAD_BALANCER, 503, Retry.NEVER, "the target group has no targets")

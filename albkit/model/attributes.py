@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import attrs
 
+from albkit.model.ssl_policy import SSL_POLICIES
+
 __all__ = ("ATTRIBUTES", "Attribute", "default", "fault")
 
 
@@ -75,6 +77,10 @@ _TABLE = (
         meaning="Write the client's port into X-Forwarded-For (in append mode).",
     ),
     Attribute(
+        "LoadBalancer", "x_amzn_tls_version_and_cipher_suite", "routing.http.x_amzn_tls_version_and_cipher_suite.enabled", False,
+        meaning="Tell targets of the client's TLS: X-Amzn-Tls-Version and X-Amzn-Tls-Cipher-Suite.",
+    ),
+    Attribute(
         "LoadBalancer", "stop_timeout", "", 5, unit="seconds", minimum=0,
         meaning="How long exchanges and tunnels may go on after stop() was called, before they are cut.",
     ),
@@ -111,6 +117,23 @@ _TABLE = (
         meaning="How long a target may take to accept a connection; then 504.",
     ),
     Attribute(
+        "Limits", "handshake_timeout", "", 10, unit="seconds", minimum=0, maximum=4000, above_minimum=True,
+        meaning="How long a client may take for what comes before its first request: a PROXY protocol header, and the TLS handshake.",
+    ),
+    Attribute(
+        "Limits", "target_handshake_timeout", "", 10, unit="seconds", minimum=0, maximum=4000, above_minimum=True,
+        meaning="How long a target may take for the TLS handshake; then 504.",
+    ),
+    Attribute(
+        "Limits", "request_head_timeout", "", None, unit="seconds", minimum=0, maximum=4000, above_minimum=True,
+        meaning="How long a whole request head may take from its first byte; then 408. None for the idle timeout.",
+    ),
+    Attribute(
+        "Limits", "request_body_rate", "", 0, unit="bytes per second", minimum=0, maximum=1000000000,
+        meaning="What a client must send of a request body at least, over any 5 seconds in which it is waited for; else 408. 0 asks for "
+        "nothing but a byte per idle timeout.",
+    ),
+    Attribute(
         "Limits", "hook_timeout", "", 30, unit="seconds", minimum=0, maximum=4000, above_minimum=True,
         meaning="How long an action of the program's own may take; then it is cancelled and the client told 500.",
     ),
@@ -124,7 +147,29 @@ _TABLE = (
     ),
     Attribute("Rule", "priority", "Priority", None, minimum=1, maximum=50000, meaning="Unique within the listener; lower is tried first."),
     Attribute("Listener", "port", "Port", None, minimum=0, maximum=65535, meaning="The port to listen on; 0 takes a free one."),
-    Attribute("Listener", "protocol", "Protocol", "HTTP", choices=("HTTP",), meaning="The protocol spoken with clients."),
+    Attribute(
+        "Listener", "protocol", "Protocol", "HTTP", choices=("HTTP", "HTTPS", "TCP", "TLS"), meaning="The protocol spoken with clients."
+    ),
+    Attribute(
+        "Listener", "ssl_policy", "SslPolicy", "ELBSecurityPolicy-TLS13-1-2-Res-2021-06", choices=tuple(SSL_POLICIES),
+        meaning="The versions of TLS and the ciphers that clients are offered.",
+    ),
+    Attribute(
+        "Listener", "alpn_policy", "AlpnPolicy", "None", choices=("None", "HTTP1Only", "HTTP2Only", "HTTP2Optional", "HTTP2Preferred"),
+        meaning="What a TLS listener agrees on with clients that ask for a protocol.",
+    ),
+    Attribute(
+        "Listener", "proxy_protocol", "", None, choices=("required", "optional"),
+        meaning="Whether connections begin with a PROXY protocol header; None for no.",
+    ),
+    Attribute(
+        "Listener", "max_connections", "", None, minimum=1, maximum=10000000, whole=True,
+        meaning="How many client connections may be open; a further one is closed at once. None for as many as there are descriptors for.",
+    ),
+    Attribute(
+        "Listener", "max_connections_per_client", "", None, minimum=1, maximum=10000000, whole=True,
+        meaning="The same for one client address, of IPv6 for one /64 network; None for no limit.",
+    ),
     Attribute(
         "TargetGroup", "algorithm", "load_balancing.algorithm.type", "round_robin",
         choices=(
@@ -174,8 +219,12 @@ _TABLE = (
         meaning="Answers that a target that comes back must give without a failure, one request at a time.",
     ),
     Attribute(
-        "TargetGroup", "protocol", "Protocol", None, choices=("HTTP", "HTTPS"),
-        meaning="The protocol spoken with targets; None for each target's own, HTTP where it has none.",
+        "TargetGroup", "protocol", "Protocol", None, choices=("HTTP", "HTTPS", "TCP", "TLS"),
+        meaning="The protocol spoken with targets; None for each target's own, where it has none HTTP, or TCP behind a TCP or TLS listener.",
+    ),
+    Attribute(
+        "TargetGroup", "proxy_protocol", "proxy_protocol_v2.enabled", None, choices=("v1", "v2"),
+        meaning="Which version of the PROXY protocol connections to targets begin with; None for no header.",
     ),
     Attribute(
         "TargetGroup", "slow_start", "slow_start.duration_seconds", 0, unit="seconds", minimum=0, maximum=900,

@@ -30,6 +30,11 @@ class Limits:
             65536; above it the client is not read.
         in_flight: Bytes waiting to be sent in each direction of an exchange or tunnel, 65536; above it the sender is not read.
         connect_timeout: Seconds for a target to accept a connection, 10; then 504.
+        handshake_timeout: Seconds for a client's PROXY protocol header and TLS handshake together, 10; then its connection is closed.
+        target_handshake_timeout: Seconds for the TLS handshake with a target, 10; then 504.
+        request_head_timeout: Seconds for a whole request head from its first byte; then 408. `None` (default) for the idle timeout.
+        request_body_rate: Bytes per second of a request body that a client must send at least, over any 5 seconds in which it is waited for;
+            else 408. 0 (default) asks for nothing but a byte per idle timeout.
         hook_timeout: Seconds for an action of the program's own, 30; then it is cancelled and the client told 500.
         idle_target_connections: Idle connections kept per target, 64; 0 keeps none. What is above it is closed.
         target_keep_alive: Seconds that an idle target connection is kept, 60, unless the target says less; then it is closed.
@@ -46,11 +51,18 @@ class Limits:
     early_bytes: int = _limit("early_bytes")
     in_flight: int = _limit("in_flight")
     connect_timeout: float = _limit("connect_timeout")
+    handshake_timeout: float = _limit("handshake_timeout")
+    target_handshake_timeout: float = _limit("target_handshake_timeout")
+    request_head_timeout: float | None = _limit("request_head_timeout")
+    request_body_rate: float = _limit("request_body_rate")
     hook_timeout: float = _limit("hook_timeout")
     idle_target_connections: int = _limit("idle_target_connections")
     target_keep_alive: float = _limit("target_keep_alive")
 
     def __attrs_post_init__(self) -> None:
         faults = Faults("Limits")
-        faults.attribute(self, *(attribute.name for attribute in attrs.fields(Limits)))
+        names = [attribute.name for attribute in attrs.fields(Limits)]
+        if self.request_head_timeout is None:
+            names.remove("request_head_timeout")
+        faults.attribute(self, *names)
         faults.raise_if_any()

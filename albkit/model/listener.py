@@ -9,6 +9,9 @@ import attrs
 
 from albkit.model.actions import Action, FixedResponse, Forward, Redirect
 from albkit.model.attributes import default
+from albkit.model.certificate import Certificate
+from albkit.model.doors import check_doors
+from albkit.model.mutual_authentication import MutualAuthentication
 from albkit.model.names import fault_of_name
 from albkit.model.response_headers import fault_of_response_header
 from albkit.model.rule import Rule, check_actions, routing_action
@@ -33,7 +36,27 @@ class Listener:
         rules: Rules, each with a priority of its own.
         name: 1 to 32 letters, digits and hyphens, unique within the load balancer; may be left out.
         host: The local address to listen on; `None` (the default) for all, IPv4 and IPv6.
-        protocol: `"HTTP"`.
+        protocol: `"HTTP"` (default) or `"HTTPS"`; `"TCP"` or `"TLS"` for bytes that are passed on as they are, to a target chosen once per
+            connection: then without rules, and with one `Forward` alone.
+        certificates: `Certificate(...)`, one or a list, for HTTPS and TLS. The first is the default, shown to clients that name no server or
+            one that no other certificate of the list is for; it is not among those itself unless it is given twice (alb-reference 1.10).
+            Among those for the name ECDSA goes before RSA, then what has not expired, the strongest hash, the longest key, the longest
+            validity. Files that change are taken up while it runs.
+        ssl_policy: ALB's name of the versions and ciphers that are offered; `"ELBSecurityPolicy-TLS13-1-2-Res-2021-06"` by default: TLS 1.2
+            and 1.3 with forward secrecy and authenticated encryption.
+        alpn_policy: For TLS: which protocol is agreed on where the client asks, in NLB's words: `"None"` (default), `"HTTP1Only"`,
+            `"HTTP2Only"`, `"HTTP2Optional"` or `"HTTP2Preferred"`. HTTPS agrees on `http/1.1`.
+        mutual_authentication: `MutualAuthentication(...)`: whether clients are asked for a certificate, and what becomes of it; `None`
+            (default) for not.
+        proxy_protocol: `"required"`: every connection begins with a PROXY protocol header (v1 or v2), whose client address is the one that
+            rules, logs, hashes and X-Forwarded-For see; `"optional"`: those from `trusted_networks` may. `None` (default) for none.
+        trusted_networks: Networks (`"10.0.0.0/8"`) whose PROXY protocol headers are believed, one or a list. Without any `"required"` believes
+            everybody that can reach the port, and `"optional"` is refused. Peers on a unix socket are believed.
+        request_header_names: Other names for the fields that tell targets of a client's TLS, by their own
+            (`{"X-Amzn-Mtls-Clientcert-Leaf": "X-Client-Cert"}`); what clients send under either name is removed.
+        max_connections: How many client connections may be open, tunnels among them; a further one is closed at once. `None` (default) for as
+            many as there are file descriptors for.
+        max_connections_per_client: The same for one client address, of IPv6 for one /64 network; `None` (default) for no limit.
         response_headers: Fields by name that every response of this listener carries, whatever the target sent (alb-reference 1.3);
             `{"Server": None}` leaves out the load balancer's own Server field.
 
@@ -47,6 +70,15 @@ class Listener:
     name: str | None = attrs.field(default=None, kw_only=True)
     host: str | None = attrs.field(default=None, kw_only=True)
     protocol: str = attrs.field(default=cast("str", default("Listener", "protocol")), kw_only=True)
+    certificates: tuple[Certificate, ...] = attrs.field(default=(), converter=as_tuple, kw_only=True)
+    ssl_policy: str = attrs.field(default=cast("str", default("Listener", "ssl_policy")), kw_only=True)
+    alpn_policy: str = attrs.field(default=cast("str", default("Listener", "alpn_policy")), kw_only=True)
+    mutual_authentication: MutualAuthentication | None = attrs.field(default=None, kw_only=True)
+    proxy_protocol: str | None = attrs.field(default=None, kw_only=True)
+    trusted_networks: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, kw_only=True)
+    request_header_names: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_pairs, kw_only=True)
+    max_connections: int | None = attrs.field(default=None, kw_only=True)
+    max_connections_per_client: int | None = attrs.field(default=None, kw_only=True)
     response_headers: tuple[tuple[str, str | None], ...] = attrs.field(default=(), converter=_pairs, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
@@ -67,7 +99,14 @@ class Listener:
         if self.host is not None and (not isinstance(self.host, str) or not self.host):
             faults.add("host", f"{self.host!r} is not an address; give one, or None for all")
         self._check_response_headers(faults)
+        self._check_limits(faults)
+        check_doors(self, faults)
         faults.raise_if_any()
+
+    def _check_limits(self, faults: Faults) -> None:
+        for name in ("max_connections", "max_connections_per_client"):
+            if getattr(self, name) is not None:
+                faults.attribute(self, name)
 
     def _check_response_headers(self, faults: Faults) -> None:
         seen: set[str] = set()
@@ -83,6 +122,23 @@ class Listener:
                 faults.add(f"response_headers[{name!r}]", wrong)
             else:
                 seen.add(name.lower())
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether TLS is spoken with its clients."""
+        return self.protocol in ("HTTPS", "TLS")
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether bytes are passed on as they are."""
+        return self.protocol in ("TCP", "TLS")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that it takes certificates, keys and the like from."""
+        mutual = self.mutual_authentication
+        of_certificates = [path for certificate in self.certificates for path in certificate.files]
+        return tuple(dict.fromkeys([*of_certificates, *(mutual.files if mutual is not None else ())]))
 
     @property
     def default_action(self) -> Forward | FixedResponse | Redirect:

@@ -39,6 +39,7 @@ class Settings:
     preserve_host_header: bool = _setting("preserve_host_header")
     xff_header_processing: str = _setting("xff_header_processing")
     xff_client_port: bool = _setting("xff_client_port")
+    x_amzn_tls_version_and_cipher_suite: bool = _setting("x_amzn_tls_version_and_cipher_suite")
     stop_timeout: float = _setting("stop_timeout")
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
 

@@ -9,6 +9,7 @@ import attrs
 
 from albkit.errors import ConfigurationError
 from albkit.model.attributes import default
+from albkit.model.certificate import Certificate
 from albkit.model.consistent_hash import ConsistentHash
 from albkit.model.dns_name import DnsName
 from albkit.model.ejection import Ejection
@@ -85,9 +86,13 @@ class TargetGroup:
             (alb-reference 5.2); `"off"` by default. Only with `"weighted_random"`.
         ejection: `Ejection(...)`: targets that fail their requests get no new ones for a while; `None` (default) for never.
         protocol: `"HTTP"` or `"HTTPS"`, what is spoken with the targets; `None` (default) for each target's own, HTTP where it has
-            none. A target with another scheme in its address is a fault.
-        verify: Whether the certificates of HTTPS targets are verified: `False` (default, as ALB), `True` for the machine's trust store,
-            or the path of a file of CA certificates.
+            none. A target with another scheme in its address is a fault. Behind a TCP or TLS listener `"TCP"`, which is its `None`, or `"TLS"`.
+        verify: Whether the certificates of HTTPS and TLS targets are verified: `False` (default, as ALB), `True` for the machine's trust
+            store, or the path of a file of CA certificates.
+        client_certificate: `Certificate(...)`: what is shown to HTTPS and TLS targets that ask for one; `None` (default) for nothing.
+        proxy_protocol: `"v1"` or `"v2"`: connections to targets begin with a PROXY protocol header that tells the client's address (v2 its
+            TLS as well); `None` (default) for none. A connection then serves one client only. Health checks say that they are the load
+            balancer's own.
         deregistration_delay: Seconds, 0 to 3600, 300 by default, for the exchanges and tunnels of a deregistered target to end.
         health_check: `HealthCheck(...)`: how its targets are asked whether they are well; `None` (default) for no checks: all are taken
             for well.
@@ -115,6 +120,8 @@ class TargetGroup:
     ejection: Ejection | None = attrs.field(default=None, kw_only=True)
     protocol: str | None = attrs.field(default=None, kw_only=True)
     verify: bool | str = attrs.field(default=False, kw_only=True)
+    client_certificate: Certificate | None = attrs.field(default=None, kw_only=True)
+    proxy_protocol: str | None = attrs.field(default=None, kw_only=True)
     deregistration_delay: float = attrs.field(default=cast("float", default("TargetGroup", "deregistration_delay")), kw_only=True)
     slow_start: float = attrs.field(default=cast("float", default("TargetGroup", "slow_start")), kw_only=True)
     health_check: HealthCheck | None = attrs.field(default=None, kw_only=True)
@@ -139,6 +146,10 @@ class TargetGroup:
             faults.attribute(self, "protocol")
         if not isinstance(self.verify, bool | str) or self.verify == "":
             faults.add("verify", f"{self.verify!r} is not True, False or the path of a file of CA certificates")
+        if self.client_certificate is not None and not isinstance(self.client_certificate, Certificate):
+            faults.add("client_certificate", f"{self.client_certificate!r} is not Certificate(...) or None")
+        if self.proxy_protocol is not None:
+            faults.attribute(self, "proxy_protocol")
         faults.attribute(self, "deregistration_delay", "slow_start", "waiting_line", "waiting_timeout")
         if self.health_check is not None and not isinstance(self.health_check, HealthCheck):
             faults.add("health_check", f"{self.health_check!r} is not HealthCheck(...) or None")
@@ -194,8 +205,12 @@ class TargetGroup:
         return None
 
     def protocol_of(self, target: Target) -> str:
-        """What is spoken with one target of the group."""
+        """What is spoken with one target of the group. HTTP may stand for TCP: what is said over it is the listener's matter."""
         return target.protocol or self.protocol or "HTTP"
+
+    def is_secure(self, target: Target) -> bool:
+        """Whether TLS is spoken with one target of the group."""
+        return self.protocol_of(target) in ("HTTPS", "TLS")
 
     def too_few(self, healthy: int, targets: int) -> bool:
         """Whether so many healthy ones of so many targets are fewer than there must be."""

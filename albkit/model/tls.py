@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ("ClientCertificate", "TlsSession")
+from typing import Final
+
+__all__ = ("TLS_FIELDS", "ClientCertificate", "TlsSession")
+
+TLS_FIELDS: Final = (
+    "X-Amzn-Tls-Version",
+    "X-Amzn-Tls-Cipher-Suite",
+    "X-Amzn-Mtls-Clientcert",
+    "X-Amzn-Mtls-Clientcert-Serial-Number",
+    "X-Amzn-Mtls-Clientcert-Issuer",
+    "X-Amzn-Mtls-Clientcert-Subject",
+    "X-Amzn-Mtls-Clientcert-Validity",
+    "X-Amzn-Mtls-Clientcert-Leaf",
+)
+"""The fields of requests that tell targets of it (alb-reference 1.3)."""
 
 
 class ClientCertificate:

@@ -15,7 +15,8 @@ from albkit.errors import Failure, FailureKind
 from albkit.model.extensions import BodyTooLarge
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.proxy.client import BodySink, Upstream
-from albkit.proxy.gateway import LINGER, Entrance
+from albkit.proxy.entrance import Entrance
+from albkit.proxy.gateway import LINGER
 from albkit.proxy.inbox import Inbox
 from albkit.proxy.stillness import Stillness
 from albkit.proxy.taken_body import TakenBody
@@ -23,7 +24,7 @@ from albkit.proxy.transports import SMALL, bound_buffers, peer_has_left, reset, 
 from albkit.proxy.upload import LARGEST_WHOLE
 from albkit.wire.framing import Body, ChunkedBody, FramingError, SizedBody, encode_chunk, encode_last_chunk
 
-__all__ = ("ClientConnection", "address_of")
+__all__ = ("ClientConnection",)
 
 _AWAITING: Final = 0
 """No exchange is going on; a request head is awaited or coming."""
@@ -42,20 +43,13 @@ _MOST_READ = 1024 * 1024
 Serve = Callable[["ClientConnection", Entrance], Awaitable[None]]
 
 
-def address_of(peer: object) -> ClientAddress:
-    """The address behind a transport's `peername`: IPv4 in IPv6 unmapped, empty for a unix socket."""
-    if not isinstance(peer, tuple):
-        return ClientAddress("", 0)
-    host: str = peer[0]
-    return ClientAddress(host.removeprefix("::ffff:") if host.startswith("::ffff:") and "." in host else host, peer[1])
-
-
 class ClientConnection(asyncio.Protocol):
     """Fulfils `client.Client` for HTTP/1.x.
 
     Args:
         entrance: The listener's.
         serve: Runs as this connection's task.
+        address: Whom it comes from, where it was let in already; else it is let in when it is made.
     """
 
     __slots__ = (
@@ -65,6 +59,7 @@ class ClientConnection(asyncio.Protocol):
         "_entrance",
         "_expires",
         "_failure",
+        "_guest",
         "_head_lines",
         "_head_since",
         "_idle_timeout",
@@ -95,9 +90,10 @@ class ClientConnection(asyncio.Protocol):
         "upstream",
     )
 
-    def __init__(self, entrance: Entrance, serve: Serve) -> None:
+    def __init__(self, entrance: Entrance, serve: Serve, address: ClientAddress | None = None) -> None:
         self._entrance = entrance
         self._serve = serve
+        self._guest = address
         self._idle_timeout = entrance.gateway.settings.idle_timeout
         self._limits = entrance.gateway.settings.limits
         self._phase = _AWAITING
@@ -140,21 +136,18 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance.
         gateway = self._entrance.gateway
-        peer = transport.get_extra_info("peername")
-        if peer is None or gateway.stopping or not gateway.admits():
-            gateway.counters.rejected_connections += peer is not None
+        address = self._guest or self._entrance.welcome(transport)
+        if address is None:
             self._phase = _LEFT
             transport.abort()
             return
         self._transport = transport
         bound_buffers(transport, self._limits.in_flight)
-        self.address = address_of(peer)
-        self.forwarded = self._entrance.forwarded_fields(self.address)
+        self.address = address
+        self.forwarded = self._entrance.forwarded_fields(address)
         self._expires = gateway.clock.monotonic() + gateway.settings.client_keep_alive
         gateway.clients.add(self)
         gateway.sweep.add(self)
-        gateway.counters.active_connections += 1
-        gateway.counters.new_connections += 1
         self._task = gateway.loop.create_task(self._run())
 
     async def _run(self) -> None:
@@ -193,6 +186,7 @@ class ClientConnection(asyncio.Protocol):
         phase = self._phase
         if self._transport is None:
             return  # It was turned away.
+        self._entrance.goodbye(self.address.host)
         self._lose_transport()
         self.has_left = True
         if phase == _AWAITING:

@@ -23,8 +23,9 @@ from albkit.policy.plan import Plan
 from albkit.policy.rule_table import CompiledRule
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.client import Client
+from albkit.proxy.entrance import Entrance
 from albkit.proxy.forward import Forwarding, forward
-from albkit.proxy.gateway import Entrance, Gateway
+from albkit.proxy.gateway import Gateway
 from albkit.proxy.hooks import ask_hooks
 from albkit.proxy.reply import answer_failure, answer_itself, answer_with
 from albkit.proxy.tunnel import Tunnel
@@ -81,7 +82,7 @@ async def _exchange(client: Client, entrance: Entrance) -> bool:
         if entrance.response_fields is not None:
             entrance.response_fields.put_on(forwarding.connection.response.lines)
         if forwarding.connection.response.status == 101:
-            _open_tunnel(client, request, forwarding, record, gateway)
+            _open_tunnel(client, request, forwarding, record, entrance)
             return False
         await _relay(client, forwarding, record, gateway)
         return _over(client, record, gateway)
@@ -136,8 +137,9 @@ def _with_date(set_cookie: bytes, gateway: Gateway) -> bytes:
     return set_cookie + b"\r\n" + date if set_cookie else date
 
 
-def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, record: ExchangeRecord, gateway: Gateway) -> None:
+def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, record: ExchangeRecord, entrance: Entrance) -> None:
     """Hand both connections to a tunnel, which outlives this task."""
+    gateway = entrance.gateway
     connection = forwarding.connection
     response = connection.response
     record.elb_status_code = 101
@@ -151,13 +153,14 @@ def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, r
         try:
             target_transport, behind, target_is_through = connection.leave()
         except Failure:
+            entrance.goodbye(client.address.host)
             client_transport.abort()
             raise
     except Failure:
         forwarding.over(client)
         connection.abort()
         raise
-    over = partial(_tunnel_over, gateway, forwarding.choice)
+    over = partial(_tunnel_over, entrance, forwarding.choice)
     protocol = response.upgrade.decode("latin-1").lower()
     tunnel = Tunnel(client_transport, target_transport, connection.member, record, protocol, policy, extensions, gateway, over)
     head = b"\r\n".join(response.lines)
@@ -203,7 +206,9 @@ def _record(client: Client, record: ExchangeRecord, gateway: Gateway) -> None:
     count_exchange(record, gateway.counters)
 
 
-def _tunnel_over(gateway: Gateway, choice: TargetChoice, tunnel: Tunnel) -> None:
+def _tunnel_over(entrance: Entrance, choice: TargetChoice, tunnel: Tunnel) -> None:
+    gateway = entrance.gateway
+    entrance.goodbye(tunnel.client.host)
     tunnel.member.tunnels -= 1
     if choice.hears_traffic:
         choice.transferred(tunnel.member, tunnel.record.received_bytes + tunnel.record.sent_bytes)

@@ -1,24 +1,17 @@
-"""What every exchange needs around it: one `Gateway` per load balancer, one `Entrance` per listener."""
+"""What every exchange needs around it: one `Gateway` per load balancer."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
-from functools import partial
 from itertools import count
 from typing import Any, Protocol
 
 from albkit.clock import Clock
 from albkit.model.extensions import Tunnel
-from albkit.model.listener import Listener
-from albkit.model.message import ClientAddress, RequestHead
-from albkit.model.rule import Rule
 from albkit.model.settings import Settings
 from albkit.model.target_group import TargetGroup
-from albkit.policy.desync import verdict
-from albkit.policy.plan import Plan
-from albkit.policy.rule_table import RuleTable
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.connections import Connections
 from albkit.proxy.parsers import RequestParser
@@ -27,16 +20,14 @@ from albkit.proxy.waiting_line import WaitingLine
 from albkit.state.counters import Counters
 from albkit.state.registry import Registry
 from albkit.state.target import TargetState
-from albkit.wire.forwarded import ForwardedFields, TraceIds
-from albkit.wire.reply import ResponseFields
-from albkit.wire.request import RequestReader
+from albkit.wire.forwarded import TraceIds
 
 try:
     import resource
 except ImportError:  # Windows has no such limit.
     resource = None  # type: ignore[assignment]
 
-__all__ = ("LINGER", "Entrance", "Gateway", "LiveTunnel", "Stoppable")
+__all__ = ("LINGER", "Gateway", "LiveTunnel", "Stoppable")
 
 _SPARE_SOCKETS = 64
 """Descriptors left to the embedding program, files and listeners."""
@@ -58,7 +49,9 @@ _STEPS_OF_SPREAD = 5
 
 
 def _shortest_deadline(settings: Settings) -> float:
-    deadlines = [LINGER, settings.idle_timeout, settings.client_keep_alive, settings.limits.target_keep_alive]
+    limits = settings.limits
+    deadlines = [LINGER, settings.idle_timeout, settings.client_keep_alive, limits.target_keep_alive, limits.handshake_timeout]
+    deadlines.append(limits.request_head_timeout or 0)
     deadlines += [group.ejection.duration for group in settings.groups if group.ejection is not None]
     for policy in settings.tunnel_policies:
         deadlines += (policy.idle_timeout or 0, policy.max_age or 0, policy.drain_spread / _STEPS_OF_SPREAD)
@@ -87,7 +80,7 @@ class ClientParty(Stoppable, Protocol):
     """A client connection, when its listener goes."""
 
     @property
-    def entrance(self) -> Entrance:
+    def entrance(self) -> object:
         """Where it came in."""
 
 
@@ -211,45 +204,3 @@ class Gateway:
         if self.clients or self.tunnels:
             await self._emptied.wait()
         await self.connections.close()
-
-
-class Entrance:
-    """What the exchanges of one listener need: how its requests are read, and where its rules send them."""
-
-    def __init__(self, gateway: Gateway, listener: Listener, port: int) -> None:
-        settings = gateway.settings
-        self.gateway = gateway
-        self.listener = listener
-        self.port = port
-        self.response_fields: ResponseFields | None = None
-        self.rules: RuleTable[Plan]
-        self.take(listener)
-        self._parse = gateway.request_parser.parse
-        reader = RequestReader(settings, port, partial(verdict, settings.desync_mitigation_mode))
-        self._recall = reader.recall
-        self._read = reader.read
-
-    def take(self, listener: Listener) -> None:
-        """Decide by this description from the next request on; exchanges that are going on keep what they have."""
-        gateway = self.gateway
-
-        def plan(rule: Rule | None) -> Plan:
-            actions, transforms = (listener.default_actions, ()) if rule is None else (rule.actions, rule.transforms)
-            return Plan(actions, transforms, gateway.choices, gateway.clock)
-
-        self.listener = listener
-        self.rules = RuleTable(listener, plan)
-        self.response_fields = ResponseFields(listener.response_headers) if listener.response_headers else None
-
-    def read(self, head: bytes) -> RequestHead:
-        """Parse and judge one raw request head.
-
-        Raises:
-            Failure: the request is refused, with the status to answer.
-        """
-        return self._recall(head) or self._read(self._parse(head), head)
-
-    def forwarded_fields(self, client: ClientAddress) -> ForwardedFields:
-        """What targets are told of this client."""
-        settings = self.gateway.settings
-        return ForwardedFields(client, "http", self.port, settings.xff_header_processing, settings.xff_client_port, self.gateway.trace_ids)

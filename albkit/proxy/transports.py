@@ -10,13 +10,15 @@ import struct
 from contextlib import suppress
 from typing import Final
 
+from albkit.model.message import ClientAddress
+
 try:
     import fcntl
     import termios
 except ImportError:  # Windows has neither.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ("SEGMENT", "SMALL", "bound_buffers", "peer_has_left", "peer_has_reset", "reset", "send", "unacknowledged")
+__all__ = ("SEGMENT", "SMALL", "address_of", "bound_buffers", "endpoint", "peer_has_left", "peer_has_reset", "reset", "send", "unacknowledged")
 
 SEGMENT: Final = 64 * 1024
 """Read size on plain asyncio, whose default costs a 256 KiB allocation per read."""
@@ -29,6 +31,19 @@ _TCP_CLOSE = 7
 _HAS_TCP_INFO = hasattr(socket, "TCP_INFO")
 _HUNG_UP: Final[int] = getattr(select, "POLLRDHUP", 0)
 """What poll() says of a peer that has sent FIN; of RST it says more than that. 0 where it says neither."""
+
+
+def endpoint(name: object) -> tuple[str, int] | None:
+    """The address and port of a socket's name: IPv4 in IPv6 unmapped; `None` for a unix socket."""
+    if not isinstance(name, tuple):
+        return None
+    host: str = name[0]
+    return (host.removeprefix("::ffff:") if host.startswith("::ffff:") and "." in host else host), name[1]
+
+
+def address_of(peer: object) -> ClientAddress:
+    """The address behind a transport's `peername`; empty for a unix socket."""
+    return ClientAddress(*(endpoint(peer) or ("", 0)))
 
 
 def bound_buffers(transport: asyncio.Transport, high: int) -> None:

@@ -19,7 +19,9 @@ class Counters:
     active_connections: int = 0
     active_tunnels: int = 0
     active_waiting: int = 0
+    active_flows: int = 0
     app_cookie_non_sticky_requests: int = 0
+    client_tls_errors: int = 0
     cookies_refused: int = 0
     desync_non_compliant: int = 0
     dns_failures: int = 0
@@ -34,6 +36,7 @@ class Counters:
     elb_5xx: int = 0
     fixed_responses: int = 0
     forwarded_invalid_headers: int = 0
+    flows: int = 0
     idle_connections_closed: int = 0
     new_connections: int = 0
     non_sticky_requests: int = 0
@@ -71,9 +74,11 @@ class Counters:
 
 _METRICS = {
     "active_connections": "ActiveConnectionCount",
+    "active_flows": "ActiveFlowCount",
     "active_tunnels": "ActiveTunnelCount",
     "active_waiting": "ActiveWaitingRequestCount",
     "app_cookie_non_sticky_requests": "AppCookieNonStickinessCount",
+    "client_tls_errors": "ClientTLSNegotiationErrorCount",
     "cookies_refused": "StickinessCookieRefusedCount",
     "desync_non_compliant": "DesyncMitigationMode_NonCompliant_Request_Count",
     "dns_failures": "DnsFailureCount",
@@ -86,6 +91,7 @@ _METRICS = {
     "elb_502": "HTTPCode_ELB_502_Count",
     "elb_503": "HTTPCode_ELB_503_Count",
     "elb_504": "HTTPCode_ELB_504_Count",
+    "flows": "NewFlowCount",
     "fixed_responses": "HTTP_Fixed_Response_Count",
     "forwarded_invalid_headers": "ForwardedInvalidHeaderRequestCount",
     "idle_connections_closed": "IdleTargetConnectionsClosedCount",

@@ -7,7 +7,7 @@ adversary's to choose.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -38,6 +38,7 @@ __all__ = (
     "ConnectionOptions",
     "connection_options",
     "drop_named",
+    "kinds_without",
 )
 
 PLAIN: Final = 0
@@ -136,7 +137,8 @@ def _judge_request_field(name: bytes) -> int:
         return _REQUEST_KNOWN[lower]
     if not TOKEN.fullmatch(name):
         return BAD
-    if lower.startswith(_ONLY_OURS):
+    # Many servers take an underscore for a hyphen.
+    if lower.replace(b"_", b"-").startswith(_ONLY_OURS):
         return DROP
     if _NOT_ALPHANUMERIC.sub(b"-", lower).strip(b"-") in _FRAMING_NAMES:
         return LOOKALIKE if _REGULAR.fullmatch(name) else IRREGULAR_LOOKALIKE
@@ -145,6 +147,16 @@ def _judge_request_field(name: bytes) -> int:
 
 def _judge_response_field(name: bytes) -> int:
     return _RESPONSE_KNOWN.get(name.lower(), PLAIN) if TOKEN.fullmatch(name) else BAD
+
+
+def kinds_without(names: Iterable[bytes]) -> dict[bytes, int]:
+    """Kind by spelling where further fields are only the load balancer's to set, given in lower case."""
+    ours = frozenset(names)
+
+    def judge(name: bytes) -> int:
+        return DROP if name.lower().replace(b"_", b"-") in ours else REQUEST_FIELDS[name]
+
+    return _FieldKinds(judge)
 
 
 REQUEST_FIELDS: dict[bytes, int] = _FieldKinds(_judge_request_field)

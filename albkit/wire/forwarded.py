@@ -12,6 +12,7 @@ __all__ = ("ForwardedFields", "TraceIds")
 _LONG_HEAD = 7 * 1024
 """A head above this size gets a bare new Root, whatever it brought."""
 _POOL_BYTES = 3072
+_SHORT = 200
 _ID_DIGITS = 24
 
 
@@ -52,9 +53,10 @@ class TraceIds:
 
 
 @lru_cache(maxsize=64)
-def _fixed(protocol: str, port: int) -> bytes:
-    """What is the same for all clients of a listener is kept once for all."""
-    return b"X-Forwarded-Proto: %s\r\nX-Forwarded-Port: %d\r\nX-Amzn-Trace-Id: " % (protocol.encode(), port)
+def _fixed(protocol: str, port: int, further: bytes) -> bytes:
+    """What is the same for many clients of a listener is kept once for all."""
+    separator = b"\r\n" if further else b""
+    return b"X-Forwarded-Proto: %s\r\nX-Forwarded-Port: %d\r\n%s%sX-Amzn-Trace-Id: " % (protocol.encode(), port, further, separator)
 
 
 class ForwardedFields:
@@ -67,14 +69,18 @@ class ForwardedFields:
         mode: `append`, `preserve` or `remove`, for X-Forwarded-For.
         client_port: Whether the client's port is written (in append mode only).
         trace_ids: Where new ids come from.
+        further: Field lines that are the same for all requests of the connection, without a line end behind the last.
     """
 
     __slots__ = ("_client", "_fixed", "_mode", "_trace_ids", "_with_client")
 
-    def __init__(self, client: ClientAddress, protocol: str, port: int, mode: str, client_port: bool, trace_ids: TraceIds) -> None:
+    def __init__(
+        self, client: ClientAddress, protocol: str, port: int, mode: str, client_port: bool, trace_ids: TraceIds, further: bytes = b""
+    ) -> None:
         self._client = (str(client) if client_port and client.host else client.host).encode()
         self._mode = mode
-        self._fixed = _fixed(protocol, port)
+        # What tells of one client's certificate alone would only fill the memory.
+        self._fixed = (_fixed if len(further) <= _SHORT else _fixed.__wrapped__)(protocol, port, further)
         self._with_client = b"X-Forwarded-For: %s\r\n%s" % (self._client, self._fixed) if client.host else self._fixed
         self._trace_ids = trace_ids
 

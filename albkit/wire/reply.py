@@ -10,7 +10,7 @@ from albkit.clock import http_date
 from albkit.model.extensions import Response
 from albkit.wire.grammar import TOKEN
 
-__all__ = ("ResponseFields", "error_page", "fault_of_response", "own_answer", "program_answer")
+__all__ = ("ResponseFields", "error_page", "fault_of_response", "own_answer", "plain_http_answer", "program_answer")
 
 _REASONS = {
     460: "Client Closed Request",
@@ -60,6 +60,16 @@ def own_answer(status: int, body: bytes, content_type: str, second: int, further
         lines.append(b"Content-Type: " + content_type.encode())
         lines.append(b"Content-Length: %d" % len(body))
     return [*lines, *further, b"", b""]
+
+
+def plain_http_answer(second: int) -> bytes:
+    """The whole answer to a plain HTTP request on a port that speaks HTTPS."""
+    title = f"400 {reason(400)}"
+    page = (
+        f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
+        "<center>A plain HTTP request was sent to an HTTPS port; use https://</center>\r\n</body>\r\n</html>\r\n"
+    ).encode()
+    return b"\r\n".join([*own_answer(400, page, "text/html", second, (b"Connection: close",))[:-1], b""]) + page
 
 
 _FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")

@@ -14,7 +14,7 @@ from albkit.model.settings import Settings
 from albkit.wire import fields
 from albkit.wire.authority import Authorities
 from albkit.wire.desync import LOOKALIKE_NAME, PADDED_REQUEST_LINE, classify_body, worse
-from albkit.wire.fields import REQUEST_FIELDS, connection_options, drop_named
+from albkit.wire.fields import REQUEST_FIELDS, connection_options, drop_named, kinds_without
 from albkit.wire.known_heads import KnownHeads
 from albkit.wire.upgrade import protocols_to_offer
 
@@ -72,11 +72,13 @@ class RequestReader:
         settings: The load balancer's.
         port: The port that clients connect to.
         verdict: What desync mitigation does with a class of requests, given its name.
+        ours: Names of further fields that only the load balancer may set.
     """
 
-    __slots__ = ("_authorities", "_fallback_host", "_known", "_preserve_host", "_removed", "_verdict", "recall")
+    __slots__ = ("_authorities", "_fallback_host", "_kinds", "_known", "_preserve_host", "_removed", "_verdict", "recall")
 
-    def __init__(self, settings: Settings, port: int, verdict: Callable[[str], Verdict]) -> None:
+    def __init__(self, settings: Settings, port: int, verdict: Callable[[str], Verdict], ours: Sequence[str] = ()) -> None:
+        self._kinds = kinds_without(name.lower().encode("ascii") for name in ours) if ours else REQUEST_FIELDS
         self._authorities = Authorities(port)
         self._known = KnownHeads(settings.limits.request_line)
         self.recall = self._known.recall
@@ -142,10 +144,11 @@ class RequestReader:
         that mean something, by kind; several fields of a kind are joined.
         """
         found: dict[int, bytes] = {}
+        kinds = self._kinds
         position = 0
         for name, value in raw_headers:
             position += 1
-            kind = REQUEST_FIELDS[name]
+            kind = kinds[name]
             if kind:
                 if kind in found:
                     value = found[kind] + (b"; " if kind == fields.COOKIE else b", ") + value

@@ -14,7 +14,8 @@ from albkit.clock import SYSTEM
 from albkit.model.settings import Settings
 from albkit.proxy.client_connection import ClientConnection
 from albkit.proxy.exchange import serve
-from albkit.proxy.gateway import Entrance, Gateway
+from albkit.proxy.entrance import Entrance
+from albkit.proxy.gateway import Gateway
 from albkit.proxy.target_connection import TargetConnection
 from albkit.state.counters import Counters
 from benchmarks.micro import BROWSER_HEAD, WRK_HEAD, Benchmark
@@ -67,7 +68,7 @@ class _Exchanges:
         group = alb.TargetGroup("web", [f"192.0.2.{number}:80" for number in (1, 2, 3)])
         listener = alb.Listener(80, alb.Forward(group))
         self._gateway = Gateway(Settings([listener]), loop, SYSTEM, Counters())
-        self._clients = [self._client(Entrance(self._gateway, listener, 80)) for _ in range(_AT_ONCE)]
+        self._clients = [self._client(Entrance(self._gateway, listener, 80, None)) for _ in range(_AT_ONCE)]
         for member in self._gateway.registry.groups[0].members.values():
             for _ in range(_AT_ONCE):
                 self._keep_connection(member)

@@ -1,0 +1,145 @@
+"""What of a listener's settings goes together: its protocol, TLS, the PROXY protocol, and its actions."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from albkit.model.actions import Forward, Redirect
+from albkit.model.certificate import Certificate
+from albkit.model.consistent_hash import ConsistentHash
+from albkit.model.mutual_authentication import MutualAuthentication
+from albkit.model.response_headers import fault_of_response_header
+from albkit.model.rule import Rule
+from albkit.model.ssl_policy import fault_of_ssl_policy
+from albkit.model.stickiness import SourceAddress
+from albkit.model.target_group import TargetGroup
+from albkit.model.tls import TLS_FIELDS
+from albkit.model.validation import Faults
+
+if TYPE_CHECKING:
+    from albkit.model.listener import Listener
+
+__all__ = ("check_doors",)
+
+
+def check_doors(listener: Listener, faults: Faults) -> None:
+    """Note what is wrong with how clients come in, and with what cannot be done with them then."""
+    faults.attribute(listener, "alpn_policy")
+    _check_tls(listener, faults)
+    _check_proxy_protocol(listener, faults)
+    _check_names(listener, faults)
+    _check_actions(listener, faults)
+
+
+def _check_tls(listener: Listener, faults: Faults) -> None:
+    wrong = fault_of_ssl_policy(listener.ssl_policy)
+    if wrong:
+        faults.add("ssl_policy", wrong)
+    faults.instances("certificates", listener.certificates, Certificate, "a Certificate")
+    mutual = listener.mutual_authentication
+    if mutual is not None and not isinstance(mutual, MutualAuthentication):
+        faults.add("mutual_authentication", f"{mutual!r} is not MutualAuthentication(...) or None")
+    if listener.protocol in ("HTTP", "TCP"):
+        secure = "HTTPS" if listener.protocol == "HTTP" else "TLS"
+        if listener.certificates:
+            faults.add("certificates", f"{listener.protocol} shows none; use protocol={secure!r}")
+        if mutual is not None:
+            faults.add("mutual_authentication", f"{listener.protocol} clients show no certificates; use protocol={secure!r}")
+    elif listener.is_secure and not listener.certificates:
+        faults.add("certificates", f'{listener.protocol} needs one at least; give certificates=Certificate("cert.pem", "key.pem")')
+    if listener.alpn_policy != "None" and listener.protocol != "TLS":
+        faults.add("alpn_policy", f"is for TLS listeners; {listener.protocol} has nothing to agree on")
+
+
+def _check_proxy_protocol(listener: Listener, faults: Faults) -> None:
+    if listener.proxy_protocol is not None:
+        faults.attribute(listener, "proxy_protocol")
+    for index, network in enumerate(listener.trusted_networks):
+        try:
+            ipaddress.ip_network(network)
+        except (ValueError, TypeError) as error:
+            faults.add(f"trusted_networks[{index}]", f"{network!r} is not a network such as '10.0.0.0/8': {error}")
+    if listener.proxy_protocol == "optional":
+        if not listener.trusted_networks and not str(listener.host).startswith("unix:"):
+            faults.add(
+                "trusted_networks", "missing; with proxy_protocol='optional' anybody could claim any address, so say whom to believe"
+            )
+        if listener.protocol == "TCP":
+            faults.add("proxy_protocol", "'optional' cannot wait for a client that waits for its target to speak first; use 'required'")
+    elif listener.proxy_protocol is None and listener.trusted_networks:
+        faults.add("trusted_networks", "is for PROXY protocol headers; give proxy_protocol='required' or 'optional' with it")
+
+
+def _check_names(listener: Listener, faults: Faults) -> None:
+    known = {name.lower() for name in TLS_FIELDS}
+    given: set[str] = set()
+    for index, item in enumerate(listener.request_header_names):
+        if not isinstance(item, tuple) or len(item) != 2 or not all(isinstance(part, str) for part in item):
+            faults.add(f"request_header_names[{index}]", f"{item!r} is not a pair of names; give a mapping")
+            continue
+        name, other = item
+        if name.lower() not in known:
+            faults.add(f"request_header_names[{name!r}]", f"is none of {', '.join(TLS_FIELDS)}")
+        wrong = fault_of_response_header(other, "x") or ("given already" if other.lower() in given else None)
+        if wrong:
+            faults.add(f"request_header_names[{name!r}]", wrong)
+        given.add(other.lower())
+    if given and not listener.protocol == "HTTPS":
+        faults.add("request_header_names", f"is for HTTPS listeners; {listener.protocol} tells nothing of TLS")
+
+
+def _check_actions(listener: Listener, faults: Faults) -> None:
+    if listener.is_stream:
+        _check_stream(listener, faults)
+        return
+    actions = [("default_actions", listener.default_actions), *((f"rules[{n}].actions", rule.actions) for n, rule in _rules(listener))]
+    for path, of_rule in actions:
+        for action in of_rule:
+            if isinstance(action, Redirect) and action.protocol == "HTTP" and listener.protocol == "HTTPS":
+                faults.add(path, "redirects from HTTPS to HTTP, which ALB refuses (alb-reference 4.2); use protocol='HTTPS'")
+    for group in _groups(listener):
+        if group.protocol in ("TCP", "TLS"):
+            faults.add("", f"target group {group.name!r} speaks {group.protocol}, which is for TCP and TLS listeners")
+
+
+def _check_stream(listener: Listener, faults: Faults) -> None:
+    """A connection is passed on before anything of it is read: there is nothing to match, to answer, or to keep a cookie in."""
+    if listener.rules:
+        faults.add("rules", f"{listener.protocol} listeners read no requests and so have no rules; use HTTP or HTTPS")
+    if [type(action) for action in listener.default_actions] != [Forward]:
+        faults.add("default_actions", f"{listener.protocol} listeners take one Forward(...) and nothing else")
+    if listener.response_headers:
+        faults.add("response_headers", f"{listener.protocol} listeners send no responses of their own")
+    for forward in listener.default_actions:
+        if isinstance(forward, Forward) and forward.stickiness is not None:
+            faults.add("default_actions", "a Forward with stickiness needs cookies, which are HTTP's; leave it out")
+    for group in _groups(listener):
+        for wrong in _faults_of_stream_group(group):
+            faults.add("", f"target group {group.name!r} of a {listener.protocol} listener: {wrong}")
+
+
+def _faults_of_stream_group(group: TargetGroup) -> list[str]:
+    wrong: list[str] = []
+    if group.protocol in ("HTTP", "HTTPS"):
+        wrong.append(f"its protocol is {group.protocol}; use 'TCP', 'TLS' or None")
+    if any(target.protocol is not None for target in group.fixed_targets):
+        wrong.append("targets have no http:// or https:// before them there; TargetGroup(protocol='TLS') encrypts")
+    if group.stickiness is not None and not isinstance(group.stickiness, SourceAddress):
+        wrong.append("its stickiness reads requests; use SourceAddress() or None")
+    if group.algorithm == "consistent_hash" or (isinstance(group.algorithm, ConsistentHash) and group.algorithm.key is None):
+        wrong.append("consistent_hash goes by host and path; use 'ip_hash', or ConsistentHash with a key that looks at request.client")
+    if any(target.max_concurrency is not None for target in group.fixed_targets):
+        wrong.append("max_concurrency counts requests; use TunnelPolicy(max_tunnels=...)")
+    return wrong
+
+
+def _rules(listener: Listener) -> list[tuple[int, Rule]]:
+    return [(number, rule) for number, rule in enumerate(listener.rules) if isinstance(rule, Rule)]
+
+
+def _groups(listener: Listener) -> tuple[TargetGroup, ...]:
+    try:
+        return listener.groups
+    except AttributeError:  # Something else stands where a rule belongs, which is told elsewhere.
+        return ()

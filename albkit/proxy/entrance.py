@@ -1,0 +1,153 @@
+"""What the connections of one listener need: how clients come in, how their requests are read, and where rules send them."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from albkit.errors import Failure, FailureKind
+from albkit.model.listener import Listener
+from albkit.model.message import ClientAddress, RequestHead
+from albkit.model.record import ExchangeRecord
+from albkit.model.rule import Rule
+from albkit.policy.desync import verdict
+from albkit.policy.plan import Plan
+from albkit.policy.rule_table import RuleTable
+from albkit.proxy.gateway import Gateway
+from albkit.proxy.guests import Guests
+from albkit.proxy.tls.termination import Termination
+from albkit.proxy.transports import address_of, endpoint
+from albkit.report.failure_log import log_failure
+from albkit.report.metrics import count_exchange
+from albkit.wire.forwarded import ForwardedFields
+from albkit.wire.reply import ResponseFields
+from albkit.wire.request import RequestReader
+from albkit.wire.tls_fields import tls_field_lines
+
+__all__ = ("Entrance",)
+
+_REJECTED = frozenset((FailureKind.TOO_MANY_CONNECTIONS, FailureKind.TOO_MANY_CONNECTIONS_OF_CLIENT))
+
+
+class Entrance:
+    """One per listener."""
+
+    def __init__(self, gateway: Gateway, listener: Listener, port: int, termination: Termination | None) -> None:
+        self.gateway = gateway
+        self.listener = listener
+        self.port = port
+        self.guests = Guests()
+        self.termination: Termination | None
+        """How TLS is spoken with new clients; `None` where it is not."""
+        self.protocol: str
+        """As in a URL, of clients that come straight to us."""
+        self.response_fields: ResponseFields | None = None
+        self.rules: RuleTable[Plan]
+        self._names: dict[str, str]
+        self._trusted: tuple[IPv4Network | IPv6Network, ...]
+        self._parse = gateway.request_parser.parse
+        self.take(listener, termination)
+
+    def take(self, listener: Listener, termination: Termination | None) -> None:
+        """Decide by this description from the next connection and request on; what is going on keeps what it has."""
+        gateway = self.gateway
+        settings = gateway.settings
+
+        def plan(rule: Rule | None) -> Plan:
+            actions, transforms = (listener.default_actions, ()) if rule is None else (rule.actions, rule.transforms)
+            return Plan(actions, transforms, gateway.choices, gateway.clock)
+
+        self.listener = listener
+        self.rules = RuleTable(listener, plan)
+        self.response_fields = ResponseFields(listener.response_headers) if listener.response_headers else None
+        self.termination = termination
+        self.protocol = "https" if listener.is_secure else "http"
+        self._names = dict(listener.request_header_names)
+        self._tells_targets = any(group.proxy_protocol is not None for group in listener.groups)
+        self._trusted = tuple(map(ip_network, listener.trusted_networks))
+        reader = RequestReader(settings, self.port, partial(verdict, settings.desync_mitigation_mode), tuple(self._names.values()))
+        self._recall = reader.recall
+        self._read = reader.read
+
+    def welcome(self, transport: asyncio.Transport) -> ClientAddress | None:
+        """Let a new connection in, and tell whom it comes from; `None` where it must go again, which is counted and told already.
+
+        What is let in must be told `goodbye`.
+        """
+        gateway = self.gateway
+        counters = gateway.counters
+        peer = transport.get_extra_info("peername")
+        if peer is None or gateway.stopping or not gateway.admits():
+            counters.rejected_connections += peer is not None
+            return None
+        address = address_of(peer)
+        if self._tells_targets:
+            address.local = endpoint(transport.get_extra_info("sockname"))
+        try:
+            self.guests.come(self.listener, address.host if self.listener.proxy_protocol is None else None)
+        except Failure as failure:
+            self.turn_away(address, failure)
+            return None
+        counters.active_connections += 1
+        counters.new_connections += 1
+        return address
+
+    def introduce(self, host: str) -> None:
+        """Whom a connection that was let in comes from.
+
+        Raises:
+            Failure: this client has as many as it may have; the connection is to be ended.
+        """
+        self.guests.introduce(self.listener, host)
+
+    def goodbye(self, host: str | None) -> None:
+        """A connection that was let in is over; of whom, where that was introduced."""
+        self.guests.go(host)
+
+    def turn_away(self, address: ClientAddress, failure: Failure) -> None:
+        """Count and tell that a connection must go again before its first request."""
+        record = ExchangeRecord(address)
+        record.failure = failure
+        if failure.kind in _REJECTED:
+            self.gateway.counters.rejected_connections += 1
+        log_failure(record)
+        count_exchange(record, self.gateway.counters)
+
+    def believes(self, host: str) -> bool:
+        """Whether a PROXY protocol header of this peer's is to be believed."""
+        if not self._trusted or not host:
+            return True
+        address = ip_address(host.partition("%")[0])
+        return any(address in network for network in self._trusted)
+
+    def read(self, head: bytes) -> RequestHead:
+        """Parse and judge one raw request head.
+
+        Raises:
+            Failure: the request is refused, with the status to answer.
+        """
+        return self._recall(head) or self._read(self._parse(head), head)
+
+    def seen_by(self, client: ClientAddress) -> tuple[str, int]:
+        """What stands in the client's URLs: `http` or `https`, and the port, which a proxy before us may have told."""
+        protocol = "https" if client.tls is not None else self.protocol
+        told = client.local if self.listener.proxy_protocol is not None else None
+        return protocol, (told[1] if told is not None else 0) or self.port
+
+    def forwarded_fields(self, client: ClientAddress) -> ForwardedFields:
+        """What targets are told of this client."""
+        settings = self.gateway.settings
+        tls = client.tls
+        further = b""
+        if tls is not None:
+            mutual = self.listener.mutual_authentication
+            further = tls_field_lines(
+                tls,
+                mutual_mode=mutual.mode if mutual is not None else "off",
+                version_and_cipher=settings.x_amzn_tls_version_and_cipher_suite,
+                names=self._names,
+            )
+        return ForwardedFields(
+            client, *self.seen_by(client), settings.xff_header_processing, settings.xff_client_port, self.gateway.trace_ids, further
+        )

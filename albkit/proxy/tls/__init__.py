@@ -1,0 +1,1 @@
+"""TLS with clients: what is offered to whom, and the bytes that go to and fro."""

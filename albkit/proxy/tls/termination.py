@@ -1,0 +1,207 @@
+"""How TLS is spoken with the clients of one listener: which certificate is shown to whom, and what has come of it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from albkit.errors import Failure, FailureKind
+from albkit.model.listener import Listener
+from albkit.model.ssl_policy import SSL_POLICIES
+from albkit.model.tls import TlsSession
+from albkit.model.validation import Faults
+from albkit.proxy.tls.contexts import server_context
+from albkit.proxy.tls.transport import Incoming, Outgoing, Session
+
+if TYPE_CHECKING:
+    from albkit.policy.certificate_choice import CertificateChoice
+    from albkit.proxy.tls.certificates import LoadedCertificate
+    from albkit.proxy.tls.mutual import MutualContexts, MutualSession
+
+__all__ = ("Termination", "load_termination")
+
+_ALPN: Final = {
+    "None": (),
+    "HTTP1Only": ("http/1.1",),
+    "HTTP2Only": ("h2",),
+    "HTTP2Optional": ("http/1.1", "h2"),
+    "HTTP2Preferred": ("h2", "http/1.1"),
+}
+
+
+class Termination(Protocol):
+    """What a connection asks of its listener."""
+
+    files: tuple[str, ...]
+    """What it was made from, to be made anew when one of them changes."""
+    valid_until: float
+    """When another certificate may be the best one, because time has gone by; seconds since 1970."""
+
+    def begin(self) -> tuple[Session, Incoming, Outgoing]:
+        """A session with one more client."""
+
+    def outcome(self, session: Session) -> TlsSession:
+        """What was agreed on, once hands are shaken."""
+
+    def failure(self, session: Session, error: Exception) -> Failure:
+        """Why they were not."""
+
+
+def load_termination(listener: Listener, faults: Faults, path: str, now: float) -> Termination | None:
+    """Read what a listener shows and trusts, `None` where it speaks no TLS or has a fault. Reads files: for another thread.
+
+    Args:
+        listener: The description.
+        faults: Takes what is wrong, each with what to do.
+        path: Where the listener stands, before each fault.
+        now: Seconds since 1970.
+    """
+    if not listener.is_secure:
+        return None
+    try:
+        from albkit.proxy.tls.certificates import CertificateError, load
+    except ImportError:
+        faults.add(path, f"{listener.protocol} needs two packages more; pip install 'albkit[tls]'")
+        return None
+    loaded: list[LoadedCertificate] = []
+    for index, certificate in enumerate(listener.certificates):
+        try:
+            loaded.append(load(certificate, now))
+        except CertificateError as error:
+            faults.add(f"{path}.certificates[{index}]", str(error))
+    mutual = None
+    if listener.mutual_authentication is not None and listener.mutual_authentication.mode != "off":
+        mutual = _mutual_contexts(listener, faults, path)
+        if mutual is None:
+            return None
+    if len(loaded) < len(listener.certificates):
+        return None
+    from albkit.policy.certificate_choice import CertificateChoice
+
+    choice = CertificateChoice(loaded[0], loaded[1:], now)
+    try:
+        return _Plain(listener, choice) if mutual is None else _Mutual(listener, choice, mutual)
+    except (ssl.SSLError, ValueError) as error:
+        faults.add(f"{path}.certificates", f"OpenSSL does not take one of them: {error}")
+        return None
+
+
+def _mutual_contexts(listener: Listener, faults: Faults, path: str) -> MutualContexts | None:
+    mutual = listener.mutual_authentication
+    try:
+        from albkit.proxy.tls.mutual import MutualContexts
+
+        return MutualContexts(mutual, SSL_POLICIES[listener.ssl_policy], _alpn(listener)) if mutual is not None else None
+    except ImportError:
+        faults.add(f"{path}.mutual_authentication", "needs pyOpenSSL; pip install 'albkit[tls]'")
+    except ValueError as error:
+        faults.add(f"{path}.mutual_authentication", str(error))
+    return None
+
+
+def _alpn(listener: Listener) -> Sequence[str]:
+    return ("http/1.1",) if listener.protocol == "HTTPS" else _ALPN[listener.alpn_policy]
+
+
+class _ServerSession(ssl.SSLObject):
+    """Knows whom its client has asked for."""
+
+    server_name = ""
+
+
+class _Plain:
+    """Asks no client for a certificate: the standard library's TLS."""
+
+    def __init__(self, listener: Listener, choice: CertificateChoice[LoadedCertificate]) -> None:
+        self.files = listener.files
+        self.valid_until = choice.valid_until
+        self._choice = choice
+        policy = SSL_POLICIES[listener.ssl_policy]
+        alpn = _alpn(listener)
+        self._contexts = {shown: server_context(shown, policy, alpn) for shown in choice.sets}
+        default = self._default = self._contexts[choice.for_name(None)]
+        default.sslobject_class = _ServerSession
+        default.sni_callback = self._turn_to  # type: ignore[assignment]
+
+    def _turn_to(self, session: _ServerSession, name: str | None, _: ssl.SSLContext) -> None:
+        """The client has said whom it asks for."""
+        if name:
+            session.server_name = name.lower().rstrip(".")
+            session.context = self._contexts[self._choice.for_name(session.server_name)]
+
+    def begin(self) -> tuple[Session, Incoming, Outgoing]:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        return self._default.wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing
+
+    def outcome(self, session: Session) -> TlsSession:
+        return _outcome(session, self._choice, getattr(session, "server_name", ""))
+
+    def failure(self, session: Session, error: Exception) -> Failure:
+        del session
+        return Failure(FailureKind.TLS_HANDSHAKE_FAILED, in_words(error))
+
+
+class _Mutual:
+    """Asks clients for a certificate: pyOpenSSL, which can do so without refusing, and tells why where it refuses."""
+
+    def __init__(self, listener: Listener, choice: CertificateChoice[LoadedCertificate], mutual: MutualContexts) -> None:
+        from albkit.proxy.tls.mutual import MutualSession
+
+        self.files = listener.files
+        self.valid_until = choice.valid_until
+        self._choice = choice
+        self._session = MutualSession
+        self._contexts = {shown: mutual.context(shown) for shown in choice.sets}
+        self._default = self._contexts[choice.for_name(None)]
+
+    def _for_name(self, name: str) -> Any:
+        return self._contexts[self._choice.for_name(name)]
+
+    def begin(self) -> tuple[Session, Incoming, Outgoing]:
+        session = self._session(self._default, self._for_name)
+        return session, session.incoming, session.outgoing
+
+    def outcome(self, session: MutualSession) -> TlsSession:  # type: ignore[override]
+        tls = _outcome(session, self._choice, session.server_hostname)
+        tls.client_certificate = session.client_certificate()
+        tls.verify_status = session.verify_status
+        return tls
+
+    def failure(self, session: MutualSession, error: Exception) -> Failure:  # type: ignore[override]
+        kind = _BY_CODE.get(session.failure, FailureKind.TLS_HANDSHAKE_FAILED)
+        certificate = session.client_certificate()
+        words = in_words(error)
+        return Failure(kind, f"{words}; {certificate.subject}, serial number {certificate.serial_number}" if certificate else words)
+
+
+_BY_CODE = {kind.reason: kind for kind in FailureKind}
+
+
+class _Agreed(Protocol):
+    def version(self) -> str | None: ...
+    def cipher(self) -> tuple[str, str, int] | None: ...
+    def selected_alpn_protocol(self) -> str | None: ...
+
+
+def _outcome(session: Any, choice: CertificateChoice[LoadedCertificate], server_name: str) -> TlsSession:
+    agreed: _Agreed = session
+    cipher = agreed.cipher()
+    name = cipher[0] if cipher is not None else ""
+    shown = choice.for_name(server_name or None)
+    # Where two were offered the cipher tells which; TLS 1.3 does not, and takes ECDSA of whoever can.
+    certificate = shown[-1] if "-RSA-" in name or name.startswith("AES") else shown[0]
+    return TlsSession(
+        agreed.version() or "",
+        name,
+        server_name=server_name,
+        alpn=agreed.selected_alpn_protocol() or "",
+        certificate=certificate.label,
+    )
+
+
+def in_words(error: Exception) -> str:
+    """An error of OpenSSL's, without what it says of its own source."""
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).lower().replace("_", " ")
+    return str(error) or type(error).__name__

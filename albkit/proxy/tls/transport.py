@@ -1,0 +1,316 @@
+"""TLS with a client, over a transport that carries its bytes: our own, and not the loop's.
+
+The loops' own TLS cannot be given bytes that were read before it began (behind a PROXY header), says nothing of handshakes that fail,
+asks no client for a certificate without verifying it, knows no half-close, and on plain asyncio costs 256 KiB a connection.
+
+Below it is a protocol, above it a transport:
+
+    socket ──▶ data_received ──▶ handshake, then records ──▶ protocol.data_received
+    socket ◀── transport.write ◀─────────┴────────────────── write
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
+
+__all__ = ("Incoming", "Outgoing", "Session", "TlsTransport")
+
+_RECORD: Final = 16 * 1024
+"""The most plaintext of a record (RFC 8446 section 5.1), and so of a read."""
+_MOST_AT_ONCE: Final = 256 * 1024
+"""Bytes that are handed over together at the most."""
+
+
+class Incoming(Protocol):
+    """Takes what has come of the peer."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes that the session has not read yet."""
+
+    def write(self, data: bytes, /) -> int: ...
+    def write_eof(self) -> None: ...
+
+
+class Outgoing(Protocol):
+    """Gives what is to be sent to the peer."""
+
+    def read(self) -> bytes: ...
+
+
+class Session(Protocol):
+    """One TLS connection in memory: the standard library's `SSLObject`, or what behaves as it does."""
+
+    def do_handshake(self) -> None: ...
+    def read(self, size: int = ..., /) -> bytes: ...
+    def write(self, data: bytes, /) -> int: ...
+    def unwrap(self) -> object: ...
+    def pending(self) -> int: ...
+
+
+class TlsTransport(asyncio.Transport, asyncio.Protocol):
+    """One TLS connection with a client.
+
+    Args:
+        transport: What carries it; its protocol from now on.
+        session: Not begun yet.
+        incoming: Where the session reads from.
+        outgoing: Where it writes to.
+        loop: The transport's.
+        over: Called once, when the handshake is over: with `None`, and then `begin` is to be called, or with what made it fail, and then
+            the connection ends behind the alert that was sent.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_ended",
+        "_handing_over",
+        "_incoming",
+        "_loop",
+        "_outgoing",
+        "_over",
+        "_paused",
+        "_protocol",
+        "_said_goodbye",
+        "_session",
+        "_transport",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        session: Session,
+        incoming: Incoming,
+        outgoing: Outgoing,
+        loop: asyncio.AbstractEventLoop,
+        over: Callable[[Exception | None], None],
+    ) -> None:
+        self._transport = transport
+        self._session = session
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._loop = loop
+        self._over: Callable[[Exception | None], None] | None = over
+        self._protocol: Any = None
+        self._paused = False
+        self._handing_over = False
+        self._ended = False
+        """Whether the peer has said that nothing more will come."""
+        self._said_goodbye = False
+        """Whether it has been told so itself."""
+        self._closing = False
+
+    # What the transport below says.
+
+    def data_received(self, data: bytes) -> None:
+        if self._ended or self._closing:
+            return
+        self._incoming.write(data)
+        if self._over is not None:
+            self._shake_hands(self._over)
+        elif not self._paused:
+            self._hand_over()
+
+    def eof_received(self) -> bool:
+        """FIN: behind a close_notify or, as from many clients, without."""
+        if self._over is not None:
+            self._handshake_over(self._over, ConnectionResetError("the client closed in the middle of the handshake"))
+            return False
+        if not self._ended:
+            self._incoming.write_eof()
+            if not self._paused:
+                self._hand_over()
+        return not self._closing
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        if self._over is not None:
+            self._handshake_over(self._over, exc or ConnectionResetError("the client closed in the middle of the handshake"))
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None:
+            protocol.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        if self._protocol is not None:
+            self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._protocol is not None:
+            self._protocol.resume_writing()
+
+    # The handshake.
+
+    def _shake_hands(self, over: Callable[[Exception | None], None]) -> None:
+        try:
+            self._session.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+        except (ssl.SSLError, ValueError) as error:  # ValueError: OpenSSL gave something that is no text.
+            self._flush()
+            self._handshake_over(over, error)
+            self._closing = True
+            self._transport.close()
+        else:
+            self._flush()
+            self._handshake_over(over, None)
+
+    def _handshake_over(self, over: Callable[[Exception | None], None], error: Exception | None) -> None:
+        self._over = None
+        over(error)
+
+    def begin(self, protocol: asyncio.Protocol) -> None:
+        """Hand what comes to this protocol, which is told that the connection is made; what has come already goes first."""
+        self._protocol = protocol
+        protocol.connection_made(self)
+        if not self._paused:
+            self._hand_over()
+
+    # Reading.
+
+    def _hand_over(self) -> None:
+        """Give the protocol what can be decrypted, in one piece while it does not object, and the end behind it."""
+        if self._handing_over or self._protocol is None:
+            return
+        self._handing_over = True
+        try:
+            again = True
+            while again and not self._paused and not self._ended and self._protocol is not None:
+                data = self._decrypted()
+                again = bool(self._incoming.pending or self._session.pending())
+                if data:
+                    self._protocol.data_received(data)
+                elif not self._ended:
+                    return
+        finally:
+            self._handing_over = False
+        if self._ended and self._protocol is not None and not self._protocol.eof_received():
+            self.close()
+
+    def _decrypted(self) -> bytes:
+        """What has come, up to a bound; notes the end."""
+        read = self._session.read
+        first = b""
+        pieces: list[bytes] | None = None
+        size = 0
+        try:
+            while True:
+                data = read(_RECORD)
+                if not data:
+                    self._ended = True
+                    break
+                if not first:
+                    first = data
+                elif pieces is None:
+                    pieces = [first, data]
+                else:
+                    pieces.append(data)
+                size += len(data)
+                if size >= _MOST_AT_ONCE or not (self._incoming.pending or self._session.pending()):
+                    break
+        except ssl.SSLWantReadError:
+            # It may have had something to say meanwhile.
+            self._flush()
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            self._ended = True
+        except ssl.SSLError:
+            self._flush()
+            self.abort()
+        return first if pieces is None else b"".join(pieces)
+
+    def pause_reading(self) -> None:
+        self._paused = True
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._paused:
+            return
+        self._paused = False
+        self._transport.resume_reading()
+        # Not at once: whoever resumes is not ready for what comes before it has returned.
+        self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if not self._paused and not self._ended:
+            self._hand_over()
+
+    def is_reading(self) -> bool:
+        return not self._paused and not self._closing
+
+    # Writing.
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._said_goodbye or self._closing:
+            return
+        self._session.write(data)  # type: ignore[arg-type]
+        self._transport.write(self._outgoing.read())
+
+    def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
+        if self._said_goodbye or self._closing:
+            return
+        for piece in pieces:
+            if piece:
+                self._session.write(piece)  # type: ignore[arg-type]
+        self._transport.write(self._outgoing.read())
+
+    def _flush(self) -> None:
+        data = self._outgoing.read()
+        if data and not self._said_goodbye and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def write_eof(self) -> None:
+        """A close_notify, and FIN behind it; what the peer sends is read on (RFC 8446 section 6.1)."""
+        self._say_goodbye()
+        if not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def _say_goodbye(self) -> None:
+        if self._said_goodbye:
+            return
+        try:
+            self._session.unwrap()
+        except ssl.SSLError:
+            pass  # It waits for the peer's, which we do not.
+        self._flush()
+        self._said_goodbye = True
+
+    def get_write_buffer_size(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self._transport.get_write_buffer_limits()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._transport.set_write_buffer_limits(high=high, low=low)
+
+    # Ends, and all the rest.
+
+    def close(self) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        if self._over is None:
+            self._say_goodbye()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._closing = True
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        return self._closing or self._transport.is_closing()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        protocol: asyncio.BaseProtocol = self._protocol
+        return protocol
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._session if name == "ssl_object" else self._transport.get_extra_info(name, default)
