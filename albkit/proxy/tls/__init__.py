@@ -1,1 +1,1 @@
-"""TLS with clients: what is offered to whom, and the bytes that go to and fro."""
+"""TLS: what is offered to whom, with clients and with targets, and the bytes that go to and fro."""
