@@ -48,7 +48,7 @@ def _places(header: bytes, start: int, end: int, wanted: Container[int]) -> dict
     while start < end:
         value = start + 3
         after = value + int.from_bytes(header[start + 1 : value], "big")
-        if value > end or after > end:
+        if after > end:
             raise ProxyHeaderError(f"a TLV of type 0x{header[start]:02x} is cut short")
         kind = header[start]
         if kind in wanted:
