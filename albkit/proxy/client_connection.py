@@ -502,6 +502,7 @@ class ClientConnection(asyncio.Protocol):
     def _lose_transport(self) -> None:
         gateway = self._entrance.gateway
         self._transport = None
+        gateway.connections.drop_owned(self.address)
         gateway.counters.active_connections -= 1
         gateway.sweep.discard(self)
         self._leave_gateway()

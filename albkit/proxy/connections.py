@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ssl
 from typing import TYPE_CHECKING
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.health import TargetHealthState
 from albkit.model.limits import Limits
+from albkit.model.message import ClientAddress
 from albkit.model.target import Target
 from albkit.model.target_group import TargetGroup
 from albkit.proxy.sips import SIP
 from albkit.proxy.sweep import Sweep
 from albkit.proxy.target_connection import TargetConnection
+from albkit.proxy.tls.targets import TargetContexts
 from albkit.proxy.transports import peer_has_left
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
+from albkit.wire.proxy_header_out import write_v1, write_v2
 
 if TYPE_CHECKING:
     from albkit.proxy.client import Client
 
-__all__ = ("OUT_OF_SOCKETS", "Connections", "tls_context")
+__all__ = ("OUT_OF_SOCKETS", "Connections", "server_name")
 
-_TLS_TIMEOUT = 10.0
-"""Seconds for a handshake with a target (alb-reference 2.9)."""
 OUT_OF_SOCKETS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 
 
@@ -39,10 +39,12 @@ class Connections:
         self._limits = limits
         self.sip = memoryview(bytearray(SIP))
         """What slow clients' responses are read through, one read at a time."""
-        self._idle: dict[TargetState, list[TargetConnection]] = {}
+        self._idle: dict[TargetState | ClientAddress, list[TargetConnection]] = {}
+        """By target; where the target was told of the client, by the client."""
         self._open: set[TargetConnection] = set()
         self._closed: asyncio.Event | None = None
-        self._contexts: dict[bool | str, ssl.SSLContext] = {}
+        self.contexts = TargetContexts()
+        """How TLS is spoken with targets."""
 
     @property
     def count(self) -> int:
@@ -53,16 +55,19 @@ class Connections:
         """Idle connections to one target."""
         return len(self._idle.get(member, ()))
 
-    def take(self, member: TargetState, *, careful: bool) -> TargetConnection | None:
+    def take(self, member: TargetState, owner: ClientAddress | None, *, careful: bool) -> TargetConnection | None:
         """The idle connection used last, `None` where there is none to be trusted.
 
         Args:
             member: The target.
+            owner: Whose connections alone will do, where the target was told of an address; else `None`.
             careful: Whether to make sure that the target has not closed it just now: for a request that may not be sent twice.
         """
-        idle = self._idle.get(member)
+        idle = self._idle.get(owner or member)
         while idle:
-            connection = idle.pop()
+            connection = idle.pop() if owner is None else _pop_one_to(member, idle)
+            if connection is None:
+                return None
             transport = connection.transport
             if transport is not None and not transport.is_closing() and not (careful and peer_has_left(transport)):
                 return connection
@@ -79,9 +84,10 @@ class Connections:
         if self._closed is not None or (connection.member.state is TargetHealthState.DRAINING and not connection.member.keeps_sessions):
             connection.abort()
             return
-        idle = self._idle.get(connection.member)
+        key = connection.owner or connection.member
+        idle = self._idle.get(key)
         if idle is None:
-            idle = self._idle[connection.member] = []
+            idle = self._idle[key] = []
         most = self._limits.target_keep_alive
         connection.idle_limit = most if timeout is None else min(most, max(0.0, timeout - 0.5))
         if len(idle) >= self._limits.idle_target_connections or connection.idle_limit == 0:
@@ -92,7 +98,14 @@ class Connections:
 
     def drop_idle(self, member: TargetState) -> None:
         """Close the idle connections to a target that gets no more requests."""
-        for connection in tuple(self._idle.pop(member, ())):
+        dropped = list(self._idle.pop(member, ()))
+        dropped += [connection for idle in self._idle.values() for connection in idle if connection.member is member]
+        for connection in dropped:
+            connection.abort()
+
+    def drop_owned(self, owner: ClientAddress) -> None:
+        """Close the idle connections whose targets were told of a client that has left."""
+        for connection in tuple(self._idle.pop(owner, ())):
             connection.abort()
 
     def bound_to(self, member: TargetState) -> list[Client]:
@@ -106,20 +119,28 @@ class Connections:
         self._open.discard(connection)
         self._sweep.discard(connection)
         self._counters.active_connections -= 1
-        idle = self._idle.get(connection.member)
+        idle = self._idle.get(connection.owner or connection.member)
         if idle and connection in idle:
             idle.remove(connection)
         if self._closed is not None and not self._open:
             self._closed.set()
 
-    async def connect(self, member: TargetState, group: TargetGroup, client: Client) -> TargetConnection:
+    async def connect(
+        self, member: TargetState, group: TargetGroup, client: Client, kind: type[TargetConnection] = TargetConnection
+    ) -> TargetConnection:
         """A new connection, unless the client's failure comes first.
+
+        Args:
+            member: The target.
+            group: Says what is spoken with it.
+            client: Whom it is for, and for whom alone where the target is told of its address.
+            kind: What is made of it.
 
         Raises:
             Failure: the target refused, cannot be reached or took too long; or the client left.
         """
         waiter = client.wait()
-        task = self._loop.create_task(self._connect(member, self._tls(member, group)))
+        task = self._loop.create_task(self._connect(member, group, client, kind))
         task.add_done_callback(lambda done: _hand_over(done, waiter))
         try:
             await waiter
@@ -136,54 +157,49 @@ class Connections:
         self._counters.new_connections += 1
         return connection
 
-    def trust(self, group: TargetGroup) -> None:
-        """Read the CA certificates that a group's targets are verified with, so that a bad file shows before the first request.
-
-        Raises:
-            OSError: the file cannot be read or holds no certificates; the text says which.
-        """
-        if isinstance(group.verify, str) and group.verify not in self._contexts:
-            try:
-                self._contexts[group.verify] = tls_context(group.verify)
-            except OSError as error:  # ssl.SSLError is one.
-                text = f"target group {group.name}: cannot read CA certificates from {group.verify!r}: {error}"
-                raise OSError(error.errno, text) from None
-
-    def _tls(self, member: TargetState, group: TargetGroup) -> ssl.SSLContext | None:
-        if group.protocol_of(member.target) != "HTTPS":
-            return None
-        context = self._contexts.get(group.verify)
-        if context is None:
-            context = self._contexts[group.verify] = tls_context(group.verify)
-        return context
-
-    async def _connect(self, member: TargetState, tls: ssl.SSLContext | None) -> TargetConnection:
+    async def _connect(self, member: TargetState, group: TargetGroup, client: Client, kind: type[TargetConnection]) -> TargetConnection:
         target = member.target
 
         def make() -> TargetConnection:
-            return TargetConnection(member, self, self._counters, self._limits)
+            return kind(member, self, self._counters, self._limits)
 
         try:
             async with asyncio.timeout(self._limits.connect_timeout):
                 if target.port is None:
-                    _, connection = await self._loop.create_unix_connection(make, target.path)
+                    transport, connection = await self._loop.create_unix_connection(make, target.path)
                 else:
-                    _, connection = await self._loop.create_connection(
-                        make,
-                        target.host,
-                        target.port,
-                        ssl=tls,
-                        server_hostname=(target.server_name or target.host) if tls is not None else None,
-                        ssl_handshake_timeout=_TLS_TIMEOUT if tls is not None else None,
-                    )
-        except ssl.SSLError as error:
-            raise Failure(FailureKind.TARGET_TLS_FAILED, f"{target}: {error}") from None
-        except ConnectionAbortedError as error:
-            kind = FailureKind.TARGET_TLS_TIMEOUT if tls is not None else FailureKind.TARGET_UNREACHABLE
-            raise Failure(kind, f"{target}: {error}") from None
+                    transport, connection = await self._loop.create_connection(make, target.host, target.port)
         except OSError as error:
             raise _connect_failure(error, target, self._limits.connect_timeout) from None
+        if group.proxy_protocol is not None:
+            connection.owner = client.address
+            transport.write(proxy_header(group.proxy_protocol, client.address))
+        if group.is_secure(target):
+            await self._secure(connection, transport, group)
         return connection
+
+    async def _secure(self, connection: TargetConnection, transport: asyncio.Transport, group: TargetGroup) -> None:
+        target = connection.member.target
+        try:
+            secured = await self._loop.start_tls(
+                transport,
+                connection,
+                self.contexts.of(group),
+                server_hostname=server_name(target),
+                ssl_handshake_timeout=self._limits.target_handshake_timeout,
+            )
+        except ConnectionAbortedError as error:  # This is how a handshake that takes too long ends.
+            transport.abort()
+            raise Failure(FailureKind.TARGET_TLS_TIMEOUT, f"{target}: {error}") from None
+        except OSError as error:
+            transport.abort()
+            raise Failure(FailureKind.TARGET_TLS_FAILED, f"{target}: {error}") from None
+        except BaseException:
+            transport.abort()
+            raise
+        if secured is None or secured.is_closing():
+            raise Failure(FailureKind.TARGET_TLS_FAILED, f"{target}: closed behind the handshake")
+        connection.connection_made(secured)
 
     def abort(self) -> None:
         """Close every connection, and keep none from now on."""
@@ -199,20 +215,22 @@ class Connections:
             await self._closed.wait()
 
 
-def tls_context(verify: bool | str) -> ssl.SSLContext:
-    """How TLS is spoken with targets: as ALB does without verifying, or with.
+def _pop_one_to(member: TargetState, idle: list[TargetConnection]) -> TargetConnection | None:
+    for place in range(len(idle) - 1, -1, -1):
+        if idle[place].member is member:
+            return idle.pop(place)
+    return None
 
-    Raises:
-        OSError: the file of CA certificates cannot be read.
-    """
-    if verify is False:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    else:
-        context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+
+def server_name(target: Target) -> str:
+    """Whose certificate a target is to show."""
+    return target.server_name or (target.host if target.path is None else "localhost")
+
+
+def proxy_header(version: str, client: ClientAddress) -> bytes:
+    """What a target is told of a client before anything else."""
+    source = (client.host, client.port)
+    return write_v1(source, client.local) if version == "v1" else write_v2(source, client.local, client.tls)
 
 
 def _hand_over(task: asyncio.Task[TargetConnection], waiter: asyncio.Future[object]) -> None:

@@ -225,7 +225,8 @@ async def _attempt(
     pooled = False
     try:
         if not fresh:
-            connection = gateway.connections.take(member, careful=request.method not in IDEMPOTENT)
+            owner = client.address if choice.group.group.proxy_protocol is not None else None
+            connection = gateway.connections.take(member, owner, careful=request.method not in IDEMPOTENT)
             pooled = connection is not None
         if connection is None:
             connection = await gateway.connections.connect(member, choice.group.group, client)

@@ -115,8 +115,6 @@ class Gateway:
         self.choices = {state.group.name: TargetChoice(state, clock) for state in self.registry.groups}
         self.sweep = Sweep(loop, clock, interval_for(_shortest_deadline(settings)))
         self.connections = Connections(loop, counters, self.sweep, settings.limits)
-        for group in settings.groups:
-            self.connections.trust(group)
         self.request_parser = RequestParser(loop, settings.limits)
         self.trace_ids = TraceIds(clock)
         self.clients: set[ClientParty] = set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from base64 import b64encode
 from contextlib import suppress
 
@@ -13,9 +12,12 @@ from albkit.model.health import TargetHealthReason
 from albkit.model.health_check import HealthCheck
 from albkit.model.message import ResponseHead
 from albkit.model.target import Target
+from albkit.model.target_group import TargetGroup
 from albkit.policy.health import CheckResult
-from albkit.proxy.connections import OUT_OF_SOCKETS, tls_context
+from albkit.proxy.connections import OUT_OF_SOCKETS, server_name
+from albkit.proxy.tls.targets import TargetContexts
 from albkit.wire.frames import CLOSE, close_payload, control_frame
+from albkit.wire.proxy_header_out import LOCAL_V1, LOCAL_V2
 from albkit.wire.response import read_response
 from albkit.wire.upgrade import accept_of
 
@@ -35,31 +37,34 @@ class Prober:
 
     Args:
         clock: For the keys of WebSocket handshakes.
+        contexts: How TLS is spoken with targets.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, contexts: TargetContexts) -> None:
         self._clock = clock
-        self._tls: ssl.SSLContext | None = None
+        self._contexts = contexts
 
-    async def ask(self, check: HealthCheck, target: Target, spoken: str) -> CheckResult | None:
+    async def ask(self, check: HealthCheck, target: Target, group: TargetGroup) -> CheckResult | None:
         """Ask a target.
 
         Args:
             check: What to ask, and what answer passes.
             target: Whom.
-            spoken: `"HTTP"` or `"HTTPS"`, what is spoken with the target.
+            group: Says what is spoken with the target.
 
         Returns:
             How it went, within `check.timeout` seconds, and one more for a goodbye; `None` where that says nothing of the target, because
             the loop stood still or there was no socket left. Nothing that a target does makes this raise.
         """
-        protocol = check.protocol or spoken
-        secure = protocol == "HTTPS" or (protocol == "WEBSOCKET" and spoken == "HTTPS")
+        spoken = group.protocol_of(target)
+        protocol = check.protocol or ("TCP" if spoken == "TLS" else spoken)  # As NLB checks them.
+        secure = protocol == "HTTPS" or (protocol == "WEBSOCKET" and group.is_secure(target))
         streams = None
         limit = asyncio.timeout(check.timeout)
         try:
             async with limit:
-                streams = await self._connect(target, check.port or target.port, secure=secure)
+                streams = await self._connect(target, check.port or target.port)
+                await self._begin(streams[1], target, group, secure=secure)
                 if protocol == "TCP":
                     return CheckResult()
                 response, result = await (self._shake_hands if protocol == "WEBSOCKET" else self._get)(*streams, check, target)
@@ -77,19 +82,18 @@ class Prober:
             if streams is not None:
                 streams[1].transport.abort()
 
-    async def _connect(self, target: Target, port: int | None, *, secure: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if secure and self._tls is None:
-            self._tls = tls_context(verify=False)
-        tls = self._tls if secure else None
+    async def _connect(self, target: Target, port: int | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if target.path is not None and port is None:
-            return await asyncio.open_unix_connection(
-                target.path, limit=_LARGEST_HEAD, ssl=tls, server_hostname=(target.server_name or "localhost") if secure else None
-            )
+            return await asyncio.open_unix_connection(target.path, limit=_LARGEST_HEAD)
         # What stands beside a target with a unix socket is on this machine.
-        host = "127.0.0.1" if target.path is not None else target.host
-        return await asyncio.open_connection(
-            host, port, limit=_LARGEST_HEAD, ssl=tls, server_hostname=(target.server_name or host) if secure else None
-        )
+        return await asyncio.open_connection("127.0.0.1" if target.path is not None else target.host, port, limit=_LARGEST_HEAD)
+
+    async def _begin(self, writer: asyncio.StreamWriter, target: Target, group: TargetGroup, *, secure: bool) -> None:
+        """What comes before the question: that the connection is the load balancer's own, and TLS."""
+        if group.proxy_protocol is not None:
+            writer.write(LOCAL_V1 if group.proxy_protocol == "v1" else LOCAL_V2)
+        if secure:
+            await writer.start_tls(self._contexts.of(group, checks=True), server_hostname=server_name(target))
 
     async def _get(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, check: HealthCheck, target: Target

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
-from albkit.model.message import ResponseHead
+from albkit.model.message import ClientAddress, ResponseHead
 from albkit.proxy.sips import Sips
 from albkit.proxy.transports import bound_buffers, send
 from albkit.state.counters import Counters
@@ -63,6 +63,7 @@ class TargetConnection(asyncio.Protocol):
         "idle_since",
         "is_full",
         "member",
+        "owner",
         "response",
         "transport",
     )
@@ -71,6 +72,8 @@ class TargetConnection(asyncio.Protocol):
 
     def __init__(self, member: TargetState, connections: Connections, counters: Counters, limits: Limits) -> None:
         self.member = member
+        self.owner: ClientAddress | None = None
+        """Whom alone it serves, because its target was told of that client."""
         self.transport: asyncio.Transport | None = None
         self.active = True
         self.is_full = False
@@ -168,11 +171,13 @@ class TargetConnection(asyncio.Protocol):
     def release(self) -> None:
         """The exchange is over: keep the connection for another one, where that is safe, or close it."""
         response = self.response
+        alone = self.owner is not None and self._client is not None and self._client.has_left
         self._unbind()
         if self.transport is None:
             return
         if (
             self._clean
+            and not alone
             and response.keep_alive
             and self._phase == _IDLE
             and not self._buffer

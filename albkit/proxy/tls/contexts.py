@@ -12,7 +12,7 @@ from typing import Protocol
 
 from albkit.model.ssl_policy import SslPolicy
 
-__all__ = ("Shown", "server_context")
+__all__ = ("Shown", "server_context", "show")
 
 _VERSIONS = {
     "TLSv1": ssl.TLSVersion.TLSv1,
@@ -54,9 +54,18 @@ def server_context(certificates: Sequence[Shown], policy: SslPolicy, alpn: Seque
     if alpn:
         context.set_alpn_protocols(list(alpn))
     for certificate in certificates:
-        with _file_of(certificate.chain + b"\n" + certificate.key) as path:
-            context.load_cert_chain(path)
+        show(context, certificate)
     return context
+
+
+def show(context: ssl.SSLContext, certificate: Shown) -> None:
+    """Let a context show a certificate to peers that want one.
+
+    Raises:
+        ssl.SSLError: OpenSSL does not take it.
+    """
+    with _file_of(certificate.chain + b"\n" + certificate.key) as path:
+        context.load_cert_chain(path)
 
 
 @contextmanager

@@ -1,0 +1,93 @@
+"""How TLS is spoken with targets: as ALB does without verifying, or with, and with a certificate to show where the group has one."""
+
+from __future__ import annotations
+
+import ssl
+
+from albkit.model.certificate import Certificate
+from albkit.model.target_group import TargetGroup
+from albkit.model.validation import Faults
+from albkit.proxy.tls.contexts import show
+
+__all__ = ("TargetContexts", "load_target_contexts", "target_context")
+
+Key = tuple[bool | str, Certificate | None, bool]
+"""What to verify with, what to show, and whether HTTP is spoken above."""
+
+
+class TargetContexts:
+    """The contexts of all groups; groups that speak in the same way share one."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[Key, ssl.SSLContext] = {}
+
+    def of(self, group: TargetGroup, *, checks: bool = False) -> ssl.SSLContext:
+        """That of one group. ALB's health checks verify nothing (alb-reference 5.4): `checks` is theirs."""
+        key: Key = (False if checks else group.verify, group.client_certificate, group.protocol != "TLS")
+        context = self._contexts.get(key)
+        if context is None:
+            context = self._contexts[key] = target_context(key[0], http=key[2])
+        return context
+
+    def add(self, key: Key, context: ssl.SSLContext) -> None:
+        """Know one that took reading files."""
+        self._contexts[key] = context
+
+    def update(self, newer: TargetContexts) -> None:
+        """Take over what was read anew."""
+        self._contexts.update(newer._contexts)
+
+
+def load_target_contexts(group: TargetGroup, contexts: TargetContexts, faults: Faults, now: float) -> None:
+    """Read what a group verifies its targets with, and what it shows to them. Reads files: for another thread.
+
+    Args:
+        group: The description.
+        contexts: Takes what comes of it.
+        faults: Takes what is wrong, each with what to do.
+        now: Seconds since 1970.
+    """
+    path = f"target group {group.name!r}"
+    http = group.protocol != "TLS"
+    made: list[tuple[Key, ssl.SSLContext]] = []
+    for verify in dict.fromkeys((group.verify, False)):
+        try:
+            made.append(((verify, group.client_certificate, http), target_context(verify, http=http)))
+        except OSError as error:  # ssl.SSLError is one.
+            faults.add(f"{path}.verify", f"cannot read CA certificates from {verify!r}: {error}; give the path of a PEM file")
+    if group.client_certificate is not None:
+        _show(group.client_certificate, made, faults, f"{path}.client_certificate", now)
+    for key, context in made:
+        contexts.add(key, context)
+
+
+def _show(certificate: Certificate, made: list[tuple[Key, ssl.SSLContext]], faults: Faults, path: str, now: float) -> None:
+    try:
+        from albkit.proxy.tls.certificates import CertificateError, load
+    except ImportError:
+        faults.add(path, "needs the package cryptography; pip install 'albkit[tls]'")
+        return
+    try:
+        loaded = load(certificate, now)
+    except CertificateError as error:
+        faults.add(path, str(error))
+        return
+    for _, context in made:
+        show(context, loaded)
+
+
+def target_context(verify: bool | str, *, http: bool) -> ssl.SSLContext:
+    """A context that verifies with the machine's trust store, with a file of CA certificates, or not at all.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if verify is False:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
+    if http:
+        context.set_alpn_protocols(["http/1.1"])
+    return context
