@@ -251,7 +251,7 @@ def _bound_to_path(path: str, mode: int | None, backlog: int) -> Bound:
 
 
 def _make_way(path: str) -> None:
-    """Remove the file of a socket on which nobody listens any more."""
+    """Remove the file of a socket on which nobody listens any more; where somebody does it stays, and bind() says so again."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -267,8 +267,6 @@ def _make_way(path: str) -> None:
             Path(path).unlink()
     elif said in (errno.EACCES, errno.EPERM):
         raise _Told(said, "there is a socket that this process may not ask whether it is in use; remove it or choose another path")
-    elif said != errno.ENOENT:
-        raise OSError(errno.EADDRINUSE, "in use")
 
 
 # Inherited sockets.

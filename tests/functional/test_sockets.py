@@ -308,7 +308,7 @@ async def test_two_processes_share_a_port() -> None:
         async with child({**shared, "word": "child"}) as it:
             assert it.port == shared["port"]
             async with balancing(saying("parent", **shared)):
-                heard = set()
+                heard: set[bytes] = set()
                 async with asyncio.timeout(20):
                     while len(heard) < 2:
                         heard.add(await said_at(it.port))
