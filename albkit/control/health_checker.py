@@ -55,7 +55,7 @@ class HealthChecker:
     def __init__(self, gateway: Gateway, become: Become) -> None:
         self._gateway = gateway
         self._become = become
-        self._prober = Prober(gateway.clock)
+        self._prober = Prober(gateway.clock, gateway.connections.contexts)
         self._watches: dict[TargetState, _Watch] = {}
         self._due: list[tuple[float, int, _Watch]] = []
         self._turns = count()
@@ -177,7 +177,7 @@ class HealthChecker:
         """How it went; `None` where nobody can tell."""
         target = watch.member.target
         if check.probe is None:
-            return await self._prober.ask(check, target, watch.choice.group.group.protocol_of(target))
+            return await self._prober.ask(check, target, watch.choice.group.group)
         limit = asyncio.timeout(check.timeout)
         try:
             async with limit:

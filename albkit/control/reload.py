@@ -1,7 +1,8 @@
 """Puts a new description in force as a difference: what did not change is not touched (design: identity).
 
-A listener is known by its name, else by host, requested port and place among those that share them; a target group by its name; a
-target by its address. All that can fail is done first, so that a description that cannot be put in force changes nothing.
+A listener is known by its name, else by what it listens on (host and requested port, the path of a unix socket, or an inherited socket)
+and its place among those that share it; a target group by its name; a target by its address. What stays keeps its sockets as they are,
+but for their backlog. All that can fail is done first, so that a description that cannot be put in force changes nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ async def apply(
     try:
         for identity, listener in wanted:
             old = before.get(identity)
-            if old is not None and (old.listener.host, old.listener.port) == (listener.host, listener.port):
+            if old is not None and old.listener.door == listener.door:
                 staying[identity] = old
                 continue
             new = staying[identity] = RunningListener(listener, gateway)
@@ -110,19 +111,19 @@ def _identities(listeners: Sequence[Listener]) -> list[Identity]:
     places: Counter[Identity] = Counter()
     identities: list[Identity] = []
     for listener in listeners:
-        door: Identity = (listener.name,) if listener.name is not None else (listener.host, listener.port)
+        door: Identity = (listener.name,) if listener.name is not None else listener.door
         identities.append((*door, places[door]))
         places[door] += 1
     return identities
 
 
 def _match_renamed(before: dict[Identity, RunningListener], wanted: Sequence[tuple[Identity, Listener]]) -> None:
-    """A listener under another name on the same port is the same door: opening it a second time would fail."""
+    """A listener under another name on the same port or socket is the same door: opening it a second time would fail."""
     new = [(identity, listener) for identity, listener in wanted if identity not in before]
     kept = {identity for identity, _ in wanted}
     for identity, listener in new:
         for old in [old for old in before if old not in kept]:
-            if listener.port and (before[old].listener.host, before[old].listener.port) == (listener.host, listener.port):
+            if not listener.takes_free_port and before[old].listener.door == listener.door:
                 before[identity] = before.pop(old)
                 break
 

@@ -171,6 +171,14 @@ _TABLE = (
         meaning="The same for one client address, of IPv6 for one /64 network; None for no limit.",
     ),
     Attribute(
+        "Listener", "reuse_port", "", False,
+        meaning="Share the port with other processes whose sockets say the same (SO_REUSEPORT): the system gives each connection to one.",
+    ),
+    Attribute(
+        "Listener", "backlog", "", 4096, minimum=1, maximum=65535, whole=True,
+        meaning="How many connections may wait to be accepted; the system may have a lower bound of its own.",
+    ),
+    Attribute(
         "TargetGroup", "algorithm", "load_balancing.algorithm.type", "round_robin",
         choices=(
             "round_robin", "least_outstanding_requests", "weighted_random", "ip_hash", "consistent_hash", "least_response_time",

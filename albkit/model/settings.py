@@ -68,16 +68,16 @@ class Settings:
     @staticmethod
     def _check_listeners(faults: Faults, listeners: tuple[object, ...]) -> None:
         names: dict[str, int] = {}
-        doors: dict[tuple[str | None, int], int] = {}
+        doors: dict[tuple[object, ...], int] = {}
         groups: dict[str, TargetGroup] = {}
         for index, listener in enumerate(listeners):
             if not isinstance(listener, Listener):
                 continue
             if listener.name is not None and names.setdefault(listener.name, index) != index:
                 faults.add(f"listeners[{index}].name", f"{listener.name!r} is in use already, by listeners[{names[listener.name]}]")
-            door = (listener.host, listener.port)
-            if listener.port and doors.setdefault(door, index) != index:
-                faults.add(f"listeners[{index}].port", f"{listener.port} is in use already, by listeners[{doors[door]}]")
+            door = listener.door
+            if not listener.takes_free_port and doors.setdefault(door, index) != index:
+                faults.add(f"listeners[{index}].{_which(listener)}", f"{door[-1]!r} is in use already, by listeners[{doors[door]}]")
             for group in listener.groups:
                 if groups.setdefault(group.name, group) != group:
                     faults.add(f"listeners[{index}]", f"two different target groups are called {group.name!r}; names are unique")
@@ -99,6 +99,13 @@ class Settings:
     def tunnel_policies(self) -> tuple[TunnelPolicy, ...]:
         """Every tunnel policy that may come to be in force, each once."""
         return tuple(dict.fromkeys(policy for listener in self.listeners for _, policy in _policies(listener)))
+
+
+def _which(listener: Listener) -> str:
+    """The argument that two listeners may not share."""
+    if listener.inherited_socket is not None:
+        return "inherited_socket"
+    return "host" if listener.socket_path is not None else "port"
 
 
 def _policies(listener: Listener) -> Iterator[tuple[str, TunnelPolicy]]:

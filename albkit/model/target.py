@@ -11,7 +11,7 @@ import attrs
 from albkit.errors import ConfigurationError
 from albkit.model.validation import Faults
 
-__all__ = ("Target", "is_host", "target_from")
+__all__ = ("Target", "fault_of_unix_host", "is_host", "target_from")
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?")
 _ROUTE = re.compile(r"[!#-+\--:<-\[\]-~]{1,100}")
@@ -63,9 +63,9 @@ class Target:
         if not isinstance(self.host, str) or not self.host:
             faults.add("host", f"{self.host!r} is not a host; {_FORMS}")
         elif self.host.startswith("unix:"):
-            path = self.host.removeprefix("unix:")
-            if not path or "\0" in path or len(path.encode("utf-8", "surrogateescape")) > _UNIX_PATH_MAX:
-                faults.add("host", f"{self.host!r} names no usable socket path; 1 to {_UNIX_PATH_MAX} bytes after 'unix:'")
+            wrong = fault_of_unix_host(self.host)
+            if wrong:
+                faults.add("host", wrong)
             if self.port is not None:
                 faults.add("port", "a unix socket has no port")
         else:
@@ -86,6 +86,18 @@ class Target:
         if self.port is None:
             return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def fault_of_unix_host(host: str) -> str | None:
+    """What is wrong with the path of a unix socket behind `unix:`, or `None` when it will do."""
+    path = host.removeprefix("unix:")
+    try:
+        size = len(path.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        size = 0
+    if not 1 <= size <= _UNIX_PATH_MAX or "\0" in path:
+        return f"{host!r} names no usable socket path; 1 to {_UNIX_PATH_MAX} bytes after 'unix:'"
+    return None
 
 
 def is_host(host: str) -> bool:

@@ -70,6 +70,11 @@ class Entrance:
         self._recall = reader.recall
         self._read = reader.read
 
+    @property
+    def has_vestibule(self) -> bool:
+        """Whether anything comes before the first request of a connection."""
+        return self.termination is not None or self.listener.proxy_protocol is not None
+
     def welcome(self, transport: asyncio.Transport) -> ClientAddress | None:
         """Let a new connection in, and tell whom it comes from; `None` where it must go again, which is counted and told already.
 

@@ -132,7 +132,7 @@ class Vestibule(asyncio.Protocol):
             self._data = data
         else:
             if header.source is not None:
-                self._address = ClientAddress(*header.source, local=header.destination, tls=header.tls)
+                self._address = ClientAddress(*header.source, local=header.destination or self._address.local, tls=header.tls)
             self._come_in(data[header.size :])
 
     def _come_in(self, rest: bytes) -> None:

@@ -169,3 +169,116 @@ def test_listener_cannot_be_changed() -> None:
     """A listener is a value."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         alb.Listener(80, _ANSWER).port = 81  # type: ignore[misc]
+
+
+_WEB = "unix:/run/web.sock"
+
+
+def test_listener_has_the_decided_sockets() -> None:
+    """A port of its own with room for 4096 connections that wait."""
+    listener = alb.Listener(80, _ANSWER)
+    assert (listener.socket_mode, listener.inherited_socket, listener.reuse_port, listener.backlog) == (None, None, False, 4096)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"host": "unix:/"},
+        {"host": "unix:" + "x" * 107},
+        {"host": "unix:./@web"},
+        {"host": _WEB, "socket_mode": 0},
+        {"host": _WEB, "socket_mode": 0o777},
+        {"inherited_socket": 0},
+        {"inherited_socket": 2**31 - 1},
+        {"inherited_socket": "web.socket"},
+        {"inherited_socket": "x" * 255},
+        {"reuse_port": True},
+        {"backlog": 1},
+        {"backlog": 65535},
+    ],
+    ids=str,
+)
+def test_listener_takes_every_kind_of_socket(settings: Any) -> None:
+    """Up to the bounds."""
+    listener = alb.Listener(0, _ANSWER, **settings)
+    assert {name: getattr(listener, name) for name in settings} == settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "paths"),
+    [
+        ({"host": "unix:"}, ["host"]),
+        ({"host": "unix:" + "x" * 108}, ["host"]),
+        ({"host": "unix:" + "\u00e4" * 54}, ["host"]),
+        ({"host": "unix:/a\0b"}, ["host"]),
+        ({"host": "unix:/\ud800"}, ["host"]),
+        ({"host": "unix:@web"}, ["host"]),
+        ({"host": _WEB, "reuse_port": True}, ["reuse_port"]),
+        ({"socket_mode": 0o600}, ["socket_mode"]),
+        ({"host": "127.0.0.1", "socket_mode": 0o600}, ["socket_mode"]),
+        ({"host": _WEB, "socket_mode": -1}, ["socket_mode"]),
+        ({"host": _WEB, "socket_mode": 0o1000}, ["socket_mode"]),
+        ({"host": _WEB, "socket_mode": "660"}, ["socket_mode"]),
+        ({"host": _WEB, "socket_mode": True}, ["socket_mode"]),
+        ({"inherited_socket": -1}, ["inherited_socket"]),
+        ({"inherited_socket": 2**31}, ["inherited_socket"]),
+        ({"inherited_socket": True}, ["inherited_socket"]),
+        ({"inherited_socket": 3.0}, ["inherited_socket"]),
+        ({"inherited_socket": ""}, ["inherited_socket"]),
+        ({"inherited_socket": "a:b"}, ["inherited_socket"]),
+        ({"inherited_socket": "a b"}, ["inherited_socket"]),
+        ({"inherited_socket": "x" * 256}, ["inherited_socket"]),
+        ({"inherited_socket": 3, "host": "127.0.0.1"}, ["inherited_socket"]),
+        ({"inherited_socket": 3, "host": _WEB, "socket_mode": 0o600}, ["inherited_socket"]),
+        ({"inherited_socket": 3, "socket_mode": 0o600}, ["socket_mode"]),
+        ({"inherited_socket": 3, "reuse_port": True}, ["reuse_port"]),
+        ({"reuse_port": 1}, ["reuse_port"]),
+        ({"backlog": 0}, ["backlog"]),
+        ({"backlog": 65536}, ["backlog"]),
+        ({"backlog": 1.5}, ["backlog"]),
+        ({"backlog": True}, ["backlog"]),
+        ({"host": "unix:", "socket_mode": 0o1000, "reuse_port": "no", "backlog": 0}, ["backlog", "host", "reuse_port", "socket_mode"]),
+    ],
+    ids=ascii,
+)
+def test_listener_refuses_other_sockets(settings: Any, paths: list[str]) -> None:
+    """Out of range, or two that do not go together; each fault once."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.Listener(80, _ANSWER, **settings)
+    assert sorted(_paths(raised.value)) == paths
+
+
+def test_listener_on_a_unix_socket_knows_its_path() -> None:
+    """And no other listener has one."""
+    assert alb.Listener(0, _ANSWER, host=_WEB).socket_path == "/run/web.sock"
+    assert alb.Listener(0, _ANSWER, host="127.0.0.1").socket_path is None
+    assert alb.Listener(0, _ANSWER, inherited_socket="web").socket_path is None
+
+
+def test_listeners_on_one_socket_are_refused_together() -> None:
+    """As two on one port are: by path whatever the port is, and by what is inherited; free ports are not shared."""
+
+    def fault(*listeners: alb.Listener) -> list[str]:
+        with pytest.raises(alb.ConfigurationError) as raised:
+            alb.LoadBalancer(listeners)
+        return list(raised.value.faults)
+
+    assert fault(alb.Listener(1, _ANSWER, host=_WEB), alb.Listener(2, _ANSWER, host=_WEB)) == [
+        "listeners[1].host: 'unix:/run/web.sock' is in use already, by listeners[0]"
+    ]
+    assert fault(alb.Listener(1, _ANSWER, inherited_socket="web"), alb.Listener(2, _ANSWER, inherited_socket="web")) == [
+        "listeners[1].inherited_socket: 'web' is in use already, by listeners[0]"
+    ]
+    assert fault(alb.Listener(80, _ANSWER, reuse_port=True), alb.Listener(80, _ANSWER, reuse_port=True)) == [
+        "listeners[1].port: 80 is in use already, by listeners[0]"
+    ]
+    different = [
+        {"host": _WEB},
+        {"host": "unix:/run/b"},
+        {"inherited_socket": 3},
+        {"inherited_socket": 4},
+        {"inherited_socket": "3"},
+        {},
+        {},
+    ]
+    alb.LoadBalancer([alb.Listener(0, _ANSWER, **settings) for settings in different])  # type: ignore[arg-type]
