@@ -199,7 +199,7 @@ class Connections:
             raise
         if secured is None or secured.is_closing():
             raise Failure(FailureKind.TARGET_TLS_FAILED, f"{target}: closed behind the handshake")
-        connection.connection_made(secured)
+        connection.secured(secured)
 
     def abort(self) -> None:
         """Close every connection, and keep none from now on."""

@@ -116,6 +116,10 @@ class Entrance:
         record.failure = failure
         if failure.kind in _REJECTED:
             self.gateway.counters.rejected_connections += 1
+        self.tell(record)
+
+    def tell(self, record: ExchangeRecord) -> None:
+        """Log and count what has ended without a tunnel or a response."""
         log_failure(record)
         count_exchange(record, self.gateway.counters)
 

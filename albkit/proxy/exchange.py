@@ -21,7 +21,6 @@ from albkit.model.message import RequestHead
 from albkit.model.record import ExchangeRecord
 from albkit.policy.plan import Plan
 from albkit.policy.rule_table import CompiledRule
-from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.client import Client
 from albkit.proxy.entrance import Entrance
 from albkit.proxy.forward import Forwarding, forward
@@ -29,6 +28,7 @@ from albkit.proxy.gateway import Gateway
 from albkit.proxy.hooks import ask_hooks
 from albkit.proxy.reply import answer_failure, answer_itself, answer_with
 from albkit.proxy.tunnel import Tunnel
+from albkit.proxy.tunnel_record import tunnel_opened, tunnel_over
 from albkit.report.failure_log import log_failure
 from albkit.report.metrics import count_exchange
 from albkit.wire.upgrade import agreed_extensions
@@ -160,7 +160,7 @@ def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, r
         forwarding.over(client)
         connection.abort()
         raise
-    over = partial(_tunnel_over, entrance, forwarding.choice)
+    over = partial(tunnel_over, entrance, forwarding.choice)
     protocol = response.upgrade.decode("latin-1").lower()
     tunnel = Tunnel(client_transport, target_transport, connection.member, record, protocol, policy, extensions, gateway, over)
     head = b"\r\n".join(response.lines)
@@ -170,14 +170,7 @@ def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, r
     gateway.counters.active_tunnels += 1
     gateway.counters.active_connections += 2
     tunnel.open(head, behind, early, target_is_through=target_is_through)
-    gateway.tunnel_opened(tunnel)
-    member = connection.member
-    if member.keeps_sessions:
-        # Opened by a session that stays while its target drains: it ends with the others, within the spread.
-        left = member.deadline - gateway.clock.monotonic()
-        tunnel.drain(member.deadline - min(policy.drain_spread, left) * gateway.clock.random())
-    if gateway.stopping:
-        tunnel.stop()
+    tunnel_opened(entrance, tunnel, policy)
 
 
 # 7. Record: whatever became of it.
@@ -204,20 +197,3 @@ def _record(client: Client, record: ExchangeRecord, gateway: Gateway) -> None:
     record.received_bytes = client.received_bytes
     record.sent_bytes = client.sent_bytes
     count_exchange(record, gateway.counters)
-
-
-def _tunnel_over(entrance: Entrance, choice: TargetChoice, tunnel: Tunnel) -> None:
-    gateway = entrance.gateway
-    entrance.goodbye(tunnel.client.host)
-    tunnel.member.tunnels -= 1
-    if choice.hears_traffic:
-        choice.transferred(tunnel.member, tunnel.record.received_bytes + tunnel.record.sent_bytes)
-    choice.finished(tunnel.member)
-    counters = gateway.counters
-    counters.active_tunnels -= 1
-    counters.active_connections -= 2
-    if tunnel.end is not None:
-        counters.tunnel_ends[tunnel.end] += 1
-    log_failure(tunnel.record)
-    count_exchange(tunnel.record, counters)
-    gateway.tunnel_closed(tunnel)

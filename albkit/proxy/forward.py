@@ -20,7 +20,7 @@ from albkit.state.counters import Counters
 from albkit.state.target import TargetState
 from albkit.wire.upgrade import accepts, protocols_allowed
 
-__all__ = ("Forwarding", "forward")
+__all__ = ("Forwarding", "elsewhere", "find_room", "forward", "note_failure", "pick")
 
 
 class Forwarding:
@@ -66,13 +66,15 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
         Failure: of the last attempt, or 503 where there is no target.
     """
     now = gateway.clock.time()
-    choice, member, bound, cookies = _pick(request, plan, record, gateway, now)
+    choice, member, bound, cookies = pick(request, plan, record, gateway, now)
     if member is None:
         member = await gateway.line(choice).wait(client, request)
     tunnel = choice.group.group.tunnel
     if request.upgrade:
         tunnel = plan.tunnel if plan.tunnel is not None else tunnel
-        member = _admit_upgrade(request, choice, member, tunnel, bound=bound)
+        if tunnel.protocols is not None:
+            request.upgrade = protocols_allowed(request.upgrade, tunnel.protocols)
+        member = find_room(request, choice, member, tunnel, bound=bound)
     gateway.counters.requests += 1
     if choice.group.fails_open:
         gateway.counters.unhealthy_routing_requests += 1
@@ -94,7 +96,7 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
         try:
             connection = await _attempt(client, request, choice, member, head, body or upload, gateway, fresh=bool(tried))
         except Failure as failure:
-            _note_failure(failure, choice, member, epoch, gateway)
+            note_failure(failure, choice, member, epoch, gateway)
             whole = upload is None or upload.repeatable
             if not may_try_again(choice.group, failure.kind, request.method, record.attempts, body_kept=whole):
                 raise
@@ -103,7 +105,7 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
                 # A session's target gets a second chance on a fresh connection.
                 following: TargetState | None = member
             else:
-                following = _elsewhere(request, choice, tried, tunnel)
+                following = elsewhere(request, choice, tried, tunnel)
             if following is None:
                 raise
             gateway.counters.retries += 1
@@ -117,7 +119,7 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
         return forwarding
 
 
-def _pick(
+def pick(
     request: RequestHead, plan: Plan, record: ExchangeRecord, gateway: Gateway, now: float
 ) -> tuple[TargetChoice, TargetState | None, bool, bytes]:
     """Group and target, whether the session is bound to that target, and the cookies that bind the client to the group.
@@ -158,14 +160,12 @@ def _count_fresh_pick(stickiness: object, counters: Counters) -> None:
         counters.non_sticky_requests += 1
 
 
-def _admit_upgrade(request: RequestHead, choice: TargetChoice, member: TargetState, tunnel: TunnelPolicy, *, bound: bool) -> TargetState:
-    """Offer only the protocols that the policy allows, and find a target with room for one more tunnel.
+def find_room(request: RequestHead, choice: TargetChoice, member: TargetState, tunnel: TunnelPolicy, *, bound: bool) -> TargetState:
+    """A target with room for one more tunnel: the one that was picked, or another.
 
     Raises:
         Failure: there is none, or the session's has none.
     """
-    if tunnel.protocols is not None:
-        request.upgrade = protocols_allowed(request.upgrade, tunnel.protocols)
     if not request.upgrade or tunnel.max_tunnels is None or member.tunnels < tunnel.max_tunnels:
         return member
     other = None if bound else choice.pick_other(_full(choice, tunnel), request)
@@ -180,14 +180,14 @@ def _full(choice: TargetChoice, tunnel: TunnelPolicy) -> set[TargetState]:
     return set() if most is None else {member for member in choice.group.eligible if member.tunnels >= most}
 
 
-def _elsewhere(request: RequestHead, choice: TargetChoice, tried: list[TargetState], tunnel: TunnelPolicy) -> TargetState | None:
+def elsewhere(request: RequestHead, choice: TargetChoice, tried: list[TargetState], tunnel: TunnelPolicy) -> TargetState | None:
     """Whom to try next: one that was not tried, else the last one again; `None` where that has gone meanwhile."""
     full = _full(choice, tunnel) if request.upgrade else ()
     other = choice.pick_other({*tried, *full}, request)
     return other if other is not None or not choice.keeps(tried[-1]) else tried[-1]
 
 
-def _note_failure(failure: Failure, choice: TargetChoice, member: TargetState, epoch: int, gateway: Gateway) -> None:
+def note_failure(failure: Failure, choice: TargetChoice, member: TargetState, epoch: int, gateway: Gateway) -> None:
     """Count it, and against the target where that is to blame for it now."""
     if failure.kind.side is Side.TARGET and not failure.is_stale:
         choice.failed(member, epoch)

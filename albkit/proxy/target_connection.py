@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from albkit.proxy.client import Client
     from albkit.proxy.connections import Connections
 
-__all__ = ("TargetConnection",)
+__all__ = ("RawConnection", "TargetConnection")
 
 _IDLE: Final = 0
 _HEAD: Final = 1
@@ -96,6 +96,16 @@ class TargetConnection(asyncio.Protocol):
         self._clean = True
         self._interim = 0
         self._loss: Exception | None = None
+
+    def secured(self, transport: asyncio.Transport) -> None:
+        """It speaks through TLS from now on, over the transport that it had."""
+        below = self.transport
+        self.transport = transport
+        bound_buffers(transport, self._limits.in_flight)
+        if self._paused and below is not None:
+            # Something has come already. TLS below must be read all the same.
+            below.resume_reading()
+            transport.pause_reading()
 
     @property
     def client(self) -> Client | None:
@@ -408,3 +418,17 @@ class TargetConnection(asyncio.Protocol):
                 self._body_done()
             else:
                 self._fail(FailureKind.RESPONSE_BODY_TRUNCATED, detail)
+
+
+class RawConnection(TargetConnection):
+    """A connection that becomes a tunnel without any exchange before: what the target says first is kept for that."""
+
+    __slots__ = ()
+
+    def __init__(self, member: TargetState, connections: Connections, counters: Counters, limits: Limits) -> None:
+        super().__init__(member, connections, counters, limits)
+        self._phase = _HELD
+
+    def eof_received(self) -> bool:
+        self._has_ended = True
+        return True

@@ -118,19 +118,30 @@ class Tunnel:
                 leg.probe = Probe(leg, policy.ping_interval, policy.pong_timeout, self.key(), self._opened)
         return legs
 
-    def open(self, head: bytes, behind: bytes, early: bytes, *, target_is_through: bool) -> None:
-        """Send the 101 with what came behind it to the client, what the client sent early to the target, and let the bytes flow."""
+    def open(self, head: bytes, behind: bytes, early: bytes, *, target_is_through: bool, client_is_through: bool = False) -> None:
+        """Send the 101 with what came behind it to the client, what the client sent early to the target, and let the bytes flow.
+
+        Args:
+            head: The 101; empty where nobody has asked for one.
+            behind: What has come of the target.
+            early: What has come of the client.
+            target_is_through: Whether FIN has come behind the former.
+            client_is_through: Whether FIN has come behind the latter.
+        """
         self.record.sent_bytes += len(head)
         client, target = self.client_leg, self.target_leg
         client.transport.set_protocol(client)
         target.transport.set_protocol(target)
-        client.transport.write(head)
+        if head:
+            client.transport.write(head)
         if behind:
             target.data_received(behind)
         if target_is_through and not target.eof_received():
             target.transport.close()
         if early:
             client.data_received(early)
+        if client_is_through and not client.eof_received():
+            client.transport.close()
         if not target.writing_paused:
             client.transport.resume_reading()
         if not client.writing_paused:
