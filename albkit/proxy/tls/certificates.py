@@ -364,7 +364,7 @@ _filters = threading.Lock()
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """cryptography's warnings of odd certificates (a serial number of zero, a name that is too long) go nowhere: what they warn of works.
+    """cryptography's warnings of odd certificates (a negative serial number, a name that is too long) go nowhere: what they warn of works.
 
     The filters are those of the whole process. So this one is narrow and stands for moments, and one thread at a time puts it up.
     """

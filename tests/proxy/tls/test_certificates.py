@@ -197,6 +197,21 @@ def _with_a_damaged_extension() -> tuple[bytes, bytes]:
     return _changed(issued, b"\x82\x09a.example", b"\x82\x7fa.example"), issued.key_pem
 
 
+def _with_an_extension_twice() -> tuple[bytes, bytes]:
+    issued = _ROOT.issue("a.example")
+    return _changed(issued, bytes.fromhex("0603551d0e"), bytes.fromhex("0603551d23")), issued.key_pem
+
+
+def _with_an_address_of_x400() -> tuple[bytes, bytes]:
+    issued = _ROOT.issue("a.example")
+    return _changed(issued, b"\x82\x09a.example", b"\xa3\x09\x04\x07example"), issued.key_pem
+
+
+def _of_no_known_version() -> tuple[bytes, bytes]:
+    issued = _ROOT.issue("a.example")
+    return _changed(issued, bytes.fromhex("a003020102"), bytes.fromhex("a003020107")), issued.key_pem
+
+
 _MIDDLE = [_pem(one) for one in _ISSUED.intermediates]
 _KINDS = "give one of RSA with 2048 bits or more, or of ECDSA with P-256, P-384 or P-521"
 _FIRST = "put the server's own certificate first, then the one that has issued it, and so on"
@@ -286,6 +301,9 @@ _WRONG: list[Any] = [
     pytest.param(_on_no_known_curve(), {}, f"has a key of a kind that is not known; {_KINDS}", id="unknown curve"),
     pytest.param(_with_a_subject_that_is_no_utf8(), {}, "a name or an extension of a certificate in", id="subject is no UTF-8"),
     pytest.param(_with_a_damaged_extension(), {}, "cannot be read; have it issued anew", id="damaged extension"),
+    pytest.param(_with_an_extension_twice(), {}, "cannot be read; have it issued anew", id="extension twice"),
+    pytest.param(_with_an_address_of_x400(), {}, "cannot be read; have it issued anew", id="name of an unknown kind"),
+    pytest.param(_of_no_known_version(), {}, "certificate 1 of 1 in the bytes given as certificate is damaged", id="unknown version"),
 ]
 
 
@@ -355,10 +373,10 @@ def _without_a_warning(certificate: bytes, key: bytes) -> LoadedCertificate:
     return loaded
 
 
-def test_certificate_with_a_serial_of_zero_is_taken_without_a_warning() -> None:
+def test_certificate_with_a_negative_serial_is_taken_without_a_warning() -> None:
     """cryptography warns of it; clients do not mind, and nobody who runs a load balancer can act on it."""
     issued = _ROOT.issue("a.example", serial_number=1)
-    odd = _changed(issued, bytes.fromhex("a003020102020101"), bytes.fromhex("a003020102020100"))
+    odd = _changed(issued, bytes.fromhex("a003020102020101"), bytes.fromhex("a003020102020180"))
     with pytest.warns(UserWarning, match="serial number"):
         x509.load_pem_x509_certificate(odd)
     assert _without_a_warning(odd, issued.key_pem).facts.names == ("a.example",)
