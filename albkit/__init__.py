@@ -5,6 +5,7 @@ from albkit.control.explain import Explanation
 from albkit.errors import ConfigurationError
 from albkit.load_balancer import LoadBalancer
 from albkit.model.actions import FixedResponse, Forward, Redirect
+from albkit.model.certificate import Certificate
 from albkit.model.conditions import HostHeader, HttpHeader, HttpRequestMethod, PathPattern, QueryString, SourceIp
 from albkit.model.consistent_hash import ConsistentHash
 from albkit.model.dns_name import DnsName
@@ -14,10 +15,12 @@ from albkit.model.health import AnomalyDetection, AnomalyResult, TargetHealthDes
 from albkit.model.health_check import HealthCheck
 from albkit.model.limits import Limits
 from albkit.model.listener import Listener
+from albkit.model.mutual_authentication import MutualAuthentication
 from albkit.model.rule import Rule
 from albkit.model.stickiness import AppCookie, LbCookie, RouteSuffix, SourceAddress
 from albkit.model.target import Target
 from albkit.model.target_group import TargetGroup
+from albkit.model.tls import ClientCertificate, TlsSession
 from albkit.model.transforms import HostHeaderRewrite, UrlRewrite
 from albkit.model.tunnel import TunnelEnd, TunnelPolicy
 from albkit.runner import run
@@ -27,6 +30,8 @@ __all__ = (
     "AnomalyResult",
     "AppCookie",
     "BodyTooLarge",
+    "Certificate",
+    "ClientCertificate",
     "ConfigurationError",
     "ConsistentHash",
     "DnsName",
@@ -43,6 +48,7 @@ __all__ = (
     "Limits",
     "Listener",
     "LoadBalancer",
+    "MutualAuthentication",
     "PathPattern",
     "QueryString",
     "Redirect",
@@ -57,6 +63,7 @@ __all__ = (
     "TargetHealthDescription",
     "TargetHealthReason",
     "TargetHealthState",
+    "TlsSession",
     "Tunnel",
     "TunnelEnd",
     "TunnelPolicy",

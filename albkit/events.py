@@ -1,6 +1,7 @@
 """What a load balancer tells those who `subscribe`."""
 
 from albkit.model.events import (
+    CertificatesRead,
     ConfigurationApplied,
     Event,
     ListenerClosed,
@@ -14,6 +15,7 @@ from albkit.model.events import (
 )
 
 __all__ = (
+    "CertificatesRead",
     "ConfigurationApplied",
     "Event",
     "ListenerClosed",

@@ -11,6 +11,7 @@ import attrs
 
 from albkit.clock import SYSTEM, Clock
 from albkit.control.announcer import Announcer, TunnelAnnouncer
+from albkit.control.certificate_watch import CertificateWatch
 from albkit.control.explain import Explanation, Fields, explain
 from albkit.control.registration import Registration, is_mitigated
 from albkit.control.reload import apply
@@ -25,6 +26,7 @@ from albkit.model.validation import Faults
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.gateway import Gateway
 from albkit.proxy.listener import RunningListener
+from albkit.proxy.tls.loading import Loaded, load
 from albkit.state.counters import Counters
 
 __all__ = ("LoadBalancer",)
@@ -47,7 +49,11 @@ class LoadBalancer:
         drop_invalid_header_fields: Remove request fields whose name holds anything but letters, digits and hyphens; `False` by default.
         preserve_host_header: Send Host as the client did; `False` by default: lower case, with the listener's port unless 80 or 443.
         xff_header_processing: `"append"` (default), `"preserve"` or `"remove"`.
+        x_amzn_tls_version_and_cipher_suite: Tell targets which version and cipher of TLS a client speaks, in two fields of these names;
+            `False` by default.
         xff_client_port: Write the client's port into X-Forwarded-For; `False` by default.
+        certificate_check_interval: Seconds, above 0, 5 by default, between two looks at the files of certificates, keys, trust stores and
+            revocation lists: what has changed is in force for new connections at once; what cannot be used is told in the log.
         stop_timeout: Seconds, 0 and more, 5 by default, for exchanges and tunnels to end after `stop()` was called.
         limits: `Limits(...)`: how large and how slow a peer may be.
         clock: Time and chance; for tests.
@@ -62,6 +68,7 @@ class LoadBalancer:
         self._counters = Counters()
         self._gateway: Gateway | None = None
         self._registration: Registration | None = None
+        self._certificates: CertificateWatch | None = None
         self._announcer = Announcer()
         self._tunnel_announcer = TunnelAnnouncer()
         self._applying = asyncio.Lock()
@@ -94,15 +101,18 @@ class LoadBalancer:
         """Open every listener. On failure nothing stays open.
 
         Raises:
-            OSError: a port cannot be opened, or a file of CA certificates not be read; the text says why and what to do.
+            OSError: a port cannot be opened; the text says why and what to do.
+            ConfigurationError: listing every certificate, key, trust store or other file that cannot be used, and what to do.
             RuntimeError: it is running already.
         """
         async with self._applying:
             if self._gateway is not None:
                 raise RuntimeError("the load balancer is running already; stop() it first")
-            await self._start(Gateway(self._settings, asyncio.get_running_loop(), self._clock, self._counters))
+            loaded = await load(self._settings, self._clock)
+            await self._start(Gateway(self._settings, asyncio.get_running_loop(), self._clock, self._counters), loaded)
 
-    async def _start(self, gateway: Gateway) -> None:
+    async def _start(self, gateway: Gateway, loaded: Loaded) -> None:
+        gateway.connections.contexts.update(loaded.contexts)
         self._tunnels = gateway.tunnels.keys()
         gateway.tunnel_opened = self._tunnel_announcer.opened
         gateway.tunnel_closed = self._tunnel_announcer.closed
@@ -111,8 +121,8 @@ class LoadBalancer:
         running = [RunningListener(listener, gateway) for listener in self._settings.listeners]
         try:
             await registration.look_up_names([(choice, choice.group.group.names) for choice in gateway.choices.values()])
-            for listener in running:
-                await listener.open()
+            for listener, termination in zip(running, loaded.terminations, strict=True):
+                await listener.open(termination)
         except BaseException:
             for listener in running:
                 await listener.close()
@@ -121,6 +131,7 @@ class LoadBalancer:
             self._gateway = self._registration = None
             raise
         gateway.sweep.start()
+        self._certificates = CertificateWatch(gateway, running, loaded, self._announcer.tell)
         for choice in gateway.choices.values():
             registration.begin(choice)
         self._running = tuple(running)
@@ -141,6 +152,9 @@ class LoadBalancer:
                 return
             running, self._running = self._running, ()
             registration, self._registration = self._registration, None
+            certificates, self._certificates = self._certificates, None
+            if certificates is not None:
+                await certificates.stop()
             for listener in running:
                 await listener.close()
                 self._announcer.tell(ListenerClosed(listener.listener.name, listener.port))
@@ -161,16 +175,19 @@ class LoadBalancer:
             listeners: One `Listener` or a list.
 
         Raises:
-            ConfigurationError: listing every fault, targets that were registered at run time and do not go with their group any more among
-                them; nothing has changed.
+            ConfigurationError: listing every fault, files that cannot be used and targets that were registered at run time and do not go
+                with their group any more among them; nothing has changed.
             OSError: a new port cannot be opened; nothing has changed.
             RuntimeError: the load balancer is not running.
         """
         settings = attrs.evolve(self._settings, listeners=listeners)
         async with self._applying:
             gateway, registration = self._control()
-            self._running = await apply(settings, self._running, gateway, registration, self._announcer.tell)
+            loaded = await load(settings, self._clock)
+            self._running = await apply(settings, loaded, self._running, gateway, registration, self._announcer.tell)
             self._settings = settings
+            if self._certificates is not None:
+                self._certificates.follow(self._running, loaded)
 
     async def register_targets(self, group: str, targets: Any) -> None:
         """Send new requests to further targets of a group.

@@ -85,7 +85,9 @@ SECTIONS = (
             "default_actions": Part("DefaultActions", "one action or a list, the routing action last"),
             "rules": Part("", "one `Rule` or a list"),
             "name": Part("", f"{_NAME}, or `None`"),
-            "host": Part("", "a local address, or `None`"),
+            "host": Part("", 'a local address, `"unix:/path"` (1 to 107 bytes of path), or `None`'),
+            "socket_mode": Part("", "0 to 0o777, or `None`"),
+            "inherited_socket": Part("", "a descriptor's number, 0 and more, or its name, or `None`"),
             "response_headers": Part(
                 "routing.http.response.*.header_value, routing.http.response.server.enabled",
                 "a mapping of names to values of 1 to 1024 characters",

@@ -18,6 +18,7 @@ from albkit.model.target_group import TargetGroup
 from albkit.model.validation import Faults
 from albkit.proxy.gateway import Gateway
 from albkit.proxy.listener import RunningListener
+from albkit.proxy.tls.loading import Loaded
 
 __all__ = ("apply",)
 
@@ -25,23 +26,27 @@ Identity = tuple[object, ...]
 
 
 async def apply(
-    settings: Settings, running: Sequence[RunningListener], gateway: Gateway, registration: Registration, tell: Callable[[Event], None]
+    settings: Settings,
+    loaded: Loaded,
+    running: Sequence[RunningListener],
+    gateway: Gateway,
+    registration: Registration,
+    tell: Callable[[Event], None],
 ) -> tuple[RunningListener, ...]:
-    """Go over to a new description.
+    """Go over to a new description, whose files have been read.
 
     Returns:
         The listeners that run now, in the order of the description.
 
     Raises:
         ConfigurationError: a target that was registered at run time does not go with the new description; nothing has changed then.
-        OSError: a new port cannot be opened, or a file of CA certificates not be read; nothing has changed then.
+        OSError: a new port cannot be opened; nothing has changed then.
     """
     _check_members(settings, gateway)
     before = dict(zip(_identities([one.listener for one in running]), running, strict=True))
     wanted = list(zip(_identities(settings.listeners), settings.listeners, strict=True))
     _match_renamed(before, wanted)
-    for group in settings.groups:
-        gateway.connections.trust(group)
+    terminations = dict(zip((identity for identity, _ in wanted), loaded.terminations, strict=True))
     known = set(gateway.choices)
     for group in settings.groups:
         if group.name not in known:
@@ -55,7 +60,7 @@ async def apply(
                 staying[identity] = old
                 continue
             new = staying[identity] = RunningListener(listener, gateway)
-            await new.open()
+            await new.open(terminations[identity])
             opened.append(new)
         # Before anything changes, so that a group that goes over to a name is never without targets.
         old_names = {name: gateway.choices[name].group.group.names for name in known}
@@ -72,14 +77,15 @@ async def apply(
             gateway.remove_group(name)
         raise
 
+    gateway.connections.contexts.update(loaded.contexts)
     for group in settings.groups:
         if group.name in known:
             _change_group(group, gateway, registration)
         else:
             registration.begin(gateway.choices[group.name])
     for identity, listener in wanted:
-        if staying[identity].listener != listener:
-            staying[identity].take(listener)
+        if staying[identity].listener != listener or listener.is_secure:
+            staying[identity].take(listener, terminations[identity])
     for new in opened:
         tell(ListenerOpened(new.listener.name, new.port))
     for one in running:
@@ -135,7 +141,7 @@ def _change_group(new: TargetGroup, gateway: Gateway, registration: Registration
     if old == new:
         return
     choice.group.group = new
-    if (old.protocol, old.verify) != (new.protocol, new.verify):
+    if _how_connected(old) != _how_connected(new):
         # What was connected in another way serves no further request.
         for member in choice.group.members.values():
             gateway.connections.drop_idle(member)
@@ -146,6 +152,10 @@ def _change_group(new: TargetGroup, gateway: Gateway, registration: Registration
         registration.dishonor(choice)
     if old.health_check != new.health_check:
         registration.change_health_check(choice, was_checked=old.health_check is not None)
+
+
+def _how_connected(group: TargetGroup) -> tuple[object, ...]:
+    return group.protocol, group.verify, group.client_certificate, group.proxy_protocol
 
 
 def _remove_groups(settings: Settings, gateway: Gateway, registration: Registration) -> None:

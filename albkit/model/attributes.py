@@ -81,6 +81,11 @@ _TABLE = (
         meaning="Tell targets of the client's TLS: X-Amzn-Tls-Version and X-Amzn-Tls-Cipher-Suite.",
     ),
     Attribute(
+        "LoadBalancer", "certificate_check_interval", "", 5, unit="seconds", minimum=0, maximum=86400, above_minimum=True,
+        meaning="How often files of certificates, keys, trust stores and revocation lists are looked at; what has changed is in force for "
+        "new connections at once.",
+    ),
+    Attribute(
         "LoadBalancer", "stop_timeout", "", 5, unit="seconds", minimum=0,
         meaning="How long exchanges and tunnels may go on after stop() was called, before they are cut.",
     ),
@@ -228,7 +233,7 @@ _TABLE = (
     ),
     Attribute(
         "TargetGroup", "protocol", "Protocol", None, choices=("HTTP", "HTTPS", "TCP", "TLS"),
-        meaning="The protocol spoken with targets; None for each target's own, where it has none HTTP, or TCP behind a TCP or TLS listener.",
+        meaning="The protocol spoken with targets; None for each target's own, where it has none HTTP, TCP behind TCP and TLS listeners.",
     ),
     Attribute(
         "TargetGroup", "proxy_protocol", "proxy_protocol_v2.enabled", None, choices=("v1", "v2"),

@@ -85,7 +85,7 @@ def _check_names(listener: Listener, faults: Faults) -> None:
         if wrong:
             faults.add(f"request_header_names[{name!r}]", wrong)
         given.add(other.lower())
-    if given and not listener.protocol == "HTTPS":
+    if given and listener.protocol != "HTTPS":
         faults.add("request_header_names", f"is for HTTPS listeners; {listener.protocol} tells nothing of TLS")
 
 

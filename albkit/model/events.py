@@ -8,6 +8,7 @@ from albkit.model.health import AnomalyResult, TargetHealthReason, TargetHealthS
 from albkit.model.target import Target
 
 __all__ = (
+    "CertificatesRead",
     "ConfigurationApplied",
     "Event",
     "ListenerClosed",
@@ -99,6 +100,14 @@ class ConfigurationApplied:
     groups: int
 
 
+@attrs.frozen
+class CertificatesRead:
+    """Files of certificates, keys, trust stores or revocation lists have changed, and what is in them is in force for new connections."""
+
+    files: tuple[str, ...]
+    """All that are read, changed or not."""
+
+
 Event = (
     TargetRegistered
     | TargetStateChanged
@@ -109,4 +118,5 @@ Event = (
     | ListenerOpened
     | ListenerClosed
     | ConfigurationApplied
+    | CertificatesRead
 )

@@ -33,8 +33,8 @@ class Limits:
         handshake_timeout: Seconds for a client's PROXY protocol header and TLS handshake together, 10; then its connection is closed.
         target_handshake_timeout: Seconds for the TLS handshake with a target, 10; then 504.
         request_head_timeout: Seconds for a whole request head from its first byte; then 408. `None` (default) for the idle timeout.
-        request_body_rate: Bytes per second of a request body that a client must send at least, over any 5 seconds in which it is waited for;
-            else 408. 0 (default) asks for nothing but a byte per idle timeout.
+        request_body_rate: Bytes per second of a request body that a client must send at least, over any 5 seconds in which it is waited
+            for; else 408. 0 (default) asks for nothing but a byte per idle timeout.
         hook_timeout: Seconds for an action of the program's own, 30; then it is cancelled and the client told 500.
         idle_target_connections: Idle connections kept per target, 64; 0 keeps none. What is above it is closed.
         target_keep_alive: Seconds that an idle target connection is kept, 60, unless the target says less; then it is closed.

@@ -48,8 +48,8 @@ class Listener:
             closes. Clients of a unix socket have no address: none is appended to X-Forwarded-For, and no `SourceIp` matches.
         protocol: `"HTTP"` (default) or `"HTTPS"`; `"TCP"` or `"TLS"` for bytes that are passed on as they are, to a target chosen once per
             connection: then without rules, and with one `Forward` alone.
-        certificates: `Certificate(...)`, one or a list, for HTTPS and TLS. The first is the default, shown to clients that name no server or
-            one that no other certificate of the list is for; it is not among those itself unless it is given twice (alb-reference 1.10).
+        certificates: `Certificate(...)`, one or a list, for HTTPS and TLS. The first is the default, shown to clients that name no server
+            or one that no other certificate of the list is for; it is not among those itself unless it is given twice (alb-reference 1.10).
             Among those for the name ECDSA goes before RSA, then what has not expired, the strongest hash, the longest key, the longest
             validity. Files that change are taken up while it runs.
         ssl_policy: ALB's name of the versions and ciphers that are offered; `"ELBSecurityPolicy-TLS13-1-2-Res-2021-06"` by default: TLS 1.2
@@ -60,12 +60,12 @@ class Listener:
             (default) for not.
         proxy_protocol: `"required"`: every connection begins with a PROXY protocol header (v1 or v2), whose client address is the one that
             rules, logs, hashes and X-Forwarded-For see; `"optional"`: those from `trusted_networks` may. `None` (default) for none.
-        trusted_networks: Networks (`"10.0.0.0/8"`) whose PROXY protocol headers are believed, one or a list. Without any `"required"` believes
-            everybody that can reach the port, and `"optional"` is refused. Peers on a unix socket are believed.
+        trusted_networks: Networks (`"10.0.0.0/8"`) whose PROXY protocol headers are believed, one or a list. Without any `"required"`
+            believes everybody that can reach the port, and `"optional"` is refused. Peers on a unix socket are believed.
         request_header_names: Other names for the fields that tell targets of a client's TLS, by their own
             (`{"X-Amzn-Mtls-Clientcert-Leaf": "X-Client-Cert"}`); what clients send under either name is removed.
-        max_connections: How many client connections may be open, tunnels among them; a further one is closed at once. `None` (default) for as
-            many as there are file descriptors for.
+        max_connections: How many client connections may be open, tunnels among them; a further one is closed at once. `None` (default) for
+            as many as there are file descriptors for.
         max_connections_per_client: The same for one client address, of IPv6 for one /64 network; `None` (default) for no limit.
         response_headers: Fields by name that every response of this listener carries, whatever the target sent (alb-reference 1.3);
             `{"Server": None}` leaves out the load balancer's own Server field.
@@ -199,6 +199,7 @@ class Listener:
         of_certificates = [path for certificate in self.certificates for path in certificate.files]
         return tuple(dict.fromkeys([*of_certificates, *(mutual.files if mutual is not None else ())]))
 
+    @property
     def socket_path(self) -> str | None:
         """The path of the unix socket to listen on, or `None` for a host and port, and for an inherited socket."""
         return self.host.removeprefix("unix:") if self.host is not None and self.host.startswith("unix:") else None

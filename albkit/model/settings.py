@@ -40,6 +40,7 @@ class Settings:
     xff_header_processing: str = _setting("xff_header_processing")
     xff_client_port: bool = _setting("xff_client_port")
     x_amzn_tls_version_and_cipher_suite: bool = _setting("x_amzn_tls_version_and_cipher_suite")
+    certificate_check_interval: float = _setting("certificate_check_interval")
     stop_timeout: float = _setting("stop_timeout")
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
 

@@ -86,7 +86,8 @@ class TargetGroup:
             (alb-reference 5.2); `"off"` by default. Only with `"weighted_random"`.
         ejection: `Ejection(...)`: targets that fail their requests get no new ones for a while; `None` (default) for never.
         protocol: `"HTTP"` or `"HTTPS"`, what is spoken with the targets; `None` (default) for each target's own, HTTP where it has
-            none. A target with another scheme in its address is a fault. Behind a TCP or TLS listener `"TCP"`, which is its `None`, or `"TLS"`.
+            none. A target with another scheme in its address is a fault. Behind TCP and TLS listeners `"TCP"`, which `None`
+            means there, or `"TLS"`.
         verify: Whether the certificates of HTTPS and TLS targets are verified: `False` (default, as ALB), `True` for the machine's trust
             store, or the path of a file of CA certificates.
         client_certificate: `Certificate(...)`: what is shown to HTTPS and TLS targets that ask for one; `None` (default) for nothing.

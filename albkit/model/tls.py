@@ -44,7 +44,7 @@ class ClientCertificate:
 
 
 class TlsSession:
-    """What a client and the load balancer have agreed on, or what a trusted PROXY protocol header says that it has with the proxy before."""
+    """What a client and the load balancer have agreed on; or it and the proxy before us, as a PROXY protocol header says."""
 
     __slots__ = ("alpn", "certificate", "cipher", "client_certificate", "server_name", "verify_status", "version")
 

@@ -10,7 +10,7 @@ from albkit.model.actions import Forward
 from albkit.model.message import RequestHead
 from albkit.model.stickiness import LbCookie
 from albkit.policy.client_cookie import ClientCookie
-from albkit.policy.stickiness import plain_and_cors
+from albkit.policy.stickiness import marked_secure, plain_and_cors
 from albkit.policy.target_choice import TargetChoice
 from albkit.policy.weights import index_at
 
@@ -53,7 +53,7 @@ class GroupChoice:
         if bound is not None and not bound.group.eligible and self._rebalance and bound.bound(request, now) is None:
             bound = self._by_weight_among_alive()
         choice = bound if bound is not None else self._by_weight()
-        return choice, self._cookie.lines(choice, now, request.cookie) if choice is not None else b""
+        return choice, marked_secure(self._cookie.lines(choice, now, request.cookie), request) if choice is not None else b""
 
     def refuses(self, request: RequestHead, now: float) -> bool:
         """Whether the request brought a cookie that should bind it to a group, and binds it to none."""

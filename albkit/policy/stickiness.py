@@ -19,7 +19,7 @@ from albkit.policy.hash_ring import HashRing, place_of
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
 
-__all__ = ("Stickiness", "plain_and_cors", "stickiness_for")
+__all__ = ("Stickiness", "marked_secure", "plain_and_cors", "stickiness_for")
 
 _log = logging.getLogger("albkit")
 
@@ -70,6 +70,11 @@ def plain_and_cors(plain: bytes, cors: bytes) -> Callable[[bytes, int], bytes]:
     return write
 
 
+def marked_secure(lines: bytes, request: RequestHead) -> bytes:
+    """The lines of `plain_and_cors` for this client: browsers take SameSite=None with Secure only, and Secure over TLS only."""
+    return lines + b"; Secure" if lines and request.client.tls is not None else lines
+
+
 def _keys(group: TargetGroupState) -> dict[TargetState, str]:
     return {member: f"{group.group.name}\0{member.address}" for member in group.members.values()}
 
@@ -92,7 +97,7 @@ class _LbCookieStickiness:
         return self._cookie.came(request.cookie) and self.target(request, now) is None
 
     def fields(self, member: TargetState, request: RequestHead, _response: ResponseHead, now: float) -> bytes:
-        return self._cookie.lines(member, now, request.cookie)
+        return marked_secure(self._cookie.lines(member, now, request.cookie), request)
 
     def settle(self, eligible: Sequence[TargetState]) -> None: ...
 

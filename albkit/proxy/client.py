@@ -10,7 +10,7 @@ from albkit.errors import Failure
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.wire.forwarded import ForwardedFields
 
-__all__ = ("BodySink", "Client", "Upstream")
+__all__ = ("BodySink", "Client", "Upstream", "Waiting")
 
 
 class Upstream(Protocol):
@@ -35,6 +35,15 @@ class BodySink(Protocol):
 
     def feed(self, pieces: list[bytes], over: bool, trailers: list[bytes]) -> None:
         """The next pieces, and whether they are the last."""
+
+
+class Waiting(Protocol):
+    """A client that waits for a connection to a target."""
+
+    address: ClientAddress
+
+    def wait(self) -> asyncio.Future[object]:
+        """The one thing that it waits for now. Whoever brings it about sets the result; a failure on either side ends it."""
 
 
 class Client(Protocol):

@@ -18,6 +18,7 @@ from albkit.proxy.client import BodySink, Upstream
 from albkit.proxy.entrance import Entrance
 from albkit.proxy.gateway import LINGER
 from albkit.proxy.inbox import Inbox
+from albkit.proxy.pace import Pace
 from albkit.proxy.stillness import Stillness
 from albkit.proxy.taken_body import TakenBody
 from albkit.proxy.transports import SMALL, bound_buffers, peer_has_left, reset, send
@@ -67,6 +68,7 @@ class ClientConnection(asyncio.Protocol):
         "_keep",
         "_last",
         "_limits",
+        "_pace",
         "_paused",
         "_phase",
         "_request",
@@ -117,6 +119,7 @@ class ClientConnection(asyncio.Protocol):
         self.is_full = False
         self._served = 0
         self._stillness = Stillness()
+        self._pace = Pace(self._limits.request_body_rate) if self._limits.request_body_rate else None
         self._head_since = 0.0
         self._expires = 0.0
         self.active = True
@@ -522,6 +525,8 @@ class ClientConnection(asyncio.Protocol):
             self._last = True
         if self._phase == _AWAITING and self._inbox:
             self._sweep_slow_head(now)
+        if self._pace is not None and self._pace.is_too_slow(now, self.received_bytes, awaited=self._phase == _BODY and not self._paused):
+            self.fail(Failure(FailureKind.REQUEST_BODY_TOO_SLOW, f"less than {self._limits.request_body_rate:g} bytes a second"))
         unsent = transport.get_write_buffer_size()
         if self.is_full and self.upstream is not None:
             self.upstream.sip()
@@ -539,8 +544,10 @@ class ClientConnection(asyncio.Protocol):
     def _sweep_slow_head(self, now: float) -> None:
         if self._head_since == 0.0:
             self._head_since = now
-        elif now - self._head_since >= self._idle_timeout:
-            self.fail(Failure(FailureKind.REQUEST_HEAD_TIMEOUT, "the whole head has one idle timeout from its first byte"))
+            return
+        most = self._limits.request_head_timeout or self._idle_timeout
+        if now - self._head_since >= most:
+            self.fail(Failure(FailureKind.REQUEST_HEAD_TIMEOUT, f"the whole head has {most:g} s from its first byte"))
 
     def _too_still(self, transport: asyncio.Transport, unsent: int) -> None:
         """Nothing has moved for the idle timeout: who is to blame depends on what was awaited."""

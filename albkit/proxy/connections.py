@@ -22,7 +22,7 @@ from albkit.state.target import TargetState
 from albkit.wire.proxy_header_out import write_v1, write_v2
 
 if TYPE_CHECKING:
-    from albkit.proxy.client import Client
+    from albkit.proxy.client import Client, Waiting
 
 __all__ = ("OUT_OF_SOCKETS", "Connections", "server_name")
 
@@ -126,7 +126,7 @@ class Connections:
             self._closed.set()
 
     async def connect(
-        self, member: TargetState, group: TargetGroup, client: Client, kind: type[TargetConnection] = TargetConnection
+        self, member: TargetState, group: TargetGroup, client: Waiting, kind: type[TargetConnection] = TargetConnection
     ) -> TargetConnection:
         """A new connection, unless the client's failure comes first.
 
@@ -157,7 +157,7 @@ class Connections:
         self._counters.new_connections += 1
         return connection
 
-    async def _connect(self, member: TargetState, group: TargetGroup, client: Client, kind: type[TargetConnection]) -> TargetConnection:
+    async def _connect(self, member: TargetState, group: TargetGroup, client: Waiting, kind: type[TargetConnection]) -> TargetConnection:
         target = member.target
 
         def make() -> TargetConnection:

@@ -114,6 +114,7 @@ class Entrance:
         """Count and tell that a connection must go again before its first request."""
         record = ExchangeRecord(address)
         record.failure = failure
+        record.elb_status_code = failure.kind.status or 0
         if failure.kind in _REJECTED:
             self.gateway.counters.rejected_connections += 1
         self.tell(record)

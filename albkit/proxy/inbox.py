@@ -10,6 +10,8 @@ __all__ = ("Inbox",)
 _MOST_BLANK_LINES = 8
 """Before a request line (RFC 9112 section 2.2 asks to ignore at least one)."""
 _LONGEST_METHOD = 64
+_HANDSHAKE = 0x16
+"""What every TLS connection begins with (RFC 8446 section 5.1)."""
 _TOKEN_BYTES = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
@@ -76,6 +78,8 @@ class Inbox:
         if end < 0:
             self._scanned = len(data)
             if size and data[place] not in _TOKEN_BYTES and data[place] != 0x0D:
+                if data[place] == _HANDSHAKE:
+                    raise Failure(FailureKind.TLS_ON_PLAIN_PORT, "let the client use http://, or give the listener protocol='HTTPS'")
                 raise Failure(FailureKind.REQUEST_MALFORMED, f"first byte {data[place]:#04x}")
             return None
         end += 4

@@ -11,10 +11,10 @@ from albkit.proxy.client_connection import ClientConnection
 from albkit.proxy.entrance import Entrance
 from albkit.proxy.exchange import serve
 from albkit.proxy.gateway import Gateway
+from albkit.proxy.sockets import SocketFile, change_backlog, open_sockets, reached_at, release, serve_on, told_port
 from albkit.proxy.stream import Stream
 from albkit.proxy.tls.termination import Termination
 from albkit.proxy.vestibule import Vestibule
-from albkit.proxy.sockets import SocketFile, change_backlog, open_sockets, reached_at, release, serve_on, told_port
 
 __all__ = ("RunningListener",)
 

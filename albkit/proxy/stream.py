@@ -18,7 +18,7 @@ from albkit.policy.failover import deposit, may_try_again
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.entrance import Entrance
 from albkit.proxy.forward import elsewhere, find_room, note_failure, pick
-from albkit.proxy.target_connection import TargetConnection
+from albkit.proxy.target_connection import RawConnection, TargetConnection
 from albkit.proxy.transports import bound_buffers, peer_has_left, reset
 from albkit.proxy.tunnel import Tunnel
 from albkit.proxy.tunnel_record import tunnel_opened, tunnel_over
@@ -188,7 +188,7 @@ class Stream(asyncio.Protocol):
             choice.started(member)
             member.tunnels += 1
             try:
-                connection = await gateway.connections.connect_raw(member, choice.group.group, self)
+                connection = await gateway.connections.connect(member, choice.group.group, self, RawConnection)
             except BaseException as error:
                 member.tunnels -= 1
                 choice.finished(member)
@@ -222,10 +222,9 @@ class Stream(asyncio.Protocol):
         transport.pause_reading()
         self._let_go()
         record.request = request
-        over = partial(tunnel_over, entrance, choice)
+        over = partial(_flow_over, entrance, choice)
         protocol = entrance.listener.protocol.lower()
         tunnel = Tunnel(transport, target, member, record, protocol, policy, None, gateway, over)
-        tunnel.is_flow = True
         counters = gateway.counters
         counters.active_flows += 1
         counters.tunnels += 1
@@ -267,3 +266,8 @@ class Stream(asyncio.Protocol):
         del now
         if self._transport is not None and self._size and peer_has_left(self._transport) and not self._has_ended:
             self.fail(Failure(FailureKind.CLIENT_CLOSED, "seen while reading was paused"))
+
+
+def _flow_over(entrance: Entrance, choice: TargetChoice, tunnel: Tunnel) -> None:
+    entrance.gateway.counters.active_flows -= 1
+    tunnel_over(entrance, choice, tunnel)

@@ -18,7 +18,18 @@ try:
 except ImportError:  # Windows has neither.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ("SEGMENT", "SMALL", "address_of", "bound_buffers", "endpoint", "peer_has_left", "peer_has_reset", "reset", "send", "unacknowledged")
+__all__ = (
+    "SEGMENT",
+    "SMALL",
+    "address_of",
+    "bound_buffers",
+    "endpoint",
+    "peer_has_left",
+    "peer_has_reset",
+    "reset",
+    "send",
+    "unacknowledged",
+)
 
 SEGMENT: Final = 64 * 1024
 """Read size on plain asyncio, whose default costs a 256 KiB allocation per read."""

@@ -45,7 +45,19 @@ class Vestibule(asyncio.Protocol):
         receive: Makes the protocol that it goes on with, given whom it comes from.
     """
 
-    __slots__ = ("_address", "_data", "_entrance", "_host", "_phase", "_receive", "_session", "_since", "_termination", "_tls", "_transport")
+    __slots__ = (
+        "_address",
+        "_data",
+        "_entrance",
+        "_host",
+        "_phase",
+        "_receive",
+        "_session",
+        "_since",
+        "_termination",
+        "_tls",
+        "_transport",
+    )
 
     def __init__(self, entrance: Entrance, receive: Receive) -> None:
         self._entrance = entrance

@@ -13,8 +13,8 @@ import albkit as alb
 from albkit.clock import SYSTEM
 from albkit.model.settings import Settings
 from albkit.proxy.client_connection import ClientConnection
-from albkit.proxy.exchange import serve
 from albkit.proxy.entrance import Entrance
+from albkit.proxy.exchange import serve
 from albkit.proxy.gateway import Gateway
 from albkit.proxy.target_connection import TargetConnection
 from albkit.state.counters import Counters

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import albkit as alb
-from albkit.proxy import connections
 from tests.support.balancing import balancing, listener
 from tests.support.peers import Conversation, Script, Target, answering, request, response, target
 from tests.support.tunnels import SWITCHED, UPGRADE, echo, switching
@@ -127,14 +126,14 @@ async def test_secure_server_behind_http_is_502() -> None:
             assert (await (await it.client()).get()).status == 502
 
 
-async def test_silent_server_is_504_behind_the_handshakes_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_server_is_504_behind_the_handshakes_time() -> None:
     """It accepts and says nothing."""
-    monkeypatch.setattr(connections, "_TLS_TIMEOUT", 0.1)
 
     async def silent(conversation: Conversation) -> None:
         await conversation.read_to_end()
 
-    async with target(silent) as origin, balancing(in_front_of(f"https://{origin.address}")) as it:
+    limits = alb.Limits(target_handshake_timeout=0.1)
+    async with target(silent) as origin, balancing(in_front_of(f"https://{origin.address}"), limits=limits) as it:
         async with asyncio.timeout(10):
             assert (await (await it.client()).get()).status == 504
         assert it.counters["Failure_TargetTlsTimeout"] == 1
@@ -163,11 +162,12 @@ async def test_file_of_ca_certificates_that_cannot_be_read_is_told_at_the_start(
         group = alb.TargetGroup("secure", "https://127.0.0.1:1", verify=str(path))
         bad = alb.Listener(0, alb.Forward(group), host="127.0.0.1")
         load_balancer = alb.LoadBalancer(bad)
-        with pytest.raises(OSError, match=f"target group secure: cannot read CA certificates from '{re.escape(str(path))}'"):
+        words = f"target group 'secure'.verify: cannot read CA certificates from '{re.escape(str(path))}'"
+        with pytest.raises(alb.ConfigurationError, match=words):
             await load_balancer.start()
         assert load_balancer.listeners == ()
         async with alb.LoadBalancer(alb.Listener(0, alb.FixedResponse(200), host="127.0.0.1")) as running:
-            with pytest.raises(OSError, match="cannot read CA certificates"):
+            with pytest.raises(alb.ConfigurationError, match="cannot read CA certificates"):
                 await running.apply(bad)
             assert isinstance(running.listeners[0].listener.default_action, alb.FixedResponse)
 

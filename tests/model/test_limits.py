@@ -25,6 +25,8 @@ def test_limits_default_to_the_decided_bounds() -> None:
 @pytest.mark.parametrize("value", [-1, None, "100", True, float("nan"), 10**12], ids=repr)
 def test_limit_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
     """Every bound has a range, and the fault says which bound it was."""
+    if (name, value) == ("request_head_timeout", None):
+        value = 0  # None is its default.
     with pytest.raises(ConfigurationError) as raised:
         Limits(**{name: value})
     assert [fault.partition(":")[0] for fault in raised.value.faults] == [name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import attrs
 
@@ -14,7 +15,10 @@ from albkit.model.validation import Faults
 from albkit.proxy.tls.targets import TargetContexts, load_target_contexts
 from albkit.proxy.tls.termination import Termination, load_termination
 
-__all__ = ("Loaded", "files_of", "load")
+__all__ = ("Loaded", "Stamp", "files_of", "load", "stamp_of")
+
+Stamp = tuple[tuple[int, int, int] | None, ...]
+"""What changes when one of several files does."""
 
 
 @attrs.frozen
@@ -26,6 +30,9 @@ class Loaded:
     contexts: TargetContexts = attrs.field(factory=TargetContexts)
     warnings: Sequence[str] = ()
     """What will go wrong soon, or goes wrong already without keeping anything from starting: certificates that expire."""
+
+    stamp: Stamp = ()
+    """Of the files, before they were read."""
 
     @property
     def valid_until(self) -> float:
@@ -47,13 +54,28 @@ async def load(settings: Settings, clock: Clock) -> Loaded:
 
 
 def _load(settings: Settings, now: float) -> Loaded:
+    stamp = stamp_of(files_of(settings))
     faults = Faults("LoadBalancer")
     contexts = TargetContexts()
     terminations = [load_termination(one, faults, f"listeners[{index}]", now) for index, one in enumerate(settings.listeners)]
     for group in settings.groups:
         load_target_contexts(group, contexts, faults, now)
     faults.raise_if_any()
-    return Loaded(terminations, contexts, [words for one in terminations if one is not None for words in one.warnings])
+    warnings = [words for one in terminations if one is not None for words in one.warnings]
+    return Loaded(terminations, contexts, list(dict.fromkeys(warnings)), stamp)
+
+
+def stamp_of(paths: Sequence[str]) -> Stamp:
+    """What changes when one of these files does; `None` in the place of one that is not there. Asks the disk: for another thread."""
+    return tuple(map(_stamp_of_one, paths))
+
+
+def _stamp_of_one(path: str) -> tuple[int, int, int] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_ctime_ns, found.st_ino, found.st_size
 
 
 def files_of(settings: Settings) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from albkit.errors import Failure, FailureKind
@@ -33,18 +33,18 @@ _ALPN: Final = {
 class Termination(Protocol):
     """What a connection asks of its listener."""
 
-    files: tuple[str, ...]
-    """What it was made from, to be made anew when one of them changes."""
     valid_until: float
     """When another certificate may be the best one, because time has gone by; seconds since 1970."""
+    warnings: Sequence[str]
+    """What will go wrong soon, or goes wrong already."""
 
     def begin(self) -> tuple[Session, Incoming, Outgoing]:
         """A session with one more client."""
 
-    def outcome(self, session: Session) -> TlsSession:
-        """What was agreed on, once hands are shaken."""
+    def outcome(self, session: Any) -> TlsSession:
+        """What was agreed on in a session that it began, once hands are shaken."""
 
-    def failure(self, session: Session, error: Exception) -> Failure:
+    def failure(self, session: Any, error: Exception) -> Failure:
         """Why they were not."""
 
 
@@ -60,7 +60,7 @@ def load_termination(listener: Listener, faults: Faults, path: str, now: float) 
     if not listener.is_secure:
         return None
     try:
-        from albkit.proxy.tls.certificates import CertificateError, load
+        from albkit.proxy.tls.certificates import CertificateError, load, warnings_of
     except ImportError:
         faults.add(path, f"{listener.protocol} needs two packages more; pip install 'albkit[tls]'")
         return None
@@ -80,8 +80,9 @@ def load_termination(listener: Listener, faults: Faults, path: str, now: float) 
     from albkit.policy.certificate_choice import CertificateChoice
 
     choice = CertificateChoice(loaded[0], loaded[1:], now)
+    warnings = [f"{path}: {words}" for certificate in loaded for words in warnings_of(certificate, now)]
     try:
-        return _Plain(listener, choice) if mutual is None else _Mutual(listener, choice, mutual)
+        return _Plain(listener, choice, warnings) if mutual is None else _Mutual(choice, mutual, warnings)
     except (ssl.SSLError, ValueError) as error:
         faults.add(f"{path}.certificates", f"OpenSSL does not take one of them: {error}")
         return None
@@ -113,9 +114,9 @@ class _ServerSession(ssl.SSLObject):
 class _Plain:
     """Asks no client for a certificate: the standard library's TLS."""
 
-    def __init__(self, listener: Listener, choice: CertificateChoice[LoadedCertificate]) -> None:
-        self.files = listener.files
+    def __init__(self, listener: Listener, choice: CertificateChoice[LoadedCertificate], warnings: Sequence[str]) -> None:
         self.valid_until = choice.valid_until
+        self.warnings = warnings
         self._choice = choice
         policy = SSL_POLICIES[listener.ssl_policy]
         alpn = _alpn(listener)
@@ -134,10 +135,10 @@ class _Plain:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         return self._default.wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing
 
-    def outcome(self, session: Session) -> TlsSession:
-        return _outcome(session, self._choice, getattr(session, "server_name", ""))
+    def outcome(self, session: Any) -> TlsSession:
+        return _outcome(session, self._choice, session.server_name)
 
-    def failure(self, session: Session, error: Exception) -> Failure:
+    def failure(self, session: Any, error: Exception) -> Failure:
         del session
         return Failure(FailureKind.TLS_HANDSHAKE_FAILED, in_words(error))
 
@@ -145,11 +146,11 @@ class _Plain:
 class _Mutual:
     """Asks clients for a certificate: pyOpenSSL, which can do so without refusing, and tells why where it refuses."""
 
-    def __init__(self, listener: Listener, choice: CertificateChoice[LoadedCertificate], mutual: MutualContexts) -> None:
+    def __init__(self, choice: CertificateChoice[LoadedCertificate], mutual: MutualContexts, warnings: Sequence[str]) -> None:
         from albkit.proxy.tls.mutual import MutualSession
 
-        self.files = listener.files
         self.valid_until = choice.valid_until
+        self.warnings: Sequence[str] = [*warnings, *mutual.warnings]
         self._choice = choice
         self._session = MutualSession
         self._contexts = {shown: mutual.context(shown) for shown in choice.sets}
@@ -162,13 +163,13 @@ class _Mutual:
         session = self._session(self._default, self._for_name)
         return session, session.incoming, session.outgoing
 
-    def outcome(self, session: MutualSession) -> TlsSession:  # type: ignore[override]
+    def outcome(self, session: MutualSession) -> TlsSession:
         tls = _outcome(session, self._choice, session.server_hostname)
         tls.client_certificate = session.client_certificate()
         tls.verify_status = session.verify_status
         return tls
 
-    def failure(self, session: MutualSession, error: Exception) -> Failure:  # type: ignore[override]
+    def failure(self, session: MutualSession, error: Exception) -> Failure:
         kind = _BY_CODE.get(session.failure, FailureKind.TLS_HANDSHAKE_FAILED)
         certificate = session.client_certificate()
         words = in_words(error)

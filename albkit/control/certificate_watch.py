@@ -1,0 +1,90 @@
+"""Takes up certificates, keys, trust stores and revocation lists whose files have changed: nobody restarts anything to renew one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from albkit.errors import ConfigurationError
+from albkit.model.events import CertificatesRead, Event
+from albkit.proxy.gateway import Gateway
+from albkit.proxy.listener import RunningListener
+from albkit.proxy.tls.loading import Loaded, Stamp, files_of, load, stamp_of
+
+__all__ = ("CertificateWatch",)
+
+_log = logging.getLogger("albkit")
+_DAY = 86400.0
+"""How often it is told again that a certificate is about to expire, in seconds."""
+
+
+class CertificateWatch:
+    """Looks at the files of one load balancer, where there are any.
+
+    Args:
+        gateway: Of the load balancer.
+        running: Its listeners.
+        loaded: What was read for them.
+        tell: Takes events.
+    """
+
+    def __init__(self, gateway: Gateway, running: Sequence[RunningListener], loaded: Loaded, tell: Callable[[Event], None]) -> None:
+        self._gateway = gateway
+        self._tell = tell
+        self._task: asyncio.Task[None] | None = None
+        self.follow(running, loaded)
+
+    def follow(self, running: Sequence[RunningListener], loaded: Loaded) -> None:
+        """From now on look at the files of these."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._running = tuple(running)
+        self._loaded = loaded
+        self._warn()
+        if files_of(self._gateway.settings) or loaded.valid_until != float("inf"):
+            self._task = self._gateway.loop.create_task(self._watch(loaded.stamp))
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _watch(self, stamp: Stamp) -> None:
+        gateway = self._gateway
+        told = gateway.clock.time()
+        while True:
+            await asyncio.sleep(gateway.settings.certificate_check_interval)
+            now = gateway.clock.time()
+            changed = await gateway.loop.run_in_executor(None, stamp_of, files_of(gateway.settings))
+            if changed != stamp or now >= self._loaded.valid_until:
+                stamp = await self._take_up() or changed
+                told = now
+            elif now - told >= _DAY:
+                told = now
+                self._warn()
+
+    async def _take_up(self) -> Stamp | None:
+        """Read all files anew. What cannot be used leaves everything as it is."""
+        gateway = self._gateway
+        try:
+            loaded = await load(gateway.settings, gateway.clock)
+        except ConfigurationError as error:
+            for fault in error.faults:
+                _log.warning("a file has changed, and cannot be used; what was read before stays in force: %s", fault)
+            return None
+        self._loaded = loaded
+        gateway.connections.contexts.update(loaded.contexts)
+        for listener, termination in zip(self._running, loaded.terminations, strict=True):
+            if termination is not None:
+                listener.take(listener.listener, termination)
+        self._warn()
+        self._tell(CertificatesRead(files_of(gateway.settings)))
+        return loaded.stamp
+
+    def _warn(self) -> None:
+        for words in self._loaded.warnings:
+            _log.warning("%s", words)
