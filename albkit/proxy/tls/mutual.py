@@ -206,8 +206,6 @@ class MutualContexts:
         context.set_options(_OPTIONS)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS | _NO_AUTO_CHAIN)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        # A session of another door's must be no session here, rather than an error.
-        context.set_session_id(b"albkit")
         context.set_tlsext_servername_callback(_choose_context)
         if self._alpn:
             context.set_alpn_select_callback(_AlpnChoice(self._alpn).choose)
@@ -659,8 +657,8 @@ def _client_certificate(chain: Sequence[crypto.X509]) -> ClientCertificate | Non
 
 def _serial_number(number: int) -> str:
     """In whole bytes, as ALB writes it: `03A5B1`."""
-    digits = f"{number:X}"
-    return digits if len(digits) % 2 == 0 else f"0{digits}"
+    digits = f"{abs(number):X}"
+    return ("-" if number < 0 else "") + ("0" if len(digits) % 2 else "") + digits
 
 
 def _iso(moment: datetime) -> str:

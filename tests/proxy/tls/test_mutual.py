@@ -13,14 +13,17 @@ from typing import Any, NamedTuple
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
+from OpenSSL._util import lib
+from OpenSSL.crypto import X509
 
 from albkit.model.mutual_authentication import MutualAuthentication
 from albkit.model.tls import ClientCertificate
 from albkit.proxy.tls.mutual import MutualContexts, MutualSession
-from tests.support.authority import Authority, Issued, make_key, self_signed
+from tests.support.authority import Authority, Issued, self_signed
 
 _NOW = datetime.now(UTC)
 _DAY = timedelta(days=1)
@@ -155,10 +158,6 @@ def failure_of(made: MutualContexts, client: Client) -> tuple[str, MutualSession
     return session.failure, session
 
 
-def serial(issued: Issued) -> str:
-    return issued.certificate.serial_number.to_bytes(20, "big").hex().upper().lstrip("0")
-
-
 # What is right
 
 
@@ -276,13 +275,11 @@ def test_passthrough_without_a_certificate_is_a_connection_like_others(tmp_path:
 
 @_BOTH
 def test_passthrough_with_a_broken_signature_leaves_no_error_for_others(tmp_path: Path, version: ssl.TLSVersion) -> None:
-    """What OpenSSL minds about one client's certificate is not told as a fault of the next connection's."""
+    """What OpenSSL minds about one client's certificate is not told as a fault of the next connection's, as it was before OpenSSL 4."""
     made = contexts("passthrough")
     bystander = connected(made, Client(tmp_path))
-    root = Authority("Nobody's root")
-    other = Authority("Nobody's root")
-    forged = root.issue("x", client=True)
-    issued = Issued(forged.certificate, forged.key, [other.certificate])
+    forged = _with_wrong_signature()
+    issued = Issued(forged.certificate, forged.key, [client_ca().certificate])
     client = Client(tmp_path, issued, version=version)
     session = session_of(made)
     for step in (client.tls.do_handshake, session.do_handshake) * 3:
@@ -290,6 +287,7 @@ def test_passthrough_with_a_broken_signature_leaves_no_error_for_others(tmp_path
             step()
         except ssl.SSLWantReadError:
             pass
+        assert lib.ERR_peek_error() == 0
         with pytest.raises(ssl.SSLWantReadError):
             bystander.read(1)
         carry(session, client)
@@ -513,8 +511,6 @@ def _crl_with(*extensions: x509.ExtensionType) -> bytes:
     builder = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject).last_update(_NOW).next_update(_NOW + _DAY)
     for extension in extensions:
         builder = builder.add_extension(extension, critical=True)
-    from cryptography.hazmat.primitives.hashes import SHA256
-
     return builder.sign(ca.key, SHA256()).public_bytes(Encoding.PEM)  # type: ignore[arg-type]
 
 
@@ -961,12 +957,48 @@ def test_certificate_that_only_openssl_can_read_is_handed_on(tmp_path: Path) -> 
 
 
 def test_certificate_that_cryptography_warns_of_is_read_in_silence(tmp_path: Path) -> None:
-    """A country of one letter: warnings about certificates are not for an adversary to cause."""
-    issued = client_ca().issue("x", client=True, subject=x509.Name([x509.NameAttribute(NameOID.COUNTRY_NAME, "US")]))
-    client, _ = _client_with(tmp_path, issued, b"\x13\x02US", b"\x0c\x02\xc3\xa9")
+    """A negative serial number: warnings about certificates are not for an adversary to cause."""
+    issued = client_ca().issue("x", client=True, serial_number=0x3A5B1)
+    client, _ = _client_with(tmp_path, issued, b"\x02\x03\x03\xa5\xb1", b"\x02\x03\x83\xa5\xb1")
     certificate = connected(contexts("passthrough"), client).client_certificate()
     assert certificate is not None
-    assert certificate.subject == "C=\u00e9"
+    assert (certificate.subject, certificate.serial_number) == ("CN=x", "-7C5A4F")
+
+
+def test_client_that_negotiates_anew_is_not_followed(tmp_path: Path) -> None:
+    """TLS 1.2 once had that; a certificate shown later would be none that we looked at."""
+    session = session_of(contexts("passthrough"))
+    client = _pyopenssl_client(session)
+    assert session.version() == "TLSv1.2"
+    client.renegotiate()
+    with pytest.raises(SSL.WantReadError):
+        client.do_handshake()
+    session.incoming.write(client.bio_read(65536))
+    with pytest.raises(ssl.SSLError):
+        session.read(1)
+    client.bio_write(session.outgoing.read())
+    with pytest.raises(SSL.Error, match="no renegotiation"):
+        client.do_handshake()
+
+
+def test_pinned_certificate_must_be_of_a_kind_that_alb_knows(tmp_path: Path) -> None:
+    """One that stands in the trust store itself needs no CA, but is a client's all the same."""
+    for key, code in (("ec256", ""), ("ed25519", "ClientCertTypeUnsupported")):
+        issued = self_signed("x", key=key)  # type: ignore[arg-type]
+        session = session_of(contexts(trust_store=issued.leaf_pem))
+        shake_hands(session, Client(tmp_path, issued))
+        assert session.failure == code
+        assert session.verify_status == ("" if code else "Success")
+
+
+def test_list_that_openssl_does_not_find_refuses_the_clients_of_its_ca() -> None:
+    """Only a CA of which there is no list at all revokes nothing."""
+    made = contexts(revocations=client_ca().crl())
+    code = SSL.X509VerificationCodes.ERR_UNABLE_TO_GET_CRL
+    ours = X509.from_cryptography(client_ca().issue("x", client=True).certificate)
+    other = X509.from_cryptography(Authority("Other").issue("x", client=True).certificate)
+    assert made._judge._failure(ours, code, 0) == "ClientCertCrlProcessingError"
+    assert made._judge._failure(other, code, 0) == ""
 
 
 @pytest.mark.parametrize("ending", ["handshake", "failed", "closed", "never begun"])
@@ -994,8 +1026,3 @@ def test_session_let_go_is_freed_at_once(tmp_path: Path, ending: str) -> None:
         assert last() is None
     finally:
         gc.enable()
-
-
-def test_two_keys_are_not_the_same() -> None:
-    """What the forged CA rests on."""
-    assert make_key("ec256") != make_key("ec256")
