@@ -7,6 +7,29 @@ import pytest
 from albkit.errors import ConfigurationError, Failure, FailureKind, Phase, Retry, Side
 
 _EXPECTED = {
+    # alb-reference 7.2 for the client certificates: what comes before the first request ends without a word
+    "PROXY_HEADER_MISSING": ("entry", "client", None, "never"),
+    "PROXY_HEADER_MALFORMED": ("entry", "client", None, "never"),
+    "PROXY_HEADER_UNTRUSTED": ("entry", "client", None, "never"),
+    "PROXY_HEADER_TIMEOUT": ("entry", "client", None, "never"),
+    "TLS_HANDSHAKE_FAILED": ("entry", "client", None, "never"),
+    "TLS_HANDSHAKE_TIMEOUT": ("entry", "client", None, "never"),
+    "PLAIN_HTTP_ON_TLS_PORT": ("entry", "client", 400, "never"),
+    "TOO_MANY_CONNECTIONS": ("entry", "client", None, "never"),
+    "TOO_MANY_CONNECTIONS_OF_CLIENT": ("entry", "client", None, "never"),
+    "CLIENT_CERT_MAX_CHAIN_DEPTH_EXCEEDED": ("entry", "client", None, "never"),
+    "CLIENT_CERT_MAX_SIZE_EXCEEDED": ("entry", "client", None, "never"),
+    "CLIENT_CERT_CRL_HIT": ("entry", "client", None, "never"),
+    "CLIENT_CERT_CRL_PROCESSING_ERROR": ("entry", "client", None, "never"),
+    "CLIENT_CERT_UNTRUSTED": ("entry", "client", None, "never"),
+    "CLIENT_CERT_NOT_YET_VALID": ("entry", "client", None, "never"),
+    "CLIENT_CERT_EXPIRED": ("entry", "client", None, "never"),
+    "CLIENT_CERT_TYPE_UNSUPPORTED": ("entry", "client", None, "never"),
+    "CLIENT_CERT_INVALID": ("entry", "client", None, "never"),
+    "CLIENT_CERT_PURPOSE_INVALID": ("entry", "client", None, "never"),
+    "CLIENT_CERT_REJECTED": ("entry", "client", None, "never"),
+    "CLIENT_CERT_INCOMPATIBLE": ("entry", "client", None, "never"),
+    "UNMAPPED_CONNECTION_ERROR": ("entry", "client", None, "never"),
     # alb-reference 2.3, 2.4 and 6
     "REQUEST_MALFORMED": ("request head", "client", 400, "never"),
     "REQUEST_AMBIGUOUS": ("request head", "client", 400, "never"),
@@ -25,6 +48,8 @@ _EXPECTED = {
     "CLIENT_CLOSED": ("response head", "client", 460, "never"),
     "CLIENT_CLOSED_IN_RESPONSE": ("response body", "client", None, "never"),
     "CLIENT_STALLED": ("response body", "client", None, "never"),
+    "TLS_ON_PLAIN_PORT": ("request head", "client", 400, "never"),
+    "REQUEST_BODY_TOO_SLOW": ("request body", "client", 408, "never"),
     # alb-reference 6; design 4: what outlives the stop timeout is cut
     "NO_TARGETS": ("route", "load balancer", 503, "never"),
     "WAITING_LINE_FULL": ("route", "load balancer", 503, "never"),

@@ -26,7 +26,8 @@ class _House:
         self.cut: list[Failure] = []
         self.dropped: list[TargetState] = []
         client = SimpleNamespace(fail=self.cut.append)
-        connections = SimpleNamespace(drop_idle=self.dropped.append, bound_to=lambda member: [client] * member.outstanding)
+        bound = lambda member: [client] * member.outstanding  # noqa: E731
+        connections = SimpleNamespace(drop_idle=self.dropped.append, bound_to=bound, contexts=None)
         gateway: Any = SimpleNamespace(clock=self.clock, loop=asyncio.get_running_loop(), sweep=set(), connections=connections, tunnels=())
         self.registration = Registration(gateway, self.told.append)
         group = alb.TargetGroup("api", list(targets), deregistration_delay=delay)
