@@ -86,12 +86,35 @@ SECTIONS = (
             "rules": Part("", "one `Rule` or a list"),
             "name": Part("", f"{_NAME}, or `None`"),
             "host": Part("", 'a local address, `"unix:/path"` (1 to 107 bytes of path), or `None`'),
+            "certificates": Part("Certificates", "one `Certificate(...)` or a list, the default first"),
+            "mutual_authentication": Part("MutualAuthentication", "`MutualAuthentication(...)` or `None`"),
+            "trusted_networks": Part("", "one network or a list"),
+            "request_header_names": Part(
+                "routing.http.request.*.header_name", "a mapping of the names of `X-Amzn-Tls-*` and `X-Amzn-Mtls-*` fields to others"
+            ),
             "socket_mode": Part("", "0 to 0o777, or `None`"),
             "inherited_socket": Part("", "a descriptor's number, 0 and more, or its name, or `None`"),
             "response_headers": Part(
                 "routing.http.response.*.header_value, routing.http.response.server.enabled",
                 "a mapping of names to values of 1 to 1024 characters",
             ),
+        },
+    ),
+    Section(
+        alb.Certificate,
+        "a certificate of ACM's or IAM's",
+        {
+            "certificate": Part("CertificateArn", "the path of a PEM file, or PEM as `bytes`"),
+            "key": Part("", "the same, or `None`"),
+            "password": Part("", "text or `bytes`, or `None`"),
+        },
+    ),
+    Section(
+        alb.MutualAuthentication,
+        "a listener's `MutualAuthentication`, with its trust store and revocations",
+        {
+            "trust_store": Part("TrustStoreArn", "the path of a PEM file, or PEM as `bytes`; `None` without verifying"),
+            "revocations": Part("RevocationContents", "one path or `bytes`, or a list"),
         },
     ),
     Section(
@@ -180,6 +203,7 @@ SECTIONS = (
             ),
             "ejection": Part("", "`Ejection(...)` or `None`"),
             "verify": Part("", "`True`, `False` or a path"),
+            "client_certificate": Part("", "`Certificate(...)` or `None`"),
             "health_check": Part("HealthCheckEnabled", "`HealthCheck(...)` or `None`"),
             "minimum_healthy_targets": Part(
                 "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count, "

@@ -184,6 +184,18 @@ _TABLE = (
         meaning="How many connections may wait to be accepted; the system may have a lower bound of its own.",
     ),
     Attribute(
+        "MutualAuthentication", "mode", "Mode", None, choices=("passthrough", "verify", "off"),
+        meaning="Whether a client's certificate is handed on as it is, or verified; off asks for none.",
+    ),
+    Attribute(
+        "MutualAuthentication", "ignore_client_certificate_expiry", "IgnoreClientCertificateExpiry", False,
+        meaning="Take certificates that have expired, if all else is right.",
+    ),
+    Attribute(
+        "MutualAuthentication", "advertise_trust_store_ca_names", "AdvertiseTrustStoreCaNames", False,
+        meaning="Tell clients the names of the CAs in the trust store, to choose a certificate by.",
+    ),
+    Attribute(
         "TargetGroup", "algorithm", "load_balancing.algorithm.type", "round_robin",
         choices=(
             "round_robin", "least_outstanding_requests", "weighted_random", "ip_hash", "consistent_hash", "least_response_time",

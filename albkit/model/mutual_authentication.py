@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import cast
 
 import attrs
 
+from albkit.model.attributes import default
 from albkit.model.validation import Faults, as_tuple
 
 __all__ = ("MutualAuthentication",)
 
-_MODES = ("passthrough", "verify", "off")
 _SWITCHES = ("ignore_client_certificate_expiry", "advertise_trust_store_ca_names")
 
 
@@ -36,25 +36,23 @@ class MutualAuthentication:
         ConfigurationError: listing every fault.
     """
 
-    mode: Literal["passthrough", "verify", "off"]
+    mode: str
     trust_store: str | bytes | None = attrs.field(default=None, kw_only=True)
     revocations: tuple[str | bytes, ...] = attrs.field(default=(), converter=as_tuple, kw_only=True)
-    ignore_client_certificate_expiry: bool = attrs.field(default=False, kw_only=True)
-    advertise_trust_store_ca_names: bool = attrs.field(default=False, kw_only=True)
+    ignore_client_certificate_expiry: bool = attrs.field(default=cast("bool", default("MutualAuthentication", _SWITCHES[0])), kw_only=True)
+    advertise_trust_store_ca_names: bool = attrs.field(
+        default=cast("bool", default("MutualAuthentication", _SWITCHES[1])), kw_only=True
+    )
 
     def __attrs_post_init__(self) -> None:
         faults = Faults("MutualAuthentication")
-        if self.mode not in _MODES:
-            faults.add("mode", f"{self.mode!r} is not 'passthrough', 'verify' or 'off'")
+        faults.attribute(self, "mode", *_SWITCHES)
         if self.trust_store is not None:
             _check_source(faults, "trust_store", self.trust_store)
         elif self.mode == "verify":
             faults.add("trust_store", "missing; mode 'verify' needs the path of a PEM file with the certificates of your CAs, or its bytes")
         for index, source in enumerate(self.revocations):
             _check_source(faults, f"revocations[{index}]", source)
-        for name in _SWITCHES:
-            if not isinstance(getattr(self, name), bool):
-                faults.add(name, f"{getattr(self, name)!r} is not True or False")
         if self.mode in ("passthrough", "off"):
             for name in ("trust_store", "revocations", *_SWITCHES):
                 if getattr(self, name):
