@@ -150,7 +150,10 @@ class HealthProbe(Protocol):
 
 
 class Tunnel(Protocol):
-    """A tunnel: what became of an `Upgrade` request that a target answered with 101. In `LoadBalancer.tunnels` while it lives."""
+    """A tunnel: what became of an `Upgrade` request that a target answered with 101, or of a connection of a TCP or TLS listener.
+
+    In `LoadBalancer.tunnels` while it lives.
+    """
 
     @property
     def id(self) -> int:
@@ -158,7 +161,7 @@ class Tunnel(Protocol):
 
     @property
     def client(self) -> ClientAddress:
-        """Whom it comes from: `host` and `port`, printed as `host:port`."""
+        """Whom it comes from: `host` and `port`, printed as `host:port`, and `tls`."""
 
     @property
     def target(self) -> Target:
@@ -170,11 +173,14 @@ class Tunnel(Protocol):
 
     @property
     def protocol(self) -> str:
-        """What both ends speak, as the target's 101 named it, in lower case: `"websocket"`, or anything else."""
+        """What both ends speak, as the target's 101 named it, in lower case: `"websocket"`, or anything else; else `"tcp"` or `"tls"`."""
 
     @property
     def request(self) -> RequestHead:
-        """The request that asked for it: `method path query_string headers host client listener`. Its body is gone."""
+        """The request that asked for it: `method path query_string headers host client listener`. Its body is gone.
+
+        Of a TCP or TLS listener's nothing was read: `client` and `listener` are there, all else is empty.
+        """
 
     @property
     def age(self) -> float:
