@@ -67,8 +67,8 @@ async def open_sockets(listener: Listener, loop: asyncio.AbstractEventLoop) -> B
     """Bind what a listener listens on.
 
     Returns:
-        Sockets that do not listen yet, but for two kinds: inherited ones may, and a unix socket does, for until it does another program
-        would take its file for a stale one.
+        Sockets that listen, but for inherited ones, which may: two programs can bind one port, and only listening shows it; and until a unix
+        socket listens another program would take its file for a stale one.
 
     Raises:
         OSError: it cannot be bound; the text says where, why and what to do.
@@ -87,13 +87,24 @@ async def open_sockets(listener: Listener, loop: asyncio.AbstractEventLoop) -> B
         if path is not None:
             return await _bind_path(path, listener, loop)
         if host is None:
-            return Bound([_bind_everywhere(port, listener.reuse_port)])
+            return Bound(_listening([_bind_everywhere(port, listener.reuse_port)], listener.backlog))
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         addresses = list(dict.fromkeys((int(family), tuple(address)) for family, _, _, _, address in found))
-        return Bound(_bind_each(addresses, port, listener.reuse_port))
+        return Bound(_listening(_bind_each(addresses, port, listener.reuse_port), listener.backlog))
     except OSError as error:
         reason = error.strerror if isinstance(error, _Told) else advice.get(error.errno or 0, str(error))
         raise OSError(error.errno, f"cannot listen on {where}: {reason}") from None
+
+
+def _listening(sockets: list[socket.socket], backlog: int) -> list[socket.socket]:
+    try:
+        for sock in sockets:
+            sock.listen(backlog)
+    except OSError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
 
 
 async def release(file: SocketFile | None, loop: asyncio.AbstractEventLoop) -> None:

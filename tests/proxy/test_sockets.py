@@ -73,13 +73,13 @@ def directory() -> Iterator[Path]:
 # Ports.
 
 
-async def test_port_is_bound_and_does_not_listen_yet() -> None:
-    """Whoever serves it says when."""
+async def test_port_is_bound_and_listens() -> None:
+    """So that whoever binds it too is found out now."""
     async with opened(host="127.0.0.1") as bound:
         (sock,) = bound.sockets
         assert sock.getsockname()[1] > 0
         assert sock.gettimeout() == 0
-        assert not listens(sock)
+        assert listens(sock)
         assert bound.file is None
 
 
@@ -496,3 +496,18 @@ async def test_unix_socket_is_reached_at_its_path(directory: Path) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(f"\0albkit-{os.getpid()}")
         assert reached_at(listener(inherited_socket=7), sock) == f"unix:@albkit-{os.getpid()}"
+
+
+async def test_port_that_another_program_listens_on_behind_our_bind_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two programs can bind one port before either listens on it; who is late is told so, and leaves no socket open."""
+    with socket.socket() as ours, socket.socket() as theirs:
+        for sock in (ours, theirs):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        ours.bind(("127.0.0.1", 0))
+        port = ours.getsockname()[1]
+        theirs.bind(("127.0.0.1", port))
+        theirs.listen()
+        monkeypatch.setattr(sockets, "_bind_each", lambda *_: [ours])
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}: the port is in use"):
+            await open_sockets(listener(port), asyncio.get_running_loop())
+        assert ours.fileno() == -1

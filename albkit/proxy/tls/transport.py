@@ -242,18 +242,19 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     # Writing.
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._said_goodbye or self._closing:
-            return
-        self._session.write(data)  # type: ignore[arg-type]
-        self._transport.write(self._outgoing.read())
+        self.writelines((data,))
 
     def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
         if self._said_goodbye or self._closing:
             return
-        for piece in pieces:
-            if piece:
-                self._session.write(piece)  # type: ignore[arg-type]
-        self._transport.write(self._outgoing.read())
+        try:
+            for piece in pieces:
+                if piece:
+                    self._session.write(piece)  # type: ignore[arg-type]
+        except ssl.SSLError:
+            self.abort()  # The session has met an error when it was read, and cannot go on.
+        else:
+            self._transport.write(self._outgoing.read())
 
     def _flush(self) -> None:
         data = self._outgoing.read()
