@@ -67,7 +67,7 @@ async def open_sockets(listener: Listener, loop: asyncio.AbstractEventLoop) -> B
     """Bind what a listener listens on.
 
     Returns:
-        Sockets that listen, but for inherited ones, which may: two programs can bind one port, and only listening shows it; and until a unix
+        Sockets that listen, but for inherited ones, which may. Two programs can bind one port, and only listening shows it; until a unix
         socket listens another program would take its file for a stale one.
 
     Raises:

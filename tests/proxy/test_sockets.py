@@ -509,5 +509,5 @@ async def test_port_that_another_program_listens_on_behind_our_bind_is_told_in_a
         theirs.listen()
         monkeypatch.setattr(sockets, "_bind_each", lambda *_: [ours])
         with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}: the port is in use"):
-            await open_sockets(listener(port), asyncio.get_running_loop())
+            await open_sockets(listener(port, host="127.0.0.1"), asyncio.get_running_loop())
         assert ours.fileno() == -1
