@@ -40,9 +40,7 @@ class MutualAuthentication:
     trust_store: str | bytes | None = attrs.field(default=None, kw_only=True)
     revocations: tuple[str | bytes, ...] = attrs.field(default=(), converter=as_tuple, kw_only=True)
     ignore_client_certificate_expiry: bool = attrs.field(default=cast("bool", default("MutualAuthentication", _SWITCHES[0])), kw_only=True)
-    advertise_trust_store_ca_names: bool = attrs.field(
-        default=cast("bool", default("MutualAuthentication", _SWITCHES[1])), kw_only=True
-    )
+    advertise_trust_store_ca_names: bool = attrs.field(default=cast("bool", default("MutualAuthentication", _SWITCHES[1])), kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         faults = Faults("MutualAuthentication")

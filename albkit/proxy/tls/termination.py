@@ -17,7 +17,8 @@ from albkit.proxy.tls.transport import Incoming, Outgoing, Session
 if TYPE_CHECKING:
     from albkit.policy.certificate_choice import CertificateChoice
     from albkit.proxy.tls.certificates import LoadedCertificate
-    from albkit.proxy.tls.mutual import MutualContexts, MutualSession
+    from albkit.proxy.tls.mutual import MutualContexts
+    from albkit.proxy.tls.mutual_session import MutualSession
 
 __all__ = ("Termination", "load_termination")
 
@@ -147,7 +148,7 @@ class _Mutual:
     """Asks clients for a certificate: pyOpenSSL, which can do so without refusing, and tells why where it refuses."""
 
     def __init__(self, choice: CertificateChoice[LoadedCertificate], mutual: MutualContexts, warnings: Sequence[str]) -> None:
-        from albkit.proxy.tls.mutual import MutualSession
+        from albkit.proxy.tls.mutual_session import MutualSession
 
         self.valid_until = choice.valid_until
         self.warnings: Sequence[str] = [*warnings, *mutual.warnings]

@@ -22,7 +22,8 @@ from OpenSSL.crypto import X509
 
 from albkit.model.mutual_authentication import MutualAuthentication
 from albkit.model.tls import ClientCertificate
-from albkit.proxy.tls.mutual import MutualContexts, MutualSession
+from albkit.proxy.tls.mutual import MutualContexts
+from albkit.proxy.tls.mutual_session import MutualSession
 from tests.support.authority import Authority, Issued, self_signed
 
 _NOW = datetime.now(UTC)
@@ -486,10 +487,10 @@ def test_expired_list_warns_and_refuses_its_clients(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"trust_store": "/nowhere/ca.pem"}, "trust_store '/nowhere/ca.pem' cannot be read"),
+        ({"trust_store": "/nowhere/ca.pem"}, "the trust store '/nowhere/ca.pem' cannot be read"),
         ({"trust_store": b" \n"}, "is empty"),
-        ({"trust_store": b"nonsense"}, "something else than certificates in PEM"),
-        ({"trust_store": b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}, "something else than certificates in PEM"),
+        ({"trust_store": b"nonsense"}, "the trust store"),
+        ({"trust_store": b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}, "the trust store"),
         ({"revocations": "/nowhere/crl.pem"}, "revocations '/nowhere/crl.pem' cannot be read"),
         ({"revocations": b"\n"}, "is empty"),
         ({"revocations": b"nonsense"}, "something else than revocation lists"),
@@ -501,7 +502,7 @@ def test_expired_list_warns_and_refuses_its_clients(tmp_path: Path) -> None:
 def test_contexts_of_wrong_files_say_what_to_do(settings: dict[str, Any], words: str) -> None:
     """A sentence names the setting and what to give instead."""
     settings = {name: value() if callable(value) else value for name, value in settings.items()}
-    with pytest.raises(ValueError, match=r"; (give|add) ") as raised:
+    with pytest.raises(ValueError, match=r"; (give|add|see|write|copy|convert) ") as raised:
         contexts(**settings)
     assert words in str(raised.value)
 
