@@ -183,11 +183,14 @@ class LoadBalancer:
         settings = attrs.evolve(self._settings, listeners=listeners)
         async with self._applying:
             gateway, registration = self._control()
-            loaded = await load(settings, self._clock)
-            self._running = await apply(settings, loaded, self._running, gateway, registration, self._announcer.tell)
-            self._settings = settings
-            if self._certificates is not None:
-                self._certificates.follow(self._running, loaded)
+            certificates = self._certificates
+            if certificates is None:
+                raise RuntimeError("the load balancer is not running; start() it first")
+            async with certificates.paused():
+                loaded = await load(settings, self._clock, certificates.loaded)
+                self._running = await apply(settings, loaded, self._running, gateway, registration, self._announcer.tell)
+                self._settings = settings
+                certificates.look_after(self._running, loaded)
 
     async def register_targets(self, group: str, targets: Any) -> None:
         """Send new requests to further targets of a group.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from math import inf
 
 from albkit.errors import ConfigurationError
 from albkit.model.events import CertificatesRead, Event
@@ -33,18 +35,27 @@ class CertificateWatch:
         self._gateway = gateway
         self._tell = tell
         self._task: asyncio.Task[None] | None = None
-        self.follow(running, loaded)
+        self.look_after(running, loaded)
+        self._begin()
 
-    def follow(self, running: Sequence[RunningListener], loaded: Loaded) -> None:
-        """From now on look at the files of these."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+    def look_after(self, running: Sequence[RunningListener], loaded: Loaded) -> None:
+        """These are the listeners, and this is what was read for them; to be called while it is paused."""
         self._running = tuple(running)
-        self._loaded = loaded
+        self.loaded = loaded
         self._warn()
-        if files_of(self._gateway.settings) or loaded.valid_until != float("inf"):
-            self._task = self._gateway.loop.create_task(self._watch(loaded.stamp))
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Take nothing up meanwhile."""
+        await self.stop()
+        try:
+            yield
+        finally:
+            self._begin()
+
+    def _begin(self) -> None:
+        if files_of(self._gateway.settings) or self.loaded.valid_until < inf:
+            self._task = self._gateway.loop.create_task(self._watch(self.loaded.stamp))
 
     async def stop(self) -> None:
         """Look no more."""
@@ -56,35 +67,38 @@ class CertificateWatch:
     async def _watch(self, stamp: Stamp) -> None:
         gateway = self._gateway
         told = gateway.clock.time()
+        due = self.loaded.valid_until
         while True:
             await asyncio.sleep(gateway.settings.certificate_check_interval)
             now = gateway.clock.time()
             changed = await gateway.loop.run_in_executor(None, stamp_of, files_of(gateway.settings))
-            if changed != stamp or now >= self._loaded.valid_until:
-                stamp = await self._take_up() or changed
+            if changed != stamp or now >= due:
+                taken_up = await self._take_up()
+                # What cannot be used is not tried again, and told again, until a file changes.
+                stamp, due = (self.loaded.stamp, self.loaded.valid_until) if taken_up else (changed, inf)
                 told = now
             elif now - told >= _DAY:
                 told = now
                 self._warn()
 
-    async def _take_up(self) -> Stamp | None:
-        """Read all files anew. What cannot be used leaves everything as it is."""
+    async def _take_up(self) -> bool:
+        """Read what has changed; whether it can be used. What cannot leaves everything as it is."""
         gateway = self._gateway
         try:
-            loaded = await load(gateway.settings, gateway.clock)
+            loaded = await load(gateway.settings, gateway.clock, self.loaded)
         except ConfigurationError as error:
             for fault in error.faults:
                 _log.warning("a file has changed, and cannot be used; what was read before stays in force: %s", fault)
-            return None
-        self._loaded = loaded
+            return False
+        self.loaded = loaded
         gateway.connections.contexts.update(loaded.contexts)
         for listener, termination in zip(self._running, loaded.terminations, strict=True):
-            if termination is not None:
+            if termination is not None and termination is not listener.entrance.termination:
                 listener.take(listener.listener, termination)
         self._warn()
         self._tell(CertificatesRead(files_of(gateway.settings)))
-        return loaded.stamp
+        return True
 
     def _warn(self) -> None:
-        for words in self._loaded.warnings:
+        for words in self.loaded.warnings(self._gateway.clock.time()):
             _log.warning("%s", words)

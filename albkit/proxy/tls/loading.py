@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -28,20 +28,29 @@ class Loaded:
     terminations: Sequence[Termination | None] = ()
     """One for each listener, in their order."""
     contexts: TargetContexts = attrs.field(factory=TargetContexts)
-    warnings: Sequence[str] = ()
-    """What will go wrong soon, or goes wrong already without keeping anything from starting: certificates that expire."""
-
     stamp: Stamp = ()
     """Of the files, before they were read."""
+    kept: Mapping[object, Termination] = attrs.field(factory=dict)
+    """The same terminations by what they were made from."""
 
     @property
     def valid_until(self) -> float:
         """When another certificate may be the best one to show, in seconds since 1970."""
         return min((one.valid_until for one in self.terminations if one is not None), default=float("inf"))
 
+    def warnings(self, now: float) -> Sequence[str]:
+        """What will go wrong soon, or does so already without keeping anything from starting: certificates that expire."""
+        told = [words for one in self.terminations if one is not None for words in one.warnings(now)]
+        return list(dict.fromkeys(told))
 
-async def load(settings: Settings, clock: Clock) -> Loaded:
+
+async def load(settings: Settings, clock: Clock, before: Loaded | None = None) -> Loaded:
     """Read the files of a description, in a thread.
+
+    Args:
+        settings: The description.
+        clock: Tells what has expired.
+        before: What was read for an earlier one. What has not changed since is taken from there, so that clients can resume their sessions.
 
     Raises:
         ConfigurationError: listing every fault, each with what to do.
@@ -50,19 +59,35 @@ async def load(settings: Settings, clock: Clock) -> Loaded:
         group.verify is not False or group.client_certificate is not None for group in settings.groups
     ):
         return Loaded([None] * len(settings.listeners))
-    return await asyncio.get_running_loop().run_in_executor(None, _load, settings, clock.time())
+    return await asyncio.get_running_loop().run_in_executor(None, _load, settings, clock.time(), before.kept if before else {})
 
 
-def _load(settings: Settings, now: float) -> Loaded:
+def _load(settings: Settings, now: float, before: Mapping[object, Termination]) -> Loaded:
     stamp = stamp_of(files_of(settings))
     faults = Faults("LoadBalancer")
     contexts = TargetContexts()
-    terminations = [load_termination(one, faults, f"listeners[{index}]", now) for index, one in enumerate(settings.listeners)]
+    terminations: list[Termination | None] = []
+    kept: dict[object, Termination] = {}
+    for index, listener in enumerate(settings.listeners):
+        key = _how_secured(listener)
+        termination = before.get(key)
+        if termination is None or now >= termination.valid_until:
+            termination = load_termination(listener, faults, f"listeners[{index}]", now)
+        terminations.append(termination)
+        if termination is not None:
+            kept[key] = termination
     for group in settings.groups:
         load_target_contexts(group, contexts, faults, now)
     faults.raise_if_any()
-    warnings = [words for one in terminations if one is not None for words in one.warnings]
-    return Loaded(terminations, contexts, list(dict.fromkeys(warnings)), stamp)
+    return Loaded(terminations, contexts, stamp, kept)
+
+
+def _how_secured(listener: Listener) -> object:
+    """All that a termination is made from."""
+    return (
+        *(listener.protocol, listener.certificates, listener.ssl_policy, listener.alpn_policy, listener.mutual_authentication),
+        stamp_of(listener.files),
+    )
 
 
 def stamp_of(paths: Sequence[str]) -> Stamp:

@@ -36,8 +36,9 @@ class Termination(Protocol):
 
     valid_until: float
     """When another certificate may be the best one, because time has gone by; seconds since 1970."""
-    warnings: Sequence[str]
-    """What will go wrong soon, or goes wrong already."""
+
+    def warnings(self, now: float) -> Sequence[str]:
+        """What will go wrong soon, or does so already. Told without its listener, for others may show the same."""
 
     def begin(self) -> tuple[Session, Incoming, Outgoing]:
         """A session with one more client."""
@@ -61,7 +62,7 @@ def load_termination(listener: Listener, faults: Faults, path: str, now: float) 
     if not listener.is_secure:
         return None
     try:
-        from albkit.proxy.tls.certificates import CertificateError, load, warnings_of
+        from albkit.proxy.tls.certificates import CertificateError, load
     except ImportError:
         faults.add(path, f"{listener.protocol} needs two packages more; pip install 'albkit[tls]'")
         return None
@@ -81,9 +82,8 @@ def load_termination(listener: Listener, faults: Faults, path: str, now: float) 
     from albkit.policy.certificate_choice import CertificateChoice
 
     choice = CertificateChoice(loaded[0], loaded[1:], now)
-    warnings = [f"{path}: {words}" for certificate in loaded for words in warnings_of(certificate, now)]
     try:
-        return _Plain(listener, choice, warnings) if mutual is None else _Mutual(choice, mutual, warnings)
+        return _Plain(listener, choice) if mutual is None else _Mutual(choice, mutual)
     except (ssl.SSLError, ValueError) as error:
         faults.add(f"{path}.certificates", f"OpenSSL does not take one of them: {error}")
         return None
@@ -115,9 +115,8 @@ class _ServerSession(ssl.SSLObject):
 class _Plain:
     """Asks no client for a certificate: the standard library's TLS."""
 
-    def __init__(self, listener: Listener, choice: CertificateChoice[LoadedCertificate], warnings: Sequence[str]) -> None:
+    def __init__(self, listener: Listener, choice: CertificateChoice[LoadedCertificate]) -> None:
         self.valid_until = choice.valid_until
-        self.warnings = warnings
         self._choice = choice
         policy = SSL_POLICIES[listener.ssl_policy]
         alpn = _alpn(listener)
@@ -131,6 +130,9 @@ class _Plain:
         if name:
             session.server_name = name.lower().rstrip(".")
             session.context = self._contexts[self._choice.for_name(session.server_name)]
+
+    def warnings(self, now: float) -> Sequence[str]:
+        return _warnings_of(self._choice, now)
 
     def begin(self) -> tuple[Session, Incoming, Outgoing]:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -147,11 +149,11 @@ class _Plain:
 class _Mutual:
     """Asks clients for a certificate: pyOpenSSL, which can do so without refusing, and tells why where it refuses."""
 
-    def __init__(self, choice: CertificateChoice[LoadedCertificate], mutual: MutualContexts, warnings: Sequence[str]) -> None:
+    def __init__(self, choice: CertificateChoice[LoadedCertificate], mutual: MutualContexts) -> None:
         from albkit.proxy.tls.mutual_session import MutualSession
 
         self.valid_until = choice.valid_until
-        self.warnings: Sequence[str] = [*warnings, *mutual.warnings]
+        self._warnings = mutual.warnings
         self._choice = choice
         self._session = MutualSession
         self._contexts = {shown: mutual.context(shown) for shown in choice.sets}
@@ -159,6 +161,9 @@ class _Mutual:
 
     def _for_name(self, name: str) -> Any:
         return self._contexts[self._choice.for_name(name)]
+
+    def warnings(self, now: float) -> Sequence[str]:
+        return [*_warnings_of(self._choice, now), *self._warnings]
 
     def begin(self) -> tuple[Session, Incoming, Outgoing]:
         session = self._session(self._default, self._for_name)
@@ -175,6 +180,13 @@ class _Mutual:
         certificate = session.client_certificate()
         words = in_words(error)
         return Failure(kind, f"{words}; {certificate.subject}, serial number {certificate.serial_number}" if certificate else words)
+
+
+def _warnings_of(choice: CertificateChoice[LoadedCertificate], now: float) -> list[str]:
+    from albkit.proxy.tls.certificates import warnings_of
+
+    shown = dict.fromkeys(certificate for together in choice.sets for certificate in together)
+    return [words for certificate in shown for words in warnings_of(certificate, now)]
 
 
 _BY_CODE = {kind.reason: kind for kind in FailureKind}
