@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ssl
 import sys
 from typing import Final, cast
 
 from benchmarks.answers import BODY
-from benchmarks.loads.turns import in_turns, settled_memory, told, unless_failed
+from benchmarks.loads.tls import client_context
+from benchmarks.loads.turns import connected, in_turns, settled_memory, told, unless_failed
 from benchmarks.measure import MeasurementError
 
 _AT_ONCE: Final = 100
@@ -50,11 +52,11 @@ class _Connection(asyncio.Protocol):
             self._fault.set_exception(MeasurementError(f"a connection was lost: {exc!r}, {self._received[:100]!r}"))
 
 
-async def _open(fault: asyncio.Future[None], port: int, count: int) -> list[_Connection]:
+async def _open(fault: asyncio.Future[None], port: int, count: int, tls: ssl.SSLContext | None) -> list[_Connection]:
     made = []
 
     async def one_more() -> None:
-        _, connection = await asyncio.get_running_loop().create_connection(lambda: _Connection(fault), "127.0.0.1", port)
+        _, connection = await connected(lambda: _Connection(fault), port, tls=tls)
         await connection.answered
         made.append(connection)
 
@@ -67,10 +69,11 @@ async def memory(fault: asyncio.Future[None], given: argparse.Namespace) -> dict
 
     Some have come and gone before, and as many are there already: what the first ones have left behind is in use again.
     """
-    await asyncio.gather(*[connection.close() for connection in await _open(fault, given.port, given.warm_up)])
-    connections = await _open(fault, given.port, given.warm_up)
+    tls = client_context() if given.tls else None
+    await asyncio.gather(*[connection.close() for connection in await _open(fault, given.port, given.warm_up, tls)])
+    connections = await _open(fault, given.port, given.warm_up, tls)
     before = await settled_memory(given.pid)
-    connections += await _open(fault, given.port, given.count)
+    connections += await _open(fault, given.port, given.count, tls)
     after = await settled_memory(given.pid)
     await asyncio.gather(*[connection.close() for connection in connections])
     return {"count": given.count, "before": before, "after": after}
@@ -87,6 +90,7 @@ def main() -> int:
     parser.add_argument("pid", type=int, help="of the proxy")
     parser.add_argument("--count", type=int, default=5000, help="connections that do nothing; 5000 by default")
     parser.add_argument("--warm-up", type=int, default=300, help="connections before memory is measured; 300 by default")
+    parser.add_argument("--tls", action="store_true", help="over TLS")
     return told(_run(parser.parse_args()))
 
 
