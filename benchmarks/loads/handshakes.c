@@ -53,7 +53,7 @@ static double now(void) {
     return read.tv_sec + read.tv_nsec / 1e9;
 }
 
-/* A ticket is for one use (RFC 8446, appendix C.4), but that of the connection that ended last may be used by some that begin together. */
+/* The newest ticket, of whichever connection it came with. */
 static int keep(SSL *ssl, SSL_SESSION *session) {
     (void)ssl;
     if (latest)
@@ -76,8 +76,12 @@ static void begin(struct client *client) {
     client->ssl = SSL_new(context);
     SSL_set_fd(client->ssl, client->fd);
     SSL_set_tlsext_host_name(client->ssl, name);
-    if (resumed && latest)
-        SSL_set_session(client->ssl, latest);
+    if (resumed && latest) {
+        /* A copy: OpenSSL uses a ticket once (RFC 8446, appendix C.4), but several begin together, and not every server sends new ones. */
+        SSL_SESSION *copy = SSL_SESSION_dup(latest);
+        SSL_set_session(client->ssl, copy);
+        SSL_SESSION_free(copy);
+    }
 }
 
 static void check_agreed(SSL *ssl, int first) {

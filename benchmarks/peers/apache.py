@@ -65,7 +65,11 @@ _THREADS: Final = 1024
 """Of a process. One that has all of them at work closes connections that are kept alive, which a load takes for an error."""
 _ALGORITHMS = {"round_robin": "byrequests", "least_outstanding_requests": "bybusyness"}
 _ROUTE = 'Header add Set-Cookie "ROUTE=.%{BALANCER_WORKER_ROUTE}e; path=/" env=BALANCER_ROUTE_CHANGED'
-_TLS = "SSLEngine on\nSSLCertificateFile {shown.certificate}\nSSLCertificateKeyFile {shown.key}"
+_TLS = """\
+SSLEngine on
+SSLCertificateFile {shown.certificate}
+SSLCertificateKeyFile {shown.key}
+SSLSessionCache shmcb:{directory}/sessions(512000)"""
 _LOG = (
     'LogFormat "%h %l %u %t \\"%r\\" %>s %b \\"%{{Referer}}i\\" \\"%{{User-Agent}}i\\"" combined\nCustomLog {directory}/access.log combined'
 )
@@ -83,9 +87,10 @@ def _proxy(place: Place) -> list[str]:
             directory=place.directory,
             port=place.port,
             modules="\n".join(
-                f"LoadModule {name}_module {_MODULES}/mod_{name}.so" for name in (*_LOADED, *(["ssl"] if place.shown is not None else []))
+                f"LoadModule {name}_module {_MODULES}/mod_{name}.so"
+                for name in (*_LOADED, *(["ssl", "socache_shmcb"] if place.shown is not None else []))
             ),
-            tls="" if place.shown is None else _TLS.format(shown=place.shown),
+            tls="" if place.shown is None else _TLS.format(shown=place.shown, directory=place.directory),
             protocol="http" if place.shown is None else "https",
             user="User www-data\nGroup www-data" if os.getuid() == 0 else "",
             processes=processes,
