@@ -166,12 +166,21 @@ class IdleConnections:
     """What a proxy's memory grows by, per keep-alive connection of a client."""
 
     count: int
+    path: str = "/x"
+    """What each has asked for before."""
 
     def __call__(self, peer: RunningPeer, bench: Bench) -> Sequence[Sample]:
         warm_up = min(self.count, _WARM_UP)
         return _memory(
             put_python_load(
-                "idle", peer.port, peer.pid, core=bench.cores.load, timeout=_STUCK, count=self.count, warm_up=warm_up, tls=peer.tls
+                "idle",
+                *(peer.port, peer.pid),
+                core=bench.cores.load,
+                timeout=_STUCK,
+                count=self.count,
+                warm_up=warm_up,
+                path=self.path,
+                tls=peer.tls,
             )
         )
 

@@ -19,6 +19,8 @@ __all__ = ("SCENARIOS",)
 _TLS: Final = Setup(tls="ecdsa")
 _RSA: Final = Setup(tls="rsa")
 _ECHOES: Final = (64, 16384)
+_FEWER: Final = 10
+"""Times fewer connections that have had a large answer: it takes as long to bring it."""
 _WORKS: Final = (
     ("get", "a small GET", Requests()),
     ("download", "1 MiB with a length", Requests(connections=16, path="/large", answer=FILES["/large"])),
@@ -63,9 +65,19 @@ def _with_ratios(rows: Sequence[Row]) -> list[Row]:
 def _idle(bench: Bench) -> list[Row]:
     count = idle_count(bench)
     setup = idle_setup(count)
+    few = max(1, count // _FEWER)
+    works = (
+        ("small", f"{count:,} idle connections", IdleConnections(count), setup),
+        # Room for another number of clients makes it another setup, so that each has a fresh proxy.
+        ("large", f"{few:,} of them that have had 1 MiB", IdleConnections(few, "/large"), idle_setup(few)),
+    )
     cases = [
-        Case("memory/tls", f"{count:,} idle connections, over TLS", IdleConnections(count), setup._replace(tls="ecdsa"), "KiB each"),
-        Case("memory/plain", f"{count:,} idle connections, without TLS", IdleConnections(count), setup, "KiB each"),
+        case
+        for name, title, work, room in works
+        for case in (
+            Case(f"{name}/tls", f"{title}, over TLS", work, room._replace(tls="ecdsa"), "KiB each"),
+            Case(f"{name}/plain", f"{title}, without TLS", work, room, "KiB each"),
+        )
     ]
     return measure(bench, cases, once=True)
 
