@@ -18,6 +18,8 @@ class RunningPeer(NamedTuple):
     name: str
     port: int
     program: Program
+    tls: bool = False
+    """Whether with it TLS is to be spoken."""
 
     @property
     def pid(self) -> int:

@@ -7,8 +7,10 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
+from benchmarks.loads.handshakes import HEADERS
 from benchmarks.measure import installed
 from benchmarks.peers import Need, Peer, go
 
@@ -16,8 +18,14 @@ __all__ = ("install", "tell")
 
 _SERVICES: Final = {"nginx": "nginx", "haproxy": "haproxy", "apache2": "apache2", "caddy": "caddy"}
 """What Debian starts as soon as a package is installed, by package."""
-_TOOLS: Final = (Need("apt", "nginx", lambda: installed("nginx") is not None), Need("apt", "wrk", lambda: installed("wrk") is not None))
-"""What no HTTP scenario can do without."""
+_TOOLS: Final = (
+    Need("apt", "nginx", lambda: installed("nginx") is not None),
+    Need("apt", "wrk", lambda: installed("wrk") is not None),
+    Need("apt", "gcc", lambda: installed("cc") is not None),
+    Need("apt", "libc6-dev", lambda: Path("/usr/include/stdio.h").exists()),
+    Need("apt", "libssl-dev", lambda: any(header.exists() for header in HEADERS)),
+)
+"""What no HTTP scenario can do without, and what the client of TLS handshakes is compiled with."""
 
 
 def tell(peer: Peer) -> str:

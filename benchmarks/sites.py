@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.bench import Bench, RunningPeer
+from benchmarks.certificates import issue
+from benchmarks.loads import put_python_load
 from benchmarks.measure import MeasurementError, Program, free_ports, running
-from benchmarks.peers import Place, Setup, target
+from benchmarks.peers import KeyKind, Place, Setup, Shown, target
 
 __all__ = ("Sites", "sites")
+
+_AGREED_TIMEOUT = 30.0
 
 Sites = Mapping[tuple[str, Setup], RunningPeer | str]
 """By name and setup: the proxies that run, or why one of them does not."""
@@ -36,6 +40,7 @@ def sites(bench: Bench, setups: Sequence[Setup]) -> Iterator[Sites]:
             program.await_port(listens_on)
             return program
 
+        certificates: dict[KeyKind, Shown] = {}
         targets: dict[tuple[bool, int], list[int]] = {}
         found: dict[tuple[str, Setup], RunningPeer | str] = {}
         for setup in setups:
@@ -43,13 +48,19 @@ def sites(bench: Bench, setups: Sequence[Setup]) -> Iterator[Sites]:
             if kind not in targets:
                 ports = targets[kind] = free_ports(setup.targets)
                 start("target", target, Place(root, 0, ports, setup), bench.cores.load, listens_on=ports[-1])
+            if setup.tls and setup.tls not in certificates:
+                certificates[setup.tls] = issue(root, setup.tls)
+            shown = certificates[setup.tls] if setup.tls else None
             for peer in bench.peers:
                 if peer.takes_part(setup) and peer.lacks(setup) is None:
                     (port,) = free_ports(1)
-                    place = Place(root, port, targets[kind], setup)
+                    place = Place(root, port, targets[kind], setup, shown)
                     try:
                         program = start(peer.name, peer.command, place, bench.cores.proxy, listens_on=port)
-                        found[peer.name, setup] = RunningPeer(peer.name, port, program)
+                        if shown is not None:
+                            # Before anything is measured: all have to agree on the same.
+                            put_python_load("tls", port, core=bench.cores.load, timeout=_AGREED_TIMEOUT)
+                        found[peer.name, setup] = RunningPeer(peer.name, port, program, tls=shown is not None)
                     except MeasurementError as error:
                         if not bench.keep_going:
                             raise

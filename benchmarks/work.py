@@ -10,10 +10,11 @@ from benchmarks.answers import BODY
 from benchmarks.bench import Bench, RunningPeer
 from benchmarks.figures import Sample
 from benchmarks.loads import put_python_load
+from benchmarks.loads.handshakes import shake_hands
 from benchmarks.loads.wrk import ask, put_load
 from benchmarks.measure import MeasurementError, TooMuchError, cpu_seconds, descriptors
 
-__all__ = ("BROWSER", "Echoes", "Handshakes", "IdleConnections", "IdleTunnels", "Requests", "SlowReaders", "room")
+__all__ = ("BROWSER", "Echoes", "Handshakes", "IdleConnections", "IdleTunnels", "Requests", "SlowReaders", "TlsHandshakes", "room")
 
 BROWSER: Final[Mapping[str, str]] = {
     "Host": "www.example.com",
@@ -71,11 +72,11 @@ class Requests:
 
     def __call__(self, peer: RunningPeer, bench: Bench) -> Sequence[Sample]:
         fields = dict(self.fields)
-        set_cookies = ask(peer.port, self.path, fields, self.answer, self.body)
+        set_cookies = ask(peer.port, self.path, fields, self.answer, self.body, tls=peer.tls)
         if self.cookies and set_cookies:
             brought = [cookie.partition(";")[0] for cookie in set_cookies]
             fields["Cookie"] = "; ".join([*([fields["Cookie"]] if "Cookie" in fields else []), *brought])
-            ask(peer.port, self.path, fields, self.answer, self.body)
+            ask(peer.port, self.path, fields, self.answer, self.body, tls=peer.tls)
         before = cpu_seconds(peer.pid)
         load = put_load(
             peer.port,
@@ -86,9 +87,10 @@ class Requests:
             seconds=bench.seconds,
             body=self.body,
             varied=self.varied,
+            tls=peer.tls,
         )
         used = cpu_seconds(peer.pid) - before
-        ask(peer.port, self.path, fields, self.answer, self.body)
+        ask(peer.port, self.path, fields, self.answer, self.body, tls=peer.tls)
         return [Sample(used / load.requests * 1e6, load.rate, used / load.seconds)]
 
 
@@ -117,11 +119,25 @@ class Handshakes:
 
 def _tunnels(kind: str, peer: RunningPeer, bench: Bench, **options: float) -> Sequence[Sample]:
     load = put_python_load(
-        "tunnels", kind, peer.port, peer.pid, core=bench.cores.load, timeout=options.get("seconds", 0) + _STUCK, **options
+        "tunnels", kind, peer.port, peer.pid, tls=peer.tls, core=bench.cores.load, timeout=options.get("seconds", 0) + _STUCK, **options
     )
     if not load["count"]:
         raise MeasurementError(f"not one of the {kind} in {bench.seconds:g} s")
     return [Sample(load["cpu"] / load["count"] * 1e6, load["count"] / load["seconds"], load["cpu"] / load["seconds"])]
+
+
+@dataclasses.dataclass(frozen=True)
+class TlsHandshakes:
+    """A connection over TLS for each request."""
+
+    resumed: bool = False
+    connections: int = 32
+
+    def __call__(self, peer: RunningPeer, bench: Bench) -> Sequence[Sample]:
+        before = cpu_seconds(peer.pid)
+        load = shake_hands(peer.port, core=bench.cores.load, connections=self.connections, seconds=bench.seconds, resumed=self.resumed)
+        used = cpu_seconds(peer.pid) - before
+        return [Sample(used / load.requests * 1e6, load.rate, used / load.seconds)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +156,7 @@ class IdleTunnels:
                 timeout=_STUCK,
                 count=self.count,
                 warm_up=warm_up,
+                tls=peer.tls,
             )
         )
 
@@ -149,11 +166,22 @@ class IdleConnections:
     """What a proxy's memory grows by, per keep-alive connection of a client."""
 
     count: int
+    path: str = "/x"
+    """What each has asked for before."""
 
     def __call__(self, peer: RunningPeer, bench: Bench) -> Sequence[Sample]:
         warm_up = min(self.count, _WARM_UP)
         return _memory(
-            put_python_load("idle", peer.port, peer.pid, core=bench.cores.load, timeout=_STUCK, count=self.count, warm_up=warm_up)
+            put_python_load(
+                "idle",
+                *(peer.port, peer.pid),
+                core=bench.cores.load,
+                timeout=_STUCK,
+                count=self.count,
+                warm_up=warm_up,
+                path=self.path,
+                tls=peer.tls,
+            )
         )
 
 

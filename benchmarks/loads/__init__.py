@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.loads.tls import client_environment
 from benchmarks.measure import MeasurementError, pinned
 
 __all__ = ("put_python_load",)
@@ -14,7 +15,7 @@ __all__ = ("put_python_load",)
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def put_python_load(module: str, *arguments: str | int, core: int, timeout: float, **options: float | str) -> dict[str, float]:
+def put_python_load(module: str, *arguments: str | int, core: int, timeout: float, **options: float | str | bool) -> dict[str, float]:
     """What a load of ours has measured.
 
     Args:
@@ -22,16 +23,20 @@ def put_python_load(module: str, *arguments: str | int, core: int, timeout: floa
         arguments: Its arguments.
         core: The only one that it runs on.
         timeout: Seconds after which it is stuck.
-        options: Its options.
+        options: Its options; those that are true or false have no value.
 
     Raises:
         MeasurementError: something was not as it must be.
     """
     command = [sys.executable, "-m", f"benchmarks.loads.{module}", *map(str, arguments)]
-    command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        command += [option] * value if isinstance(value, bool) else [f"{option}={value}"]
     with pinned(core):
         try:
-            done = subprocess.run(command, cwd=_CHECKOUT, capture_output=True, text=True, check=False, timeout=timeout)
+            done = subprocess.run(
+                command, cwd=_CHECKOUT, capture_output=True, text=True, check=False, timeout=timeout, env=client_environment()
+            )
         except subprocess.TimeoutExpired:
             raise MeasurementError(f"the load did not end within {timeout:.0f} s") from None
     if done.returncode:

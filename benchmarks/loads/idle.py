@@ -4,38 +4,42 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ssl
 import sys
 from typing import Final, cast
 
-from benchmarks.answers import BODY
-from benchmarks.loads.turns import in_turns, settled_memory, told, unless_failed
+from benchmarks.answers import BODY, FILES
+from benchmarks.loads.tls import client_context
+from benchmarks.loads.turns import connected, in_turns, settled_memory, told, unless_failed
 from benchmarks.measure import MeasurementError
 
 _AT_ONCE: Final = 100
 """Connections that are being made at any time."""
-_REQUEST: Final = b"GET /x HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+_SMALL: Final = "/x"
 
 
 class _Connection(asyncio.Protocol):
-    __slots__ = ("_fault", "_received", "answered", "ended", "transport")
+    __slots__ = ("_fault", "_path", "_received", "answered", "ended", "transport")
 
     transport: asyncio.Transport
 
-    def __init__(self, fault: asyncio.Future[None]) -> None:
+    def __init__(self, fault: asyncio.Future[None], path: str) -> None:
         loop = asyncio.get_running_loop()
         self._fault = fault
-        self._received = b""
+        self._path = path
+        self._received = bytearray()
         self.answered: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.write(_REQUEST)
+        self.transport.write(f"GET {self._path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        if self._received.endswith(BODY) and self._received.startswith(b"HTTP/1.1 200 "):
-            self._received = b""
+        body = FILES.get(self._path, BODY)
+        if len(self._received) > len(body) and self._received.endswith(body) and self._received.startswith(b"HTTP/1.1 200 "):
+            self._received = bytearray()
             self.answered.set_result(None)
 
     def close(self) -> asyncio.Future[None]:
@@ -47,14 +51,14 @@ class _Connection(asyncio.Protocol):
         if self.ended is not None:
             self.ended.set_result(None)
         elif not self._fault.done():
-            self._fault.set_exception(MeasurementError(f"a connection was lost: {exc!r}, {self._received[:100]!r}"))
+            self._fault.set_exception(MeasurementError(f"a connection was lost: {exc!r}, {bytes(self._received[:100])!r}"))
 
 
-async def _open(fault: asyncio.Future[None], port: int, count: int) -> list[_Connection]:
+async def _open(fault: asyncio.Future[None], given: argparse.Namespace, count: int, tls: ssl.SSLContext | None) -> list[_Connection]:
     made = []
 
     async def one_more() -> None:
-        _, connection = await asyncio.get_running_loop().create_connection(lambda: _Connection(fault), "127.0.0.1", port)
+        _, connection = await connected(lambda: _Connection(fault, given.path), given.port, tls=tls)
         await connection.answered
         made.append(connection)
 
@@ -67,10 +71,11 @@ async def memory(fault: asyncio.Future[None], given: argparse.Namespace) -> dict
 
     Some have come and gone before, and as many are there already: what the first ones have left behind is in use again.
     """
-    await asyncio.gather(*[connection.close() for connection in await _open(fault, given.port, given.warm_up)])
-    connections = await _open(fault, given.port, given.warm_up)
+    tls = client_context() if given.tls else None
+    await asyncio.gather(*[connection.close() for connection in await _open(fault, given, given.warm_up, tls)])
+    connections = await _open(fault, given, given.warm_up, tls)
     before = await settled_memory(given.pid)
-    connections += await _open(fault, given.port, given.count)
+    connections += await _open(fault, given, given.count, tls)
     after = await settled_memory(given.pid)
     await asyncio.gather(*[connection.close() for connection in connections])
     return {"count": given.count, "before": before, "after": after}
@@ -87,6 +92,8 @@ def main() -> int:
     parser.add_argument("pid", type=int, help="of the proxy")
     parser.add_argument("--count", type=int, default=5000, help="connections that do nothing; 5000 by default")
     parser.add_argument("--warm-up", type=int, default=300, help="connections before memory is measured; 300 by default")
+    parser.add_argument("--path", default=_SMALL, help="what each asks for; a small answer by default")
+    parser.add_argument("--tls", action="store_true", help="over TLS")
     return told(_run(parser.parse_args()))
 
 

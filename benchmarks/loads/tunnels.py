@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import ssl
 import sys
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast
 
-from benchmarks.loads.turns import in_turns, settled_memory, told, unless_failed
+from benchmarks.loads.tls import client_context
+from benchmarks.loads.turns import connected, in_turns, settled_memory, told, unless_failed
 from benchmarks.measure import MeasurementError, cpu_seconds
 
 _REQUEST: Final = (
@@ -49,10 +51,12 @@ class Work:
     Args:
         port: Where the proxy listens.
         size: Of a message, without its header.
+        tls: Where TLS is to be spoken.
     """
 
-    def __init__(self, port: int, size: int) -> None:
+    def __init__(self, port: int, size: int, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
+        self.tls = tls
         payload = os.urandom(size)
         self.message = frame(0x82, payload, _NO_MASK)
         self.echo = frame(0x82, payload)
@@ -84,7 +88,7 @@ class Tunnel:
     async def open(cls, work: Work) -> Tunnel:
         """A tunnel whose handshake and first echo were right."""
         tunnel = cls(work)
-        await asyncio.get_running_loop().create_connection(lambda: _Opening(tunnel), "127.0.0.1", work.port)
+        await connected(lambda: _Opening(tunnel), work.port, tls=work.tls)
         await tunnel.opened
         return tunnel
 
@@ -264,7 +268,7 @@ _KINDS: Final[dict[str, Callable[[Work, argparse.Namespace], Coroutine[Any, Any,
 
 
 async def _run(given: argparse.Namespace) -> dict[str, float]:
-    work = Work(given.port, given.size)
+    work = Work(given.port, given.size, client_context() if given.tls else None)
     return await unless_failed(work.fault, _KINDS[given.kind](work, given))
 
 
@@ -278,6 +282,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1, help="of echoes; 1 by default")
     parser.add_argument("--count", type=int, default=1000, help="of handshakes, or of tunnels that do nothing; 1000 by default")
     parser.add_argument("--warm-up", type=int, default=300, help="tunnels before memory is measured; 300 by default")
+    parser.add_argument("--tls", action="store_true", help="over TLS")
     given = parser.parse_args()
     return told(_run(given))
 

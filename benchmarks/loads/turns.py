@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import uvloop
 
+from benchmarks.loads.tls import NAME, check
 from benchmarks.measure import MeasurementError, memory_bytes
 
-__all__ = ("in_turns", "settled_memory", "told", "unless_failed")
+__all__ = ("connected", "in_turns", "settled_memory", "told", "unless_failed")
+
+ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
 
 _SETTLING: Final = 0.5
 """Seconds for a proxy to release what it has to, before its memory is read."""
+
+
+async def connected(make: Callable[[], ProtocolT], port: int, *, tls: ssl.SSLContext | None) -> tuple[asyncio.Transport, ProtocolT]:
+    """A connection to a port of 127.0.0.1, over TLS where there is a context; what was agreed on is looked at."""
+    name = NAME if tls is not None else None
+    transport, protocol = await asyncio.get_running_loop().create_connection(make, "127.0.0.1", port, ssl=tls, server_hostname=name)
+    if tls is not None:
+        check(transport.get_extra_info("ssl_object"))
+    return transport, protocol
 
 
 async def in_turns(times: int, at_once: int, what: Callable[[], Awaitable[None]]) -> None:

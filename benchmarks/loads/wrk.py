@@ -12,6 +12,7 @@ from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.loads.tls import client_context, client_environment
 from benchmarks.measure import MeasurementError, installed, pinned
 
 __all__ = ("Load", "ask", "put_load")
@@ -45,6 +46,7 @@ def put_load(
     seconds: float,
     body: int = 0,
     varied: bool = False,
+    tls: bool = False,
 ) -> Load:
     """Send the same request again and again from one thread.
 
@@ -57,6 +59,7 @@ def put_load(
         seconds: How long.
         body: Bytes that are posted with each request; 0 for a GET.
         varied: Whether each GET has a field that none before it had.
+        tls: Whether over TLS.
 
     Raises:
         MeasurementError: a connection failed, or an answer was an error.
@@ -67,9 +70,11 @@ def put_load(
     command = [wrk, "-t1", f"-c{connections}", f"-d{ceil(seconds) + _TIMEOUT}s", f"--timeout={_TIMEOUT}s"]
     command += [f"-H{name}: {value}" for name, value in fields.items()]
     command += ["-s", str(_POST)] if body else ["-s", str(_VARIED)] if varied else []
-    command += [f"http://127.0.0.1:{port}{path}", *(["--", str(body)] if body else [])]
+    command += [f"http{'s' * tls}://127.0.0.1:{port}{path}", *(["--", str(body)] if body else [])]
     with pinned(core):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=client_environment()
+        )
     try:
         told, complained = _stopped_after(process, seconds)
     finally:
@@ -98,13 +103,17 @@ def _stopped_after(process: subprocess.Popen[str], seconds: float) -> tuple[str,
         raise MeasurementError("wrk does not end") from None
 
 
-def ask(port: int, path: str, fields: Mapping[str, str], answer: bytes, body: int = 0) -> list[str]:
+def ask(port: int, path: str, fields: Mapping[str, str], answer: bytes, body: int = 0, *, tls: bool = False) -> list[str]:
     """Send one request, and make sure that the answer is a 200 with this body: wrk counts only 4xx and 5xx as errors.
 
     Returns:
         Its Set-Cookie values.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT)
+    connection = (
+        http.client.HTTPSConnection("127.0.0.1", port, timeout=_TIMEOUT, context=client_context())
+        if tls
+        else http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT)
+    )
     try:
         connection.putrequest("POST" if body else "GET", path, skip_host="Host" in fields, skip_accept_encoding=True)
         for name, value in fields.items():

@@ -25,6 +25,15 @@ class Benchmark(Protocol):
 
     def __call__(self, function: Callable[..., Result], *arguments: Any) -> Result: ...
 
+    def pedantic(
+        self,
+        function: Callable[..., Result],
+        *,
+        setup: Callable[[], tuple[tuple[Any, ...], dict[str, Any]]],
+        rounds: int,
+        warmup_rounds: int,
+    ) -> Result: ...
+
 
 def a_request(cookie: bytes = b"") -> RequestHead:
     """What the reader of heads makes of a browser's request, as far as choosing a target goes."""

@@ -6,11 +6,11 @@ import sys
 from typing import Final
 
 from benchmarks.peers import apache, caddy, go, haproxy, nginx, node, python
-from benchmarks.peers.peer import ANY_RULES, Need, Peer, Place, Setup
+from benchmarks.peers.peer import ANY_RULES, KeyKind, Need, Peer, Place, Setup, Shown
 from benchmarks.peers.programs import SOURCES
 from benchmarks.peers.python import albkit_of
 
-__all__ = ("PEERS", "Need", "Peer", "Place", "Setup", "albkit_of", "target")
+__all__ = ("PEERS", "KeyKind", "Need", "Peer", "Place", "Setup", "Shown", "albkit_of", "target")
 
 
 def target(place: Place) -> list[str]:
@@ -31,6 +31,7 @@ _EVERY = (
         _direct,
         rules=ANY_RULES,
         access_log=True,
+        tls_tunnels=False,
         algorithms=dict.fromkeys(python.ALGORITHMS, ""),
         sticky=python.STICKINESS,
     ),

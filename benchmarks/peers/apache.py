@@ -36,6 +36,7 @@ ServerName localhost
 ErrorLog /dev/stderr
 LogLevel error
 {modules}
+{tls}
 {user}
 KeepAlive On
 MaxKeepAliveRequests 0
@@ -55,7 +56,7 @@ AsyncRequestWorkerFactor 200
     {members}
     ProxySet lbmethod={algorithm}{session}
 </Proxy>
-RequestHeader set X-Forwarded-Proto http
+RequestHeader set X-Forwarded-Proto {protocol}
 RequestHeader set X-Forwarded-Port {port}
 ProxyPreserveHost On
 {rules}
@@ -64,6 +65,11 @@ _THREADS: Final = 1024
 """Of a process. One that has all of them at work closes connections that are kept alive, which a load takes for an error."""
 _ALGORITHMS = {"round_robin": "byrequests", "least_outstanding_requests": "bybusyness"}
 _ROUTE = 'Header add Set-Cookie "ROUTE=.%{BALANCER_WORKER_ROUTE}e; path=/" env=BALANCER_ROUTE_CHANGED'
+_TLS = """\
+SSLEngine on
+SSLCertificateFile {shown.certificate}
+SSLCertificateKeyFile {shown.key}
+SSLSessionCache shmcb:{directory}/sessions(512000)"""
 _LOG = (
     'LogFormat "%h %l %u %t \\"%r\\" %>s %b \\"%{{Referer}}i\\" \\"%{{User-Agent}}i\\"" combined\nCustomLog {directory}/access.log combined'
 )
@@ -80,7 +86,12 @@ def _proxy(place: Place) -> list[str]:
         _CONFIGURATION.format(
             directory=place.directory,
             port=place.port,
-            modules="\n".join(f"LoadModule {name}_module {_MODULES}/mod_{name}.so" for name in _LOADED),
+            modules="\n".join(
+                f"LoadModule {name}_module {_MODULES}/mod_{name}.so"
+                for name in (*_LOADED, *(["ssl", "socache_shmcb"] if place.shown is not None else []))
+            ),
+            tls="" if place.shown is None else _TLS.format(shown=place.shown, directory=place.directory),
+            protocol="http" if place.shown is None else "https",
             user="User www-data\nGroup www-data" if os.getuid() == 0 else "",
             processes=processes,
             threads=_THREADS,

@@ -25,8 +25,9 @@ _CONFIGURATION = """\
         }}
     }}
 }}
-http://:{port} {{
+{protocol}://:{port} {{
     bind 127.0.0.1
+    {tls}
     {log}
     {rules}
     handle {{
@@ -54,6 +55,8 @@ def _proxy(place: Place) -> list[str]:
             servers=" ".join(f"127.0.0.1:{target}" for target in place.targets),
             algorithm="cookie" if setup.sticky else _ALGORITHMS[setup.algorithm],
             port=place.port,
+            protocol="http" if place.shown is None else "https",
+            tls="" if place.shown is None else f"tls {place.shown.certificate} {place.shown.key}",
             log=_LOG.format(directory=place.directory) if setup.access_log else "",
             rules="\n    ".join(_RULE.format(path=rule_path(number)) for number in range(setup.rules)),
         )

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
 from typing import Final
 
-from benchmarks.measure import MeasurementError, installed, said
-from benchmarks.peers.peer import CACHE, Need, Peer, Place
+from benchmarks.measure import installed, said
+from benchmarks.peers.compiler import compile_once
+from benchmarks.peers.peer import Need, Peer, Place
 from benchmarks.peers.programs import SOURCES
 
 __all__ = ("PEER", "compiled")
 
 _SOURCE: Final = SOURCES / "go_reverse_proxy.go"
-_BUILD_TIMEOUT = 300.0
 
 
 def compiled() -> str:
     """The program, compiled if that was not done before."""
-    name = f"go_reverse_proxy-{hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:12]}"
-    program = CACHE / name
-    if not program.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        command = [str(installed("go")), "build", "-o", str(program), str(_SOURCE)]
-        built = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_BUILD_TIMEOUT, cwd=CACHE)
-        if built.returncode:
-            raise MeasurementError(f"go does not compile {_SOURCE.name}: {built.stderr.strip()[-500:]}")
-    return str(program)
+    return compile_once(_SOURCE, [str(installed("go")), "build"])
 
 
 def _proxy(place: Place) -> list[str]:
-    return [compiled(), str(place.port), *map(str, place.targets)]
+    tls = [] if place.shown is None else ["-certificate", str(place.shown.certificate), "-key", str(place.shown.key)]
+    return [compiled(), *tls, str(place.port), *map(str, place.targets)]
 
 
 PEER: Final = Peer(

@@ -24,8 +24,8 @@ defaults
     option forwardfor
     {log_requests}
 frontend clients
-    bind 127.0.0.1:{port} backlog 4096
-    http-request set-header X-Forwarded-Proto http
+    bind 127.0.0.1:{port} backlog 4096{tls}
+    http-request set-header X-Forwarded-Proto {protocol}
     http-request set-header X-Forwarded-Port %[dst_port]
     {rules}
     default_backend targets
@@ -53,6 +53,8 @@ def _proxy(place: Place) -> list[str]:
             log="log stdout format raw local0" if setup.access_log else "",
             log_requests="log global\n    option httplog" if setup.access_log else "",
             port=place.port,
+            tls="" if place.shown is None else f" ssl crt {place.shown.both}",
+            protocol="http" if place.shown is None else "https",
             rules=f"use_backend %[path,map_beg({rules})]" if setup.rules else "",
             algorithm=_ALGORITHMS[setup.algorithm],
             cookie="cookie ROUTE insert indirect nocache" if setup.sticky else "",

@@ -51,7 +51,7 @@ _PROXY_SERVER = """\
         keepalive_requests {most};
     }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        {listen}
         {log}
         # A body of 64 KiB or 1 MiB must not take the way over a file.
         client_body_buffer_size 128k;
@@ -75,7 +75,7 @@ _TUNNEL_SERVER = """\
         {servers}
     }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        {listen}
         location / {{
             proxy_pass http://targets;
             proxy_http_version 1.1;
@@ -101,11 +101,11 @@ def _proxy(place: Place) -> list[str]:
     # It closes clients' connections when less than a sixteenth is free; each takes another one to a target.
     connections = 2 * setup.connections * 9 // 8 + 200
     if setup.tunnels:
-        return _started(place, _TUNNEL_SERVER.format(servers=servers, port=place.port), connections)
+        return _started(place, _TUNNEL_SERVER.format(servers=servers, listen=_listen(place, [place.port])), connections)
     inside = _PROXY_SERVER.format(
         algorithm=_ALGORITHMS[setup.algorithm],
         servers=servers,
-        port=place.port,
+        listen=_listen(place, [place.port]),
         most=MOST_REQUESTS,
         log=f"access_log {place.directory}/access.log;" if setup.access_log else "",
         locations=_indented(_LOCATION.format(path=path) for path in [*map(rule_path, range(setup.rules)), "/"]),
@@ -117,9 +117,18 @@ def target(place: Place) -> list[str]:
     """The target: small, large and chunked answers on every one of its ports."""
     for path, content in FILES.items():
         (place.directory / path[1:]).write_bytes(content)
-    listen = _indented(f"listen 127.0.0.1:{port} backlog=4096;" for port in place.targets)
     body = BODY.decode().replace("\n", r"\n")
-    return _started(place, _TARGET_SERVER.format(listen=listen, body=body, directory=place.directory), 16384)
+    return _started(place, _TARGET_SERVER.format(listen=_listen(place, place.targets), body=body, directory=place.directory), 16384)
+
+
+def _listen(place: Place, ports: Iterable[int]) -> str:
+    shown = place.shown
+    tls = "" if shown is None else " ssl"
+    lines = [f"listen 127.0.0.1:{port}{tls} backlog=4096;" for port in ports]
+    if shown is not None:
+        # Before 1.23.4 it has no TLS 1.3 by itself.
+        lines += [f"ssl_certificate {shown.certificate};", f"ssl_certificate_key {shown.key};", "ssl_protocols TLSv1.2 TLSv1.3;"]
+    return _indented(lines)
 
 
 def _started(place: Place, inside: str, connections: int) -> list[str]:

@@ -16,7 +16,10 @@ _MODULE: Final = CACHE / "node_modules" / "http-proxy"
 
 def _proxy(place: Place) -> list[str]:
     node = str(installed("node"))
-    return ["env", f"NODE_PATH={_MODULE.parent}", node, str(SOURCES / "node_http_proxy.js"), str(place.port), *map(str, place.targets)]
+    program = [node, str(SOURCES / "node_http_proxy.js")]
+    if place.shown is not None:
+        program += ["--certificate", str(place.shown.certificate), "--key", str(place.shown.key)]
+    return ["env", f"NODE_PATH={_MODULE.parent}", *program, str(place.port), *map(str, place.targets)]
 
 
 def _version() -> str:

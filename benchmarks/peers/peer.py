@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-__all__ = ("ANY_RULES", "CACHE", "MOST_REQUESTS", "ROUND_ROBIN_ONLY", "Need", "Peer", "Place", "Setup", "rule_path")
+__all__ = ("ANY_RULES", "CACHE", "MOST_REQUESTS", "ROUND_ROBIN_ONLY", "KeyKind", "Need", "Peer", "Place", "Setup", "Shown", "rule_path")
 
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "albkit-benchmarks"
 """Where packages of npm and what is compiled are kept."""
@@ -17,6 +17,10 @@ MOST_REQUESTS: Final = 1_000_000_000
 ANY_RULES: Final = 1_000_000
 """More than anybody asks for."""
 ROUND_ROBIN_ONLY: Final[Mapping[str, str]] = {"round_robin": ""}
+
+
+KeyKind = Literal["ecdsa", "rsa"]
+"""Of P-256, or with 2048 bits."""
 
 
 class Setup(NamedTuple):
@@ -33,11 +37,22 @@ class Setup(NamedTuple):
     access_log: bool = False
     connections: int = 1200
     """From clients, that there must be room for."""
+    tls: KeyKind | None = None
+    """The key that clients are shown; `None` where they speak no TLS."""
 
 
 def rule_path(number: int) -> str:
     """The prefix that the rule with this number is about."""
     return f"/svc-{number}/"
+
+
+class Shown(NamedTuple):
+    """What clients are shown, in files of PEM."""
+
+    certificate: Path
+    key: Path
+    both: Path
+    """In one file, the certificate first."""
 
 
 class Place(NamedTuple):
@@ -50,6 +65,8 @@ class Place(NamedTuple):
     targets: Sequence[int]
     """Their ports."""
     setup: Setup
+    shown: Shown | None = None
+    """With TLS."""
 
 
 class Need(NamedTuple):
@@ -88,6 +105,10 @@ class Peer:
     rules: int = 0
     """How many it can have; 0 where it has none."""
     access_log: bool = False
+    tls: bool = True
+    """Whether it is set up for TLS with clients."""
+    tls_tunnels: bool = True
+    """Whether it is for WebSockets over TLS."""
     clients: int = 1_000_000
     """Connections from clients that it can have at a time, within reason."""
     algorithms: Mapping[str, str] = dataclasses.field(default_factory=lambda: ROUND_ROBIN_ONLY)
@@ -115,6 +136,8 @@ class Peer:
             return f"no stickiness by {setup.sticky}"
         if setup.access_log and not self.access_log:
             return "no access log"
+        if setup.tls and not (self.tls_tunnels if setup.tunnels else self.tls):
+            return "no TLS here"
         if setup.connections > self.clients:
             return f"no more than {self.clients:,} clients: it takes a thread for each"
         return None

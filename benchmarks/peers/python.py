@@ -45,6 +45,7 @@ def albkit_of(checkout: Path, name: str, what: str, *options: str, http: bool = 
             asked.append(f"--algorithm={setup.algorithm}")
         if setup.sticky:
             asked.append(f"--sticky={setup.sticky}")
+        asked += _shown(place)
         return ["env", f"PYTHONPATH={path}", *_python("albkit_proxy.py", *asked, place.port, *place.targets)]
 
     known = {algorithm: algorithm for algorithm in ALGORITHMS}
@@ -55,12 +56,17 @@ def _version() -> str:
     return f"{importlib.metadata.version('albkit')} on Python {platform.python_version()}"
 
 
+def _shown(place: Place) -> list[str]:
+    shown = place.shown
+    return [] if shown is None else [f"--certificate={shown.certificate}", f"--key={shown.key}"]
+
+
 def _python(program: str, *arguments: object) -> list[str]:
     return [sys.executable, str(SOURCES / program), *map(str, arguments)]
 
 
 def _aiohttp(place: Place) -> list[str]:
-    return _python("aiohttp_bridge.py" if place.setup.tunnels else "aiohttp_proxy.py", place.port, *place.targets)
+    return _python("aiohttp_bridge.py" if place.setup.tunnels else "aiohttp_proxy.py", *_shown(place), place.port, *place.targets)
 
 
 def _proxy_py(place: Place) -> list[str]:
@@ -77,6 +83,8 @@ PROXY_PY: Final = Peer(
     "proxy.py",
     "proxy.py as a reverse proxy",
     _proxy_py,
+    tls=False,
+    tls_tunnels=False,
     clients=1_500,
     needs=(Need("pip", "proxy.py", lambda: importlib.util.find_spec("proxy") is not None),),
     version=lambda: importlib.metadata.version("proxy.py"),

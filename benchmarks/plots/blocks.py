@@ -19,6 +19,8 @@ _ALIKE = 3.0
 _WHAT = {
     "tunnels": "CPU time per echo, microseconds",
     "handshakes": "CPU time per tunnel, microseconds",
+    "tls-handshakes": "CPU time per connection, microseconds",
+    "tls-tunnels": "CPU time per echo, microseconds",
 }
 """Of scenarios whose unit does not say it."""
 

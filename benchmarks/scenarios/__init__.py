@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from benchmarks.scenarios import imports, latency, requests, routing, slow, tunnels
+from benchmarks.scenarios import imports, latency, requests, routing, slow, tls, tunnels
 from benchmarks.scenarios.scenario import Scenario
 
 __all__ = ("SCENARIOS", "Scenario")
 
-_EVERY = (*requests.SCENARIOS, *routing.SCENARIOS, *latency.SCENARIOS, *slow.SCENARIOS, *tunnels.SCENARIOS, *imports.SCENARIOS)
+_EVERY = (
+    *requests.SCENARIOS,
+    *routing.SCENARIOS,
+    *latency.SCENARIOS,
+    *slow.SCENARIOS,
+    *tunnels.SCENARIOS,
+    *tls.SCENARIOS,
+    *imports.SCENARIOS,
+)
 SCENARIOS: Final = {scenario.name: scenario for scenario in _EVERY}
 """In the order in which they are run."""

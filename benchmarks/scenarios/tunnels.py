@@ -11,7 +11,7 @@ from benchmarks.peers import Setup
 from benchmarks.scenarios.scenario import Scenario, of_cases
 from benchmarks.work import Echoes, Handshakes, IdleConnections, IdleTunnels, room
 
-__all__ = ("BUDGETS", "SCENARIOS", "SIZES", "echo", "handshake", "idle_tunnels")
+__all__ = ("BUDGETS", "SCENARIOS", "SIZES", "echo", "handshake", "idle_count", "idle_setup", "idle_tunnels")
 
 SIZES: Final = {64: "64 B", 1024: "1 KiB", 16384: "16 KiB", 1048576: "1 MiB"}
 """Of a message."""
@@ -46,14 +46,23 @@ def idle_tunnels(count: int) -> Case:
     return Case("memory", f"{count:,} idle tunnels", IdleTunnels(count), _SETUP._replace(connections=count + _SPARE), "KiB each")
 
 
+def idle_count(bench: Bench) -> int:
+    """Of those that do nothing."""
+    return room(_IDLE_QUICK if bench.quick else _IDLE)
+
+
+def idle_setup(count: int) -> Setup:
+    """With room for them, and for those that are not counted."""
+    return Setup(connections=count + _SPARE)
+
+
 def _idle_tunnels(bench: Bench) -> list[Row]:
-    return measure(bench, [idle_tunnels(room(_IDLE_QUICK if bench.quick else _IDLE))], once=True)
+    return measure(bench, [idle_tunnels(idle_count(bench))], once=True)
 
 
 def _idle_connections(bench: Bench) -> list[Row]:
-    count = room(_IDLE_QUICK if bench.quick else _IDLE)
-    setup = Setup(connections=count + _SPARE)
-    return measure(bench, [Case("memory", f"{count:,} idle connections", IdleConnections(count), setup, "KiB each")], once=True)
+    count = idle_count(bench)
+    return measure(bench, [Case("memory", f"{count:,} idle connections", IdleConnections(count), idle_setup(count), "KiB each")], once=True)
 
 
 SCENARIOS: Final = (

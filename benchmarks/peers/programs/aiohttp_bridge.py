@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import ssl
 from collections.abc import AsyncIterator, Iterator
 
 import uvloop
@@ -49,6 +50,8 @@ async def _pass_on(source: _Side, sink: _Side) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--certificate", help="that clients are shown; without one they speak no TLS")
+    parser.add_argument("--key", help="of the certificate")
     parser.add_argument("port", type=int)
     parser.add_argument("targets", type=int, nargs="+", help="ports of 127.0.0.1")
     given = parser.parse_args()
@@ -56,8 +59,19 @@ def main() -> None:
     application = web.Application()
     application.cleanup_ctx.append(bridge.life)
     application.router.add_get("/{anything:.*}", bridge.forward)
+    context = None
+    if given.certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(given.certificate, given.key)
     web.run_app(
-        application, host="127.0.0.1", port=given.port, access_log=None, print=None, loop=uvloop.new_event_loop(), shutdown_timeout=1
+        application,
+        host="127.0.0.1",
+        port=given.port,
+        ssl_context=context,
+        access_log=None,
+        print=None,
+        loop=uvloop.new_event_loop(),
+        shutdown_timeout=1,
     )
 
 

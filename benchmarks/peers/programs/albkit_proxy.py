@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--raw", action="store_true", help="tunnels are not frame-tracked")
     parser.add_argument("--rules", type=int, default=0, help="path prefixes before the default")
     parser.add_argument("--algorithm", help="which target gets a request")
+    parser.add_argument("--certificate", help="that clients are shown; without one they speak no TLS")
+    parser.add_argument("--key", help="of the certificate")
     parser.add_argument("port", type=int)
     parser.add_argument("targets", type=int, nargs="+", help="ports of 127.0.0.1")
     given = parser.parse_args()
@@ -47,7 +49,10 @@ def main() -> None:
     else:
         action = alb.Forward(group)
     rules = [alb.Rule(number + 1, alb.PathPattern(f"/svc-{number}/*"), action) for number in range(given.rules)]
-    alb.run(alb.Listener(given.port, action, host="127.0.0.1", rules=rules))
+    doors: dict[str, Any] = {}
+    if given.certificate is not None:
+        doors = {"protocol": "HTTPS", "certificates": alb.Certificate(given.certificate, given.key)}
+    alb.run(alb.Listener(given.port, action, host="127.0.0.1", rules=rules, **doors))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
 // A reverse proxy made of http-proxy, as one writes it in an afternoon; requests and upgrades alike.
 //
-//     node node_http_proxy.js PORT TARGET...
+//     node node_http_proxy.js [--certificate FILE --key FILE] PORT TARGET...
 'use strict';
 
+const fs = require('fs');
 const http = require('http');
+const https = require('https');
+const { parseArgs } = require('util');
 const httpProxy = require('http-proxy');
 
-const [port, ...targets] = process.argv.slice(2);
+const options = { certificate: { type: 'string' }, key: { type: 'string' } };
+const { values: given, positionals } = parseArgs({ options, allowPositionals: true });
+const [port, ...targets] = positionals;
 const agent = new http.Agent({ keepAlive: true });
 const proxy = httpProxy.createProxyServer({ agent, ws: true, xfwd: true });
 let turn = 0;
@@ -21,7 +26,10 @@ proxy.on('error', (error, request, response) => {
   response.end();
 });
 
-const server = http.createServer((request, response) => proxy.web(request, response, { target: next() }));
+const answer = (request, response) => proxy.web(request, response, { target: next() });
+const server = given.certificate
+  ? https.createServer({ cert: fs.readFileSync(given.certificate), key: fs.readFileSync(given.key) }, answer)
+  : http.createServer(answer);
 server.on('upgrade', (request, socket, head) => proxy.ws(request, socket, head, { target: next() }));
 server.keepAliveTimeout = 300000;
 server.listen({ port: Number(port), host: '127.0.0.1', backlog: 4096 });
