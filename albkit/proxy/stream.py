@@ -169,7 +169,12 @@ class Stream(asyncio.Protocol):
         request = RequestHead()
         request.method = request.path = request.path_to_match = request.query_string = request.host = ""
         request.headers = _NO_FIELDS
-        request.cookie = b""
+        request.cookie = request.forwarded_for = request.trace_id = b""
+        request.lines = []
+        request.content_length = 0
+        request.irregular_names = request.dropped_names = request.chunked = request.http_1_0 = request.expects_continue = False
+        request.keep_alive = request.close_after = True
+        request.classification = None
         request.upgrade = self._entrance.listener.protocol.encode("ascii")
         request.client = self.address
         request.listener = self._entrance.listener
