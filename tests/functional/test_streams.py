@@ -584,14 +584,14 @@ def states(it: Balancing) -> dict[str, str]:
 @pytest.mark.parametrize("protocol", ["TCP", None])
 async def test_health_is_that_a_connection_is_accepted_unless_said_otherwise(protocol: str | None) -> None:
     """Targets that speak no HTTP are asked for none, also where the group leaves it to its listener that TCP is spoken."""
-    async with named("a", "b") as (a, b):
-        async with streaming(a.address, b.address, protocol=protocol, health_check=alb.HealthCheck(**QUICK)) as it:
-            await until(lambda: set(states(it).values()) == {"healthy"})
-            address = b.address
-            await b.close()
-            await until(lambda: states(it)[address] == "unhealthy")
-            assert await asked(it, 4) == {"a": 4}
-            assert "RetryCount" not in it.counters
+    check = alb.HealthCheck(**QUICK)
+    async with named("a", "b") as (a, b), streaming(a.address, b.address, protocol=protocol, health_check=check) as it:
+        await until(lambda: set(states(it).values()) == {"healthy"})
+        address = b.address
+        await b.close()
+        await until(lambda: states(it)[address] == "unhealthy")
+        assert await asked(it, 4) == {"a": 4}
+        assert "RetryCount" not in it.counters
 
 
 async def test_http_check_of_a_tcp_group_is_asked_on_its_own_port() -> None:
@@ -626,31 +626,30 @@ async def test_target_that_refuses_is_ejected() -> None:
 async def test_connections_of_a_deregistered_target_have_its_delay_to_end() -> None:
     """They go on, new ones go elsewhere; they are ended one by one in the spread before the end of the delay."""
     clock = FakeClock(random.Random(14).random)
-    policy = alb.TunnelPolicy(drain_spread=10)
-    async with named("a", "b") as (a, b):
-        async with streaming(a.address, b.address, clock=clock, lb={"idle_timeout": 4000}, deregistration_delay=60, tunnel=policy) as it:
-            clients = {await who(it, client): client for client in [await it.client(), await it.client()]}
-            further = [await it.client() for _ in range(8)]
-            names = [await who(it, client) for client in further]
-            await it.load_balancer.deregister_targets("group", a.address)
-            drained = asyncio.create_task(it.load_balancer.drained("group", a.address))
-            assert await asked_again(it, 4) == {"b"}
-            clients["a"].send(b"still here")
-            assert await clients["a"].read_exactly(10) == b"still here"
-            left = {9: 0, 0: 0}
-            at_a = 1 + names.count("a")
-            for second in range(61):
-                clock.advance(1)
-                it.gateway.sweep.look(clock.now)
-                for _ in range(20):
-                    await asyncio.sleep(0)
-                if second == 48:
-                    left[9] = member(it, a.address).tunnels
-            await asyncio.wait_for(drained, BOUND)
-            assert left[9] == at_a
-            assert it.counters["TunnelEnd_Drain"] == at_a
-            assert await clients["a"].read_to_end() == b""
-            assert not clients["b"].reader.at_eof()
+    settings: dict[str, Any] = {"deregistration_delay": 60, "tunnel": alb.TunnelPolicy(drain_spread=10), "lb": {"idle_timeout": 4000}}
+    async with named("a", "b") as (a, b), streaming(a.address, b.address, clock=clock, **settings) as it:
+        clients = {await who(it, client): client for client in [await it.client(), await it.client()]}
+        further = [await it.client() for _ in range(8)]
+        names = [await who(it, client) for client in further]
+        await it.load_balancer.deregister_targets("group", a.address)
+        drained = asyncio.create_task(it.load_balancer.drained("group", a.address))
+        assert await asked_again(it, 4) == {"b"}
+        clients["a"].send(b"still here")
+        assert await clients["a"].read_exactly(10) == b"still here"
+        left = {9: 0, 0: 0}
+        at_a = 1 + names.count("a")
+        for second in range(61):
+            clock.advance(1)
+            it.gateway.sweep.look(clock.now)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            if second == 48:
+                left[9] = member(it, a.address).tunnels
+        await asyncio.wait_for(drained, BOUND)
+        assert left[9] == at_a
+        assert it.counters["TunnelEnd_Drain"] == at_a
+        assert await clients["a"].read_to_end() == b""
+        assert not clients["b"].reader.at_eof()
 
 
 async def asked_again(it: Balancing, count: int) -> set[str]:
@@ -898,15 +897,14 @@ async def test_bytes_go_from_a_unix_socket_to_a_unix_socket(folder: Path) -> Non
 
     server = await asyncio.start_unix_server(answer, folder / "target")
     group = alb.TargetGroup("group", f"unix:{folder / 'target'}")
-    async with server:
-        async with standing(alb.Listener(0, alb.Forward(group), protocol="TCP", host=f"unix:{folder / 'door'}")) as it:
-            client = RawClient(*await asyncio.open_unix_connection(folder / "door", limit=2**26))
-            it.clients.append(client)
-            data = random.Random(16).randbytes(3 * MIB)
-            client.send(data)
-            client.send_fin()
-            assert await client.read_to_end() == data
-            await gone(it)
+    async with server, standing(alb.Listener(0, alb.Forward(group), protocol="TCP", host=f"unix:{folder / 'door'}")) as it:
+        client = RawClient(*await asyncio.open_unix_connection(folder / "door", limit=2**26))
+        it.clients.append(client)
+        data = random.Random(16).randbytes(3 * MIB)
+        client.send(data)
+        client.send_fin()
+        assert await client.read_to_end() == data
+        await gone(it)
 
 
 async def test_unix_socket_of_a_target_that_is_gone_is_another_targets_turn(folder: Path) -> None:
