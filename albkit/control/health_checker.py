@@ -177,7 +177,8 @@ class HealthChecker:
         """How it went; `None` where nobody can tell."""
         target = watch.member.target
         if check.probe is None:
-            return await self._prober.ask(check, target, watch.choice.group.group)
+            group = watch.choice.group.group
+            return await self._prober.ask(check, target, group, of_streams=group.name in self._gateway.stream_groups)
         limit = asyncio.timeout(check.timeout)
         try:
             async with limit:

@@ -46,7 +46,7 @@ class HealthCheck:
             a unix socket it is a port of this machine.
         protocol: `"HTTP"`, `"HTTPS"`, `"TCP"` (passes when the target accepts the connection) or `"WEBSOCKET"` (passes when the target
             answers an upgrade on `path` with a right 101, by TLS where that is spoken with it); `None` (default) for `"HTTP"` or
-            `"HTTPS"`, whichever is spoken with the target. The last two are albkit's own.
+            `"HTTPS"`, whichever is spoken with the target, and for `"TCP"` behind TCP and TLS listeners. The last two are albkit's own.
         interval: Seconds between the beginnings of two checks of a target, 0.001 to 300, 30 by default.
         timeout: Seconds for a check, above 0 to 120, 5 by default. No check of a target begins before its last one is over.
         healthy_threshold: Checks in a row that make an unhealthy target healthy, 1 to 10, 5 by default.

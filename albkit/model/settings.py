@@ -97,6 +97,13 @@ class Settings:
         return tuple(dict.fromkeys(group for listener in self.listeners for group in listener.groups))
 
     @property
+    def stream_groups(self) -> frozenset[str]:
+        """The names of the target groups of which nothing but bytes is known: TCP and TLS listeners alone send to them."""
+        streams = {group.name for listener in self.listeners if listener.is_stream for group in listener.groups}
+        others = {group.name for listener in self.listeners if not listener.is_stream for group in listener.groups} if streams else set()
+        return frozenset(streams - others)
+
+    @property
     def tunnel_policies(self) -> tuple[TunnelPolicy, ...]:
         """Every tunnel policy that may come to be in force, each once."""
         return tuple(dict.fromkeys(policy for listener in self.listeners for _, policy in _policies(listener)))

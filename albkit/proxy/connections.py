@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ssl
 from typing import TYPE_CHECKING
 
 from albkit.errors import Failure, FailureKind
@@ -14,8 +15,9 @@ from albkit.model.target import Target
 from albkit.model.target_group import TargetGroup
 from albkit.proxy.sips import SIP
 from albkit.proxy.sweep import Sweep
-from albkit.proxy.target_connection import TargetConnection
+from albkit.proxy.target_connection import RawConnection, TargetConnection
 from albkit.proxy.tls.targets import TargetContexts
+from albkit.proxy.tls.transport import TlsTransport
 from albkit.proxy.transports import peer_has_left
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
@@ -175,8 +177,40 @@ class Connections:
             connection.owner = client.address
             transport.write(proxy_header(group.proxy_protocol, client.address))
         if group.is_secure(target):
-            await self._secure(connection, transport, group)
+            if isinstance(connection, RawConnection):
+                await self._secure_stream(connection, transport, group)
+            else:
+                await self._secure(connection, transport, group)
         return connection
+
+    async def _secure_stream(self, connection: RawConnection, transport: asyncio.Transport, group: TargetGroup) -> None:
+        """TLS for bytes that may end in one direction and go on in the other, which the loop's own TLS does not know."""
+        target = connection.member.target
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        shaken: asyncio.Future[Exception | None] = self._loop.create_future()
+
+        def over(error: Exception | None) -> None:
+            if error is None:
+                secured.begin(connection)
+            if not shaken.done():
+                shaken.set_result(error)
+
+        try:
+            session = self.contexts.of(group).wrap_bio(incoming, outgoing, server_hostname=server_name(target))
+            secured = TlsTransport(transport, session, incoming, outgoing, self._loop, over)
+            secured.begin_handshake()
+            connection.hand_over_to(secured)
+            async with asyncio.timeout(self._limits.target_handshake_timeout):
+                error = await shaken
+        except TimeoutError:
+            transport.abort()
+            raise Failure(FailureKind.TARGET_TLS_TIMEOUT, f"{target}: {self._limits.target_handshake_timeout:g} s") from None
+        except BaseException:
+            transport.abort()
+            raise
+        if error is not None:
+            transport.abort()
+            raise Failure(FailureKind.TARGET_TLS_FAILED, f"{target}: {error}")
 
     async def _secure(self, connection: TargetConnection, transport: asyncio.Transport, group: TargetGroup) -> None:
         target = connection.member.target

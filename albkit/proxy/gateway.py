@@ -111,6 +111,8 @@ class Gateway:
         self.loop = loop
         self.clock = clock
         self.counters = counters
+        self.stream_groups = settings.stream_groups
+        """The names of the target groups that TCP and TLS listeners alone send to."""
         self.registry = Registry(settings.groups)
         self.choices = {state.group.name: TargetChoice(state, clock) for state in self.registry.groups}
         self.sweep = Sweep(loop, clock, interval_for(_shortest_deadline(settings)))
@@ -133,6 +135,7 @@ class Gateway:
     def take(self, settings: Settings) -> None:
         """Go by these settings from now on."""
         self.settings = settings
+        self.stream_groups = settings.stream_groups
         self.sweep.interval = interval_for(_shortest_deadline(settings))
 
     def add_group(self, group: TargetGroup) -> None:

@@ -44,20 +44,21 @@ class Prober:
         self._clock = clock
         self._contexts = contexts
 
-    async def ask(self, check: HealthCheck, target: Target, group: TargetGroup) -> CheckResult | None:
+    async def ask(self, check: HealthCheck, target: Target, group: TargetGroup, *, of_streams: bool = False) -> CheckResult | None:
         """Ask a target.
 
         Args:
             check: What to ask, and what answer passes.
             target: Whom.
             group: Says what is spoken with the target.
+            of_streams: Whether TCP and TLS listeners alone send to the group, so that it is TCP where it says nothing.
 
         Returns:
             How it went, within `check.timeout` seconds, and one more for a goodbye; `None` where that says nothing of the target, because
             the loop stood still or there was no socket left. Nothing that a target does makes this raise.
         """
         spoken = group.protocol_of(target)
-        protocol = check.protocol or ("TCP" if spoken == "TLS" else spoken)  # As NLB checks them.
+        protocol = check.protocol or ("TCP" if of_streams or spoken == "TLS" else spoken)  # As NLB checks them.
         secure = protocol == "HTTPS" or (protocol == "WEBSOCKET" and group.is_secure(target))
         streams = None
         limit = asyncio.timeout(check.timeout)

@@ -19,7 +19,7 @@ from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.entrance import Entrance
 from albkit.proxy.forward import elsewhere, find_room, note_failure, pick
 from albkit.proxy.target_connection import RawConnection, TargetConnection
-from albkit.proxy.transports import bound_buffers, peer_has_left, reset
+from albkit.proxy.transports import bound_buffers, peer_has_reset, reset
 from albkit.proxy.tunnel import Tunnel
 from albkit.proxy.tunnel_record import tunnel_opened, tunnel_over
 from albkit.state.target import TargetState
@@ -169,7 +169,12 @@ class Stream(asyncio.Protocol):
         request = RequestHead()
         request.method = request.path = request.path_to_match = request.query_string = request.host = ""
         request.headers = _NO_FIELDS
-        request.cookie = b""
+        request.cookie = request.forwarded_for = request.trace_id = b""
+        request.lines = []
+        request.content_length = 0
+        request.irregular_names = request.dropped_names = request.chunked = request.http_1_0 = request.expects_continue = False
+        request.keep_alive = request.close_after = True
+        request.classification = None
         request.upgrade = self._entrance.listener.protocol.encode("ascii")
         request.client = self.address
         request.listener = self._entrance.listener
@@ -262,10 +267,10 @@ class Stream(asyncio.Protocol):
             self._transport.abort()
 
     def sweep(self, now: float) -> None:
-        """Notice what is not told of while nothing is read."""
+        """Notice a reset, which is not told of while nothing is read. FIN says that the client waits for the answer."""
         del now
-        if self._transport is not None and self._size and peer_has_left(self._transport) and not self._has_ended:
-            self.fail(Failure(FailureKind.CLIENT_CLOSED, "seen while reading was paused"))
+        if self._transport is not None and (self._size or self._has_ended) and peer_has_reset(self._transport):
+            self.fail(Failure(FailureKind.CLIENT_CLOSED, "seen while it was not read"))
 
 
 def _flow_over(entrance: Entrance, choice: TargetChoice, tunnel: Tunnel) -> None:

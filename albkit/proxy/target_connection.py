@@ -432,3 +432,17 @@ class RawConnection(TargetConnection):
     def eof_received(self) -> bool:
         self._has_ended = True
         return True
+
+    def hand_over_to(self, below: asyncio.Protocol) -> None:
+        """Let another protocol read the transport from now on, and what has come of it already; this one is to stand above it."""
+        transport = self.transport
+        if transport is None:
+            return
+        transport.set_protocol(below)
+        behind, self._behind = self._behind, None
+        has_ended, self._has_ended = self._has_ended, False
+        if behind is not None:
+            self.resume_reading()
+            below.data_received(b"".join(behind))
+        if has_ended:
+            below.eof_received()

@@ -36,6 +36,6 @@ def log_failure(record: ExchangeRecord) -> None:
         record.group or "-",
         record.matched_rule_priority,
         record.attempts,
-        ascii(f"{request.method} {request.path}"[:_LONGEST]) if request is not None else "-",
+        ascii(f"{request.method} {request.path}"[:_LONGEST]) if request is not None and request.method else "-",
         ascii(failure.detail)[1:-1] or "-",
     )

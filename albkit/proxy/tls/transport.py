@@ -1,4 +1,4 @@
-"""TLS with a client, over a transport that carries its bytes: our own, and not the loop's.
+"""TLS with a client, or with the target of a stream, over a transport that carries its bytes: our own, and not the loop's.
 
 The loops' own TLS cannot be given bytes that were read before it began (behind a PROXY header), says nothing of handshakes that fail,
 asks no client for a certificate without verifying it, knows no half-close, and on plain asyncio costs 256 KiB a connection.
@@ -52,7 +52,7 @@ class Session(Protocol):
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
-    """One TLS connection with a client.
+    """One TLS connection with a peer.
 
     Args:
         transport: What carries it; its protocol from now on.
@@ -65,9 +65,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """
 
     __slots__ = (
+        "_broken",
         "_closing",
         "_ended",
         "_handing_over",
+        "_has_fin",
         "_incoming",
         "_loop",
         "_outgoing",
@@ -99,6 +101,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._handing_over = False
         self._ended = False
         """Whether the peer has said that nothing more will come."""
+        self._has_fin = False
+        """Whether FIN has come, behind which nothing will."""
+        self._broken: Exception | None = None
+        """What the peer has sent that is no TLS."""
         self._said_goodbye = False
         """Whether it has been told so itself."""
         self._closing = False
@@ -117,9 +123,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def eof_received(self) -> bool:
         """FIN: behind a close_notify or, as from many clients, without."""
         if self._over is not None:
-            self._handshake_over(self._over, ConnectionResetError("the client closed in the middle of the handshake"))
+            self._handshake_over(self._over, ConnectionResetError("the peer closed in the middle of the handshake"))
             return False
         if not self._ended:
+            self._has_fin = True
             self._incoming.write_eof()
             if not self._paused:
                 self._hand_over()
@@ -128,10 +135,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
         if self._over is not None:
-            self._handshake_over(self._over, exc or ConnectionResetError("the client closed in the middle of the handshake"))
+            self._handshake_over(self._over, exc or ConnectionResetError("the peer closed in the middle of the handshake"))
         protocol, self._protocol = self._protocol, None
         if protocol is not None:
-            protocol.connection_lost(exc)
+            protocol.connection_lost(exc or self._broken)
 
     def pause_writing(self) -> None:
         if self._protocol is not None:
@@ -142,6 +149,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._protocol.resume_writing()
 
     # The handshake.
+
+    def begin_handshake(self) -> None:
+        """Speak first, as clients do."""
+        if self._over is not None:
+            self._shake_hands(self._over)
 
     def _shake_hands(self, over: Callable[[Exception | None], None]) -> None:
         try:
@@ -179,7 +191,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             again = True
             while again and not self._paused and not self._ended and self._protocol is not None:
                 data = self._decrypted()
-                again = bool(self._incoming.pending or self._session.pending())
+                again = self._has_fin or bool(self._incoming.pending or self._session.pending())
                 if data:
                     self._protocol.data_received(data)
                 elif not self._ended:
@@ -215,7 +227,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._flush()
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             self._ended = True
-        except ssl.SSLError:
+        except ssl.SSLError as error:
+            self._broken = error
             self._flush()
             self.abort()
         return first if pieces is None else b"".join(pieces)
