@@ -66,9 +66,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     __slots__ = (
         "_closing",
+        "_end_told",
         "_ended",
+        "_fin",
         "_handing_over",
         "_incoming",
+        "_kept",
         "_loop",
         "_outgoing",
         "_over",
@@ -97,8 +100,14 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._protocol: Any = None
         self._paused = False
         self._handing_over = False
+        self._kept = b""
+        """What was decrypted before its time: it is handed over first."""
+        self._fin = False
+        """Whether FIN has come, behind a close_notify or, as from many clients, without."""
         self._ended = False
-        """Whether the peer has said that nothing more will come."""
+        """Whether nothing more can be decrypted."""
+        self._end_told = False
+        """Whether the protocol knows."""
         self._said_goodbye = False
         """Whether it has been told so itself."""
         self._closing = False
@@ -115,14 +124,13 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._hand_over()
 
     def eof_received(self) -> bool:
-        """FIN: behind a close_notify or, as from many clients, without."""
+        """FIN. OpenSSL is not told of it: it would take one without a close_notify for the end of writing as well."""
         if self._over is not None:
             self._handshake_over(self._over, ConnectionResetError("the client closed in the middle of the handshake"))
             return False
-        if not self._ended:
-            self._incoming.write_eof()
-            if not self._paused:
-                self._hand_over()
+        self._fin = True
+        if not self._paused:
+            self._hand_over()
         return not self._closing
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -172,22 +180,29 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _hand_over(self) -> None:
         """Give the protocol what can be decrypted, in one piece while it does not object, and the end behind it."""
-        if self._handing_over or self._protocol is None:
+        if self._handing_over or self._end_told:
             return
         self._handing_over = True
+        over = False
         try:
-            again = True
-            while again and not self._paused and not self._ended and self._protocol is not None:
-                data = self._decrypted()
-                again = bool(self._incoming.pending or self._session.pending())
+            while self._hands_over and not over:
+                data, self._kept = self._kept or self._decrypted(), b""
                 if data:
                     self._protocol.data_received(data)
-                elif not self._ended:
-                    return
+                over = not (data and (self._kept or self._more_has_come()))
         finally:
             self._handing_over = False
-        if self._ended and self._protocol is not None and not self._protocol.eof_received():
-            self.close()
+        if over and self._hands_over and (self._ended or self._fin):
+            self._end_told = self._ended = True
+            if not self._protocol.eof_received():
+                self.close()
+
+    @property
+    def _hands_over(self) -> bool:
+        return not self._paused and not self._closing and self._protocol is not None
+
+    def _more_has_come(self) -> bool:
+        return not self._ended and bool(self._incoming.pending or self._session.pending())
 
     def _decrypted(self) -> bytes:
         """What has come, up to a bound; notes the end."""
@@ -208,7 +223,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 else:
                     pieces.append(data)
                 size += len(data)
-                if size >= _MOST_AT_ONCE or not (self._incoming.pending or self._session.pending()):
+                if size >= _MOST_AT_ONCE or not self._more_has_come():
                     break
         except ssl.SSLWantReadError:
             # It may have had something to say meanwhile.
@@ -233,7 +248,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        if not self._paused and not self._ended:
+        if not self._paused:
             self._hand_over()
 
     def is_reading(self) -> bool:
@@ -272,12 +287,21 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _say_goodbye(self) -> None:
         if self._said_goodbye:
             return
+        if not self._closing:
+            self._keep_what_has_come()
         try:
             self._session.unwrap()
         except ssl.SSLError:
             pass  # It waits for the peer's, which we do not.
         self._flush()
         self._said_goodbye = True
+
+    def _keep_what_has_come(self) -> None:
+        """OpenSSL throws away what it finds when it says goodbye."""
+        pieces = [self._kept]
+        while self._more_has_come() and (data := self._decrypted()):
+            pieces.append(data)
+        self._kept = b"".join(pieces)
 
     def get_write_buffer_size(self) -> int:
         return self._transport.get_write_buffer_size()
