@@ -87,6 +87,7 @@ class SecureClient(RawClient):
         self._plain = bytearray()
         self.has_ended = False
         """Whether nothing more comes."""
+        self._fin_sent = False
         self.was_told = False
         """Whether the other side has said goodbye with a close_notify before it ended."""
 
@@ -148,8 +149,9 @@ class SecureClient(RawClient):
             self.incoming.write(data)
 
     def _flush(self) -> None:
-        if self.outgoing.pending:
-            self.writer.write(self.outgoing.read())
+        data = self.outgoing.read()
+        if data and not self._fin_sent:
+            self.writer.write(data)
 
     def send(self, data: bytes) -> None:
         self.sent += len(data)
@@ -219,10 +221,11 @@ class SecureClient(RawClient):
     def send_fin(self) -> None:
         """A close_notify, and FIN behind it; what comes is read on."""
         self.say_goodbye()
-        self.writer.write_eof()
+        self.send_bare_fin()
 
     def send_bare_fin(self) -> None:
         """FIN without a close_notify."""
+        self._fin_sent = True
         self.writer.write_eof()
 
 
