@@ -26,6 +26,7 @@ from tests.support.secure import (
     client_context,
     echo_bodies,
     https,
+    issued,
     own_name,
     program,
     secure_target,

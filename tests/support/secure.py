@@ -34,9 +34,13 @@ VERSIONS = {
 
 
 @cache
+def _issued(names: tuple[str, ...], key: Any) -> Issued:
+    return AUTHORITY.issue(*(names or ("localhost", "127.0.0.1", "example.com")), key=key)
+
+
 def issued(*names: str, key: Any = "ec256") -> Issued:
     """A certificate for these names, the same one for all who ask."""
-    return AUTHORITY.issue(*(names or ("localhost", "127.0.0.1", "example.com")), key=key)
+    return _issued(names, key)
 
 
 def certificate(*names: str, key: Any = "ec256") -> alb.Certificate:
