@@ -22,6 +22,21 @@ if TYPE_CHECKING:
 
 __all__ = ("check_doors",)
 
+_TAKEN = frozenset(
+    (
+        *(name.lower() for name in TLS_FIELDS),
+        "authorization",
+        "cookie",
+        "expect",
+        "host",
+        "x-amzn-trace-id",
+        "x-forwarded-for",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+    )
+)
+"""Fields of requests that mean something else already."""
+
 
 def check_doors(listener: Listener, faults: Faults) -> None:
     """Note what is wrong with how clients come in, and with what cannot be done with them then."""
@@ -57,8 +72,9 @@ def _check_proxy_protocol(listener: Listener, faults: Faults) -> None:
         faults.attribute(listener, "proxy_protocol")
     for index, network in enumerate(listener.trusted_networks):
         try:
-            ipaddress.ip_network(network)
-        except (ValueError, TypeError) as error:
+            # It would take numbers and bytes as well, for other networks than whoever wrote them thinks.
+            ipaddress.ip_network(network if isinstance(network, str) else "")
+        except ValueError as error:
             faults.add(f"trusted_networks[{index}]", f"{network!r} is not a network such as '10.0.0.0/8': {error}")
     if listener.proxy_protocol == "optional":
         if not listener.trusted_networks and not str(listener.host).startswith("unix:"):
@@ -73,6 +89,7 @@ def _check_proxy_protocol(listener: Listener, faults: Faults) -> None:
 
 def _check_names(listener: Listener, faults: Faults) -> None:
     known = {name.lower() for name in TLS_FIELDS}
+    renamed: set[str] = set()
     given: set[str] = set()
     for index, item in enumerate(listener.request_header_names):
         if not isinstance(item, tuple) or len(item) != 2 or not all(isinstance(part, str) for part in item):
@@ -81,12 +98,22 @@ def _check_names(listener: Listener, faults: Faults) -> None:
         name, other = item
         if name.lower() not in known:
             faults.add(f"request_header_names[{name!r}]", f"is none of {', '.join(TLS_FIELDS)}")
-        wrong = fault_of_response_header(other, "x") or ("given already" if other.lower() in given else None)
+        wrong = _fault_of_other_name(name.lower(), other) or (
+            "given already" if name.lower() in renamed or other.lower() in given else None
+        )
         if wrong:
             faults.add(f"request_header_names[{name!r}]", wrong)
+        renamed.add(name.lower())
         given.add(other.lower())
     if given and listener.protocol != "HTTPS":
         faults.add("request_header_names", f"is for HTTPS listeners; {listener.protocol} tells nothing of TLS")
+
+
+def _fault_of_other_name(name: str, other: str) -> str | None:
+    wrong = fault_of_response_header(other, "x")
+    if wrong is None and other.lower() in _TAKEN - {name}:
+        return f"{other!r} is a field of its own, and what clients send in it would be lost; use another name"
+    return wrong
 
 
 def _check_actions(listener: Listener, faults: Faults) -> None:

@@ -49,7 +49,7 @@ def server_context(certificates: Sequence[Shown], policy: SslPolicy, alpn: Seque
     # TLS 1.0 and 1.1 sign with SHA-1, which OpenSSL lets nobody do above level 0.
     old = policy.minimum in ("TLSv1", "TLSv1.1")
     if policy.ciphers:
-        context.set_ciphers(":".join(policy.ciphers) + ("@SECLEVEL=0" if old else ""))
+        context.set_ciphers(":".join(policy.ciphers) + (":@SECLEVEL=0" if old else ""))
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     ignore_missing_goodbye(context)
     if alpn:

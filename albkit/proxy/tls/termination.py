@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from albkit.errors import Failure, FailureKind
@@ -13,6 +13,7 @@ from albkit.model.tls import TlsSession
 from albkit.model.validation import Faults
 from albkit.proxy.tls.contexts import server_context
 from albkit.proxy.tls.transport import Incoming, Outgoing, Session
+from albkit.wire.client_hello import server_name_in
 
 if TYPE_CHECKING:
     from albkit.policy.certificate_choice import CertificateChoice
@@ -106,10 +107,47 @@ def _alpn(listener: Listener) -> Sequence[str]:
     return ("http/1.1",) if listener.protocol == "HTTPS" else _ALPN[listener.alpn_policy]
 
 
-class _ServerSession(ssl.SSLObject):
-    """Knows whom its client has asked for."""
+class _ServerSession:
+    """An `SSLObject` that begins once its client has said whom it asks for.
 
-    server_name = ""
+    The standard library would tell of the name as well, but for one that is not ASCII: then it prints a traceback, for every client that
+    cares to send one.
+    """
+
+    __slots__ = ("_context_for", "_hello", "_incoming", "_outgoing", "_session", "pending", "read", "server_name", "unwrap", "write")
+
+    def __init__(self, context_for: Callable[[str], ssl.SSLContext], incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
+        self._context_for = context_for
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._hello = b""
+        self._session: ssl.SSLObject | None = None
+        self.server_name = ""
+        """Whom it asks for, in lower case; empty for nobody."""
+
+    def do_handshake(self) -> None:
+        (self._session or self._begin()).do_handshake()
+
+    def _begin(self) -> ssl.SSLObject:
+        self._hello += self._incoming.read()
+        name = server_name_in(self._hello)
+        if name is None:
+            raise ssl.SSLWantReadError
+        self.server_name = name
+        self._incoming.write(self._hello)
+        self._hello = b""
+        session = self._session = self._context_for(name).wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.read, self.write, self.unwrap, self.pending = session.read, session.write, session.unwrap, session.pending
+        return session
+
+    def version(self) -> str | None:
+        return self._session.version() if self._session is not None else None
+
+    def cipher(self) -> tuple[str, str, int] | None:
+        return self._session.cipher() if self._session is not None else None
+
+    def selected_alpn_protocol(self) -> str | None:
+        return self._session.selected_alpn_protocol() if self._session is not None else None
 
 
 class _Plain:
@@ -121,22 +159,16 @@ class _Plain:
         policy = SSL_POLICIES[listener.ssl_policy]
         alpn = _alpn(listener)
         self._contexts = {shown: server_context(shown, policy, alpn) for shown in choice.sets}
-        default = self._default = self._contexts[choice.for_name(None)]
-        default.sslobject_class = _ServerSession
-        default.sni_callback = self._turn_to  # type: ignore[assignment]
 
-    def _turn_to(self, session: _ServerSession, name: str | None, _: ssl.SSLContext) -> None:
-        """The client has said whom it asks for."""
-        if name:
-            session.server_name = name.lower().rstrip(".")
-            session.context = self._contexts[self._choice.for_name(session.server_name)]
+    def _context_for(self, name: str) -> ssl.SSLContext:
+        return self._contexts[self._choice.for_name(name)]
 
     def warnings(self, now: float) -> Sequence[str]:
         return _warnings_of(self._choice, now)
 
     def begin(self) -> tuple[Session, Incoming, Outgoing]:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        return self._default.wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing
+        return _ServerSession(self._context_for, incoming, outgoing), incoming, outgoing
 
     def outcome(self, session: Any) -> TlsSession:
         return _outcome(session, self._choice, session.server_name)

@@ -1,4 +1,4 @@
-"""TLS with a client, or with the target of a stream, over a transport that carries its bytes: our own, and not the loop's.
+"""TLS with a client, over a transport that carries its bytes: our own, and not the loop's.
 
 The loops' own TLS cannot be given bytes that were read before it began (behind a PROXY header), says nothing of handshakes that fail,
 asks no client for a certificate without verifying it, knows no half-close, and on plain asyncio costs 256 KiB a connection.
@@ -52,7 +52,7 @@ class Session(Protocol):
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
-    """One TLS connection with a peer.
+    """One TLS connection with a client.
 
     Args:
         transport: What carries it; its protocol from now on.
@@ -67,10 +67,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     __slots__ = (
         "_broken",
         "_closing",
+        "_end_told",
         "_ended",
+        "_fin",
         "_handing_over",
-        "_has_fin",
         "_incoming",
+        "_kept",
         "_loop",
         "_outgoing",
         "_over",
@@ -99,10 +101,14 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._protocol: Any = None
         self._paused = False
         self._handing_over = False
+        self._kept = b""
+        """What was decrypted before its time: it is handed over first."""
+        self._fin = False
+        """Whether FIN has come, behind a close_notify or, as from many clients, without."""
         self._ended = False
-        """Whether the peer has said that nothing more will come."""
-        self._has_fin = False
-        """Whether FIN has come, behind which nothing will."""
+        """Whether nothing more can be decrypted."""
+        self._end_told = False
+        """Whether the protocol knows."""
         self._broken: Exception | None = None
         """What the peer has sent that is no TLS."""
         self._said_goodbye = False
@@ -121,15 +127,13 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._hand_over()
 
     def eof_received(self) -> bool:
-        """FIN: behind a close_notify or, as from many clients, without."""
+        """FIN. OpenSSL is not told of it: it would take one without a close_notify for the end of writing as well."""
         if self._over is not None:
             self._handshake_over(self._over, ConnectionResetError("the peer closed in the middle of the handshake"))
             return False
-        if not self._ended:
-            self._has_fin = True
-            self._incoming.write_eof()
-            if not self._paused:
-                self._hand_over()
+        self._fin = True
+        if not self._paused:
+            self._hand_over()
         return not self._closing
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -184,22 +188,29 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _hand_over(self) -> None:
         """Give the protocol what can be decrypted, in one piece while it does not object, and the end behind it."""
-        if self._handing_over or self._protocol is None:
+        if self._handing_over or self._end_told:
             return
         self._handing_over = True
+        over = False
         try:
-            again = True
-            while again and not self._paused and not self._ended and self._protocol is not None:
-                data = self._decrypted()
-                again = self._has_fin or bool(self._incoming.pending or self._session.pending())
+            while self._hands_over and not over:
+                data, self._kept = self._kept or self._decrypted(), b""
                 if data:
                     self._protocol.data_received(data)
-                elif not self._ended:
-                    return
+                over = not (data and (self._kept or self._more_has_come()))
         finally:
             self._handing_over = False
-        if self._ended and self._protocol is not None and not self._protocol.eof_received():
-            self.close()
+        if over and self._hands_over and (self._ended or self._fin):
+            self._end_told = self._ended = True
+            if not self._protocol.eof_received():
+                self.close()
+
+    @property
+    def _hands_over(self) -> bool:
+        return not self._paused and not self._closing and self._protocol is not None
+
+    def _more_has_come(self) -> bool:
+        return not self._ended and bool(self._incoming.pending or self._session.pending())
 
     def _decrypted(self) -> bytes:
         """What has come, up to a bound; notes the end."""
@@ -220,7 +231,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 else:
                     pieces.append(data)
                 size += len(data)
-                if size >= _MOST_AT_ONCE or not (self._incoming.pending or self._session.pending()):
+                if size >= _MOST_AT_ONCE or not self._more_has_come():
                     break
         except ssl.SSLWantReadError:
             # It may have had something to say meanwhile.
@@ -246,7 +257,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        if not self._paused and not self._ended:
+        if not self._paused:
             self._hand_over()
 
     def is_reading(self) -> bool:
@@ -264,8 +275,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             for piece in pieces:
                 if piece:
                     self._session.write(piece)  # type: ignore[arg-type]
-        except ssl.SSLError:
-            self.abort()  # The session has met an error when it was read, and cannot go on.
+        except ssl.SSLError as error:  # The session has met an error when it was read, and cannot go on.
+            self._broken = error
+            self.abort()
         else:
             self._transport.write(self._outgoing.read())
 
@@ -286,12 +298,21 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _say_goodbye(self) -> None:
         if self._said_goodbye:
             return
+        if not self._closing:
+            self._keep_what_has_come()
         try:
             self._session.unwrap()
         except ssl.SSLError:
             pass  # It waits for the peer's, which we do not.
         self._flush()
         self._said_goodbye = True
+
+    def _keep_what_has_come(self) -> None:
+        """OpenSSL throws away what it finds when it says goodbye."""
+        pieces = [self._kept]
+        while self._more_has_come() and (data := self._decrypted()):
+            pieces.append(data)
+        self._kept = b"".join(pieces)
 
     def get_write_buffer_size(self) -> int:
         return self._transport.get_write_buffer_size()
