@@ -170,6 +170,8 @@ class Stream(asyncio.Protocol):
         request.method = request.path = request.path_to_match = request.query_string = request.host = ""
         request.headers = _NO_FIELDS
         request.cookie = b""
+        request.irregular_names = request.dropped_names = False
+        request.classification = None
         request.upgrade = self._entrance.listener.protocol.encode("ascii")
         request.client = self.address
         request.listener = self._entrance.listener
