@@ -172,8 +172,8 @@ class Connections:
         except OSError as error:
             raise _connect_failure(error, target, self._limits.connect_timeout) from None
         if group.proxy_protocol is not None:
-            connection.owner = client.address
-            transport.write(proxy_header(group.proxy_protocol, client.address))
+            address = connection.owner = client.locate()
+            transport.write(proxy_header(group.proxy_protocol, address))
         if group.is_secure(target):
             await self._secure(connection, transport, group)
         return connection
