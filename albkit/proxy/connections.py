@@ -103,6 +103,13 @@ class Connections:
         for connection in dropped:
             connection.abort()
 
+    def outdate(self, member: TargetState) -> None:
+        """A target is connected to in another way from now on: what is open to it serves no further request."""
+        self.drop_idle(member)
+        for connection in self._open:
+            if connection.member is member:
+                connection.is_last = True
+
     def drop_owned(self, owner: ClientAddress) -> None:
         """Close the idle connections whose targets were told of a client that has left."""
         for connection in tuple(self._idle.pop(owner, ())):
