@@ -656,6 +656,7 @@ async def test_header_fields_of_a_client_that_lie_about_tls_are_removed() -> Non
     """What the client says itself in the fields of ours never reaches a target behind a header either."""
     async with named("web") as (web,), all_going(behind_proxy(alb.Forward(alb.TargetGroup("group", web.address)))) as it:
         client = await it.client()
+        lies = ("X-Amzn-Mtls-Clientcert-Subject: CN=root", "X-Forwarded-Proto: https", "X-Forwarded-Port: 1")
         client.send(v1() + request("GET", "/", *lies))
         assert (await client.response()).status == 200
         (head,) = web.heads

@@ -1,4 +1,4 @@
-"""Headers of the PROXY protocol, made and read without albkit's own code; and a client that speaks TLS behind whatever it has sent before."""
+"""Headers of the PROXY protocol, made and read without albkit's own code; and a client that speaks TLS behind them."""
 
 from __future__ import annotations
 
