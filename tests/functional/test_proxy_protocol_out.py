@@ -471,7 +471,7 @@ async def test_handshake_with_a_target_that_fails_behind_a_header_leaves_nothing
 
 @BOTH
 async def test_tunnel_begins_with_a_header(version: str) -> None:
-    """A WebSocket over the client's own idle connection, or over a new one; other idle ones of the client go when it has become a tunnel."""
+    """A WebSocket over the client's own idle connection, or over a new one; the other idle ones of the client go then."""
 
     async def both(conversation: Conversation) -> None:
         while b"pgrade" not in (head := await conversation.head()):
