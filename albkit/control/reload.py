@@ -144,7 +144,7 @@ def _change_group(new: TargetGroup, gateway: Gateway, registration: Registration
     if _how_connected(old) != _how_connected(new):
         # What was connected in another way serves no further request.
         for member in choice.group.members.values():
-            gateway.connections.drop_idle(member)
+            gateway.connections.outdate(member)
     if old.targets != new.targets:
         registration.change_targets(choice)
     choice.refresh()

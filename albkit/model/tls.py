@@ -35,12 +35,12 @@ class ClientCertificate:
         """As ISO 8601 writes it: `2026-01-31T00:00:00Z`."""
         self.not_after = not_after
         self.chain = chain
-        """In PEM, its own first, as the client has sent them."""
+        """In PEM, its own first, as the client has sent them; empty where a proxy before us has told its name and nothing more."""
 
     @property
     def leaf(self) -> str:
-        """Its own, in PEM."""
-        return self.chain[0]
+        """Its own, in PEM; empty where it is not known."""
+        return self.chain[0] if self.chain else ""
 
 
 class TlsSession:

@@ -42,6 +42,9 @@ class Waiting(Protocol):
 
     address: ClientAddress
 
+    def locate(self) -> ClientAddress:
+        """Its address, with what it connected to where that can be known."""
+
     def wait(self) -> asyncio.Future[object]:
         """The one thing that it waits for now. Whoever brings it about sets the result; a failure on either side ends it."""
 
@@ -57,6 +60,9 @@ class Client(Protocol):
     """Set while a hook runs: called when the client fails, so that the hook is not waited for."""
     upstream: Upstream | None
     """Set by the exchange for as long as it is bound to a target connection."""
+
+    def locate(self) -> ClientAddress:
+        """Its address, with what it connected to where that can be known."""
 
     @property
     def is_full(self) -> bool:

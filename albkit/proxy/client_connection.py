@@ -21,7 +21,7 @@ from albkit.proxy.inbox import Inbox
 from albkit.proxy.pace import Pace
 from albkit.proxy.stillness import Stillness
 from albkit.proxy.taken_body import TakenBody
-from albkit.proxy.transports import SMALL, bound_buffers, peer_has_left, reset, send
+from albkit.proxy.transports import SMALL, bound_buffers, locate, peer_has_left, reset, send
 from albkit.proxy.upload import LARGEST_WHOLE
 from albkit.wire.framing import Body, ChunkedBody, FramingError, SizedBody, encode_chunk, encode_last_chunk
 
@@ -349,6 +349,9 @@ class ClientConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     # Waiting.
+
+    def locate(self) -> ClientAddress:
+        return locate(self.address, self._transport)
 
     def wait(self) -> asyncio.Future[object]:
         waiter = self._waiter = self._entrance.gateway.loop.create_future()

@@ -105,6 +105,13 @@ class Connections:
         for connection in dropped:
             connection.abort()
 
+    def outdate(self, member: TargetState) -> None:
+        """A target is connected to in another way from now on: what is open to it serves no further request."""
+        self.drop_idle(member)
+        for connection in self._open:
+            if connection.member is member:
+                connection.is_last = True
+
     def drop_owned(self, owner: ClientAddress) -> None:
         """Close the idle connections whose targets were told of a client that has left."""
         for connection in tuple(self._idle.pop(owner, ())):
@@ -174,8 +181,8 @@ class Connections:
         except OSError as error:
             raise _connect_failure(error, target, self._limits.connect_timeout) from None
         if group.proxy_protocol is not None:
-            connection.owner = client.address
-            transport.write(proxy_header(group.proxy_protocol, client.address))
+            address = connection.owner = client.locate()
+            transport.write(proxy_header(group.proxy_protocol, address))
         if group.is_secure(target):
             if isinstance(connection, RawConnection):
                 await self._secure_stream(connection, transport, group)

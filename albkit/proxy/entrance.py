@@ -17,7 +17,7 @@ from albkit.policy.rule_table import RuleTable
 from albkit.proxy.gateway import Gateway
 from albkit.proxy.guests import Guests
 from albkit.proxy.tls.termination import Termination
-from albkit.proxy.transports import address_of, endpoint
+from albkit.proxy.transports import address_of
 from albkit.report.failure_log import log_failure
 from albkit.report.metrics import count_exchange
 from albkit.wire.forwarded import ForwardedFields
@@ -64,7 +64,6 @@ class Entrance:
         self.termination = termination
         self.protocol = "https" if listener.is_secure else "http"
         self._names = dict(listener.request_header_names)
-        self._tells_targets = any(group.proxy_protocol is not None for group in listener.groups)
         self._trusted = tuple(map(ip_network, listener.trusted_networks))
         reader = RequestReader(settings, self.port, partial(verdict, settings.desync_mitigation_mode), tuple(self._names.values()))
         self._recall = reader.recall
@@ -87,8 +86,6 @@ class Entrance:
             counters.rejected_connections += peer is not None
             return None
         address = address_of(peer)
-        if self._tells_targets:
-            address.local = endpoint(transport.get_extra_info("sockname"))
         try:
             self.guests.come(self.listener, address.host if self.listener.proxy_protocol is None else None)
         except Failure as failure:

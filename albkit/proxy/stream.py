@@ -19,7 +19,7 @@ from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.entrance import Entrance
 from albkit.proxy.forward import elsewhere, find_room, note_failure, pick
 from albkit.proxy.target_connection import RawConnection, TargetConnection
-from albkit.proxy.transports import bound_buffers, peer_has_reset, reset
+from albkit.proxy.transports import bound_buffers, locate, peer_has_reset, reset
 from albkit.proxy.tunnel import Tunnel
 from albkit.proxy.tunnel_record import tunnel_opened, tunnel_over
 from albkit.state.target import TargetState
@@ -108,6 +108,9 @@ class Stream(asyncio.Protocol):
         self.fail(Failure(FailureKind.CLIENT_CLOSED, str(exc) if exc is not None else ""))
 
     # What `Connections` needs of a client.
+
+    def locate(self) -> ClientAddress:
+        return locate(self.address, self._transport)
 
     def wait(self) -> asyncio.Future[object]:
         """What is waited for now: the target's connection, or a failure."""

@@ -62,6 +62,7 @@ class TargetConnection(asyncio.Protocol):
         "idle_limit",
         "idle_since",
         "is_full",
+        "is_last",
         "member",
         "owner",
         "response",
@@ -77,6 +78,8 @@ class TargetConnection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.active = True
         self.is_full = False
+        self.is_last = False
+        """Whether it serves no further request."""
         self.idle_since = 0.0
         self.idle_limit = 0.0
         self._connections = connections
@@ -187,6 +190,7 @@ class TargetConnection(asyncio.Protocol):
             return
         if (
             self._clean
+            and not self.is_last
             and not alone
             and response.keep_alive
             and self._phase == _IDLE

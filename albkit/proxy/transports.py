@@ -24,6 +24,7 @@ __all__ = (
     "address_of",
     "bound_buffers",
     "endpoint",
+    "locate",
     "peer_has_left",
     "peer_has_reset",
     "reset",
@@ -55,6 +56,13 @@ def endpoint(name: object) -> tuple[str, int] | None:
 def address_of(peer: object) -> ClientAddress:
     """The address behind a transport's `peername`; empty for a unix socket."""
     return ClientAddress(*(endpoint(peer) or ("", 0)))
+
+
+def locate(address: ClientAddress, transport: asyncio.Transport | None) -> ClientAddress:
+    """The address of the client behind a transport, with what it connected to, unless that was told before."""
+    if address.local is None and transport is not None:
+        address.local = endpoint(transport.get_extra_info("sockname"))
+    return address
 
 
 def bound_buffers(transport: asyncio.Transport, high: int) -> None:

@@ -118,7 +118,7 @@ class Vestibule(asyncio.Protocol):
         transport, self._transport = self._transport, None
         if transport is None:
             return  # It was turned away, or goes on elsewhere.
-        if self._phase == _HEADER:
+        if self._phase == _HEADER and (self._data or self._entrance.listener.proxy_protocol != "optional"):
             self._tell(Failure(FailureKind.PROXY_HEADER_MISSING, str(exc or f"the connection ended behind {len(self._data)} bytes")))
         self._phase = _ENDED
         self._tls = self._session = None

@@ -59,9 +59,14 @@ def _of_certificate(certificate: ClientCertificate) -> list[tuple[str, bytes]]:
         (_SERIAL_NUMBER, _plain(certificate.serial_number)),
         (_ISSUER, _plain(certificate.issuer)),
         (_SUBJECT, _plain(certificate.subject)),
-        (_VALIDITY, _plain(f"NotBefore={certificate.not_before};NotAfter={certificate.not_after}")),
+        (_VALIDITY, _validity(certificate)),
         (_LEAF, _url_encoded(certificate.leaf)),
     ]
+
+
+def _validity(certificate: ClientCertificate) -> bytes:
+    known = certificate.not_before or certificate.not_after
+    return _plain(f"NotBefore={certificate.not_before};NotAfter={certificate.not_after}") if known else b""
 
 
 def _url_encoded(pem: str) -> bytes:

@@ -1,4 +1,4 @@
-"""TLS with a client, over a transport that carries its bytes: our own, and not the loop's.
+"""TLS with a client, or with the target of a stream, over a transport that carries its bytes: our own, and not the loop's.
 
 The loops' own TLS cannot be given bytes that were read before it began (behind a PROXY header), says nothing of handshakes that fail,
 asks no client for a certificate without verifying it, knows no half-close, and on plain asyncio costs 256 KiB a connection.
@@ -52,7 +52,7 @@ class Session(Protocol):
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
-    """One TLS connection with a client.
+    """One TLS connection with a peer.
 
     Args:
         transport: What carries it; its protocol from now on.
