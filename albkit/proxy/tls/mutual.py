@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import ssl
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NoReturn, Protocol, TypeVar, cast
+from typing import Final, Protocol, TypeVar, cast
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -205,8 +206,6 @@ class MutualContexts:
         context.set_options(_OPTIONS)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS | _NO_AUTO_CHAIN)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        # A session of another door's must be no session here, rather than an error.
-        context.set_session_id(b"albkit")
         context.set_tlsext_servername_callback(_choose_context)
         if self._alpn:
             context.set_alpn_select_callback(_AlpnChoice(self._alpn).choose)
@@ -251,7 +250,7 @@ class MutualContexts:
 class _Findings:
     """What the callbacks learn of one connection. It knows neither session nor connection: that would be a cycle."""
 
-    __slots__ = ("certificate", "choose", "default", "failure", "judged", "server_name")
+    __slots__ = ("certificate", "choose", "default", "failure", "heard", "judged", "server_name")
 
     def __init__(self, default: SSL.Context, choose: Callable[[str], SSL.Context | None]) -> None:
         # Kept for the whole connection: OpenSSL calls its callbacks even after another context was chosen.
@@ -260,6 +259,8 @@ class _Findings:
         self.server_name = ""
         self.certificate: ClientCertificate | None = None
         self.failure = ""
+        self.heard = False
+        """Whether a ClientHello was taken."""
         self.judged = False
         """Whether the client's certificate has been looked at."""
 
@@ -280,6 +281,7 @@ class _AlpnChoice:
 def _choose_context(connection: SSL.Connection) -> None:
     """Called with every ClientHello, with a server name in it or without."""
     findings: _Findings = connection.get_app_data()
+    findings.heard = True
     name = connection.get_servername()
     if not name or findings.choose is None:
         return
@@ -312,7 +314,8 @@ class _Judge:
         findings: _Findings = connection.get_app_data()
         findings.judged = True
         try:
-            failure = self._failure(certificate, 0 if ok else error, depth)
+            with warnings.catch_warnings(action="ignore"):
+                failure = self._failure(certificate, 0 if ok else error, depth)
         except Exception:  # noqa: BLE001 - whatever is made of an adversary's bytes, they are no certificate to trust
             failure = _INVALID
         if not failure:
@@ -475,7 +478,7 @@ class MutualSession:
         if self._established:
             return
         if self._findings.failure:
-            raise _ssl_error(ssl.SSLCertVerificationError, "CERTIFICATE_VERIFY_FAILED")
+            raise _ssl_error(ssl.SSLCertVerificationError, ssl.SSL_ERROR_SSL, "CERTIFICATE_VERIFY_FAILED")
         try:
             self._do(self._connection.do_handshake)
         except ssl.SSLWantReadError:
@@ -526,21 +529,23 @@ class MutualSession:
         """
         self._check_established()
         if not self._do(self._connection.shutdown):
-            raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "The client has not closed its side yet")
+            raise _ssl_error(*_WANT_READ)
 
     def _check_established(self) -> None:
         if not self._established:
-            raise _ssl_error(ssl.SSLError, "UNINITIALIZED")
+            raise _ssl_error(ssl.SSLError, ssl.SSL_ERROR_SSL, "UNINITIALIZED")
 
     def _do(self, call: Callable[[], _Result]) -> _Result:
         try:
             return call()
         except SSL.WantReadError:
             self.incoming.pending = 0
-            raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "The operation did not complete (read)") from None
+            what = _WANT_READ
         except SSL.Error as error:
             _forget_errors()
-            _raise_translated(error)
+            what = _translation(error)
+        # Out here, for an error that came of another one would hold its frames: whoever keeps it would make a cycle.
+        raise _ssl_error(*what)
 
     def _failure_by_reason(self, error: ssl.SSLError) -> str:
         reason = error.reason or ""
@@ -551,7 +556,8 @@ class MutualSession:
         return _REASONS.get(reason, "")
 
     def _certificate_is_due(self) -> bool:
-        return bool(self._connection.get_cipher_name()) and not self._findings.judged
+        """Whether that is the next long message: the ClientHello was taken, and no certificate was looked at."""
+        return self._findings.heard and not self._findings.judged
 
     def _take_certificate(self) -> None:
         leaf = self._connection.get_peer_certificate()
@@ -567,22 +573,26 @@ class MutualSession:
             self._connection.shutdown()
         except SSL.Error:
             _forget_errors()
-        raise _ssl_error(ssl.SSLCertVerificationError, "EXCESSIVE_MESSAGE_SIZE")
+        raise _ssl_error(ssl.SSLCertVerificationError, ssl.SSL_ERROR_SSL, "EXCESSIVE_MESSAGE_SIZE")
 
 
-def _raise_translated(error: SSL.Error) -> NoReturn:
-    """Each kind of pyOpenSSL's errors as the standard library has it."""
+_Translation = tuple[type[ssl.SSLError], int, str, str]
+
+_WANT_READ: Final[_Translation] = (ssl.SSLWantReadError, ssl.SSL_ERROR_WANT_READ, "WANT_READ", "SSL")
+
+
+def _translation(error: SSL.Error) -> _Translation:
+    """What the standard library has for an error of pyOpenSSL's: its kind, number, reason and library."""
     if isinstance(error, SSL.ZeroReturnError):
-        raise ssl.SSLZeroReturnError(ssl.SSL_ERROR_ZERO_RETURN, "TLS/SSL connection has been closed (EOF)") from None
+        return ssl.SSLZeroReturnError, ssl.SSL_ERROR_ZERO_RETURN, "ZERO_RETURN", "SSL"
     if isinstance(error, SSL.SysCallError):
-        raise _ssl_error(ssl.SSLEOFError, "UNEXPECTED_EOF_WHILE_READING", ssl.SSL_ERROR_EOF) from None
+        return ssl.SSLEOFError, ssl.SSL_ERROR_EOF, "UNEXPECTED_EOF_WHILE_READING", "SSL"
     library, reason = _library_and_reason(error)
-    if reason == "CERTIFICATE_VERIFY_FAILED":
-        raise _ssl_error(ssl.SSLCertVerificationError, reason) from None
-    raise _ssl_error(ssl.SSLError, reason, library=library) from None
+    kind = ssl.SSLCertVerificationError if reason == "CERTIFICATE_VERIFY_FAILED" else ssl.SSLError
+    return kind, ssl.SSL_ERROR_SSL, reason, library
 
 
-def _ssl_error(kind: type[ssl.SSLError], reason: str, number: int = ssl.SSL_ERROR_SSL, library: str = "SSL") -> ssl.SSLError:
+def _ssl_error(kind: type[ssl.SSLError], number: int, reason: str, library: str = "SSL") -> ssl.SSLError:
     error = kind(number, f"[{library}: {reason}] {reason.lower().replace('_', ' ')}")
     error.library, error.reason = library, reason
     return error
@@ -630,23 +640,25 @@ def _client_certificate(chain: Sequence[crypto.X509]) -> ClientCertificate | Non
     except crypto.Error:
         return None
     try:
-        leaf = chain[0].to_cryptography()
-        return ClientCertificate(
-            leaf.subject.rfc4514_string(),
-            leaf.issuer.rfc4514_string(),
-            _serial_number(leaf.serial_number),
-            _iso(leaf.not_valid_before_utc),
-            _iso(leaf.not_valid_after_utc),
-            pem,
-        )
+        # cryptography warns of what is odd in a certificate; whoever sends it must not fill the program's log.
+        with warnings.catch_warnings(action="ignore"):
+            leaf = chain[0].to_cryptography()
+            return ClientCertificate(
+                leaf.subject.rfc4514_string(),
+                leaf.issuer.rfc4514_string(),
+                _serial_number(leaf.serial_number),
+                _iso(leaf.not_valid_before_utc),
+                _iso(leaf.not_valid_after_utc),
+                pem,
+            )
     except Exception:  # noqa: BLE001 - every byte of it is the client's
         return ClientCertificate("", "", "", "", "", pem)
 
 
 def _serial_number(number: int) -> str:
     """In whole bytes, as ALB writes it: `03A5B1`."""
-    digits = f"{number:X}"
-    return digits if len(digits) % 2 == 0 else f"0{digits}"
+    digits = f"{abs(number):X}"
+    return ("-" if number < 0 else "") + ("0" if len(digits) % 2 else "") + digits
 
 
 def _iso(moment: datetime) -> str:
