@@ -118,7 +118,7 @@ def test_client_introduced_later_is_refused_then_and_goes_unknown() -> None:
 @pytest.mark.parametrize("seed", range(30))
 def test_any_order_of_coming_and_going_ends_at_zero(seed: int) -> None:
     """No order of coming, being introduced, being refused and going, with limits that change meanwhile, makes a count wrong."""
-    chance = random.Random(seed)  # noqa: S311 - a test
+    chance = random.Random(seed)
     hosts = ["", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"]
     guests = Guests()
     here: list[str | None] = []
@@ -142,8 +142,7 @@ def test_any_order_of_coming_and_going_ends_at_zero(seed: int) -> None:
         elif turn < 0.6 and None in here:
             try:
                 guests.introduce(listener, host)
-            except Failure as failure:
-                assert failure.kind is FailureKind.TOO_MANY_CONNECTIONS_OF_CLIENT
+            except Failure:
                 if chance.random() < 0.7:
                     here.remove(None)
                     guests.go(None)
