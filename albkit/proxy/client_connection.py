@@ -528,7 +528,8 @@ class ClientConnection(asyncio.Protocol):
             self._last = True
         if self._phase == _AWAITING and self._inbox:
             self._sweep_slow_head(now)
-        if self._pace is not None and self._pace.is_too_slow(now, self.received_bytes, awaited=self._phase == _BODY and not self._paused):
+        awaited = self._phase == _BODY and not self._paused
+        if self._pace is not None and self._pace.is_too_slow(now, self._served, self.received_bytes, awaited=awaited):
             self.fail(Failure(FailureKind.REQUEST_BODY_TOO_SLOW, f"less than {self._limits.request_body_rate:g} bytes a second"))
         unsent = transport.get_write_buffer_size()
         if self.is_full and self.upstream is not None:

@@ -74,10 +74,11 @@ class Entrance:
         """Whether anything comes before the first request of a connection."""
         return self.termination is not None or self.listener.proxy_protocol is not None
 
-    def welcome(self, transport: asyncio.Transport) -> ClientAddress | None:
+    def welcome(self, transport: asyncio.Transport, *, is_known: bool = True) -> ClientAddress | None:
         """Let a new connection in, and tell whom it comes from; `None` where it must go again, which is counted and told already.
 
-        What is let in must be told `goodbye`.
+        What is let in must be told `goodbye`. Where it is not known yet whom it comes from it is to be introduced before that: whoever
+        came in by a description that is not in force any more still knows what it does, so it says so.
         """
         gateway = self.gateway
         counters = gateway.counters
@@ -87,7 +88,7 @@ class Entrance:
             return None
         address = address_of(peer)
         try:
-            self.guests.come(self.listener, address.host if self.listener.proxy_protocol is None else None)
+            self.guests.come(self.listener, address.host if is_known else None)
         except Failure as failure:
             self.turn_away(address, failure)
             return None

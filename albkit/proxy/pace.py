@@ -19,7 +19,7 @@ class Pace:
         rate: Bytes per second.
     """
 
-    __slots__ = ("_begin", "_rate", "_received", "_seconds", "_seen")
+    __slots__ = ("_begin", "_rate", "_request", "_seconds", "_seen")
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
@@ -27,21 +27,21 @@ class Pace:
         """The sweep before, where the client was awaited then; else 0."""
         self._seconds = 0.0
         self._begin = 0
-        self._received = 0
+        self._request = 0
 
-    def is_too_slow(self, now: float, received: int, *, awaited: bool) -> bool:
+    def is_too_slow(self, now: float, request: int, received: int, *, awaited: bool) -> bool:
         """One sweep.
 
         Args:
             now: The sweep's time.
-            received: Bytes of this request that have come so far.
+            request: The number of the request that is going on: each has windows of its own.
+            received: Bytes of it that have come so far.
             awaited: Whether the client has to send something now.
         """
-        if received < self._received or not (awaited or self._seen):
-            self._seconds, self._begin = 0.0, received  # Another request, or none.
+        if request != self._request:
+            self._request, self._seconds, self._begin = request, 0.0, received
         elif self._seen:
             self._seconds += now - self._seen
-        self._received = received
         self._seen = now if awaited else 0.0
         if self._seconds < _WINDOW:
             return False

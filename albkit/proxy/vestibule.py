@@ -57,10 +57,13 @@ class Vestibule(asyncio.Protocol):
         "_termination",
         "_tls",
         "_transport",
+        "_wanted",
     )
 
     def __init__(self, entrance: Entrance, receive: Receive) -> None:
         self._entrance = entrance
+        self._wanted = entrance.listener.proxy_protocol
+        """Kept, as the termination is: by now another description may be in force."""
         self._receive = receive
         self._termination = entrance.termination
         self._phase = _HELLO
@@ -84,7 +87,8 @@ class Vestibule(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance.
         entrance = self._entrance
         gateway = entrance.gateway
-        address = entrance.welcome(transport)
+        wanted = self._wanted
+        address = entrance.welcome(transport, is_known=wanted is None)
         if address is None:
             self._phase = _ENDED
             transport.abort()
@@ -95,7 +99,6 @@ class Vestibule(asyncio.Protocol):
         self._since = gateway.clock.monotonic()
         gateway.clients.add(self)
         gateway.sweep.add(self)
-        wanted = entrance.listener.proxy_protocol
         if wanted is None:
             self._host = address.host
         elif entrance.believes(address.host):
@@ -130,7 +133,7 @@ class Vestibule(asyncio.Protocol):
 
     def _read_header(self, data: bytes) -> None:
         begins = may_begin_proxy_header(data)
-        if begins is False and self._entrance.listener.proxy_protocol == "optional":
+        if begins is False and self._wanted == "optional":
             self._come_in(data)
             return
         try:
