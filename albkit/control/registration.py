@@ -63,11 +63,10 @@ class Registration:
             self._tell(TargetRegistered(choice.group.group.name, target))
 
     def _come_back(self, choice: TargetChoice, member: TargetState, target: Target) -> None:
-        if choice.group.group.protocol_of(member.target) != choice.group.group.protocol_of(target):
-            self._gateway.connections.drop_idle(member)
-        elif member.target.server_name != target.server_name:
+        before, protocol_of = member.target, choice.group.group.protocol_of
+        if (protocol_of(before), before.server_name) != (protocol_of(target), target.server_name):
             # What was verified for another name does not serve this one.
-            self._gateway.connections.drop_idle(member)
+            self._gateway.connections.outdate(member)
         member.target = target
         if member.weight != target.weight:
             choice.reweigh(member, target.weight)

@@ -15,7 +15,7 @@ from albkit.model.target import Target
 from albkit.model.target_group import TargetGroup
 from albkit.proxy.sips import SIP
 from albkit.proxy.sweep import Sweep
-from albkit.proxy.target_connection import RawConnection, TargetConnection
+from albkit.proxy.target_connection import TargetConnection
 from albkit.proxy.tls.targets import TargetContexts
 from albkit.proxy.tls.transport import TlsTransport
 from albkit.proxy.transports import peer_has_left
@@ -184,14 +184,10 @@ class Connections:
             address = connection.owner = client.locate()
             transport.write(proxy_header(group.proxy_protocol, address))
         if group.is_secure(target):
-            if isinstance(connection, RawConnection):
-                await self._secure_stream(connection, transport, group)
-            else:
-                await self._secure(connection, transport, group)
+            await self._secure(connection, transport, group)
         return connection
 
-    async def _secure_stream(self, connection: RawConnection, transport: asyncio.Transport, group: TargetGroup) -> None:
-        """TLS for bytes that may end in one direction and go on in the other, which the loop's own TLS does not know."""
+    async def _secure(self, connection: TargetConnection, transport: asyncio.Transport, group: TargetGroup) -> None:
         target = connection.member.target
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         shaken: asyncio.Future[Exception | None] = self._loop.create_future()
@@ -207,6 +203,8 @@ class Connections:
             secured = TlsTransport(transport, session, incoming, outgoing, self._loop, over)
             secured.begin_handshake()
             connection.hand_over_to(secured)
+            if transport.is_closing():
+                secured.connection_lost(None)
             async with asyncio.timeout(self._limits.target_handshake_timeout):
                 error = await shaken
         except TimeoutError:
@@ -218,29 +216,6 @@ class Connections:
         if error is not None:
             transport.abort()
             raise Failure(FailureKind.TARGET_TLS_FAILED, f"{target}: {error}")
-
-    async def _secure(self, connection: TargetConnection, transport: asyncio.Transport, group: TargetGroup) -> None:
-        target = connection.member.target
-        try:
-            secured = await self._loop.start_tls(
-                transport,
-                connection,
-                self.contexts.of(group),
-                server_hostname=server_name(target),
-                ssl_handshake_timeout=self._limits.target_handshake_timeout,
-            )
-        except ConnectionAbortedError as error:  # This is how a handshake that takes too long ends.
-            transport.abort()
-            raise Failure(FailureKind.TARGET_TLS_TIMEOUT, f"{target}: {error}") from None
-        except OSError as error:
-            transport.abort()
-            raise Failure(FailureKind.TARGET_TLS_FAILED, f"{target}: {error}") from None
-        except BaseException:
-            transport.abort()
-            raise
-        if secured is None or secured.is_closing():
-            raise Failure(FailureKind.TARGET_TLS_FAILED, f"{target}: closed behind the handshake")
-        connection.secured(secured)
 
     def abort(self) -> None:
         """Close every connection, and keep none from now on."""

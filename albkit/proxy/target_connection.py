@@ -9,6 +9,7 @@ from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
 from albkit.model.message import ClientAddress, ResponseHead
 from albkit.proxy.sips import Sips
+from albkit.proxy.tls.transport import TlsTransport
 from albkit.proxy.transports import bound_buffers, send
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
@@ -100,15 +101,10 @@ class TargetConnection(asyncio.Protocol):
         self._interim = 0
         self._loss: Exception | None = None
 
-    def secured(self, transport: asyncio.Transport) -> None:
-        """It speaks through TLS from now on, over the transport that it had."""
-        below = self.transport
-        self.transport = transport
-        bound_buffers(transport, self._limits.in_flight)
-        if self._paused and below is not None:
-            # Something has come already. TLS below must be read all the same.
-            below.resume_reading()
-            transport.pause_reading()
+    def hand_over_to(self, below: asyncio.Protocol) -> None:
+        """Let another protocol read the transport from now on; this one is to stand above it."""
+        if self.transport is not None:
+            self.transport.set_protocol(below)
 
     @property
     def client(self) -> Client | None:
@@ -305,16 +301,20 @@ class TargetConnection(asyncio.Protocol):
         """The client is slow: read the rest of its response in small parts."""
         if self._phase == _BODY and not self._sips:
             self._sips = True
-            self._read_by(Sips(self, self._connections.sip))
+            self._read_by_sips(True)
 
-    def _read_by(self, protocol: asyncio.BaseProtocol) -> None:
+    def _read_by_sips(self, sips: bool) -> None:
+        if self.transport is None:
+            return
         transport = self.transport
-        if transport is not None:
-            # uvloop goes on as it did until reading begins anew.
-            transport.pause_reading()
-            transport.set_protocol(protocol)
-            if not self._paused:
-                transport.resume_reading()
+        reader: asyncio.Protocol = self
+        if isinstance(transport, TlsTransport):
+            reader, transport = transport, transport.below
+        # uvloop goes on as it did until reading begins anew.
+        transport.pause_reading()
+        transport.set_protocol(Sips(reader, self._connections.sip) if sips else reader)
+        if not self._paused:
+            transport.resume_reading()
 
     def sweep(self, now: float) -> None:
         """Close what has been idle for too long. During an exchange the client's sweep looks after both."""
@@ -396,7 +396,7 @@ class TargetConnection(asyncio.Protocol):
         self._phase = _IDLE
         if self._sips:
             self._sips = False
-            self._read_by(self)
+            self._read_by_sips(False)
         if body.rest():
             self._clean = False
 

@@ -261,6 +261,9 @@ class Vestibule(asyncio.Protocol):
         limit = LINGER if self._phase == _LINGERING else self._entrance.gateway.settings.limits.handshake_timeout
         if transport is None or now - self._since < limit:
             return
+        if self._phase == _HEADER and not self._data and self._entrance.listener.proxy_protocol == "optional" and self._termination is None:
+            self._come_in(b"")  # A browser that has connected ahead of its request owes nobody a header.
+            return
         if self._phase == _HEADER:
             self._tell(Failure(FailureKind.PROXY_HEADER_TIMEOUT, f"{limit:g} s"))
         elif self._phase in (_HELLO, _SHAKING):

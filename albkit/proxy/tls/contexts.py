@@ -12,7 +12,7 @@ from typing import Protocol
 
 from albkit.model.ssl_policy import SslPolicy
 
-__all__ = ("Shown", "ignore_missing_goodbye", "server_context", "show")
+__all__ = ("Shown", "server_context", "show")
 
 _VERSIONS = {
     "TLSv1": ssl.TLSVersion.TLSv1,
@@ -51,17 +51,11 @@ def server_context(certificates: Sequence[Shown], policy: SslPolicy, alpn: Seque
     if policy.ciphers:
         context.set_ciphers(":".join(policy.ciphers) + (":@SECLEVEL=0" if old else ""))
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    ignore_missing_goodbye(context)
     if alpn:
         context.set_alpn_protocols(list(alpn))
     for certificate in certificates:
         show(context, certificate)
     return context
-
-
-def ignore_missing_goodbye(context: ssl.SSLContext) -> None:
-    """Take a FIN without close_notify for an end like any other: OpenSSL would send nothing more then, and the answer would be lost."""
-    context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
 
 
 def show(context: ssl.SSLContext, certificate: Shown) -> None:

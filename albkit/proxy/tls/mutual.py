@@ -40,9 +40,7 @@ _VERSIONS = {
 }
 _LEGACY: Final = ("TLSv1", "TLSv1.1")
 """OpenSSL allows neither above security level 0."""
-_IGNORE_UNEXPECTED_EOF: Final = 0x80
-"""SSL_OP_IGNORE_UNEXPECTED_EOF: a FIN without close_notify is an end like any other, and the client is still answered."""
-_OPTIONS = SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET | _IGNORE_UNEXPECTED_EOF
+_OPTIONS = SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET
 _NO_AUTO_CHAIN: Final = 0x8
 """SSL_MODE_NO_AUTO_CHAIN: without it OpenSSL would fill our own chain up from the clients' trust store."""
 _INTERMEDIATES_MAX: Final = 2

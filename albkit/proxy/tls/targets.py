@@ -7,7 +7,7 @@ import ssl
 from albkit.model.certificate import Certificate
 from albkit.model.target_group import TargetGroup
 from albkit.model.validation import Faults
-from albkit.proxy.tls.contexts import ignore_missing_goodbye, show
+from albkit.proxy.tls.contexts import show
 
 __all__ = ("TargetContexts", "load_target_contexts", "target_context")
 
@@ -91,5 +91,4 @@ def target_context(verify: bool | str, *, http: bool) -> ssl.SSLContext:
     if http:
         context.set_alpn_protocols(["http/1.1"])
     else:
-        ignore_missing_goodbye(context)
     return context

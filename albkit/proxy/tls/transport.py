@@ -20,8 +20,8 @@ __all__ = ("Incoming", "Outgoing", "Session", "TlsTransport")
 
 _RECORD: Final = 16 * 1024
 """The most plaintext of a record (RFC 8446 section 5.1), and so of a read."""
-_MOST_AT_ONCE: Final = 256 * 1024
-"""Bytes that are handed over together at the most."""
+_SLICE: Final = 32 * 1024
+"""Bytes that go through OpenSSL's buffers at a time: they stay as large as they ever had to be."""
 
 
 class Incoming(Protocol):
@@ -115,9 +115,21 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Whether it has been told so itself."""
         self._closing = False
 
+    @property
+    def below(self) -> asyncio.Transport:
+        """What carries it."""
+        return self._transport
+
     # What the transport below says.
 
     def data_received(self, data: bytes) -> None:
+        if len(data) > _SLICE:
+            for start in range(0, len(data), _SLICE):
+                self._take(data[start : start + _SLICE])
+        else:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
         if self._ended or self._closing:
             return
         self._incoming.write(data)
@@ -217,7 +229,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         read = self._session.read
         first = b""
         pieces: list[bytes] | None = None
-        size = 0
         try:
             while True:
                 data = read(_RECORD)
@@ -230,8 +241,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                     pieces = [first, data]
                 else:
                     pieces.append(data)
-                size += len(data)
-                if size >= _MOST_AT_ONCE or not self._more_has_come():
+                if not self._more_has_come():
                     break
         except ssl.SSLWantReadError:
             # It may have had something to say meanwhile.
@@ -266,20 +276,39 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     # Writing.
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.writelines((data,))
+        if self._said_goodbye or self._closing:
+            return
+        if len(data) > _SLICE:
+            self.writelines((data,))
+        elif self._encrypt(data):
+            self._transport.write(self._outgoing.read())
 
     def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
         if self._said_goodbye or self._closing:
             return
+        encrypted: list[bytes] = []
+        waiting = 0
+        for piece in pieces:
+            view = memoryview(piece)
+            for start in range(0, len(view), _SLICE):
+                part = view[start : start + _SLICE]
+                if waiting + len(part) > _SLICE:
+                    encrypted.append(self._outgoing.read())
+                    waiting = 0
+                if not self._encrypt(part):
+                    return
+                waiting += len(part)
+        encrypted.append(self._outgoing.read())
+        self._transport.writelines(encrypted)
+
+    def _encrypt(self, data: bytes | bytearray | memoryview) -> bool:
         try:
-            for piece in pieces:
-                if piece:
-                    self._session.write(piece)  # type: ignore[arg-type]
+            self._session.write(data)  # type: ignore[arg-type]
         except ssl.SSLError as error:  # The session has met an error when it was read, and cannot go on.
             self._broken = error
             self.abort()
-        else:
-            self._transport.write(self._outgoing.read())
+            return False
+        return True
 
     def _flush(self) -> None:
         data = self._outgoing.read()
