@@ -546,7 +546,8 @@ class ClientConnection(asyncio.Protocol):
             self.fail(Failure(FailureKind.CLIENT_CLOSED, "seen while reading was paused"))
 
     def _sweep_slow_head(self, now: float) -> None:
-        if self._head_since == 0.0:
+        if self._head_since == 0.0 or self.is_full:
+            # While it does not take its answers, its next head is not looked at, whole or not.
             self._head_since = now
             return
         most = self._limits.request_head_timeout or self._idle_timeout
