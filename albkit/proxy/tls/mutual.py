@@ -482,6 +482,10 @@ class MutualSession:
             self._do(self._connection.do_handshake)
         except ssl.SSLWantReadError:
             raise
+        except ssl.SSLZeroReturnError:
+            # An end like any other, but not here.
+            self._findings.choose = None
+            raise _ssl_error(ssl.SSLEOFError, "UNEXPECTED_EOF_WHILE_READING", ssl.SSL_ERROR_EOF) from None
         except ssl.SSLError as error:
             self._findings.choose = None
             if not self._findings.failure:
@@ -497,8 +501,7 @@ class MutualSession:
 
         Raises:
             ssl.SSLWantReadError: there is none yet.
-            ssl.SSLZeroReturnError: the client has said that none will come (close_notify).
-            ssl.SSLEOFError: none will come, but the client has not said so.
+            ssl.SSLZeroReturnError: none will come: the client has said so (close_notify), or has sent FIN without a word.
             ssl.SSLError: the client has broken the protocol.
         """
         self._check_established()
