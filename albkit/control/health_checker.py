@@ -178,7 +178,7 @@ class HealthChecker:
         target = watch.member.target
         if check.probe is None:
             group = watch.choice.group.group
-            return await self._prober.ask(check, target, group, of_streams=group.name in self._gateway.stream_groups)
+            return await self._prober.ask(check, target, group, group.name in self._gateway.stream_groups)
         limit = asyncio.timeout(check.timeout)
         try:
             async with limit:

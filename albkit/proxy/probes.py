@@ -44,7 +44,7 @@ class Prober:
         self._clock = clock
         self._contexts = contexts
 
-    async def ask(self, check: HealthCheck, target: Target, group: TargetGroup, *, of_streams: bool = False) -> CheckResult | None:
+    async def ask(self, check: HealthCheck, target: Target, group: TargetGroup, of_streams: bool = False) -> CheckResult | None:
         """Ask a target.
 
         Args:

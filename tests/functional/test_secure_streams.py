@@ -8,6 +8,7 @@ import functools
 import logging
 import random
 import ssl
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 import albkit as alb
+from albkit.proxy.tls.transport import TlsTransport
 from tests.functional.test_streams import BOUND, MIB, Gate, gate, member, only_tunnel, standing, states, until, waiting_stream, was_reset
 from tests.support.authority import Authority, Issued
 from tests.support.balancing import Balancing, listener
@@ -439,6 +441,62 @@ async def test_stop_says_close_notify() -> None:
         assert it.counters["TunnelEnd_Stop"] == 1
 
 
+class Wire(asyncio.Transport):
+    """What carries TLS: keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def close(self) -> None: ...
+    def is_closing(self) -> bool:
+        return False
+
+
+class Heard(asyncio.Protocol):
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.has_ended = False
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+    def eof_received(self) -> bool:
+        self.has_ended = True
+        return True
+
+
+async def test_fin_that_comes_while_nothing_is_read_is_found_behind_the_bytes(tmp_path: Any) -> None:
+    """Without close_notify there is nothing left to decrypt that would tell."""
+    wire, heard = Wire(), Heard()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = server_context("TLSv1.3", tmp_path).wrap_bio(incoming, outgoing, server_side=True)
+    secure = TlsTransport(wire, session, incoming, outgoing, asyncio.get_running_loop(), lambda _: secure.begin(heard))
+    its_incoming, its_outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context().wrap_bio(its_incoming, its_outgoing, server_hostname="localhost")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    secure.data_received(its_outgoing.read())
+    its_incoming.write(wire.written)
+    client.do_handshake()
+    secure.data_received(its_outgoing.read())
+    client.write(b"the last words")
+    secure.pause_reading()
+    secure.data_received(its_outgoing.read())
+    secure.eof_received()
+    assert (heard.data, heard.has_ended) == (b"", False)
+    secure.resume_reading()
+    await until(lambda: heard.data == b"the last words")
+    assert heard.has_ended
+
+
 # Who speaks first.
 
 
@@ -541,6 +599,27 @@ async def test_target_in_tls_ends_its_side_and_the_client_still_speaks(version: 
         client.end()
         await (await origin.arrived()).over.wait()
         assert came == [data]
+
+
+async def test_target_in_tls_on_a_unix_socket_shows_a_certificate_for_localhost(tmp_path: Any) -> None:
+    """It has no other name; the PROXY protocol stands before the handshake there as well."""
+    heads: list[bytes] = []
+    context = server_context("TLSv1.3", tmp_path)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readline())
+        await secure_echo(await Secure(Peer(reader, writer), context, server_side=True).shake_hands())
+        writer.close()
+
+    ca = authority().write(tmp_path, "ca")
+    with tempfile.TemporaryDirectory() as folder:
+        server = await asyncio.start_unix_server(answer, f"{folder}/target")
+        async with server, streaming(f"unix:{folder}/target", protocol="TLS", verify=ca, proxy_protocol="v1") as it:
+            client = await secured(it)
+            client.send(b"hello")
+            client.end()
+            assert await client.read_to_end() == b"hello"
+            assert heads == [f"PROXY TCP4 127.0.0.1 127.0.0.1 {client.peer.port} {it.port}\r\n".encode()]
 
 
 async def test_target_in_tls_that_nobody_vouches_for_is_not_spoken_to(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:

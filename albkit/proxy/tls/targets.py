@@ -90,5 +90,4 @@ def target_context(verify: bool | str, *, http: bool) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
     if http:
         context.set_alpn_protocols(["http/1.1"])
-    else:
     return context
