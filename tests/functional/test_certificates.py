@@ -366,7 +366,7 @@ async def test_replaced_files_are_taken_up(tmp_path: Path, how: str, caplog: pyt
 
 @pytest.mark.parametrize("how", ["file", "folder"])
 async def test_symbolic_link_that_is_turned_is_taken_up(tmp_path: Path, how: str) -> None:
-    """As certbot has it, live/door.pem leads to another file from one moment to the next; as Kubernetes has it, a folder on the way does."""
+    """As certbot has it, the file is a link that leads to another one at once; as Kubernetes has it, a folder on the way is."""
     for number, name in ((1, "old"), (2, "new")):
         issued = named(name, "example.com")
         folder = tmp_path / f"archive{number}"
