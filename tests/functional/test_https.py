@@ -9,6 +9,7 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import albkit as alb
 from albkit.model.limits import Limits
 from tests.functional.test_checklist import Source, assert_held_back, count_to_end, narrow, speed_up
 from tests.support.balancing import balancing, listener
+from tests.support.clock import FakeClock
+from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, closing, frame, read_frame
 from tests.support.peers import HEAD_END, Conversation, RawClient, Response, request, response, target
 from tests.support.secure import (
     SecureClient,
@@ -357,20 +360,66 @@ async def test_cookies_for_other_sites_are_secure_over_tls_alone(secure: bool) -
 
 
 async def test_websocket_passes_both_ways_over_tls() -> None:
-    """Frames of many sizes, and a ping of the client's."""
-    async with target(switching(SWITCHED, then=echo)) as origin, secured(origin.address) as it:
+    """Frames of every size, one in parts, a ping of each side; who closes is told goodbye."""
+
+    async def then(conversation: Conversation) -> None:
+        while (it := await read_frame(conversation)).opcode != CLOSE:
+            conversation.send(frame(PONG if it.opcode == PING else it.opcode, it.payload, mask=False, fin=it.fin))
+        conversation.send(frame(PING, b"there?", mask=False))
+        assert (await read_frame(conversation)).payload == b"there?"
+        conversation.send(closing(it.code, mask=False))
+
+    async with target(switching(SWITCHED, then=then)) as origin, secured(origin.address) as it:
         client = await it.secure()
         client.send(request("GET", "/ws", *UPGRADE))
         assert (await client.response()).status == 101
-        for size in (1, 125, 65_000):
+        for size in (0, 1, 125, 126, 65_535, 65_536, 300_000):
             data = bytes(index % 251 for index in range(size))
-            client.send(data)
-            assert await client.read_exactly(size) == data
+            client.send(frame(BINARY, data))
+            assert (await read_frame(client)).payload == data
+        for opcode, fin in ((TEXT, False), (PING, True), (CONTINUATION, True)):
+            client.send(frame(opcode, b"part", fin=fin))
+            back = await read_frame(client)
+            assert (back.opcode, back.fin) == (PONG if opcode == PING else opcode, fin)
         (tunnel,) = it.load_balancer.tunnels
         assert tunnel.client.tls is not None
-        client.send_fin()
+        client.send(closing(1000))
+        ping = await read_frame(client)
+        client.send(frame(PONG, ping.payload))
+        assert (await read_frame(client)).code == 1000
         assert await client.read_to_end() == b""
+        assert client.was_told
+        client.send_fin()
         await until(lambda: not it.gateway.tunnels)
+
+
+def both_have_answered(tunnel: alb.Tunnel, client: int, conversation: int) -> bool:
+    """Whether all that the two ends have sent behind the 101 has come."""
+    return tunnel.bytes_in >= client and tunnel.bytes_out >= conversation
+
+
+async def test_silent_websocket_is_pinged_over_tls() -> None:
+    """The load balancer's own pings go to both sides, and a pong keeps the tunnel."""
+    policy = alb.TunnelPolicy(idle_timeout=30, ping_interval=10, pong_timeout=5)
+    clock = FakeClock()
+    async with target(switching(SWITCHED, then=holding)) as origin, secured(origin.address, tunnel=policy, clock=clock) as it:
+        client = await it.secure()
+        client.send(request("GET", "/ws", *UPGRADE))
+        assert (await client.response()).status == 101
+        conversation = await origin.arrived()
+        sweep = it.gateway.sweep
+        sent, answered = client.sent, conversation.sent
+        for _ in range(5):
+            sweep.look(clock.now)
+            clock.advance(10)
+            sweep.look(clock.now)
+            for peer, mask in ((client, True), (conversation, False)):
+                ping = await read_frame(peer)
+                assert ping.opcode == PING
+                peer.send(frame(PONG, ping.payload, mask=mask))
+            (tunnel,) = it.load_balancer.tunnels
+            await until(partial(both_have_answered, tunnel, client.sent - sent, conversation.sent - answered))
+        assert len(it.load_balancer.tunnels) == 1
 
 
 async def test_stop_closes_websockets_with_words_and_a_goodbye() -> None:
