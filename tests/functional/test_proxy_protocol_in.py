@@ -425,7 +425,16 @@ async def test_header_of_an_untrusted_connection_to_https_is_no_handshake(lie: b
         assert failures == {"Failure_PlainHttpOnTlsPort" if lie.startswith(b"PROXY") else "Failure_TlsHandshakeFailed"}
 
 
-@pytest.mark.parametrize("header", [LOCAL, UNKNOWN, b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", SIGNATURE + b"\x21\x00\x00\x00"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        LOCAL,
+        UNKNOWN,
+        b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n",
+        SIGNATURE + b"\x21\x00\x00\x00",
+        SIGNATURE + b"\x20" + v2()[13:],
+    ],
+)
 async def test_header_that_names_nobody_leaves_the_address_of_the_connection(header: bytes) -> None:
     """LOCAL and UNKNOWN: a proxy that asks for itself; and the port is the one that it has connected to."""
     async with named("web") as (web,), all_going(behind_proxy(alb.Forward(alb.TargetGroup("group", web.address)))) as it:

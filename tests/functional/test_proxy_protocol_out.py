@@ -6,7 +6,9 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import socket
 import ssl
+import struct
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -18,7 +20,7 @@ import albkit as alb
 from tests.support.authority import Authority
 from tests.support.balancing import Balancing, listener
 from tests.support.clock import FakeClock
-from tests.support.peers import Conversation, RawClient, Script, Target, answering, free_port, request, response
+from tests.support.peers import HEAD_END, Conversation, RawClient, Script, Target, answering, free_port, request, response
 from tests.support.proxy_headers import (
     LOCAL,
     SIGNATURE,
@@ -32,7 +34,7 @@ from tests.support.proxy_headers import (
     v1,
     v2,
 )
-from tests.support.tunnels import SWITCHED, UPGRADE, echo, gone, switching
+from tests.support.tunnels import SWITCHED, UPGRADE, echo, gone, holding, switching
 
 AUTHORITY = Authority("Test CA")
 BOTH = pytest.mark.parametrize("version", ["v1", "v2"])
@@ -234,6 +236,27 @@ async def test_client_that_leaves_in_the_middle_ends_the_connection(version: str
             await client.close()
             await asyncio.wait_for(release.wait(), 5)
             await until(lambda it=it: it.gateway.connections.count == 0)
+
+
+@BOTH
+async def test_client_that_resets_in_the_moment_of_the_answer_leaves_no_connection(version: str) -> None:
+    """Both come in one pass of the loop: the exchange is over in good order, and nobody comes back for its connection."""
+    async with told(heard) as web, all_going(door(telling(version, web.address))) as it:
+        client = socket.create_connection(("127.0.0.1", it.port))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.send(request("GET", "/"))
+        await until(lambda: web.headers and HEAD_END in web.conversations[0].received)
+        client.close()
+        web.conversations[0].send(response())
+        await until(lambda: not it.gateway.clients)
+        await until(lambda: it.gateway.connections.count == 0)
+        assert not it.gateway.connections._idle
+
+
+async def heard(conversation: Conversation) -> None:
+    """Leaves the answer to the test."""
+    await conversation.head()
+    await holding(conversation)
 
 
 @BOTH
