@@ -59,7 +59,7 @@ def sites(bench: Bench, setups: Sequence[Setup]) -> Iterator[Sites]:
                         program = start(peer.name, peer.command, place, bench.cores.proxy, listens_on=port)
                         if shown is not None:
                             # Before anything is measured: all have to agree on the same.
-                            put_python_load("tls", port, core=bench.cores.load, timeout=_AGREED_TIMEOUT)
+                            put_python_load("agreement", port, core=bench.cores.load, timeout=_AGREED_TIMEOUT)
                         found[peer.name, setup] = RunningPeer(peer.name, port, program, tls=shown is not None)
                     except MeasurementError as error:
                         if not bench.keep_going:

@@ -1,0 +1,35 @@
+"""One TLS handshake with a proxy: has it agreed on what all are compared with?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import sys
+from typing import Final
+
+from benchmarks.loads.tls import NAME, check, client_context
+from benchmarks.measure import MeasurementError
+
+_TIMEOUT: Final = 10.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.loads.agreement", description=__doc__)
+    parser.add_argument("port", type=int, help="of the proxy")
+    given = parser.parse_args()
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", given.port), timeout=_TIMEOUT) as below,
+            client_context().wrap_socket(below, server_hostname=NAME) as session,
+        ):
+            check(session)
+    except (OSError, MeasurementError) as error:
+        print(f"no TLS as it must be: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps({}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
