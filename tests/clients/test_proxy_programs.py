@@ -57,11 +57,6 @@ async def curl(*arguments: str) -> str:
     return said
 
 
-async def curl_can(option: str) -> bool:
-    """Whether this curl is new enough."""
-    return f"{option} " in (await output_of(program("curl"), "-q", "--help", "all"))[1]
-
-
 # curl.
 
 
@@ -113,15 +108,6 @@ async def test_curl_says_who_it_is_before_http_and_tls(files: Files) -> None:
         status, _, _ = await output_of(program("curl"), "-q", "-sS", "--noproxy", "*", f"http://127.0.0.1:{plain}/")
         assert status in (52, 56)
         assert it.counters["Failure_ProxyHeaderMissing"] == 1
-
-
-async def test_curl_says_that_it_is_somebody_else() -> None:
-    """--haproxy-clientip, of curl 8.2 and later."""
-    if not await curl_can("--haproxy-clientip"):
-        pytest.skip("this curl is older than 8.2 and has no --haproxy-clientip")
-    async with all_going(telling(proxy_protocol="required")) as it:
-        for address in ("203.0.113.7", "2001:db8::7"):
-            assert await curl("--haproxy-clientip", address, f"http://127.0.0.1:{it.port}/") == address
 
 
 # HAProxy before us.

@@ -597,3 +597,17 @@ def test_http_is_served_without_the_packages_for_tls() -> None:
     done = subprocess.run([sys.executable, "-W", "error", "-c", WITHOUT], capture_output=True, text=True, timeout=30, check=False)
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["HTTP/1.1 200 OK", "listeners[0]: HTTPS needs two packages more; pip install 'albkit[tls]'"]
+
+
+async def test_default_that_a_listed_one_stands_in_front_of_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """ALB shows the default only where nothing listed matches, so the RSA certificate beside an ECDSA one would be shown to nobody."""
+    rsa, ecdsa = named("rsa", "example.com", "*.example.com", key="rsa2048"), named("ecdsa", "*.example.com")
+    async with securing(https(OK, certificates=[shown(rsa), shown(ecdsa)])):
+        (record,) = caplog.records
+        assert record.levelname == "WARNING"
+        assert "give the default twice" in record.getMessage()
+    caplog.clear()
+    other = named("other", "www.example.com")
+    for together in ((rsa, rsa, ecdsa), (rsa, other), (rsa,)):
+        async with securing(https(OK, certificates=[shown(it) for it in together])):
+            assert caplog.records == []

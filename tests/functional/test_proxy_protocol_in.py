@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import albkit as alb
+from albkit.proxy.client_connection import ClientConnection
 from albkit.wire.tls_fields import tls_field_lines
 from tests.support.authority import Authority
 from tests.support.balancing import Balancing, listener, named
@@ -383,6 +384,17 @@ async def test_optional_header_of_a_client_that_leaves_in_silence_is_no_failure(
         assert await client.is_closed()
         await until(lambda: not it.gateway.clients)
         assert "Failure_ProxyHeaderMissing" not in it.counters
+
+
+async def test_optional_header_of_a_silent_client_is_not_waited_for_for_good() -> None:
+    """One that has connected ahead of its request may take as long as any other, and then has no header."""
+    door = behind_proxy(*TELLING, proxy_protocol="optional", trusted_networks=HERE)
+    async with all_going(door, limits=alb.Limits(handshake_timeout=0.05)) as it:
+        client = await it.client()
+        await until(lambda: any(isinstance(party, ClientConnection) for party in it.gateway.clients))
+        client.send(GET)
+        assert (await client.response()).body.decode() == f"127.0.0.1:{client.port} | -"
+        assert "Failure_ProxyHeaderTimeout" not in it.counters
 
 
 @pytest.mark.parametrize("lie", [v1(), v2(), UNKNOWN, LOCAL])

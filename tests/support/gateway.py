@@ -47,11 +47,15 @@ async def leaving_nothing(it: AnyRunning) -> AsyncIterator[AnyRunning]:
     load_balancer = it.load_balancer
     async with load_balancer:
         gateway = it.gateway
+        entrances = {running.entrance for running in load_balancer.listeners}
         try:
             yield it
         finally:
             for client in it.clients:
                 await client.close()
+            entrances |= {running.entrance for running in load_balancer.listeners}
+    guests = [entrance.guests.count for entrance in entrances if entrance.guests.count]
+    assert not guests, f"counted as connected behind the end: {guests}"
     left = {name: count for name, count in load_balancer.counters.items() if name.startswith("Active") and count}
     assert not left, f"counted as open behind the end: {left}"
     outstanding = {

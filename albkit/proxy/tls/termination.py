@@ -83,8 +83,9 @@ def load_termination(listener: Listener, faults: Faults, path: str, now: float) 
     from albkit.policy.certificate_choice import CertificateChoice
 
     choice = CertificateChoice(loaded[0], loaded[1:], now)
+    shadows = _shadows_of(loaded, choice)
     try:
-        return _Plain(listener, choice) if mutual is None else _Mutual(choice, mutual)
+        return _Plain(listener, choice, shadows) if mutual is None else _Mutual(choice, mutual, shadows)
     except (ssl.SSLError, ValueError) as error:
         faults.add(f"{path}.certificates", f"OpenSSL does not take one of them: {error}")
         return None
@@ -153,8 +154,9 @@ class _ServerSession:
 class _Plain:
     """Asks no client for a certificate: the standard library's TLS."""
 
-    def __init__(self, listener: Listener, choice: CertificateChoice[LoadedCertificate]) -> None:
+    def __init__(self, listener: Listener, choice: CertificateChoice[LoadedCertificate], warnings: Sequence[str]) -> None:
         self.valid_until = choice.valid_until
+        self._warnings = warnings
         self._choice = choice
         policy = SSL_POLICIES[listener.ssl_policy]
         alpn = _alpn(listener)
@@ -164,7 +166,7 @@ class _Plain:
         return self._contexts[self._choice.for_name(name)]
 
     def warnings(self, now: float) -> Sequence[str]:
-        return _warnings_of(self._choice, now)
+        return [*_warnings_of(self._choice, now), *self._warnings]
 
     def begin(self) -> tuple[Session, Incoming, Outgoing]:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -181,11 +183,11 @@ class _Plain:
 class _Mutual:
     """Asks clients for a certificate: pyOpenSSL, which can do so without refusing, and tells why where it refuses."""
 
-    def __init__(self, choice: CertificateChoice[LoadedCertificate], mutual: MutualContexts) -> None:
+    def __init__(self, choice: CertificateChoice[LoadedCertificate], mutual: MutualContexts, warnings: Sequence[str]) -> None:
         from albkit.proxy.tls.mutual_session import MutualSession
 
         self.valid_until = choice.valid_until
-        self._warnings = mutual.warnings
+        self._warnings = [*warnings, *mutual.warnings]
         self._choice = choice
         self._session = MutualSession
         self._contexts = {shown: mutual.context(shown) for shown in choice.sets}
@@ -219,6 +221,19 @@ def _warnings_of(choice: CertificateChoice[LoadedCertificate], now: float) -> li
 
     shown = dict.fromkeys(certificate for together in choice.sets for certificate in together)
     return [words for certificate in shown for words in warnings_of(certificate, now)]
+
+
+def _shadows_of(loaded: Sequence[LoadedCertificate], choice: CertificateChoice[LoadedCertificate]) -> list[str]:
+    """A name for which the default certificate is good, and is not shown: as in ALB, but not what everybody expects."""
+    default, *listed = loaded
+    if any(certificate.chain == default.chain for certificate in listed):
+        return []
+    names = [name for name in default.facts.names if choice.for_name(name.replace("*", "any", 1)) != (default,)]
+    return [
+        f"clients that ask for {name!r} are not shown the default certificate in {default.label!r}, but another of the list that has the "
+        "name too; to have both taken into account give the default twice"
+        for name in names[:1]
+    ]
 
 
 _BY_CODE = {kind.reason: kind for kind in FailureKind}
