@@ -58,7 +58,7 @@ def test_listener_with_a_priority_twice_is_refused() -> None:
 def test_listener_with_every_fault_tells_them_all() -> None:
     """All at once, each with its path from the listener."""
     with pytest.raises(alb.ConfigurationError) as raised:
-        alb.Listener(70000, [], ["/a", _rule(1), _rule(1)], name="-a", host="", protocol="HTTPS")
+        alb.Listener(70000, [], ["/a", _rule(1), _rule(1)], name="-a", host="", protocol="HTTP3")
     assert raised.value.subject == "Listener"
     assert sorted(_paths(raised.value)) == ["default_actions", "host", "name", "port", "protocol", "rules[0]", "rules[2].priority"]
 

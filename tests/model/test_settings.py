@@ -34,6 +34,8 @@ def test_settings_have_albs_defaults() -> None:
         "preserve_host_header": False,
         "xff_header_processing": "append",
         "xff_client_port": False,
+        "x_amzn_tls_version_and_cipher_suite": False,
+        "certificate_check_interval": 5,
         "stop_timeout": 5,
     }
 
