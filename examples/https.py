@@ -36,7 +36,7 @@ async def main() -> None:
             certificates=alb.Certificate(folder / "site.pem"),
             host="127.0.0.1",
         )
-        # Files are looked at every minute, unless said otherwise.
+        # Files are looked at every 5 seconds, unless said otherwise.
         lb = await stack.enter_async_context(alb.LoadBalancer(secure, certificate_check_interval=0.1))
         url = f"https://localhost:{lb.listeners[0].port}"
         # With fixed ports one load balancer has both listeners, and `alb.Redirect(protocol="HTTPS", port=443)` is the whole line.
