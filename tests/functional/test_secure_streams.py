@@ -21,7 +21,7 @@ from albkit.proxy.tls.transport import TlsTransport
 from tests.functional.test_streams import BOUND, MIB, Gate, gate, member, only_tunnel, standing, states, until, waiting_stream, was_reset
 from tests.support.authority import Authority, Issued
 from tests.support.balancing import Balancing, listener
-from tests.support.peers import Conversation, Peer, Script, free_port, target
+from tests.support.peers import Conversation, Peer, Script, free_port, request, target
 from tests.support.tunnels import echo, gone, holding
 
 __all__ = ("gate",)
@@ -201,7 +201,7 @@ async def streaming(
     """
     group = alb.TargetGroup("group", list(targets), **settings)
     how = {"protocol": "TLS", "certificates": certificate(), **(door or {})}
-    if how["protocol"] == "TCP":
+    if how["protocol"] in ("TCP", "HTTP"):
         del how["certificates"]
     async with standing(listener(alb.Forward(group), name="door", **how), **(lb or {})) as it:
         yield it
@@ -599,6 +599,29 @@ async def test_target_in_tls_ends_its_side_and_the_client_still_speaks(version: 
         client.end()
         await (await origin.arrived()).over.wait()
         assert came == [data]
+
+
+@both_versions
+async def test_upgraded_client_that_is_through_still_hears_its_target_in_tls(version: str, tmp_path: Any) -> None:
+    """An https:// target of an HTTP listener knows half-close as well: the answer behind the client's FIN is not lost."""
+
+    async def script(secure: Secure) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += await secure.read()
+        secure.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n")
+        secure.send(b"heard " + await secure.read_to_end())
+        secure.end()
+
+    group = {"door": {"protocol": "HTTP"}, "protocol": "HTTPS"}
+    async with target(behind_tls(server_context(version, tmp_path), script)) as origin, streaming(origin.address, **group) as it:
+        client = await it.client()
+        client.send(request("GET", "/", "Connection: Upgrade", "Upgrade: raw"))
+        assert (await client.response()).status == 101
+        client.send(b"everything")
+        client.send_fin()
+        async with asyncio.timeout(10):
+            assert await client.read_to_end() == b"heard everything"
 
 
 async def test_target_in_tls_on_a_unix_socket_shows_a_certificate_for_localhost(tmp_path: Any) -> None:
