@@ -40,6 +40,8 @@ class Entrance:
         self.guests = Guests()
         self.termination: Termination | None
         """How TLS is spoken with new clients; `None` where it is not."""
+        self.has_vestibule: bool
+        """Whether anything comes before the first request of a connection."""
         self.protocol: str
         """As in a URL, of clients that come straight to us."""
         self.response_fields: ResponseFields | None = None
@@ -62,17 +64,13 @@ class Entrance:
         self.rules = RuleTable(listener, plan)
         self.response_fields = ResponseFields(listener.response_headers) if listener.response_headers else None
         self.termination = termination
+        self.has_vestibule = termination is not None or listener.proxy_protocol is not None
         self.protocol = "https" if listener.is_secure else "http"
         self._names = dict(listener.request_header_names)
         self._trusted = tuple(map(ip_network, listener.trusted_networks))
         reader = RequestReader(settings, self.port, partial(verdict, settings.desync_mitigation_mode), tuple(self._names.values()))
         self._recall = reader.recall
         self._read = reader.read
-
-    @property
-    def has_vestibule(self) -> bool:
-        """Whether anything comes before the first request of a connection."""
-        return self.termination is not None or self.listener.proxy_protocol is not None
 
     def welcome(self, transport: asyncio.Transport, *, is_known: bool = True) -> ClientAddress | None:
         """Let a new connection in, and tell whom it comes from; `None` where it must go again, which is counted and told already.
