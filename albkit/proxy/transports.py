@@ -30,6 +30,7 @@ __all__ = (
     "reset",
     "send",
     "unacknowledged",
+    "write_pieces",
 )
 
 SEGMENT: Final = 64 * 1024
@@ -77,6 +78,15 @@ def send(transport: asyncio.Transport, pieces: list[bytes], size: int) -> None:
     if len(pieces) == 1:
         transport.write(pieces[0])
     elif size <= SMALL:
+        transport.write(b"".join(pieces))
+    else:
+        write_pieces(transport, pieces)
+
+
+def write_pieces(transport: asyncio.Transport, pieces: list[bytes]) -> None:
+    """Write pieces that are large together."""
+    if hasattr(transport, "max_size"):
+        # Plain asyncio gains nothing by pieces, and from 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 never says that it is full (CVE-2024-12254).
         transport.write(b"".join(pieces))
     else:
         transport.writelines(pieces)

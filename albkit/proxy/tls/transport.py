@@ -16,6 +16,8 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
+from albkit.proxy.transports import write_pieces
+
 __all__ = ("Incoming", "Outgoing", "Session", "TlsTransport")
 
 _RECORD: Final = 16 * 1024
@@ -299,7 +301,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                     return
                 waiting += len(part)
         encrypted.append(self._outgoing.read())
-        self._transport.writelines(encrypted)
+        write_pieces(self._transport, encrypted)
 
     def _encrypt(self, data: bytes | bytearray | memoryview) -> bool:
         try:
