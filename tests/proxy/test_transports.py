@@ -95,7 +95,7 @@ async def test_pieces_are_sent_in_their_order(sizes: list[int]) -> None:
 
 async def test_pieces_that_nobody_reads_say_that_it_is_full() -> None:
     """The sender is told to wait, whatever the loop makes of many pieces."""
-    async with ends(socket.AF_INET) as (transport, peer):
+    async with ends(socket.AF_INET) as (transport, _):
         full = asyncio.Event()
 
         class Told(asyncio.Protocol):
