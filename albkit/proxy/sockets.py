@@ -349,10 +349,13 @@ def _fault_of(sock: socket.socket) -> str | None:
     return None
 
 
+_NO_SUCH_HOST = "the host is neither an address nor a name that has one; correct it (without a port; 'unix:' goes before a path)"
 _ADVICE_FOR_PORTS = {
     errno.EADDRINUSE: "the port is in use; stop the program that listens there, or choose another port (0 takes a free one)",
-    errno.EACCES: "not permitted; ports below 1024 need privileges",
-    errno.EADDRNOTAVAIL: "the host is no address of this machine",
+    errno.EACCES: "not permitted; ports below 1024 need privileges; give them, or choose another port",
+    errno.EADDRNOTAVAIL: "the host is no address of this machine; give one that it has, or leave out host for all",
+    socket.EAI_NONAME: _NO_SUCH_HOST,
+    socket.EAI_AGAIN: "the name of the host cannot be looked up now; see that the name server answers, or give an address",
 }
 _ADVICE_FOR_SHARED_PORTS = {
     **_ADVICE_FOR_PORTS,

@@ -106,6 +106,27 @@ async def test_port_of_one_who_does_not_share_is_refused() -> None:
             assert ("have that one set reuse_port too" in str(said)) is second
 
 
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (
+            socket.EAI_NONAME,
+            "the host is neither an address nor a name that has one; correct it (without a port; 'unix:' goes before a path)",
+        ),
+        (socket.EAI_AGAIN, "the name of the host cannot be looked up now; see that the name server answers, or give an address"),
+    ],
+)
+async def test_host_that_is_not_found_is_told(failure: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port behind it and a path without unix: are no names either."""
+
+    async def fails(*_: Any, **__: Any) -> None:
+        raise socket.gaierror(failure, "not found")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", fails)
+    said = await refused(host="web.invalid")
+    assert str(said).endswith(f"cannot listen on web.invalid:0: {told}")
+
+
 async def test_system_that_cannot_share_ports_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no SO_REUSEPORT."""
     monkeypatch.delattr(socket, "SO_REUSEPORT")

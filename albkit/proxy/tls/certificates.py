@@ -209,7 +209,7 @@ def _content_of(path: str, name: str) -> bytes:
 def _certificates_in(content: bytes, name: str) -> list[x509.Certificate]:
     blocks = [match[0] for match in _PEM_BLOCK.finditer(content) if match[1] in _CERTIFICATE_BLOCKS]
     if not blocks:
-        raise CertificateError(f"there is no certificate in {name}; give PEM in which '-----BEGIN CERTIFICATE-----' has its END")
+        raise CertificateError(f"there is no certificate in {name}; give PEM with '-----BEGIN CERTIFICATE-----' and its END")
     certificates = []
     for place, block in enumerate(blocks, 1):
         try:

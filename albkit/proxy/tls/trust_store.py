@@ -51,18 +51,19 @@ def _name_of(source: str | bytes, setting: str) -> str:
     return f"{setting} {source!r}" if isinstance(source, str) else f"{setting} (bytes)"
 
 
-def _read(source: str | bytes, setting: str, wanted: str) -> bytes:
+def _read(source: str | bytes, setting: str) -> bytes:
     if isinstance(source, bytes):
         return source
     try:
         return Path(source).read_bytes()
     except OSError as error:
-        raise ValueError(f"{_name_of(source, setting)} cannot be read ({error.strerror}); {wanted}") from None
+        name = _name_of(source, setting)
+        raise ValueError(f"{name} cannot be read: {error.strerror}; see that the file is there and may be read") from None
 
 
 def _read_revocations(source: str | bytes, authorities: Sequence[x509.Certificate]) -> list[x509.CertificateRevocationList]:
     name = _name_of(source, "revocations")
-    data = _read(source, "revocations", _LISTS)
+    data = _read(source, "revocations")
     if not data.strip():
         raise ValueError(f"{name} is empty; {_LISTS}")
     blocks = _CRL_BLOCK.findall(data)

@@ -216,7 +216,7 @@ _MIDDLE = [_pem(one) for one in _ISSUED.intermediates]
 _KINDS = "give one of RSA with 2048 bits or more, or of ECDSA with P-256, P-384 or P-521"
 _FIRST = "put the server's own certificate first, then the one that has issued it, and so on"
 _WRONG: list[Any] = [
-    pytest.param((_DAMAGED_KEY,), {}, "there is no certificate in the bytes given as certificate; give PEM in which", id="no certificate"),
+    pytest.param((_DAMAGED_KEY,), {}, "there is no certificate in the bytes given as certificate; give PEM with", id="no certificate"),
     pytest.param((_ISSUED.pem[:300], _ISSUED.key_pem), {}, "there is no certificate in the bytes", id="certificate cut off"),
     pytest.param(
         (_ISSUED.leaf_pem + _DAMAGED, _ISSUED.key_pem),

@@ -491,7 +491,7 @@ def test_expired_list_warns_and_refuses_its_clients(tmp_path: Path) -> None:
         ({"trust_store": b" \n"}, "is empty"),
         ({"trust_store": b"nonsense"}, "the trust store"),
         ({"trust_store": b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}, "the trust store"),
-        ({"revocations": "/nowhere/crl.pem"}, "revocations '/nowhere/crl.pem' cannot be read"),
+        ({"revocations": "/nowhere/crl.pem"}, "revocations '/nowhere/crl.pem' cannot be read: No such file or directory; see that"),
         ({"revocations": b"\n"}, "is empty"),
         ({"revocations": b"nonsense"}, "something else than revocation lists"),
         ({"revocations": lambda: client_ca().pem()}, "something else than revocation lists"),
