@@ -152,6 +152,7 @@ class FailureKind(Enum):
         "the client took no more of the response within the idle timeout",
     )
 
+    PROXY_HEADER_UNEXPECTED = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "a PROXY protocol header came where none is believed")
     TLS_ON_PLAIN_PORT = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "a TLS handshake came to a port that speaks plain HTTP")
     REQUEST_BODY_TOO_SLOW = (Phase.REQUEST_BODY, Side.CLIENT, 408, Retry.NEVER, "the client sends its body more slowly than it may")
 

@@ -48,6 +48,7 @@ _EXPECTED = {
     "CLIENT_CLOSED": ("response head", "client", 460, "never"),
     "CLIENT_CLOSED_IN_RESPONSE": ("response body", "client", None, "never"),
     "CLIENT_STALLED": ("response body", "client", None, "never"),
+    "PROXY_HEADER_UNEXPECTED": ("request head", "client", 400, "never"),
     "TLS_ON_PLAIN_PORT": ("request head", "client", 400, "never"),
     "REQUEST_BODY_TOO_SLOW": ("request body", "client", 408, "never"),
     # alb-reference 6; design 4: what outlives the stop timeout is cut

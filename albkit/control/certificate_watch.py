@@ -95,6 +95,7 @@ class CertificateWatch:
         for listener, termination in zip(self._running, loaded.terminations, strict=True):
             if termination is not None and termination is not listener.entrance.termination:
                 listener.take(listener.listener, termination)
+        _log.info("files for TLS have changed, and are in force for new connections")
         self._warn()
         self._tell(CertificatesRead(files_of(gateway.settings)))
         return True

@@ -6,6 +6,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from albkit.model.actions import Forward, Redirect
+from albkit.model.attributes import default
 from albkit.model.certificate import Certificate
 from albkit.model.consistent_hash import ConsistentHash
 from albkit.model.mutual_authentication import MutualAuthentication
@@ -51,7 +52,7 @@ def _check_tls(listener: Listener, faults: Faults) -> None:
     wrong = fault_of_ssl_policy(listener.ssl_policy)
     if wrong:
         faults.add("ssl_policy", wrong)
-    faults.instances("certificates", listener.certificates, Certificate, "a Certificate")
+    faults.instances("certificates", listener.certificates, Certificate, 'a Certificate; give Certificate("cert.pem", "key.pem")')
     mutual = listener.mutual_authentication
     if mutual is not None and not isinstance(mutual, MutualAuthentication):
         faults.add("mutual_authentication", f"{mutual!r} is not MutualAuthentication(...) or None")
@@ -59,6 +60,8 @@ def _check_tls(listener: Listener, faults: Faults) -> None:
         secure = "HTTPS" if listener.protocol == "HTTP" else "TLS"
         if listener.certificates:
             faults.add("certificates", f"{listener.protocol} shows none; use protocol={secure!r}")
+        if listener.ssl_policy != default("Listener", "ssl_policy") and not wrong:
+            faults.add("ssl_policy", f"{listener.protocol} has no TLS; use protocol={secure!r}")
         if mutual is not None:
             faults.add("mutual_authentication", f"{listener.protocol} clients show no certificates; use protocol={secure!r}")
     elif listener.is_secure and not listener.certificates:

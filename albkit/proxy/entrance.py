@@ -16,6 +16,7 @@ from albkit.policy.plan import Plan
 from albkit.policy.rule_table import RuleTable
 from albkit.proxy.gateway import Gateway
 from albkit.proxy.guests import Guests
+from albkit.proxy.inbox import PROXY_LINES, unexpected_proxy_header
 from albkit.proxy.tls.termination import Termination
 from albkit.proxy.transports import address_of
 from albkit.report.failure_log import log_failure
@@ -133,7 +134,12 @@ class Entrance:
         Raises:
             Failure: the request is refused, with the status to answer.
         """
-        return self._recall(head) or self._read(self._parse(head), head)
+        try:
+            return self._recall(head) or self._read(self._parse(head), head)
+        except Failure as failure:
+            if failure.kind is FailureKind.REQUEST_MALFORMED and head.startswith(PROXY_LINES):
+                raise unexpected_proxy_header() from None
+            raise
 
     def seen_by(self, client: ClientAddress) -> tuple[str, int]:
         """What stands in the client's URLs: `http` or `https`, and the port, which a proxy before us may have told."""

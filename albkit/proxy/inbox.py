@@ -5,14 +5,25 @@ from __future__ import annotations
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
 
-__all__ = ("Inbox",)
+__all__ = ("PROXY_LINES", "Inbox", "unexpected_proxy_header")
 
 _MOST_BLANK_LINES = 8
 """Before a request line (RFC 9112 section 2.2 asks to ignore at least one)."""
 _LONGEST_METHOD = 64
 _HANDSHAKE = 0x16
 """What every TLS connection begins with (RFC 8446 section 5.1)."""
+PROXY_LINES = (b"PROXY TCP", b"PROXY UNKNOWN")
+"""What a PROXY protocol header of version 1 begins with."""
+_BEHIND_BLANK_LINES = b"\0\r\nQUIT"
+"""So does one of version 2, behind what may stand before a request."""
 _TOKEN_BYTES = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+
+def unexpected_proxy_header() -> Failure:
+    """What is wrong where nobody has asked for one."""
+    return Failure(
+        FailureKind.PROXY_HEADER_UNEXPECTED, "give the listener proxy_protocol='required', or add the peer to its trusted_networks"
+    )
 
 
 class Inbox:
@@ -80,6 +91,8 @@ class Inbox:
             if size and data[place] not in _TOKEN_BYTES and data[place] != 0x0D:
                 if data[place] == _HANDSHAKE:
                     raise Failure(FailureKind.TLS_ON_PLAIN_PORT, "let the client use http://, or give the listener protocol='HTTPS'")
+                if data.startswith(_BEHIND_BLANK_LINES, place):
+                    raise unexpected_proxy_header()
                 raise Failure(FailureKind.REQUEST_MALFORMED, f"first byte {data[place]:#04x}")
             return None
         end += 4

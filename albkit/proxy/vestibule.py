@@ -104,7 +104,7 @@ class Vestibule(asyncio.Protocol):
         elif entrance.believes(address.host):
             self._phase = _HEADER
         elif wanted == "required":
-            self._refuse(Failure(FailureKind.PROXY_HEADER_UNTRUSTED))
+            self._refuse(Failure(FailureKind.PROXY_HEADER_UNTRUSTED, "add the peer's network to trusted_networks"))
         else:
             self._come_in(b"")
 
@@ -142,7 +142,7 @@ class Vestibule(asyncio.Protocol):
             self._refuse(Failure(FailureKind.PROXY_HEADER_MALFORMED, str(error)))
             return
         if begins is False:
-            self._refuse(Failure(FailureKind.PROXY_HEADER_MISSING, f"it begins with {data[:16]!r}"))
+            self._refuse(Failure(FailureKind.PROXY_HEADER_MISSING, _beginning_in_words(data)))
         elif header is None:
             self._data = data
         else:
@@ -270,3 +270,10 @@ class Vestibule(asyncio.Protocol):
             self._tell(Failure(FailureKind.TLS_HANDSHAKE_TIMEOUT, f"{limit:g} s"))
         self._phase = _ENDED
         transport.abort()
+
+
+def _beginning_in_words(data: bytes) -> str:
+    if data[:1] == b"\x16":
+        return "a TLS handshake came; let the proxy before us send the header first"
+    printable = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data[:16])
+    return f"it begins with {printable}; let the proxy before us send the header first"

@@ -797,3 +797,16 @@ async def test_many_clients_that_come_and_go_in_every_phase_leave_nothing() -> N
         for by_reset in (True, False):
             await asyncio.gather(*(leave(place, by_reset=by_reset) for place in range(0, len(data), 2)))
         await until(lambda: not it.gateway.clients)
+
+
+@pytest.mark.parametrize("header", [v1(), v2(), UNKNOWN, LOCAL])
+async def test_header_that_nobody_has_asked_for_is_told_by_its_name(header: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """The likeliest mistake behind a load balancer: it sends a header, and the listener does not know."""
+    caplog.set_level(logging.INFO, "albkit")
+    async with all_going(listener(*TELLING)) as it:
+        client = await it.client()
+        client.send(header + GET)
+        assert (await client.response()).status == 400
+        assert await client.is_closed()
+        assert it.counters["Failure_ProxyHeaderUnexpected"] == 1
+    assert "give the listener proxy_protocol=" in caplog.text

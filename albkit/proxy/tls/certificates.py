@@ -193,7 +193,7 @@ def _read(source: str | bytes, name: str) -> bytes:
     if b"-----BEGIN" not in content:
         raise CertificateError(
             f"{name} is not PEM: there is no '-----BEGIN' in it; convert it with 'openssl x509 -inform der -in FILE' for a certificate, "
-            "or 'openssl pkey -inform der -in FILE' for a key"
+            "'openssl pkey -inform der -in FILE' for a key, or 'openssl pkcs12 -nodes -in FILE' for PKCS #12"
         )
     return content
 
@@ -209,6 +209,8 @@ def _content_of(path: str, name: str) -> bytes:
 def _certificates_in(content: bytes, name: str) -> list[x509.Certificate]:
     blocks = [match[0] for match in _PEM_BLOCK.finditer(content) if match[1] in _CERTIFICATE_BLOCKS]
     if not blocks:
+        if b"PRIVATE KEY-----" in content:
+            raise CertificateError(f"there is no certificate in {name}, but a private key; give the file of the certificate here")
         raise CertificateError(f"there is no certificate in {name}; give PEM with '-----BEGIN CERTIFICATE-----' and its END")
     certificates = []
     for place, block in enumerate(blocks, 1):

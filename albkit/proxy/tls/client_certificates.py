@@ -25,7 +25,7 @@ __all__ = (
     "UNSUPPORTED",
     "client_certificate",
     "der",
-    "is_supported",
+    "fault_of_type",
 )
 
 _CURVES = frozenset(("secp256r1", "secp384r1", "secp521r1"))
@@ -117,17 +117,22 @@ REASONS = {
 """ALB's code by the reason that ends a handshake without a word about the certificate itself."""
 
 
-def is_supported(certificate: x509.Certificate) -> bool:
-    """Whether ALB takes such a key, signature and version (alb-reference 1.11)."""
+def fault_of_type(certificate: x509.Certificate) -> str:
+    """Why ALB does not take such a key, signature or version (alb-reference 1.11); empty where it does."""
+    if certificate.version is not x509.Version.v3:
+        return "it is X.509 version 1; version 3 is taken"
     try:
         key, kind = certificate.public_key(), certificate.signature_hash_algorithm
     except (UnsupportedAlgorithm, ValueError):
-        return False
+        return "its key or signature is of an unknown kind; RSA and ECDSA are taken"
     if isinstance(key, rsa.RSAPublicKey):
-        is_key = 2048 <= key.key_size <= 8192
-    else:
-        is_key = isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES
-    return is_key and certificate.version is x509.Version.v3 and kind is not None and kind.name in _HASHES
+        if not 2048 <= key.key_size <= 8192:
+            return f"its RSA key has {key.key_size} bits; 2048 to 8192 are taken"
+    elif not (isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES):
+        return "its key is neither RSA nor of P-256, P-384 or P-521"
+    if kind is None or kind.name not in _HASHES:
+        return f"it is signed with {kind.name if kind is not None else 'an unknown hash'}; SHA-256, SHA-384 and SHA-512 are taken"
+    return ""
 
 
 def client_certificate(chain: Sequence[crypto.X509]) -> ClientCertificate | None:

@@ -24,7 +24,7 @@ from albkit.proxy.tls.client_certificates import (
     UNMAPPED,
     UNSUPPORTED,
     client_certificate,
-    is_supported,
+    fault_of_type,
 )
 from albkit.proxy.tls.mutual_session import Findings
 from albkit.proxy.tls.openssl_errors import forget_errors, words
@@ -190,7 +190,7 @@ class _Judge:
         findings.judged = True
         try:
             with warnings.catch_warnings(action="ignore"):
-                failure = self._failure(certificate, 0 if ok else error, depth)
+                failure = self._failure(certificate, 0 if ok else error, depth, findings)
         except Exception:  # noqa: BLE001 - whatever is made of an adversary's bytes, they are no certificate to trust
             failure = INVALID
         if not failure:
@@ -202,9 +202,10 @@ class _Judge:
             findings.certificate = client_certificate([certificate])
         return False
 
-    def _failure(self, certificate: crypto.X509, error: int, depth: int) -> str:
+    def _failure(self, certificate: crypto.X509, error: int, depth: int, findings: Findings) -> str:
         if not error:
-            return self._failure_of_type(certificate.to_cryptography(), depth)
+            findings.detail = self._fault_of_type(certificate.to_cryptography(), depth)
+            return UNSUPPORTED if findings.detail else ""
         if error == CODES.ERR_CERT_HAS_EXPIRED and self._ignores_expiry:
             return ""
         if error == CODES.ERR_UNABLE_TO_GET_CRL:
@@ -213,11 +214,11 @@ class _Judge:
             return CRL_PROCESSING if issuer in self._with_revocations else ""
         return FAILURES.get(error, UNMAPPED)
 
-    def _failure_of_type(self, certificate: x509.Certificate, depth: int) -> str:
+    def _fault_of_type(self, certificate: x509.Certificate, depth: int) -> str:
         """Whether ALB knows such keys and signatures; how a trusted CA is made is its owner's choice."""
         if depth and certificate.public_bytes(Encoding.DER) in self._trusted:
             return ""
-        return "" if is_supported(certificate) else UNSUPPORTED
+        return fault_of_type(certificate)
 
 
 def _show_certificates(context: SSL.Context, certificates: Sequence[_ServerCertificate]) -> None:

@@ -24,7 +24,7 @@ _READ = 64 * 1024
 class Findings:
     """What the callbacks learn of one connection. It knows neither session nor connection: that would be a cycle."""
 
-    __slots__ = ("certificate", "choose", "default", "failure", "heard", "judged", "server_name")
+    __slots__ = ("certificate", "choose", "default", "detail", "failure", "heard", "judged", "server_name")
 
     def __init__(self, default: SSL.Context, choose: Callable[[str], SSL.Context | None]) -> None:
         # Kept for the whole connection: OpenSSL calls its callbacks even after another context was chosen.
@@ -33,6 +33,8 @@ class Findings:
         self.server_name = ""
         self.certificate: ClientCertificate | None = None
         self.failure = ""
+        self.detail = ""
+        """What more there is to say of it."""
         self.heard = False
         """Whether a ClientHello was taken."""
         self.judged = False
@@ -118,6 +120,11 @@ class MutualSession:
     def failure(self) -> str:
         """What was wrong with the client's certificate when the handshake failed, in ALB's words (alb-reference 7.2); empty for nothing."""
         return self._findings.failure
+
+    @property
+    def failure_detail(self) -> str:
+        """What more there is to say of that, for a person; empty for nothing."""
+        return self._findings.detail
 
     @property
     def verify_status(self) -> str:

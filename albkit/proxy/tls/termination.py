@@ -212,7 +212,7 @@ class _Mutual:
     def failure(self, session: MutualSession, error: Exception) -> Failure:
         kind = _BY_CODE.get(session.failure, FailureKind.TLS_HANDSHAKE_FAILED)
         certificate = session.client_certificate()
-        words = in_words(error)
+        words = session.failure_detail or in_words(error)
         return Failure(kind, f"{words}; {certificate.subject}, serial number {certificate.serial_number}" if certificate else words)
 
 

@@ -216,7 +216,12 @@ _MIDDLE = [_pem(one) for one in _ISSUED.intermediates]
 _KINDS = "give one of RSA with 2048 bits or more, or of ECDSA with P-256, P-384 or P-521"
 _FIRST = "put the server's own certificate first, then the one that has issued it, and so on"
 _WRONG: list[Any] = [
-    pytest.param((_DAMAGED_KEY,), {}, "there is no certificate in the bytes given as certificate; give PEM with", id="no certificate"),
+    pytest.param(
+        (_DAMAGED_KEY,),
+        {},
+        "there is no certificate in the bytes given as certificate, but a private key; give the file of the",
+        id="no certificate",
+    ),
     pytest.param((_ISSUED.pem[:300], _ISSUED.key_pem), {}, "there is no certificate in the bytes", id="certificate cut off"),
     pytest.param(
         (_ISSUED.leaf_pem + _DAMAGED, _ISSUED.key_pem),
@@ -454,7 +459,7 @@ def test_bundle_that_cannot_be_read_is_called_what_it_is(tmp_path: Path) -> None
     path = str(tmp_path / "ca.pem")
     for source, said in (
         (path, f"the trust store {path!r} cannot be read: No such file or directory; "),
-        (_DAMAGED_KEY, "there is no certificate in the trust store; "),
+        (_DAMAGED_KEY, "there is no certificate in the trust store, but a private key; "),
         (_ROOT.pem() + _DAMAGED, "certificate 2 of 2 in the trust store is damaged; "),
         (b"", "the trust store is empty; "),
     ):
