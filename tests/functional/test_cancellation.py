@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import albkit as alb
+from tests.support.secure import issued
 
 pytestmark = pytest.mark.usefixtures("loop_guard")
 
@@ -129,3 +130,20 @@ async def test_apply_cancelled_anywhere_is_in_force_or_not(tmp_path: Path) -> No
         if not was_cancelled:
             return
     pytest.fail("it never came to its end")
+
+
+async def test_apply_cancelled_at_once_still_watches_certificates(tmp_path: Path) -> None:
+    """The watch is paused while a description changes, and goes on whatever becomes of that."""
+    (tmp_path / "certificate").write_bytes(issued().pem)
+    (tmp_path / "key").write_bytes(issued().key_pem)
+    certificate = alb.Certificate(str(tmp_path / "certificate"), str(tmp_path / "key"))
+    group = alb.TargetGroup("group", ["127.0.0.1:9"])
+    listener = alb.Listener(0, alb.Forward(group), host="127.0.0.1", protocol="HTTPS", certificates=[certificate])
+    for wait in range(1, 6):
+        async with alb.LoadBalancer(listener, stop_timeout=0.1) as load_balancer:
+            await cancelled_at(wait, load_balancer.apply(listener))
+            watch = load_balancer._certificates
+            assert watch is not None
+            assert watch._task is not None
+            await asyncio.sleep(0)
+            assert not watch._task.done(), wait
