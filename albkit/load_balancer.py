@@ -25,7 +25,7 @@ from albkit.model.target_group import fault_of_route, targets_from
 from albkit.model.validation import Faults
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.gateway import Gateway
-from albkit.proxy.listener import RunningListener
+from albkit.proxy.listener import RunningListener, close_all
 from albkit.proxy.tls.loading import Loaded, load
 from albkit.state.counters import Counters
 
@@ -124,11 +124,12 @@ class LoadBalancer:
             for listener, termination in zip(running, loaded.terminations, strict=True):
                 await listener.open(termination)
         except BaseException:
-            for listener in running:
-                await listener.close()
-            registration.close()
-            await registration.closed()
             self._gateway = self._registration = None
+            registration.close()
+            try:
+                await close_all(running)
+            finally:
+                await registration.closed()
             raise
         gateway.sweep.start()
         self._certificates = CertificateWatch(gateway, running, loaded, self._announcer.tell)
@@ -141,28 +142,41 @@ class LoadBalancer:
     async def stop(self) -> None:
         """Close the listeners and idle connections, give exchanges and tunnels `stop_timeout`, then cut what is left.
 
-        Returns when every socket is closed. Does nothing when the load balancer is not running.
+        Returns when every socket is closed; cancelled, it cuts what is left at once. Does nothing when the load balancer is not running.
         """
         if self._registration is not None:
             # A start or an apply that waits for name servers is not waited for.
             self._registration.hurry()
-        async with self._applying:
-            gateway, self._gateway = self._gateway, None
-            if gateway is None:
-                return
-            running, self._running = self._running, ()
-            registration, self._registration = self._registration, None
-            certificates, self._certificates = self._certificates, None
+        gateway: Gateway | None = None
+        registration: Registration | None = None
+        timeout = 0.0  # Where whoever stops us is cancelled.
+        try:
+            async with self._applying:
+                gateway, self._gateway = self._gateway, None
+                registration, self._registration = self._registration, None
+                await self._close_doors()
+            timeout = self._settings.stop_timeout
+        finally:
+            if registration is not None:
+                registration.close()
+            if gateway is not None:
+                await gateway.stop(timeout)
+            if registration is not None:
+                await registration.closed()
+
+    async def _close_doors(self) -> None:
+        """Listen no more, and look at no file: all of it, also where whoever waits for that is cancelled."""
+        running, self._running = self._running, ()
+        certificates, self._certificates = self._certificates, None
+        try:
             if certificates is not None:
                 await certificates.stop()
-            for listener in running:
-                await listener.close()
-                self._announcer.tell(ListenerClosed(listener.listener.name, listener.port))
-        if registration is not None:
-            registration.close()
-        await gateway.stop(self._settings.stop_timeout)
-        if registration is not None:
-            await registration.closed()
+        finally:
+            try:
+                await close_all(running)
+            finally:
+                for listener in running:
+                    self._announcer.tell(ListenerClosed(listener.listener.name, listener.port))
 
     async def apply(self, listeners: Listener | Sequence[Listener]) -> None:
         """Put a new description in force, as a difference: what did not change is not touched.
@@ -188,9 +202,12 @@ class LoadBalancer:
                 raise RuntimeError("the load balancer is not running; start() it first")
             async with certificates.paused():
                 loaded = await load(settings, self._clock, certificates.loaded)
-                self._running = await apply(settings, loaded, self._running, gateway, registration, self._announcer.tell)
-                self._settings = settings
-                certificates.look_after(self._running, loaded)
+
+                def in_force(running: tuple[RunningListener, ...]) -> None:
+                    self._running, self._settings = running, settings
+                    certificates.look_after(running, loaded)
+
+                await apply(settings, loaded, self._running, gateway, registration, self._announcer.tell, in_force)
 
     async def register_targets(self, group: str, targets: Any) -> None:
         """Send new requests to further targets of a group.

@@ -47,8 +47,8 @@ class CertificateWatch:
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
         """Take nothing up meanwhile."""
-        await self.stop()
         try:
+            await self.stop()
             yield
         finally:
             self._begin()

@@ -17,7 +17,7 @@ from albkit.model.settings import Settings
 from albkit.model.target_group import TargetGroup
 from albkit.model.validation import Faults
 from albkit.proxy.gateway import Gateway
-from albkit.proxy.listener import RunningListener
+from albkit.proxy.listener import RunningListener, close_all
 from albkit.proxy.tls.loading import Loaded
 
 __all__ = ("apply",)
@@ -32,11 +32,11 @@ async def apply(
     gateway: Gateway,
     registration: Registration,
     tell: Callable[[Event], None],
-) -> tuple[RunningListener, ...]:
-    """Go over to a new description, whose files have been read.
+    in_force: Callable[[tuple[RunningListener, ...]], None],
+) -> None:
+    """Go over to a new description, whose files have been read. Cancelled, it has either done so or changed nothing.
 
-    Returns:
-        The listeners that run now, in the order of the description.
+    Calls `in_force` with the listeners that run from then on, in the order of the description.
 
     Raises:
         ConfigurationError: a target that was registered at run time does not go with the new description; nothing has changed then.
@@ -60,21 +60,18 @@ async def apply(
                 staying[identity] = old
                 continue
             new = staying[identity] = RunningListener(listener, gateway)
-            await new.open(terminations[identity])
             opened.append(new)
+            await new.open(terminations[identity])
         # Before anything changes, so that a group that goes over to a name is never without targets.
         old_names = {name: gateway.choices[name].group.group.names for name in known}
         await registration.look_up_names(
             [(gateway.choices[group.name], {*old_names.get(group.name, ()), *group.names}) for group in settings.groups]
         )
     except BaseException:
-        for new in opened:
-            await new.close()
-        for name in known:
-            registration.follow_declared_names(gateway.choices[name])
-        for name in set(gateway.choices) - known:
-            registration.forget_names(gateway.choices[name])
-            gateway.remove_group(name)
+        try:
+            await close_all(opened)
+        finally:
+            _leave_as_it_was(known, gateway, registration)
         raise
 
     gateway.connections.contexts.update(loaded.contexts)
@@ -88,15 +85,26 @@ async def apply(
             staying[identity].take(listener, terminations[identity])
     for new in opened:
         tell(ListenerOpened(new.listener.name, new.port))
-    for one in running:
-        if one not in staying.values():
-            await one.close()
+    in_force(tuple(staying[identity] for identity, _ in wanted))
+    leaving = [one for one in running if one not in staying.values()]
+    try:
+        await close_all(leaving)
+    finally:
+        for one in leaving:
             one.end_connections()
             tell(ListenerClosed(one.listener.name, one.port))
-    _remove_groups(settings, gateway, registration)
-    gateway.take(settings)
-    tell(ConfigurationApplied(len(settings.listeners), len(settings.groups)))
-    return tuple(staying[identity] for identity, _ in wanted)
+        _remove_groups(settings, gateway, registration)
+        gateway.take(settings)
+        tell(ConfigurationApplied(len(settings.listeners), len(settings.groups)))
+
+
+def _leave_as_it_was(known: set[str], gateway: Gateway, registration: Registration) -> None:
+    """Forget the groups that came with a description that cannot be put in force."""
+    for name in known:
+        registration.follow_declared_names(gateway.choices[name])
+    for name in set(gateway.choices) - known:
+        registration.forget_names(gateway.choices[name])
+        gateway.remove_group(name)
 
 
 def _check_members(settings: Settings, gateway: Gateway) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 from albkit.model.listener import Listener
 from albkit.model.message import ClientAddress
@@ -16,7 +18,7 @@ from albkit.proxy.stream import Stream
 from albkit.proxy.tls.termination import Termination
 from albkit.proxy.vestibule import Vestibule
 
-__all__ = ("RunningListener",)
+__all__ = ("RunningListener", "close_all")
 
 _WATCHED = 4
 """How often uvloop watches each socket: it accepts one connection each time that it looks, and looks once in a pass for each."""
@@ -50,6 +52,8 @@ class RunningListener:
         Args:
             termination: How TLS is spoken with clients; `None` where it is not.
 
+        Where it fails or is cancelled, `close` is still to be called.
+
         Raises:
             OSError: what it listens on is in use or may not be used, is not of this machine, or was not inherited; the text says which.
         """
@@ -63,6 +67,8 @@ class RunningListener:
             for watched in _as_often_as_watched(sock, loop):
                 server = await serve_on(watched, loop, lambda: _let_in(entrance), self.listener.backlog)
                 self._servers.append(server)
+        for server in self._servers:
+            await server.start_serving()
 
     def take(self, listener: Listener, termination: Termination | None) -> None:
         """Decide by this description from the next connection and request on, and let as many connections wait as it says."""
@@ -89,6 +95,13 @@ class RunningListener:
             self._servers.clear()
         # The sockets are closed in the loop's next pass; after it the ports are free.
         await asyncio.sleep(0)
+
+
+async def close_all(listeners: Sequence[RunningListener]) -> None:
+    """Close listeners: all of them, also where whoever waits for that is cancelled."""
+    async with AsyncExitStack() as stack:
+        for listener in reversed(listeners):
+            stack.push_async_callback(listener.close)
 
 
 def _let_in(entrance: Entrance) -> asyncio.Protocol:

@@ -119,13 +119,16 @@ async def release(file: SocketFile | None, loop: asyncio.AbstractEventLoop) -> N
 async def serve_on(
     sock: socket.socket, loop: asyncio.AbstractEventLoop, protocol: Callable[[], asyncio.BaseProtocol], backlog: int
 ) -> asyncio.Server:
-    """Listen on a socket of `open_sockets` and accept. The server owns the socket, and never removes its file."""
+    """A server on a socket of `open_sockets`, which it owns; it never removes its file.
+
+    It accepts once its `start_serving` is called. A cancelled `create_server` that accepts at once would never be closed.
+    """
     if sock.family == socket.AF_UNIX and not isinstance(loop, asyncio.BaseEventLoop):
         # uvloop takes unix sockets here only. With Python 3.13 and later it would remove the file, also of a socket that is inherited.
         create: Callable[..., Any] = loop.create_unix_server
-        server: asyncio.Server = await create(protocol, sock=sock, backlog=backlog, cleanup_socket=False)
+        server: asyncio.Server = await create(protocol, sock=sock, backlog=backlog, cleanup_socket=False, start_serving=False)
         return server
-    return await loop.create_server(protocol, sock=sock, backlog=backlog)
+    return await loop.create_server(protocol, sock=sock, backlog=backlog, start_serving=False)
 
 
 def change_backlog(server: asyncio.Server, backlog: int) -> None:

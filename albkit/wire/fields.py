@@ -131,16 +131,20 @@ class _FieldKinds(dict[bytes, int]):
         return kind
 
 
+def _as_read(lower: bytes) -> bytes:
+    """Servers take an underscore for a hyphen, and those that speak CGI anything but letters and digits."""
+    return _NOT_ALPHANUMERIC.sub(b"-", lower)
+
+
 def _judge_request_field(name: bytes) -> int:
     lower = name.lower()
     if lower in _REQUEST_KNOWN:
         return _REQUEST_KNOWN[lower]
     if not TOKEN.fullmatch(name):
         return BAD
-    # Many servers take an underscore for a hyphen.
-    if lower.replace(b"_", b"-").startswith(_ONLY_OURS):
+    if _as_read(lower).startswith(_ONLY_OURS):
         return DROP
-    if _NOT_ALPHANUMERIC.sub(b"-", lower).strip(b"-") in _FRAMING_NAMES:
+    if _as_read(lower).strip(b"-") in _FRAMING_NAMES:
         return LOOKALIKE if _REGULAR.fullmatch(name) else IRREGULAR_LOOKALIKE
     return PLAIN if _REGULAR.fullmatch(name) else IRREGULAR
 
@@ -151,10 +155,10 @@ def _judge_response_field(name: bytes) -> int:
 
 def kinds_without(names: Iterable[bytes]) -> dict[bytes, int]:
     """Kind by spelling where further fields are only the load balancer's to set, given in lower case."""
-    ours = frozenset(names)
+    ours = frozenset(map(_as_read, names))
 
     def judge(name: bytes) -> int:
-        return DROP if name.lower().replace(b"_", b"-") in ours else REQUEST_FIELDS[name]
+        return DROP if _as_read(name.lower()) in ours else REQUEST_FIELDS[name]
 
     return _FieldKinds(judge)
 

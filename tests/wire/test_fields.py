@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from albkit.wire import fields
-from albkit.wire.fields import REQUEST_FIELDS, RESPONSE_FIELDS, connection_options, drop_named
+from albkit.wire.fields import DROP, REQUEST_FIELDS, RESPONSE_FIELDS, connection_options, drop_named, kinds_without
 
 
 @pytest.fixture(autouse=True)
@@ -158,3 +158,18 @@ def test_fields_that_say_what_a_message_is_are_never_dropped(name: bytes) -> Non
     lines = [b"GET / HTTP/1.1", name + b": x", b"", b""]
     drop_named(lines, frozenset((name.lower(),)))
     assert lines == [b"GET / HTTP/1.1", name + b": x", b"", b""]
+
+
+@pytest.mark.parametrize(
+    "spelling", [b"X-Amzn-Mtls-Clientcert", b"x_amzn_mtls_clientcert", b"X.Amzn.Mtls.Clientcert", b"X-Amzn~Mtls-Clientcert"]
+)
+def test_field_that_only_the_load_balancer_sets_is_dropped_in_every_spelling(spelling: bytes) -> None:
+    """Servers take an underscore for a hyphen, and those that speak CGI anything but letters and digits."""
+    assert REQUEST_FIELDS[spelling] == DROP
+
+
+@pytest.mark.parametrize("ours", [b"x-client-cert", b"x_client_cert"])
+@pytest.mark.parametrize("spelling", [b"X-Client-Cert", b"x_client_cert", b"X.Client.Cert"])
+def test_field_that_was_given_another_name_is_dropped_in_every_spelling(ours: bytes, spelling: bytes) -> None:
+    """The same for names of the program's own, however it spells them."""
+    assert kinds_without([ours])[spelling] == DROP

@@ -24,6 +24,8 @@ _RECORD: Final = 16 * 1024
 """The most plaintext of a record (RFC 8446 section 5.1), and so of a read."""
 _SLICE: Final = 32 * 1024
 """Bytes that go through OpenSSL's buffers at a time: they stay as large as they ever had to be."""
+_MOST_ANSWERS: Final = 64 * 1024
+"""Bytes that a session says by itself, as to KeyUpdates (RFC 8446 section 4.6.3), to a peer that never takes all that is sent."""
 
 
 class Incoming(Protocol):
@@ -67,6 +69,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """
 
     __slots__ = (
+        "_answers",
         "_broken",
         "_closing",
         "_end_told",
@@ -116,6 +119,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._said_goodbye = False
         """Whether it has been told so itself."""
         self._closing = False
+        self._answers = 0
+        """Bytes that the session has said by itself since the peer had last taken all."""
 
     @property
     def below(self) -> asyncio.Transport:
@@ -247,7 +252,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                     break
         except ssl.SSLWantReadError:
             # It may have had something to say meanwhile.
-            self._flush()
+            self._answer()
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             self._ended = True
         except ssl.SSLError as error:
@@ -255,6 +260,19 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._flush()
             self.abort()
         return first if pieces is None else b"".join(pieces)
+
+    def _answer(self) -> None:
+        """Send what the session says by itself. No protocol knows of it, and so none stops reading where the peer does not take it."""
+        data = self._outgoing.read()
+        if not data or self._said_goodbye or self._transport.is_closing():
+            return
+        if not self._transport.get_write_buffer_size():
+            self._answers = 0
+        self._answers += len(data)
+        if self._answers > _MOST_ANSWERS:
+            self.abort()
+        else:
+            self._transport.write(data)
 
     def pause_reading(self) -> None:
         self._paused = True

@@ -544,3 +544,36 @@ async def test_protocol_that_closes_in_the_middle_hears_no_more(version: str) ->
     both.transport.data_received(both.send(bytes(1_000_000)))
     assert len(both.protocol.pieces) == 1
     assert "eof" not in both.protocol.calls
+
+
+class Chatty:
+    """A session that answers whatever comes, and has nothing for the protocol: as OpenSSL with KeyUpdates (RFC 8446 section 4.6.3)."""
+
+    def __init__(self, outgoing: ssl.MemoryBIO) -> None:
+        self.outgoing = outgoing
+
+    def do_handshake(self) -> None:
+        """Done at once."""
+
+    def pending(self) -> int:
+        return 0
+
+    def read(self, _: int) -> bytes:
+        self.outgoing.write(bytes(27))
+        raise ssl.SSLWantReadError
+
+
+@pytest.mark.parametrize("takes", [True, False])
+async def test_peer_that_asks_for_answers_and_takes_none_is_cut(version: str, takes: bool) -> None:
+    """Nobody but the session writes these: without a bound they would fill the memory. Who takes them may ask for ever."""
+    del version
+    below, incoming, outgoing = Below(), ssl.MemoryBIO(), ssl.MemoryBIO()
+    session: Any = Chatty(outgoing)
+    transport = TlsTransport(below, session, incoming, outgoing, asyncio.get_running_loop(), lambda _: None)
+    transport.data_received(b"hello")
+    transport.begin(Recorder())
+    for _ in range(10_000):
+        transport.data_received(b"key update")
+        below.buffered = 0 if takes else len(below.written)
+    assert ("abort" in below.calls) is not takes
+    assert takes or len(below.written) < 100_000
