@@ -90,6 +90,9 @@ class CertificateWatch:
             for fault in error.faults:
                 _log.warning("a file has changed, and cannot be used; what was read before stays in force: %s", fault)
             return False
+        except Exception:  # noqa: BLE001 - whatever it is, it must not end the watch
+            _log.exception("files for TLS could not be read anew; what was read before stays in force")
+            return False
         self.loaded = loaded
         gateway.connections.contexts.update(loaded.contexts)
         for listener, termination in zip(self._running, loaded.terminations, strict=True):

@@ -16,6 +16,7 @@ from albkit.model.target_group import TargetGroup
 from albkit.proxy.sips import SIP
 from albkit.proxy.sweep import Sweep
 from albkit.proxy.target_connection import TargetConnection
+from albkit.proxy.tls.contexts import in_words
 from albkit.proxy.tls.targets import TargetContexts
 from albkit.proxy.tls.transport import TlsTransport
 from albkit.proxy.transports import peer_has_left
@@ -215,7 +216,7 @@ class Connections:
             raise
         if error is not None:
             transport.abort()
-            raise Failure(FailureKind.TARGET_TLS_FAILED, f"{target}: {error}")
+            raise Failure(FailureKind.TARGET_TLS_FAILED, f"{target}: {in_words(error)}")
 
     def abort(self) -> None:
         """Close every connection, and keep none from now on."""

@@ -16,7 +16,7 @@ from albkit.policy.plan import Plan
 from albkit.policy.rule_table import RuleTable
 from albkit.proxy.gateway import Gateway
 from albkit.proxy.guests import Guests
-from albkit.proxy.inbox import PROXY_LINES, unexpected_proxy_header
+from albkit.proxy.inbox import PROXY_HEADERS, unexpected_proxy_header
 from albkit.proxy.tls.termination import Termination
 from albkit.proxy.transports import address_of
 from albkit.report.failure_log import log_failure
@@ -137,7 +137,7 @@ class Entrance:
         try:
             return self._recall(head) or self._read(self._parse(head), head)
         except Failure as failure:
-            if failure.kind is FailureKind.REQUEST_MALFORMED and head.startswith(PROXY_LINES):
+            if failure.kind is FailureKind.REQUEST_MALFORMED and head.startswith(PROXY_HEADERS):
                 raise unexpected_proxy_header() from None
             raise
 

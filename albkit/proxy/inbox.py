@@ -5,17 +5,15 @@ from __future__ import annotations
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
 
-__all__ = ("PROXY_LINES", "Inbox", "unexpected_proxy_header")
+__all__ = ("PROXY_HEADERS", "Inbox", "unexpected_proxy_header")
 
 _MOST_BLANK_LINES = 8
 """Before a request line (RFC 9112 section 2.2 asks to ignore at least one)."""
 _LONGEST_METHOD = 64
 _HANDSHAKE = 0x16
 """What every TLS connection begins with (RFC 8446 section 5.1)."""
-PROXY_LINES = (b"PROXY TCP", b"PROXY UNKNOWN")
-"""What a PROXY protocol header of version 1 begins with."""
-_BEHIND_BLANK_LINES = b"\0\r\nQUIT"
-"""So does one of version 2, behind what may stand before a request."""
+PROXY_HEADERS = (b"PROXY TCP", b"PROXY UNKNOWN", b"\0\r\nQUIT")
+"""What PROXY protocol headers begin with; those of version 2 behind blank lines, which may stand before a request."""
 _TOKEN_BYTES = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
@@ -91,7 +89,7 @@ class Inbox:
             if size and data[place] not in _TOKEN_BYTES and data[place] != 0x0D:
                 if data[place] == _HANDSHAKE:
                     raise Failure(FailureKind.TLS_ON_PLAIN_PORT, "let the client use http://, or give the listener protocol='HTTPS'")
-                if data.startswith(_BEHIND_BLANK_LINES, place):
+                if data.startswith(PROXY_HEADERS, place):
                     raise unexpected_proxy_header()
                 raise Failure(FailureKind.REQUEST_MALFORMED, f"first byte {data[place]:#04x}")
             return None

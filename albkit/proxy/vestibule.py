@@ -121,7 +121,7 @@ class Vestibule(asyncio.Protocol):
         transport, self._transport = self._transport, None
         if transport is None:
             return  # It was turned away, or goes on elsewhere.
-        if self._phase == _HEADER and (self._data or self._entrance.listener.proxy_protocol != "optional"):
+        if self._phase == _HEADER and (self._data or self._wanted == "required"):
             self._tell(Failure(FailureKind.PROXY_HEADER_MISSING, str(exc or f"the connection ended behind {len(self._data)} bytes")))
         self._phase = _ENDED
         self._tls = self._session = None
@@ -261,12 +261,12 @@ class Vestibule(asyncio.Protocol):
         limit = LINGER if self._phase == _LINGERING else self._entrance.gateway.settings.limits.handshake_timeout
         if transport is None or now - self._since < limit:
             return
-        if self._phase == _HEADER and not self._data and self._entrance.listener.proxy_protocol == "optional" and self._termination is None:
+        if self._phase == _HEADER and not self._data and self._wanted == "optional" and self._termination is None:
             self._come_in(b"")  # A browser that has connected ahead of its request owes nobody a header.
             return
-        if self._phase == _HEADER:
+        if self._phase == _HEADER and (self._data or self._wanted == "required"):
             self._tell(Failure(FailureKind.PROXY_HEADER_TIMEOUT, f"{limit:g} s"))
-        elif self._phase in (_HELLO, _SHAKING):
+        elif self._phase in (_HEADER, _HELLO, _SHAKING):
             self._tell(Failure(FailureKind.TLS_HANDSHAKE_TIMEOUT, f"{limit:g} s"))
         self._phase = _ENDED
         transport.abort()

@@ -9,8 +9,8 @@ __all__ = ("server_name_in",)
 
 _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
-_MOST_RECORDS: Final = 64
-_LARGEST: Final = 32 * 1024
+_MOST_RECORDS: Final = 16
+_LARGEST: Final = 16 * 1024
 """Bytes of a ClientHello that is looked at; those of browsers have some 2000."""
 _BEFORE_SESSION_ID: Final = 2 + 32
 """A version and 32 random bytes."""

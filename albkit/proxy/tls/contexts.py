@@ -12,7 +12,7 @@ from typing import Protocol
 
 from albkit.model.ssl_policy import SslPolicy
 
-__all__ = ("Shown", "server_context", "show")
+__all__ = ("Shown", "in_words", "server_context", "show")
 
 _VERSIONS = {
     "TLSv1": ssl.TLSVersion.TLSv1,
@@ -84,3 +84,10 @@ def _file_of(content: bytes) -> Iterator[str]:
             file.write(content)
             file.flush()
             yield file.name
+
+
+def in_words(error: Exception) -> str:
+    """An error of OpenSSL's, without what it says of its own source."""
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).lower().replace("_", " ")
+    return str(error) or type(error).__name__

@@ -11,7 +11,7 @@ from albkit.model.listener import Listener
 from albkit.model.ssl_policy import SSL_POLICIES
 from albkit.model.tls import TlsSession
 from albkit.model.validation import Faults
-from albkit.proxy.tls.contexts import server_context
+from albkit.proxy.tls.contexts import in_words, server_context
 from albkit.proxy.tls.transport import Incoming, Outgoing, Session
 from albkit.wire.client_hello import server_name_in
 
@@ -259,10 +259,3 @@ def _outcome(session: Any, choice: CertificateChoice[LoadedCertificate], server_
         alpn=agreed.selected_alpn_protocol() or "",
         certificate=certificate.label,
     )
-
-
-def in_words(error: Exception) -> str:
-    """An error of OpenSSL's, without what it says of its own source."""
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or str(error)).lower().replace("_", " ")
-    return str(error) or type(error).__name__

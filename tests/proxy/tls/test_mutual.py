@@ -990,6 +990,7 @@ def test_pinned_certificate_must_be_of_a_kind_that_alb_knows(tmp_path: Path) -> 
         shake_hands(session, Client(tmp_path, issued))
         assert session.failure == code
         assert session.verify_status == ("" if code else "Success")
+        assert session.failure_detail == ("its key is neither RSA nor of P-256, P-384 or P-521" if code else "")
 
 
 def test_list_that_openssl_does_not_find_refuses_the_clients_of_its_ca() -> None:
@@ -998,8 +999,9 @@ def test_list_that_openssl_does_not_find_refuses_the_clients_of_its_ca() -> None
     code = SSL.X509VerificationCodes.ERR_UNABLE_TO_GET_CRL
     ours = X509.from_cryptography(client_ca().issue("x", client=True).certificate)
     other = X509.from_cryptography(Authority("Other").issue("x", client=True).certificate)
-    assert made._judge._failure(ours, code, 0) == "ClientCertCrlProcessingError"
-    assert made._judge._failure(other, code, 0) == ""
+    findings = session_of(made)._findings
+    assert made._judge._failure(ours, code, 0, findings) == "ClientCertCrlProcessingError"
+    assert made._judge._failure(other, code, 0, findings) == ""
 
 
 @pytest.mark.parametrize("ending", ["handshake", "failed", "closed", "never begun"])
