@@ -155,7 +155,8 @@ class Connections:
         try:
             await waiter
         except BaseException:
-            task.cancel()
+            if not task.cancel() and not task.cancelled() and task.exception() is None:
+                task.result().abort()
             raise
         connection = task.result()
         if connection.transport is None:
