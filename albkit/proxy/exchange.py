@@ -166,9 +166,6 @@ def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, r
     head = b"\r\n".join(response.lines)
     # A tunnel may live for days: it keeps nothing of the exchange but what it needs at its end.
     request.lines.clear()
-    gateway.counters.tunnels += 1
-    gateway.counters.active_tunnels += 1
-    gateway.counters.active_connections += 2
     tunnel.open(head, behind, early, target_is_through=target_is_through)
     tunnel_opened(entrance, tunnel, policy)
 

@@ -49,7 +49,6 @@ class Stream(asyncio.Protocol):
         "_transport",
         "_waiter",
         "address",
-        "has_left",
     )
 
     def __init__(self, entrance: Entrance, address: ClientAddress | None = None) -> None:
@@ -58,7 +57,6 @@ class Stream(asyncio.Protocol):
         self._early: list[bytes] = []
         self._size = 0
         self._has_ended = False
-        self.has_left = False
         self._failure: Failure | None = None
         self._waiter: asyncio.Future[object] | None = None
         self._transport: asyncio.Transport | None = None
@@ -121,7 +119,6 @@ class Stream(asyncio.Protocol):
 
     def fail(self, failure: Failure) -> None:
         """End what is waited for."""
-        self.has_left = True
         self._failure = failure
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(failure)
@@ -233,11 +230,7 @@ class Stream(asyncio.Protocol):
         over = partial(_flow_over, entrance, choice)
         protocol = entrance.listener.protocol.lower()
         tunnel = Tunnel(transport, target, member, record, protocol, policy, None, gateway, over)
-        counters = gateway.counters
-        counters.active_flows += 1
-        counters.tunnels += 1
-        counters.active_tunnels += 1
-        counters.active_connections += 2
+        gateway.counters.active_flows += 1
         tunnel.open(b"", behind, b"".join(self._early), target_is_through=target_is_through, client_is_through=self._has_ended)
         self._early.clear()
         tunnel_opened(entrance, tunnel, policy)

@@ -15,6 +15,10 @@ __all__ = ("tunnel_opened", "tunnel_over")
 def tunnel_opened(entrance: Entrance, tunnel: Tunnel, policy: TunnelPolicy) -> None:
     """Both its sides are connected, and bytes flow."""
     gateway = entrance.gateway
+    counters = gateway.counters
+    counters.tunnels += 1
+    counters.active_tunnels += 1
+    counters.active_connections += 2
     gateway.tunnel_opened(tunnel)
     member = tunnel.member
     if member.keeps_sessions:

@@ -12,7 +12,7 @@ from albkit.clock import Clock
 from albkit.model.listener import Listener
 from albkit.model.settings import Settings
 from albkit.model.validation import Faults
-from albkit.proxy.tls.targets import TargetContexts, load_target_contexts
+from albkit.proxy.tls.targets import TargetContexts, load_target_contexts, takes_files
 from albkit.proxy.tls.termination import Termination, load_termination
 
 __all__ = ("Loaded", "Stamp", "files_of", "load", "stamp_of")
@@ -55,9 +55,7 @@ async def load(settings: Settings, clock: Clock, before: Loaded | None = None) -
     Raises:
         ConfigurationError: listing every fault, each with what to do.
     """
-    if not any(listener.is_secure for listener in settings.listeners) and not any(
-        group.verify is not False or group.client_certificate is not None for group in settings.groups
-    ):
+    if not any(listener.is_secure for listener in settings.listeners) and not any(map(takes_files, settings.groups)):
         return Loaded([None] * len(settings.listeners))
     return await asyncio.get_running_loop().run_in_executor(None, _load, settings, clock.time(), before.kept if before else {})
 

@@ -9,7 +9,7 @@ from albkit.model.target_group import TargetGroup
 from albkit.model.validation import Faults
 from albkit.proxy.tls.contexts import show
 
-__all__ = ("TargetContexts", "load_target_contexts", "target_context")
+__all__ = ("TargetContexts", "load_target_contexts", "takes_files", "target_context")
 
 Key = tuple[bool | str, Certificate | None, bool]
 """What to verify with, what to show, and whether HTTP is spoken above."""
@@ -29,6 +29,10 @@ class TargetContexts:
             context = self._contexts[key] = target_context(key[0], http=key[2])
         return context
 
+    def knows(self, key: Key) -> bool:
+        """Whether there is such a one already."""
+        return key in self._contexts
+
     def add(self, key: Key, context: ssl.SSLContext) -> None:
         """Know one that took reading files."""
         self._contexts[key] = context
@@ -36,6 +40,11 @@ class TargetContexts:
     def update(self, newer: TargetContexts) -> None:
         """Take over what was read anew."""
         self._contexts.update(newer._contexts)
+
+
+def takes_files(group: TargetGroup) -> bool:
+    """Whether anything has to be read before its targets can be spoken to over TLS."""
+    return group.verify is not False or group.client_certificate is not None
 
 
 def load_target_contexts(group: TargetGroup, contexts: TargetContexts, faults: Faults, now: float) -> None:
@@ -47,33 +56,41 @@ def load_target_contexts(group: TargetGroup, contexts: TargetContexts, faults: F
         faults: Takes what is wrong, each with what to do.
         now: Seconds since 1970.
     """
+    if not takes_files(group):
+        return  # What is neither verified nor shown is made when it is first needed.
     path = f"target group {group.name!r}"
     http = group.protocol != "TLS"
     made: list[tuple[Key, ssl.SSLContext]] = []
     for verify in dict.fromkeys((group.verify, False)):
+        key: Key = (verify, group.client_certificate, http)
+        if contexts.knows(key):
+            continue
         try:
-            made.append(((verify, group.client_certificate, http), target_context(verify, http=http)))
+            made.append((key, target_context(verify, http=http)))
         except OSError as error:  # ssl.SSLError is one.
             faults.add(f"{path}.verify", f"cannot read CA certificates from {verify!r}: {error}; give the path of a PEM file")
-    if group.client_certificate is not None:
-        _show(group.client_certificate, made, faults, f"{path}.client_certificate", now)
+    shown = group.client_certificate
+    if made and shown is not None and not _show(shown, made, faults, f"{path}.client_certificate", now):
+        return
     for key, context in made:
         contexts.add(key, context)
 
 
-def _show(certificate: Certificate, made: list[tuple[Key, ssl.SSLContext]], faults: Faults, path: str, now: float) -> None:
+def _show(certificate: Certificate, made: list[tuple[Key, ssl.SSLContext]], faults: Faults, path: str, now: float) -> bool:
+    """Let the contexts show a certificate; whether it can be used."""
     try:
         from albkit.proxy.tls.certificates import CertificateError, load
     except ImportError:
         faults.add(path, "needs the package cryptography; pip install 'albkit[tls]'")
-        return
+        return False
     try:
         loaded = load(certificate, now)
     except CertificateError as error:
         faults.add(path, str(error))
-        return
+        return False
     for _, context in made:
         show(context, loaded)
+    return True
 
 
 def target_context(verify: bool | str, *, http: bool) -> ssl.SSLContext:
