@@ -77,8 +77,12 @@ class Inbox:
         if not data:
             return None
         place = self._place
-        if data[place : place + 1] == b"\r":
-            place = self._place = self._behind_blank_lines(place)
+        if place == len(data):
+            return None  # All of it was a body.
+        if data[place] not in _TOKEN_BYTES:
+            place = self._behind_blank_lines(place)
+            if place < 0:
+                return None
         start = self._scanned - 3
         end = data.find(b"\r\n\r\n", start if start > place else place)  # noqa: FURB136 - a call to max() costs more than the search
         size = (end if end >= 0 else len(data)) - place
@@ -86,12 +90,6 @@ class Inbox:
             self._judge_size(place, size)
         if end < 0:
             self._scanned = len(data)
-            if size and data[place] not in _TOKEN_BYTES and data[place] != 0x0D:
-                if data[place] == _HANDSHAKE:
-                    raise Failure(FailureKind.TLS_ON_PLAIN_PORT, "let the client use http://, or give the listener protocol='HTTPS'")
-                if data.startswith(PROXY_HEADERS, place):
-                    raise unexpected_proxy_header()
-                raise Failure(FailureKind.REQUEST_MALFORMED, f"first byte {data[place]:#04x}")
             return None
         end += 4
         if end == len(data):
@@ -102,12 +100,29 @@ class Inbox:
         return data[place:end]
 
     def _behind_blank_lines(self, place: int) -> int:
+        """Where the request line begins, blank lines before it left out; -1 where it has not come.
+
+        Raises:
+            Failure: it cannot begin there. Nothing but whole blank lines may stand before it: whoever reads the lines of a head must find
+                the request line in the first of them.
+        """
+        data = self._data
         start = place
-        while self._data.startswith(b"\r\n", place):
+        while data.startswith(b"\r\n", place):
             place += 2
         if place - start > 2 * _MOST_BLANK_LINES:
             raise Failure(FailureKind.REQUEST_MALFORMED, "too many blank lines")
-        return place
+        self._place = place
+        if len(data) == place or data[place:] == b"\r":
+            return -1
+        first = data[place]
+        if first in _TOKEN_BYTES:
+            return place
+        if first == _HANDSHAKE:
+            raise Failure(FailureKind.TLS_ON_PLAIN_PORT, "let the client use http://, or give the listener protocol='HTTPS'")
+        if data.startswith(PROXY_HEADERS, place):
+            raise unexpected_proxy_header()
+        raise Failure(FailureKind.REQUEST_MALFORMED, f"first byte {first:#04x}")
 
     def _judge_size(self, place: int, size: int) -> None:
         data = self._data

@@ -21,6 +21,8 @@ from albkit.wire.upgrade import protocols_to_offer
 __all__ = ("ParsedRequest", "RequestReader")
 
 _HTTP_1_1 = (1, 1)
+_LINES_BESIDE_FIELDS = 3
+"""The request line, and the two empty ones behind the last field's."""
 _LARGEST_LENGTH = 2**63 - 1
 _MOST_FORWARDED_FOR = 30
 _HOST_PLACE = b"\0"
@@ -108,6 +110,8 @@ class RequestReader:
         version = message.version
         request.http_1_0 = version != _HTTP_1_1 and _is_http_1_0(version)
         request.lines = lines = head.split(b"\r\n")
+        if len(lines) - _LINES_BESIDE_FIELDS != len(message.raw_headers):
+            raise Failure(FailureKind.REQUEST_MALFORMED, f"{len(message.raw_headers)} fields in {len(lines) - _LINES_BESIDE_FIELDS} lines")
         padded = lines[0].count(b" ") != 2
 
         found = self._sort_fields(message.raw_headers, lines)
