@@ -123,12 +123,20 @@ class FailureKind(Enum):
 
     # The client's fault (alb-reference 2.3, 2.4; RFC 9112).
     REQUEST_MALFORMED = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "the request head is not well-formed HTTP/1.1")
+    REQUEST_BARE_LF = (
+        Phase.REQUEST_HEAD,
+        Side.CLIENT,
+        400,
+        Retry.NEVER,
+        "a line of the request head ends in LF alone; HTTP ends lines in CR LF",
+    )
     REQUEST_AMBIGUOUS = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "desync mitigation refused the request")
     REQUEST_HEAD_TOO_LARGE = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "the request head exceeds its size limit")
     REQUEST_TARGET_TOO_LONG = (Phase.REQUEST_HEAD, Side.CLIENT, 414, Retry.NEVER, "the request line exceeds its size limit")
     REQUEST_HOST_INVALID = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "the Host is missing or not a host")
     REQUEST_VERSION_UNSUPPORTED = (Phase.REQUEST_HEAD, Side.CLIENT, 505, Retry.NEVER, "only HTTP/1.0 and HTTP/1.1 are spoken here")
     REQUEST_METHOD_REFUSED = (Phase.REQUEST_HEAD, Side.CLIENT, 405, Retry.NEVER, "TRACE and CONNECT are not served")
+    REQUEST_EXPECTATION_UNKNOWN = (Phase.REQUEST_HEAD, Side.CLIENT, 417, Retry.NEVER, "only 100-continue can be expected")
     REQUEST_TRANSFER_CODING_UNSUPPORTED = (Phase.REQUEST_HEAD, Side.CLIENT, 501, Retry.NEVER, "only the chunked transfer coding is known")
     REQUEST_FORWARDED_FOR_TOO_LONG = (Phase.REQUEST_HEAD, Side.CLIENT, 463, Retry.NEVER, "X-Forwarded-For names more than 30 addresses")
     REQUEST_HEAD_TIMEOUT = (Phase.REQUEST_HEAD, Side.CLIENT, 408, Retry.NEVER, "the request head did not arrive within the idle timeout")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 
 if TYPE_CHECKING:
     from albkit.model.listener import Listener
@@ -38,6 +38,7 @@ class RequestHead:
     """A judged request head, ready to be routed and sent on; what conditions and actions of a program's own are given."""
 
     __slots__ = (
+        "_headers",
         "body",
         "chunked",
         "classification",
@@ -48,7 +49,7 @@ class RequestHead:
         "dropped_names",
         "expects_continue",
         "forwarded_for",
-        "headers",
+        "head",
         "host",
         "http_1_0",
         "irregular_names",
@@ -60,9 +61,11 @@ class RequestHead:
         "path_to_match",
         "query_string",
         "trace_id",
+        "unseen",
         "upgrade",
     )
 
+    _headers: CIMultiDictProxy[str]
     method: str
     path: str
     """As it came, nothing decoded; `*` for the whole server."""
@@ -80,8 +83,10 @@ class RequestHead:
     """For routing: lower case, without a port."""
     lines: list[bytes]
     """Request line, the fields to pass on, then two places to be filled: the balancer's own fields, and the end of the head."""
-    headers: CIMultiDictProxy[str]
-    """The fields as the client sent them, by name without regard to case."""
+    head: bytes
+    """The raw head that all of this was read from, from the request line to the empty line."""
+    unseen: frozenset[bytes]
+    """Names of fields, as they are spelled, that decide nothing because they go nowhere: `headers` has none of them."""
     cookie: bytes
     """All Cookie fields, joined; empty when there is none."""
     forwarded_for: bytes
@@ -105,6 +110,30 @@ class RequestHead:
     """The protocols that the client asks to switch to; empty when it asks for none."""
     classification: tuple[str, str] | None
     """Class and reason of desync mitigation, `None` for a compliant request."""
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """The fields as the client sent them, by name without regard to case. Made when they are first asked for.
+
+        Bytes that are no UTF-8 are lone surrogates. Two kinds of fields are left out: those that `drop_invalid_header_fields` drops, and
+        those by which the load balancer tells who the client is (`X-Amzn-Mtls-*` and the like), which a client can only forge.
+        """
+        try:
+            return self._headers
+        except AttributeError:
+            self._headers = headers = CIMultiDictProxy(CIMultiDict(self._pairs()))
+            return headers
+
+    @headers.setter
+    def headers(self, headers: CIMultiDictProxy[str]) -> None:
+        self._headers = headers
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        pairs = (line.partition(b":") for line in self.head.split(b"\r\n")[1:-2])
+        unseen = self.unseen
+        return [
+            (name.decode("ascii"), value.strip(b" \t").decode("utf-8", "surrogateescape")) for name, _, value in pairs if name not in unseen
+        ]
 
     @property
     def has_body(self) -> bool:

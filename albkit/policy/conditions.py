@@ -10,6 +10,7 @@ from albkit.model.conditions import Condition, HostHeader, HttpHeader, HttpReque
 from albkit.model.message import RequestHead
 from albkit.model.regex import compile_regex
 from albkit.policy.wildcards import compile_wildcards
+from albkit.state.memory import Memory
 
 __all__ = ("Holds", "compile_condition")
 
@@ -100,22 +101,21 @@ def _query_matcher(pattern: str) -> Matcher:
 
 def _source(condition: SourceIp) -> Holds:
     networks = [ipaddress.ip_network(value) for value in condition.values]
-    known: dict[str, bool] = {}
+    # Parsing an address costs more than all the rest of a match.
+    known: Memory[str, bool] = Memory()
 
     def holds(request: RequestHead) -> bool:
         address = request.client.host
-        answer = known.get(address)
-        if answer is None:
-            answer = _inside(address, networks)
-            if len(known) < _REMEMBERED:
-                known[address] = answer
+        answer = known.recall(address)
+        if answer is not None:
+            known.count()
+            return answer
+        answer = _inside(address, networks)
+        if not known.rests():
+            known.remember(address, answer, 0)
         return answer
 
     return holds
-
-
-_REMEMBERED = 4096
-"""Addresses whose answer is kept: parsing one costs more than all the rest of a match."""
 
 
 def _inside(address: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:

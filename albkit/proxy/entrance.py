@@ -49,7 +49,6 @@ class Entrance:
         self.rules: RuleTable[Plan]
         self._names: dict[str, str]
         self._trusted: tuple[IPv4Network | IPv6Network, ...]
-        self._parse = gateway.request_parser.parse
         self.take(listener, termination)
 
     def take(self, listener: Listener, termination: Termination | None) -> None:
@@ -70,7 +69,6 @@ class Entrance:
         self._names = dict(listener.request_header_names)
         self._trusted = tuple(map(ip_network, listener.trusted_networks))
         reader = RequestReader(settings, self.port, partial(verdict, settings.desync_mitigation_mode), tuple(self._names.values()))
-        self._recall = reader.recall
         self._read = reader.read
 
     def welcome(self, transport: asyncio.Transport, *, is_known: bool = True) -> ClientAddress | None:
@@ -129,15 +127,15 @@ class Entrance:
         return any(address in network for network in self._trusted)
 
     def read(self, head: bytes) -> RequestHead:
-        """Parse and judge one raw request head.
+        """Read and judge one raw request head.
 
         Raises:
             Failure: the request is refused, with the status to answer.
         """
         try:
-            return self._recall(head) or self._read(self._parse(head), head)
-        except Failure as failure:
-            if failure.kind is FailureKind.REQUEST_MALFORMED and head.startswith(PROXY_HEADERS):
+            return self._read(head)
+        except Failure:
+            if head.startswith(PROXY_HEADERS):
                 raise unexpected_proxy_header() from None
             raise
 

@@ -81,7 +81,7 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
     deposit(choice.group)
     if plan.rewrite is not None:
         plan.rewrite(request)
-    client.forwarded.complete(request, record.received_bytes, now)
+    client.forwarded.complete(request, now)
     head = b"\r\n".join(request.lines)
     body = client.whole_body()
     upload = Upload(request) if body is None else None

@@ -14,7 +14,6 @@ from albkit.model.settings import Settings
 from albkit.model.target_group import TargetGroup
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.connections import Connections
-from albkit.proxy.parsers import RequestParser
 from albkit.proxy.sweep import Sweep, interval_for
 from albkit.proxy.waiting_line import WaitingLine
 from albkit.state.counters import Counters
@@ -117,7 +116,6 @@ class Gateway:
         self.choices = {state.group.name: TargetChoice(state, clock) for state in self.registry.groups}
         self.sweep = Sweep(loop, clock, interval_for(_shortest_deadline(settings)))
         self.connections = Connections(loop, counters, self.sweep, settings.limits)
-        self.request_parser = RequestParser(loop, settings.limits)
         self.trace_ids = TraceIds(clock)
         self.clients: set[ClientParty] = set()
         self.tunnels: dict[LiveTunnel, None] = {}

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
+from albkit.wire.grammar import LONGEST_METHOD, TOKEN_BYTES
 
 __all__ = ("PROXY_HEADERS", "Inbox", "unexpected_proxy_header")
 
 _MOST_BLANK_LINES = 8
 """Before a request line (RFC 9112 section 2.2 asks to ignore at least one)."""
-_LONGEST_METHOD = 64
 _HANDSHAKE = 0x16
 """What every TLS connection begins with (RFC 8446 section 5.1)."""
 PROXY_HEADERS = (b"PROXY TCP", b"PROXY UNKNOWN", b"\0\r\nQUIT")
 """What PROXY protocol headers begin with; those of version 2 behind blank lines, which may stand before a request."""
-_TOKEN_BYTES = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_SHOWN = 60
+"""Bytes of what is no request that the log shows."""
 
 
 def unexpected_proxy_header() -> Failure:
@@ -79,7 +80,7 @@ class Inbox:
         place = self._place
         if place == len(data):
             return None  # All of it was a body.
-        if data[place] not in _TOKEN_BYTES:
+        if data[place] not in TOKEN_BYTES:
             place = self._behind_blank_lines(place)
             if place < 0:
                 return None
@@ -89,6 +90,7 @@ class Inbox:
         if size > self._harmless:
             self._judge_size(place, size)
         if end < 0:
+            self._judge_beginning(place, self._scanned)
             self._scanned = len(data)
             return None
         end += 4
@@ -116,7 +118,7 @@ class Inbox:
         if len(data) == place or data[place:] == b"\r":
             return -1
         first = data[place]
-        if first in _TOKEN_BYTES:
+        if first in TOKEN_BYTES:
             return place
         if first == _HANDSHAKE:
             raise Failure(FailureKind.TLS_ON_PLAIN_PORT, "let the client use http://, or give the listener protocol='HTTPS'")
@@ -124,11 +126,27 @@ class Inbox:
             raise unexpected_proxy_header()
         raise Failure(FailureKind.REQUEST_MALFORMED, f"first byte {first:#04x}")
 
+    def _judge_beginning(self, place: int, scanned: int) -> None:
+        """See what of a head has come, and was not seen before: whether it can become one."""
+        data = self._data
+        feed = data.find(b"\n", max(scanned, place))
+        if feed < 0:
+            return
+        if data.find(b"\n", place, feed) < 0 and b" HTTP/" not in data[place:feed]:
+            # The first line is whole. SSH, SMTP and whoever speaks HTTP/0.9 would wait for us as long as we for them.
+            if data.startswith(PROXY_HEADERS, place):
+                raise unexpected_proxy_header()
+            raise Failure(FailureKind.REQUEST_MALFORMED, f"no request line: {data[place : min(feed, place + _SHOWN)]!r}")
+        while feed >= 0:
+            if data[feed - 1] != 0x0D:
+                raise Failure(FailureKind.REQUEST_BARE_LF, f"behind {data[max(place, feed - _SHOWN) : feed]!r}")
+            feed = data.find(b"\n", feed + 1)
+
     def _judge_size(self, place: int, size: int) -> None:
         data = self._data
         line_end = data.find(b"\n", place)
         if (line_end if line_end >= 0 else len(data)) - place > self._limits.request_line:
-            if b" " not in data[place : place + _LONGEST_METHOD + 1]:
+            if b" " not in data[place : place + LONGEST_METHOD + 1]:
                 raise Failure(FailureKind.REQUEST_MALFORMED, "the method is too long")
             raise Failure(FailureKind.REQUEST_TARGET_TOO_LONG)
         if size > self._limits.request_head:

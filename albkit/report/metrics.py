@@ -9,6 +9,19 @@ from albkit.state.counters import Counters
 __all__ = ("count_exchange",)
 
 
+_NON_COMPLIANT = frozenset(
+    (
+        FailureKind.REQUEST_MALFORMED,
+        FailureKind.REQUEST_BARE_LF,
+        FailureKind.REQUEST_AMBIGUOUS,
+        FailureKind.REQUEST_HOST_INVALID,
+        FailureKind.REQUEST_VERSION_UNSUPPORTED,
+        FailureKind.REQUEST_TRANSFER_CODING_UNSUPPORTED,
+    ),
+)
+"""Requests that are refused because of what their heads say; they have no classification any more."""
+
+
 def count_exchange(record: ExchangeRecord, counters: Counters) -> None:
     """Add one finished exchange to the counters."""
     counters.processed_bytes += record.received_bytes + record.sent_bytes
@@ -39,6 +52,8 @@ def count_exchange(record: ExchangeRecord, counters: Counters) -> None:
 
 def _count_failure(kind: FailureKind, status: int, counters: Counters) -> None:
     counters.failures[kind] += 1
+    if kind in _NON_COMPLIANT:
+        counters.desync_non_compliant += 1
     if 400 <= status < 500:
         counters.elb_4xx += 1
     elif status >= 500:

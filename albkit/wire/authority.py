@@ -6,12 +6,14 @@ import ipaddress
 import re
 
 from albkit.errors import Failure, FailureKind
+from albkit.state.memory import Memory
 
 __all__ = ("Authorities", "Authority")
 
 _AUTHORITY = re.compile(rb"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::(?P<port>[0-9]{0,5}))?")
-_REMEMBERED = 1024
 _LONGEST = 512
+_OBJECTS = 256
+"""Bytes that an authority takes beside its text."""
 
 
 class Authority:
@@ -21,7 +23,7 @@ class Authority:
 
     def __init__(self, host: str, line: bytes) -> None:
         self.host = host
-        """For rules: lower case, without a port."""
+        """For rules: lower case, without a port and without a dot at its end."""
         self.line = line
         """The Host line that the target gets, where the client's own is not preserved."""
 
@@ -37,7 +39,7 @@ class Authorities:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._known: dict[bytes, Authority] = {}
+        self._known: Memory[bytes, Authority] = Memory()
 
     def read(self, value: bytes) -> Authority:
         """The authority behind a Host value or an absolute-form target.
@@ -45,18 +47,21 @@ class Authorities:
         Raises:
             Failure: 400, the value is empty, a list, holds userinfo or a path, or its port is no port.
         """
-        known = self._known.get(value)
-        if known is None:
-            known = self._judge(value)
-            if len(self._known) < _REMEMBERED:
-                self._known[value] = known
+        known = self._known.recall(value)
+        if known is not None:
+            self._known.count()
+            return known
+        known = self._judge(value)
+        if not self._known.rests():
+            self._known.remember(value, known, 2 * len(value) + _OBJECTS)
         return known
 
     def _judge(self, value: bytes) -> Authority:
         match = _AUTHORITY.fullmatch(value) if len(value) <= _LONGEST else None
-        if match is None or int(match["port"] or 0) > 65535 or not _is_host(match["host"]):
+        if match is None or int(match["port"] or 0) > 65535 or not _is_host(match["host"]) or match["host"] == b".":
             raise Failure(FailureKind.REQUEST_HOST_INVALID, repr(value[:100]))
-        host = match["host"].lower()
+        # With a dot at its end it is the same name (RFC 3986 section 3.2.2).
+        host = match["host"].lower().removesuffix(b".")
         bare = self._port in (80, 443)
         line = b"Host: " + host if bare else b"Host: %s:%s" % (host, match["port"] or b"%d" % self._port)
         return Authority(host.decode("ascii"), line)

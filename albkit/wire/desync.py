@@ -1,28 +1,77 @@
-"""Evidence that two servers might read a request in two ways (alb-reference 2.4).
+"""What is wrong with a request, in the words of ALB's classifier (alb-reference 2.4), and where it may pass all the same.
 
-What the parser refuses is a 400 in every mode; what is judged here is what it lets through.
+ALB's table says what each mode makes of each class. It holds here wherever what is sent on is written anew, so that it has one reading
+whatever came. `docs/desync.md` lists where the load balancer is stricter than ALB, and why.
 """
 
 from __future__ import annotations
 
-import re
+from enum import Enum
+from typing import Final
 
-__all__ = (
-    "LOOKALIKE_NAME",
-    "PADDED_REQUEST_LINE",
-    "classify_body",
-    "reason_for_refusal",
-    "worse",
-)
+__all__ = ("Classification", "Flaw", "classify_body", "worse")
 
 Classification = tuple[str, str]
+"""Class and reason."""
 
-PADDED_REQUEST_LINE: Classification = ("Acceptable", "NonCompliantVersion")
-"""More blanks around the parts of the request line than one."""
-LOOKALIKE_NAME: Classification = ("Ambiguous", "SuspiciousHeader")
-_ZERO_LENGTH: Classification = ("Acceptable", "GetHeadZeroContentLength")
-_LENGTH: Classification = ("Ambiguous", "UndefinedContentLengthSemantics")
-_CODING: Classification = ("Ambiguous", "UndefinedTransferEncodingSemantics")
+_RANKS: Final = {"Acceptable": 1, "Ambiguous": 2, "Severe": 3}
+
+
+class Flaw(Enum):
+    """Something that makes a request other than compliant.
+
+    Each has its class, and whether a request with it can be mended: in every mode that lets its class pass, in `monitor` alone, or never.
+    """
+
+    NON_COMPLIANT_VERSION = ("Acceptable", "NonCompliantVersion", "always")
+    SPACE_IN_URI = ("Acceptable", "SpaceInUri", "monitor")
+    NON_COMPLIANT_HEADER = ("Acceptable", "NonCompliantHeader", "monitor")
+    GET_HEAD_ZERO_CONTENT_LENGTH = ("Acceptable", "GetHeadZeroContentLength", "always")
+    NON_CRLF_LINE_TERMINATION = ("Acceptable", "NonCrLfLineTermination", "never")
+    AMBIGUOUS_URI = ("Ambiguous", "AmbiguousUri", "monitor")
+    MISSING_URI = ("Ambiguous", "MissingUri", "never")
+    EMPTY_HEADER = ("Ambiguous", "EmptyHeader", "monitor")
+    MISSING_HEADER_COLON = ("Ambiguous", "MissingHeaderColon", "monitor")
+    MULTILINE_HEADER = ("Ambiguous", "MultilineHeader", "monitor")
+    MULTILINE_FRAMING = ("Ambiguous", "MultilineHeader", "never")
+    """A folded length or coding, or a folded line with no field before it."""
+    SUSPICIOUS_HEADER = ("Ambiguous", "SuspiciousHeader", "always")
+    UNREADABLE_FRAMING = ("Ambiguous", "SuspiciousHeader", "never")
+    """A name that is no token and reads as that of a framing field: without it a body would be lost, with it there are two."""
+    UNDEFINED_CONTENT_LENGTH = ("Ambiguous", "UndefinedContentLengthSemantics", "always")
+    UNDEFINED_TRANSFER_ENCODING = ("Ambiguous", "UndefinedTransferEncodingSemantics", "always")
+    TRANSFER_ENCODING_IN_HTTP_1_0 = ("Ambiguous", "UndefinedTransferEncodingSemantics", "never")
+    DUPLICATE_CONTENT_LENGTH = ("Ambiguous", "DuplicateContentLength", "always")
+    BOTH_TE_CL_PRESENT = ("Ambiguous", "BothTeClPresent", "monitor")
+    BAD_METHOD = ("Severe", "BadMethod", "never")
+    BAD_URI = ("Severe", "BadUri", "never")
+    BAD_VERSION = ("Severe", "BadVersion", "never")
+    BAD_HEADER = ("Severe", "BadHeader", "never")
+    BAD_CONTENT_LENGTH = ("Severe", "BadContentLength", "never")
+    MULTIPLE_CONTENT_LENGTH = ("Severe", "MultipleContentLength", "never")
+    BAD_TRANSFER_ENCODING = ("Severe", "BadTransferEncoding", "never")
+    MULTIPLE_CHUNKED = ("Severe", "MultipleTransferEncodingChunked", "never")
+
+    def __init__(self, level: str, reason: str, mended: str) -> None:
+        self.level = level
+        self.reason = reason
+        self.mended = mended
+
+    def passes(self, *, monitored: bool) -> bool:
+        """Whether a request with this flaw can be mended: where requests are only monitored, or elsewhere."""
+        return self.mended == "always" or (monitored and self.mended == "monitor")
+
+    @property
+    def classification(self) -> Classification:
+        """Class and reason, as ALB tells them."""
+        return self.level, self.reason
+
+    def is_worse_than(self, other: Flaw) -> bool:
+        """Whether its class is the higher one."""
+        return _RANKS[self.level] > _RANKS[other.level]
+
+
+_PAIRS: Final = {flaw: flaw.classification for flaw in Flaw}
 
 
 def classify_body(method: str, content_length: int) -> Classification | None:
@@ -35,79 +84,12 @@ def classify_body(method: str, content_length: int) -> Classification | None:
     if method not in ("GET", "HEAD"):
         return None
     if content_length < 0:
-        return _CODING
-    return _LENGTH if content_length else _ZERO_LENGTH
+        return _PAIRS[Flaw.UNDEFINED_TRANSFER_ENCODING]
+    return _PAIRS[Flaw.UNDEFINED_CONTENT_LENGTH if content_length else Flaw.GET_HEAD_ZERO_CONTENT_LENGTH]
 
 
 def worse(first: Classification | None, second: Classification | None) -> Classification | None:
     """The higher class of the two; the first among equals."""
-    if first is None or (second is not None and first[0] == "Acceptable" != second[0]):
+    if first is None or (second is not None and _RANKS[second[0]] > _RANKS[first[0]]):
         return second
     return first
-
-
-def reason_for_refusal(head: bytes) -> str:
-    """The classifier's word for what is wrong with a head that the parser refused; for the log, never for a decision."""
-    request_line, _, fields = head.partition(b"\n")
-    if not request_line.endswith(b"\r") or re.search(rb"[^\r]\n", fields):
-        return "NonCrLfLineTermination"
-    if re.search(rb"\n[ \t]", b"\n" + fields):
-        return "MultilineHeader"
-    return _reason_in_request_line(request_line[:-1]) or _reason_in_fields(fields) or "NonCompliant"
-
-
-def _reason_in_request_line(line: bytes) -> str | None:
-    method, _, rest = line.partition(b" ")
-    target, _, version = rest.rpartition(b" ")
-    if not re.fullmatch(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", method):
-        return "BadMethod"
-    if not target:
-        return "MissingUri"
-    if target.endswith(b" ") or not version:
-        return "NonCompliantVersion"
-    if not re.fullmatch(rb"HTTP/1\.[0-9]", version):
-        return "BadVersion"
-    if re.search(rb"[\0\r\n]", target):
-        return "BadUri"
-    if b" " in target:
-        return "SpaceInUri"
-    if re.search(rb"[\x01-\x1f\x7f]", target):
-        return "AmbiguousUri"
-    return None if version in (b"HTTP/1.0", b"HTTP/1.1") else "NonCompliantVersion"
-
-
-def _reason_in_fields(fields: bytes) -> str | None:
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    for line in fields.split(b"\r\n"):
-        if not line:
-            continue
-        name, colon, value = line.partition(b":")
-        if not colon:
-            return "MissingHeaderColon"
-        if not name.strip():
-            return "EmptyHeader"
-        if re.search(rb"[\0\r\n]", line):
-            return "BadHeader"
-        plain = re.sub(rb"[^0-9a-z]+", b"-", name.lower()).strip(b"-")
-        if plain in (b"content-length", b"transfer-encoding") and plain != name.lower():
-            return "SuspiciousHeader"
-        if plain == b"content-length":
-            lengths.append(value.strip())
-        if plain == b"transfer-encoding":
-            codings += [coding.strip(b" \t").lower() for coding in value.split(b",")]
-        if not re.fullmatch(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name) or re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", value):
-            return "NonCompliantHeader"
-    return _reason_in_framing(lengths, codings)
-
-
-def _reason_in_framing(lengths: list[bytes], codings: list[bytes]) -> str | None:
-    if any(not length.isdigit() or len(length) > 19 for length in lengths):
-        return "BadContentLength"
-    if lengths and codings:
-        return "BothTeClPresent"
-    if len(lengths) > 1:
-        return "DuplicateContentLength" if len(set(lengths)) == 1 else "MultipleContentLength"
-    if codings.count(b"chunked") > 1:
-        return "MultipleTransferEncodingChunked"
-    return "BadTransferEncoding" if codings else None

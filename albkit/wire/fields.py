@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Final
 
+from albkit.state.memory import BUDGET, Memory
 from albkit.wire.grammar import TOKEN
 
 __all__ = (
@@ -22,11 +22,16 @@ __all__ = (
     "DROP",
     "EXPECT",
     "FORWARDED_FOR",
+    "FORWARDED_HOST",
+    "FORWARDED_PORT",
+    "FORWARDED_PROTO",
     "HOST",
     "IRREGULAR",
+    "IRREGULAR_FORWARDED",
     "IRREGULAR_LOOKALIKE",
     "KEEP_ALIVE",
     "LOOKALIKE",
+    "OURS",
     "PLAIN",
     "REQUEST_FIELDS",
     "RESPONSE_FIELDS",
@@ -44,7 +49,7 @@ __all__ = (
 PLAIN: Final = 0
 """Passed on as it is."""
 DROP: Final = 1
-"""Removed: hop-by-hop, or a field that only the load balancer may set."""
+"""Removed: hop-by-hop."""
 HOST: Final = 2
 CONNECTION: Final = 3
 CONTENT_LENGTH: Final = 4
@@ -54,20 +59,32 @@ UPGRADE: Final = 7
 TE: Final = 8
 EXPECT: Final = 9
 FORWARDED_FOR: Final = 10
-TRACE_ID: Final = 11
-KEEP_ALIVE: Final = 12
-IRREGULAR: Final = 13
-"""A token, but with something other than letters, digits and hyphens in it."""
-LOOKALIKE: Final = 14
-"""Not a framing field, but some server may read it as one."""
-BAD: Final = 15
-"""Not a token."""
+FORWARDED_PROTO: Final = 11
+FORWARDED_PORT: Final = 12
+FORWARDED_HOST: Final = 13
+TRACE_ID: Final = 14
+KEEP_ALIVE: Final = 15
 DATE: Final = 16
-IRREGULAR_LOOKALIKE: Final = 17
+LOOKALIKE: Final = 17
+"""Not a framing field, but some server may read it as one."""
+OURS: Final = 20
+"""Removed: only the load balancer may set it. From here on a field may be left out of what decides."""
+IRREGULAR: Final = 21
+"""A token, but with something other than letters, digits and hyphens in it."""
+IRREGULAR_LOOKALIKE: Final = 22
+IRREGULAR_FORWARDED: Final = 23
+"""Removed: some server may read it as one of those that the load balancer writes."""
+BAD: Final = 24
+"""Not a token."""
 SINGLETON: Final = 32
 """From here on each number is a field of its own that may stand once only."""
 
-_SPELLINGS = 4096
+_LONGEST_SPELLING = 64
+"""Bytes of a name that is remembered."""
+_LONGEST_OPTIONS = 256
+"""The same for a Connection field."""
+_OBJECT = 64
+"""Bytes that a small object costs."""
 
 _REQUEST_KNOWN = {
     b"host": HOST,
@@ -85,11 +102,14 @@ _REQUEST_KNOWN = {
     b"proxy-authenticate": DROP,
     b"proxy-authorization": DROP,
     b"http2-settings": DROP,
-    b"x-forwarded-proto": DROP,
-    b"x-forwarded-port": DROP,
+    b"x-forwarded-proto": FORWARDED_PROTO,
+    b"x-forwarded-port": FORWARDED_PORT,
+    b"x-forwarded-host": FORWARDED_HOST,
 }
 _ONLY_OURS = (b"x-amzn-mtls-", b"x-amzn-tls-", b"x-amzn-oidc-")
 """Prefixes of fields by which a target trusts the load balancer (alb-reference 1.11, 4.4): a client's own never survive."""
+_WRITTEN_HERE = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-host", b"x-amzn-trace-id"))
+"""A server that takes underscores for hyphens would join another spelling with what the load balancer says."""
 
 _RESPONSE_KNOWN = {
     b"connection": CONNECTION,
@@ -123,12 +143,20 @@ class _FieldKinds(dict[bytes, int]):
     def __init__(self, judge: Callable[[bytes], int]) -> None:
         super().__init__()
         self._judge = judge
+        self.held = 0
+        BUDGET.join(self)
 
     def __missing__(self, name: bytes) -> int:
         kind = self._judge(name)
-        if len(self) < _SPELLINGS:
+        if len(name) <= _LONGEST_SPELLING:
             self[name] = kind
+            BUDGET.charge(self, len(name) + 2 * _OBJECT)
         return kind
+
+    def forget(self) -> None:
+        """Forget everything."""
+        self.clear()
+        BUDGET.give_back(self)
 
 
 def _as_read(lower: bytes) -> bytes:
@@ -142,11 +170,15 @@ def _judge_request_field(name: bytes) -> int:
         return _REQUEST_KNOWN[lower]
     if not TOKEN.fullmatch(name):
         return BAD
-    if _as_read(lower).startswith(_ONLY_OURS):
-        return DROP
-    if _as_read(lower).strip(b"-") in _FRAMING_NAMES:
-        return LOOKALIKE if _REGULAR.fullmatch(name) else IRREGULAR_LOOKALIKE
-    return PLAIN if _REGULAR.fullmatch(name) else IRREGULAR
+    read = _as_read(lower)
+    if read.startswith(_ONLY_OURS):
+        return OURS
+    regular = _REGULAR.fullmatch(name)
+    if read.strip(b"-") in _FRAMING_NAMES:
+        return LOOKALIKE if regular else IRREGULAR_LOOKALIKE
+    if regular:
+        return PLAIN
+    return IRREGULAR_FORWARDED if read in _WRITTEN_HERE else IRREGULAR
 
 
 def _judge_response_field(name: bytes) -> int:
@@ -158,7 +190,7 @@ def kinds_without(names: Iterable[bytes]) -> dict[bytes, int]:
     ours = frozenset(map(_as_read, names))
 
     def judge(name: bytes) -> int:
-        return DROP if _as_read(name.lower()) in ours else REQUEST_FIELDS[name]
+        return OURS if _as_read(name.lower()) in ours else REQUEST_FIELDS[name]
 
     return _FieldKinds(judge)
 
@@ -181,10 +213,19 @@ class ConnectionOptions:
         """Further fields that must not be passed on."""
 
 
-@lru_cache(maxsize=256)
+_options: Memory[bytes, ConnectionOptions] = Memory()
+
+
 def connection_options(value: bytes) -> ConnectionOptions:
     """The options of one Connection value, or of several joined with commas (RFC 9110 section 7.6.1)."""
-    return ConnectionOptions(value)
+    known = _options.recall(value)
+    if known is not None:
+        _options.count()
+        return known
+    known = ConnectionOptions(value)
+    if len(value) <= _LONGEST_OPTIONS and not _options.rests():
+        _options.remember(value, known, len(value) + (1 + len(known.named)) * 2 * _OBJECT)
+    return known
 
 
 _NEVER_NAMED = frozenset((b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"date"))

@@ -84,7 +84,7 @@ class ForwardedFields:
         self._with_client = b"X-Forwarded-For: %s\r\n%s" % (self._client, self._fixed) if client.host else self._fixed
         self._trace_ids = trace_ids
 
-    def complete(self, request: RequestHead, head_size: int, now: float) -> None:
+    def complete(self, request: RequestHead, now: float) -> None:
         """Fill the two last places of the request's lines: our own fields, and the end of the head."""
         lines = request.lines
         if self._mode != "append":
@@ -97,6 +97,6 @@ class ForwardedFields:
         if request.upgrade:
             start = b"Connection: Upgrade\r\nUpgrade: %s\r\n%s" % (request.upgrade, start)
         trace_ids = self._trace_ids
-        trace = trace_ids.field(request.trace_id, head_size, now) if request.trace_id else b"Root=" + trace_ids.new(now)
+        trace = trace_ids.field(request.trace_id, len(request.head), now) if request.trace_id else b"Root=" + trace_ids.new(now)
         lines[-2] = start + trace
         lines[-1] = b"\r\n"

@@ -8,12 +8,13 @@ parser to do: responses are read here alone.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import ResponseHead
+from albkit.state.memory import Memory
 from albkit.wire import fields
 from albkit.wire.fields import RESPONSE_FIELDS, connection_options, drop_named
-from albkit.wire.memory import Memory
 
 __all__ = ("read_response",)
 
@@ -45,7 +46,9 @@ class _Known:
         """Which of the lines tells the date."""
 
 
-_known: Memory[_Known] = Memory()
+_known: Memory[bytes, _Known] = Memory()
+_OBJECT: Final = 128
+"""Bytes that each line of a remembered head takes beside its text."""
 
 
 def read_response(head: bytes, method: str) -> ResponseHead:
@@ -80,7 +83,7 @@ def read_response(head: bytes, method: str) -> ResponseHead:
         return response
     response = _read(head, method)
     if not (_known.rests() or response.bodiless or b"\r\nSet-Cookie:" in head):
-        _known.remember(key, _Known(response, date[1]))
+        _known.remember(key, _Known(response, date[1]), len(head) + _OBJECT * len(response.lines))
     return response
 
 

@@ -1,6 +1,8 @@
-"""What stands before a request line: blank lines of CR LF are skipped, and nothing else is taken."""
+"""One head has one reader: what could be read in two ways reaches no target, and is told by its name."""
 
 from __future__ import annotations
+
+import logging
 
 import pytest
 
@@ -56,6 +58,111 @@ async def test_too_many_blank_lines_are_a_400() -> None:
         client.send(b"\r\n" * 9 + HONEST)
         assert (await client.response()).status == 400
         assert not origin.heads
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET / HTTP/1.1\nHost: a\n\n",
+        b"GET / HTTP/1.1\r\nHost: a\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nB: c\n\r\n\r\n",
+        b"GET / HTTP/1.1\n",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 1000])
+async def test_line_that_ends_in_lf_alone_is_a_400_at_once(raw: bytes, size: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody waits for a CR LF that does not come; the log names the reason."""
+    caplog.set_level(logging.INFO, "albkit")
+    async with target() as origin, running(origin.address, idle_timeout=60) as gateway:
+        client = await gateway.client()
+        for start in range(0, len(raw), size):
+            client.send(raw[start : start + size])
+            await client.drain()
+        assert (await client.response()).status == 400
+        assert await client.is_closed()
+        assert not origin.heads
+        assert gateway.counters["Failure_RequestBareLf"] == 1
+        assert gateway.counters["DesyncMitigationMode_NonCompliant_Request_Count"] == 1
+    assert "RequestBareLf" in caplog.text
+
+
+@pytest.mark.parametrize("raw", [b"SSH-2.0-OpenSSH_9.2\r\n", b"EHLO example.com\r\n", b"GET /\r\n", b"USER anonymous\r\n"])
+async def test_first_line_that_is_no_request_line_is_a_400_at_once(raw: bytes) -> None:
+    """Peers of other protocols wait for us as long as we for them."""
+    async with running(idle_timeout=60) as gateway:
+        client = await gateway.client()
+        client.send(raw)
+        assert (await client.response()).status == 400
+        assert await client.is_closed()
+
+
+@pytest.mark.parametrize("mode", ["monitor", "defensive", "strictest"])
+async def test_body_in_identity_coding_is_never_the_next_request(mode: str) -> None:
+    """Its end cannot be known, so the connection ends (RFC 9112 section 6.3)."""
+    async with target() as origin, running(origin.address, desync_mitigation_mode=mode) as gateway:
+        client = await gateway.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n" + HONEST)
+        assert (await client.response()).status == 400
+        assert await client.is_closed()
+        assert not origin.heads
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "named"),
+    [
+        (b"GET /x RTSP/1.1\r\nHost: a\r\n\r\n", 400, "BadVersion"),
+        (b"SOURCE /x ICE/1.0\r\nHost: a\r\n\r\n", 400, "BadVersion"),
+        (b"GET /x HTTP/3.0\r\nHost: a\r\n\r\n", 505, "BadVersion"),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "no Host in an HTTP/1.1 request"),
+        (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "a b"),
+        (b"G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "BadMethod"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nA(: b\r\n\r\n", 400, "NonCompliantHeader"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n c\r\n\r\n", 400, "MultilineHeader"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400, "BadContentLength"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "gzip"),
+    ],
+)
+async def test_refused_request_is_counted_and_the_log_names_what_is_wrong(
+    raw: bytes, status: int, named: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One more in ALB's metric, and a line by which it can be found."""
+    caplog.set_level(logging.INFO, "albkit")
+    async with running() as gateway:
+        client = await gateway.client()
+        client.send(raw)
+        assert (await client.response()).status == status
+        assert await client.is_closed()
+        assert gateway.counters["DesyncMitigationMode_NonCompliant_Request_Count"] == 1
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    assert named in line
+
+
+@pytest.mark.parametrize(("size", "renewed"), [(6_000, False), (7_500, True)])
+async def test_trace_id_of_a_long_head_is_renewed(size: int, renewed: bool) -> None:
+    """Above 7 KB of request headers it is a bare new Root, as in ALB (alb-reference 2.7)."""
+    async with target() as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        answer = await client.get("/", "X-Amzn-Trace-Id: Root=1-0-a", "Padding: " + "x" * size)
+        assert answer.status == 200
+    (line,) = [line for line in origin.heads[0].split(b"\r\n") if line.startswith(b"X-Amzn-Trace-Id: ")]
+    assert (b"1-0-a" not in line) is renewed
+    assert b"Root=" in line
+
+
+async def test_request_that_is_ambiguous_ends_both_connections_behind_its_answer() -> None:
+    """In defensive mode, as in ALB; what came behind it is read by nobody."""
+    async with target() as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi" + HONEST)
+        answer = await client.response()
+        assert (answer.status, answer.get(b"connection")) == (200, b"close")
+        assert await client.is_closed()
+        assert len(origin.heads) == 1
+        assert origin.heads[0].count(b"Content-Length: 2") == 1
+        await client.close()
+        other = await gateway.client()
+        assert (await other.get("/")).status == 200
+        assert len(origin.conversations) == 2
 
 
 async def test_request_behind_a_body_that_came_whole_is_read() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 from functools import partial
@@ -15,7 +14,6 @@ from albkit.errors import Failure, FailureKind
 from albkit.model.message import RequestHead, ResponseHead
 from albkit.model.settings import Settings
 from albkit.policy.desync import verdict
-from albkit.proxy.parsers import RequestParser
 from albkit.wire.request import RequestReader
 from albkit.wire.response import _read, read_response
 
@@ -38,36 +36,44 @@ _DATE = re.compile(rb"\r\nDate: [^\r\n]*\r\n")
 
 def contents(message: RequestHead | ResponseHead) -> dict[str, Any]:
     """All that is known of a message behind its head."""
-    known = {name: getattr(message, name) for name in type(message).__slots__ if hasattr(message, name)}
+    known = {name: getattr(message, name) for name in type(message).__slots__ if name != "_headers" and hasattr(message, name)}
     return known | {"headers": list(message.headers.items())} if isinstance(message, RequestHead) else known
 
 
 class Reading:
-    """Raw heads in, judged heads or kinds of failure out; through the real parsers."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._requests = RequestParser(loop)
+    """Raw heads in, judged heads or kinds of failure out."""
 
     def request(self, raw: bytes, *, port: int = 80, **settings: Any) -> RequestHead:
         """What a listener on `port` makes of a request head; raises Failure.
 
-        It makes the same of it where the fields have come before, behind another request line and with a body of another length.
+        It makes the same of it where the fields have come before, behind other request lines and with a body of another length.
         """
-        described = Settings(alb.Listener(port, alb.FixedResponse(200)), **settings)
-        reader = RequestReader(described, port, partial(verdict, described.desync_mitigation_mode))
+        warm = self.reader(port=port, **settings)
         fields = _LENGTH.sub(rb"\g<1>7", raw[max(raw.find(b"\r\n"), 0) :])
-        before = (b"PUT" if raw.startswith(b"P") else b"GET") + b" /before?it HTTP/1.1" + fields
-        with contextlib.suppress(Failure):
-            reader.read(self._requests.parse(before), before)
-        recalled = reader.recall(raw)
-        try:
-            request = reader.read(self._requests.parse(raw), raw)
-        except Failure:
-            assert recalled is None, f"recalled what is refused: {raw!r}"
-            raise
-        if recalled is not None:
-            assert contents(recalled) == contents(request)
+        for line in (b"PUT /before?it HTTP/1.1", b"GET /before?it HTTP/1.1"):
+            with contextlib.suppress(Failure):
+                warm.read(line + fields)
+        request, kind = self._outcome(self.reader(port=port, **settings), raw)
+        recalled, kind_recalled = self._outcome(warm, raw)
+        assert kind_recalled is kind
+        if request is None:
+            assert kind is not None
+            raise Failure(kind, self._detail)
+        assert recalled is not None
+        assert contents(recalled) == contents(request)
         return request
+
+    def reader(self, *, port: int = 80, **settings: Any) -> RequestReader:
+        """Of a listener on `port`, which has read nothing yet."""
+        described = Settings(alb.Listener(port, alb.FixedResponse(200)), **settings)
+        return RequestReader(described, port, partial(verdict, described.desync_mitigation_mode))
+
+    def _outcome(self, reader: RequestReader, raw: bytes) -> tuple[RequestHead | None, FailureKind | None]:
+        try:
+            return reader.read(raw), None
+        except Failure as failure:
+            self._detail = failure.detail
+            return None, failure.kind
 
     def lines(self, raw: bytes, *, port: int = 80, **settings: Any) -> list[bytes]:
         """The lines that are copied to the target; the two last places are still to be filled."""

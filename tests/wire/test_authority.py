@@ -20,7 +20,7 @@ _GOOD = [
     pytest.param(b"localhost", "localhost", b"localhost", b"localhost:8080", id="one label"),
     pytest.param(b"my_service.internal", "my_service.internal", b"my_service.internal", b"my_service.internal:8080", id="underscore"),
     pytest.param(b"xn--bcher-kva.example", "xn--bcher-kva.example", b"xn--bcher-kva.example", b"xn--bcher-kva.example:8080", id="IDNA"),
-    pytest.param(b"example.com.", "example.com.", b"example.com.", b"example.com.:8080", id="final dot"),
+    pytest.param(b"Example.com.", "example.com", b"example.com", b"example.com:8080", id="final dot"),
 ]
 
 _BAD = [

@@ -26,6 +26,7 @@ def _clock() -> FakeClock:
 def _request(*, forwarded_for: bytes = b"", trace_id: bytes = b"", upgrade: bytes = b"") -> RequestHead:
     request = RequestHead()
     request.lines = [b"GET / HTTP/1.1", b"Host: a", b"", b""]
+    request.head = b"\r\n".join(request.lines)
     request.forwarded_for, request.trace_id, request.upgrade = forwarded_for, trace_id, upgrade
     return request
 
@@ -40,7 +41,7 @@ def _completed(
     port: int = 80,
 ) -> list[bytes]:
     """The lines behind the request's own, up to the end of the head."""
-    ForwardedFields(client, protocol, port, mode, client_port, TraceIds(_clock())).complete(request, 100, _NOW)
+    ForwardedFields(client, protocol, port, mode, client_port, TraceIds(_clock())).complete(request, _NOW)
     head = b"\r\n".join(request.lines)
     start = b"GET / HTTP/1.1\r\nHost: a\r\n"
     assert head.startswith(start)
@@ -146,8 +147,8 @@ def test_forwarded_fields_of_one_connection_serve_many_requests() -> None:
     """What is made once per connection carries nothing from one request to the next."""
     fields = ForwardedFields(_V4, "http", 80, "append", False, TraceIds(SYSTEM))
     first, second = _request(forwarded_for=b"10.0.0.1", upgrade=b"websocket"), _request()
-    fields.complete(first, 100, _NOW)
-    fields.complete(second, 100, _NOW)
+    fields.complete(first, _NOW)
+    fields.complete(second, _NOW)
     text = b"\r\n".join(second.lines)
     assert b"X-Forwarded-For: 192.0.2.1\r\n" in text
     assert b"Upgrade" not in text

@@ -15,7 +15,7 @@ _LONGEST = 16_384
 def _known(reading: Reading, *heads: bytes) -> KnownHeads:
     known = KnownHeads(_LONGEST)
     for raw in heads:
-        known.remember(raw, reading.request(raw))
+        known.remember(raw, reading.request(raw), any_method=b"content-length" not in raw.lower())
     return known
 
 
@@ -149,7 +149,7 @@ def test_what_is_done_with_one_request_changes_no_other(reading: Reading) -> Non
     raw = get(b"Accept: a")
     known = KnownHeads(_LONGEST)
     first = reading.request(raw)
-    known.remember(raw, first)
+    known.remember(raw, first, any_method=True)
     first.lines[-2] = b"X: ours"
     second = known.recall(raw)
     assert second is not None
@@ -157,3 +157,15 @@ def test_what_is_done_with_one_request_changes_no_other(reading: Reading) -> Non
     second.lines[-2:] = [b"X: ours", b"", b""]
     assert second.host == "example.com"
     assert contents(known.recall(raw)) == contents(reading.request(raw))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["monitor", "defensive", "strictest"])
+def test_length_of_nothing_is_recalled_for_no_method_that_it_says_something_of(reading: Reading, mode: str) -> None:
+    """Somebody's POST must not let a GET with the same fields pass without a judgement."""
+    for before in (b"POST", b"PUT", b"DELETE"):
+        known = KnownHeads(_LONGEST)
+        raw = get(b"Content-Length: 0", method=before)
+        known.remember(raw, reading.request(raw, desync_mitigation_mode=mode), any_method=False)
+        assert known.recall(get(b"Content-Length: 0", method=b"POST")) is not None
+        assert known.recall(get(b"Content-Length: 0", method=b"GET")) is None
+        assert known.recall(get(b"Content-Length: 0", method=b"HEAD")) is None
