@@ -86,8 +86,8 @@ def _check_proxy_protocol(listener: Listener, faults: Faults) -> None:
             )
         if listener.protocol == "TCP":
             faults.add("proxy_protocol", "'optional' cannot wait for a client that waits for its target to speak first; use 'required'")
-    elif listener.proxy_protocol is None and listener.trusted_networks:
-        faults.add("trusted_networks", "is for PROXY protocol headers; give proxy_protocol='required' or 'optional' with it")
+    elif listener.proxy_protocol is None and listener.trusted_networks and listener.protocol in ("TCP", "TLS"):
+        faults.add("trusted_networks", f"{listener.protocol} has no fields to believe; give proxy_protocol='required' with it")
 
 
 def _check_names(listener: Listener, faults: Faults) -> None:

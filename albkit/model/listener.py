@@ -60,8 +60,12 @@ class Listener:
             (default) for not.
         proxy_protocol: `"required"`: every connection begins with a PROXY protocol header (v1 or v2), whose client address is the one that
             rules, logs, hashes and X-Forwarded-For see; `"optional"`: those from `trusted_networks` may. `None` (default) for none.
-        trusted_networks: Networks (`"10.0.0.0/8"`) whose PROXY protocol headers are believed, one or a list. Without any `"required"`
-            believes everybody that can reach the port, and `"optional"` is refused. Peers on a unix socket are believed.
+        trusted_networks: Networks (`"10.0.0.0/8"`) of proxies in front that are believed, one or a list. Their `X-Forwarded-For`, `-Proto`,
+            `-Port` and `-Host` fields tell of the client: its address, the right-most one that is not in these networks, is the one that
+            rules, logs, hashes and stickiness see; redirects and targets are told of its protocol and port. With `proxy_protocol` they
+            say whose PROXY protocol headers are believed: without any `"required"` believes everybody that can reach the port, and
+            `"optional"` is refused. Peers on a unix socket are believed where any network is given. None by default: what clients send
+            in `X-Forwarded-Proto` and `-Port` is overwritten.
         request_header_names: Other names for the fields that tell targets of a client's TLS, by their own
             (`{"X-Amzn-Mtls-Clientcert-Leaf": "X-Client-Cert"}`); what clients send under either name is removed.
         max_connections: How many client connections may be open, tunnels among them; a further one is closed at once. `None` (default) for

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -11,26 +11,54 @@ if TYPE_CHECKING:
     from albkit.model.listener import Listener
     from albkit.model.tls import TlsSession
 
-__all__ = ("ClientAddress", "RequestHead", "ResponseHead")
+
+__all__ = ("ClientAddress", "RequestHead", "ResponseHead", "Told")
+
+
+class Told(Protocol):
+    """What a trusted proxy in front says of the client of a request."""
+
+    host: bytes
+    port: int
+    protocol: str
 
 
 class ClientAddress:
     """Whom a client connection comes from, and how."""
 
-    __slots__ = ("host", "local", "port", "tls")
+    __slots__ = ("host", "local", "port", "tls", "told")
 
-    def __init__(self, host: str, port: int, *, local: tuple[str, int] | None = None, tls: TlsSession | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        local: tuple[str, int] | None = None,
+        tls: TlsSession | None = None,
+        told: tuple[str, int] | None = None,
+    ) -> None:
         self.host = host
         """An IP address without a port; IPv4 also where the socket is IPv6. Empty for a unix socket."""
         self.port = port
+        """0 where nobody has told it."""
         self.local = local
         """The address and port that it connected to, where they are known."""
         self.tls = tls
-        """What it has agreed on with the load balancer, or with a proxy before that; `None` where it came without TLS."""
+        """What it has agreed on with the load balancer, or with a proxy before that; `None` where it came without TLS, or nothing but
+        that is known of its TLS."""
+        self.told = told
+        """Protocol (`http` or `https`) and port that it came by, where a trusted proxy in front has told them; `None` elsewhere."""
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it came over TLS, be it to the load balancer or to a trusted proxy in front."""
+        return self.tls is not None if self.told is None else self.told[0] == "https"
 
     def __str__(self) -> str:
         if not self.host:
             return "unix:"
+        if not self.port:
+            return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -60,6 +88,7 @@ class RequestHead:
         "path",
         "path_to_match",
         "query_string",
+        "told",
         "trace_id",
         "unseen",
         "upgrade",
@@ -87,6 +116,8 @@ class RequestHead:
     """The raw head that all of this was read from, from the request line to the empty line."""
     unseen: frozenset[bytes]
     """Names of fields, as they are spelled, that decide nothing because they go nowhere: `headers` has none of them."""
+    told: Told
+    """What a trusted proxy in front says of the client; not there for all others."""
     cookie: bytes
     """All Cookie fields, joined; empty when there is none."""
     forwarded_for: bytes

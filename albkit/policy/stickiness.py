@@ -72,7 +72,7 @@ def plain_and_cors(plain: bytes, cors: bytes) -> Callable[[bytes, int], bytes]:
 
 def marked_secure(lines: bytes, request: RequestHead) -> bytes:
     """The lines of `plain_and_cors` for this client: browsers take SameSite=None with Secure only, and Secure over TLS only."""
-    return lines + b"; Secure" if lines and request.client.tls is not None else lines
+    return lines + b"; Secure" if lines and request.client.is_secure else lines
 
 
 def _keys(group: TargetGroupState) -> dict[TargetState, str]:

@@ -54,6 +54,8 @@ class Client(Protocol):
 
     address: ClientAddress
     forwarded: ForwardedFields
+    is_front: bool
+    """Whether it is a trusted proxy, whose requests come from clients that it tells of."""
     has_left: bool
     """Whether the client closed its connection."""
     interrupt: Callable[[], None] | None

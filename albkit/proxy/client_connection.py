@@ -85,6 +85,7 @@ class ClientConnection(asyncio.Protocol):
         "forwarded",
         "has_left",
         "interrupt",
+        "is_front",
         "is_full",
         "received_bytes",
         "response_started",
@@ -147,7 +148,8 @@ class ClientConnection(asyncio.Protocol):
         self._transport = transport
         bound_buffers(transport, self._limits.in_flight)
         self.address = address
-        self.forwarded = self._entrance.forwarded_fields(address)
+        self.is_front = self._entrance.is_front(address, transport)
+        self.forwarded = self._entrance.forwarded_fields(address, is_front=self.is_front)
         self._expires = gateway.clock.monotonic() + gateway.settings.client_keep_alive
         gateway.clients.add(self)
         gateway.sweep.add(self)
@@ -351,7 +353,7 @@ class ClientConnection(asyncio.Protocol):
     # Waiting.
 
     def locate(self) -> ClientAddress:
-        return locate(self.address, self._transport)
+        return locate(self.address if self._request is None else self._request.client, self._transport)
 
     def wait(self) -> asyncio.Future[object]:
         waiter = self._waiter = self._entrance.gateway.loop.create_future()

@@ -14,6 +14,7 @@ from albkit.model.rule import Rule
 from albkit.policy.desync import verdict
 from albkit.policy.plan import Plan
 from albkit.policy.rule_table import RuleTable
+from albkit.proxy.client import Client
 from albkit.proxy.gateway import Gateway
 from albkit.proxy.guests import Guests
 from albkit.proxy.inbox import PROXY_HEADERS, unexpected_proxy_header
@@ -21,7 +22,9 @@ from albkit.proxy.tls.termination import Termination
 from albkit.proxy.transports import address_of
 from albkit.report.failure_log import log_failure
 from albkit.report.metrics import count_exchange
-from albkit.wire.forwarded import ForwardedFields
+from albkit.state.memory import Memory
+from albkit.wire.forwarded import ForwardedFields, ForwardedFieldsBehindFront
+from albkit.wire.fronts import client_behind
 from albkit.wire.reply import ResponseFields
 from albkit.wire.request import RequestReader
 from albkit.wire.tls_fields import tls_field_lines
@@ -68,8 +71,14 @@ class Entrance:
         self.protocol = "https" if listener.is_secure else "http"
         self._names = dict(listener.request_header_names)
         self._trusted = tuple(map(ip_network, listener.trusted_networks))
-        reader = RequestReader(settings, self.port, partial(verdict, settings.desync_mitigation_mode), tuple(self._names.values()))
-        self._read = reader.read
+        self._known: Memory[str, bool] = Memory()
+
+        def reader(peers: str) -> RequestReader:
+            judge = partial(verdict, settings.desync_mitigation_mode)
+            return RequestReader(settings, self.port, judge, tuple(self._names.values()), peers)
+
+        self._read = reader("others" if self._trusted else "anybody").read
+        self._read_of_front = reader("trusted").read if self._trusted else None
 
     def welcome(self, transport: asyncio.Transport, *, is_known: bool = True) -> ClientAddress | None:
         """Let a new connection in, and tell whom it comes from; `None` where it must go again, which is counted and told already.
@@ -85,7 +94,7 @@ class Entrance:
             return None
         address = address_of(peer)
         try:
-            self.guests.come(self.listener, address.host if is_known else None)
+            self.guests.come(self.listener, address.host if is_known else None, limited=not self.is_front(address, transport))
         except Failure as failure:
             self.turn_away(address, failure)
             return None
@@ -99,7 +108,7 @@ class Entrance:
         Raises:
             Failure: this client has as many as it may have; the connection is to be ended.
         """
-        self.guests.introduce(self.listener, host)
+        self.guests.introduce(self.listener, host, limited=not (self._trusted and host and self.trusts(host)))
 
     def goodbye(self, host: str | None) -> None:
         """A connection that was let in is over; of whom, where that was introduced."""
@@ -121,32 +130,58 @@ class Entrance:
 
     def believes(self, host: str) -> bool:
         """Whether a PROXY protocol header of this peer's is to be believed."""
-        if not self._trusted or not host:
-            return True
-        address = ip_address(host.partition("%")[0])
-        return any(address in network for network in self._trusted)
+        return not self._trusted or not host or self.trusts(host)
 
-    def read(self, head: bytes) -> RequestHead:
-        """Read and judge one raw request head.
+    def trusts(self, host: str) -> bool:
+        """Whether this is the address of a proxy that may tell of its clients."""
+        known = self._known.recall(host)
+        if known is None:
+            address = ip_address(host.partition("%")[0])
+            known = any(address in network for network in self._trusted)
+            self._known.remember(host, known, 0)
+        return known
+
+    def is_front(self, address: ClientAddress, transport: asyncio.Transport) -> bool:
+        """Whether requests of this connection come from a trusted proxy, and not from a client that one has told of before them."""
+        if not self._trusted or address_of(transport.get_extra_info("peername")).host != address.host:
+            return False
+        return not address.host or self.trusts(address.host)
+
+    def read(self, head: bytes, client: Client) -> RequestHead:
+        """Read and judge one raw request head, and see whom it comes from.
 
         Raises:
             Failure: the request is refused, with the status to answer.
         """
         try:
-            return self._read(head)
+            # What is believed may be another since it came in.
+            if client.is_front and self._read_of_front is not None and self.believes(client.address.host):
+                return self._of_front(self._read_of_front(head), client.address)
+            request = self._read(head)
         except Failure:
             if head.startswith(PROXY_HEADERS):
                 raise unexpected_proxy_header() from None
             raise
+        request.client = client.address
+        request.listener = self.listener
+        return request
+
+    def _of_front(self, request: RequestHead, front: ClientAddress) -> RequestHead:
+        """The request of a client that a trusted proxy tells of."""
+        request.client = client_behind(front, request.told, request.forwarded_for, self.seen_by(front), self.trusts)
+        request.listener = self.listener
+        return request
 
     def seen_by(self, client: ClientAddress) -> tuple[str, int]:
         """What stands in the client's URLs: `http` or `https`, and the port, which a proxy before us may have told."""
+        if client.told is not None:
+            return client.told
         protocol = "https" if client.tls is not None else self.protocol
         told = client.local if self.listener.proxy_protocol is not None else None
         return protocol, (told[1] if told is not None else 0) or self.port
 
-    def forwarded_fields(self, client: ClientAddress) -> ForwardedFields:
-        """What targets are told of this client."""
+    def forwarded_fields(self, client: ClientAddress, *, is_front: bool) -> ForwardedFields:
+        """What targets are told of this client, or of those that it tells of as a trusted proxy."""
         settings = self.gateway.settings
         tls = client.tls
         further = b""
@@ -158,6 +193,7 @@ class Entrance:
                 version_and_cipher=settings.x_amzn_tls_version_and_cipher_suite,
                 names=self._names,
             )
-        return ForwardedFields(
+        kind = ForwardedFieldsBehindFront if is_front else ForwardedFields
+        return kind(
             client, *self.seen_by(client), settings.xff_header_processing, settings.xff_client_port, self.gateway.trace_ids, further
         )

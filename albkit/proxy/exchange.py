@@ -1,6 +1,6 @@
 """One exchange, from the first byte of a request to the last of its response. This file tells the story; every step is a room.
 
-    client ──▶ 1 accept ──▶ 2 parse, judge ──▶ 3 route ──▶ 4 pick ──▶ 5 send ──▶ 6 relay or tunnel ──▶ 7 record
+    client ──▶ 1 accept ──▶ 2 read, judge ───▶ 3 route ──▶ 4 pick ──▶ 5 send ──▶ 6 relay or tunnel ──▶ 7 record
                client         entrance           rules     ╰──── forward ────╯    relay, tunnel          report
                                                    │
                                                    ╰──▶ answer it ourselves (reply)
@@ -56,10 +56,9 @@ async def _exchange(client: Client, entrance: Entrance) -> bool:
             return False
         record.started = gateway.clock.monotonic()
 
-        # 2. Parse it, and judge whether every server would read it in the same way.
-        request = record.request = entrance.read(head)
-        request.client = client.address
-        request.listener = entrance.listener
+        # 2. Read it, and judge whether every server would read it in the same way.
+        request = record.request = entrance.read(head, client)
+        record.client = request.client
         client.begin(request)
 
         # 3. Route: the first rule that holds. Its own actions may answer, or it may answer itself.
@@ -160,7 +159,7 @@ def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, r
         forwarding.over(client)
         connection.abort()
         raise
-    over = partial(tunnel_over, entrance, forwarding.choice)
+    over = partial(tunnel_over, entrance, client.address.host, forwarding.choice)
     protocol = response.upgrade.decode("latin-1").lower()
     tunnel = Tunnel(client_transport, target_transport, connection.member, record, protocol, policy, extensions, gateway, over)
     head = b"\r\n".join(response.lines)

@@ -225,7 +225,7 @@ async def _attempt(
     pooled = False
     try:
         if not fresh:
-            owner = client.address if choice.group.group.proxy_protocol is not None else None
+            owner = request.client if choice.group.group.proxy_protocol is not None else None
             connection = gateway.connections.take(member, owner, careful=request.method not in IDEMPOTENT)
             pooled = connection is not None
         if connection is None:

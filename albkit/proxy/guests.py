@@ -22,12 +22,13 @@ class Guests:
         self.count = 0
         self._of_client: dict[str | bytes, int] = {}
 
-    def come(self, listener: Listener, host: str | None) -> None:
+    def come(self, listener: Listener, host: str | None, *, limited: bool = True) -> None:
         """One more connection.
 
         Args:
             listener: Where.
             host: The client's address, where that is known already: then it is introduced at once.
+            limited: Whether it may only have so many; a trusted proxy comes for many clients.
 
         Raises:
             Failure: the listener or the client has as many as it may have. It is not counted then.
@@ -35,15 +36,16 @@ class Guests:
         if listener.max_connections is not None and self.count >= listener.max_connections:
             raise Failure(FailureKind.TOO_MANY_CONNECTIONS, f"{self.count} are open")
         if host is not None:
-            self.introduce(listener, host)
+            self.introduce(listener, host, limited=limited)
         self.count += 1
 
-    def introduce(self, listener: Listener, host: str) -> None:
+    def introduce(self, listener: Listener, host: str, *, limited: bool = True) -> None:
         """Who has come, as soon as that is known.
 
         Args:
             listener: Where.
             host: The client's address; empty for one on a unix socket, of which there is no other.
+            limited: As in `come`.
 
         Raises:
             Failure: this client has as many as it may have. It is not counted for it then.
@@ -53,7 +55,7 @@ class Guests:
         client = _client(host)
         count = self._of_client.get(client, 0)
         most = listener.max_connections_per_client
-        if most is not None and count >= most:
+        if limited and most is not None and count >= most:
             raise Failure(FailureKind.TOO_MANY_CONNECTIONS_OF_CLIENT, f"{count} of {host} are open")
         self._of_client[client] = count + 1
 

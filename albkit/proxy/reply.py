@@ -32,7 +32,7 @@ def answer_itself(
         lines = own_answer(action.status_code, body, f"{action.content_type}; charset=utf-8", second)
         _send(client, request, action.status_code, lines, body, record, entrance)
         return
-    to = location(action, request, *entrance.seen_by(client.address)).encode("utf-8", "surrogateescape")
+    to = location(action, request, *entrance.seen_by(request.client)).encode("utf-8", "surrogateescape")
     if len(to) > LONGEST_LOCATION:
         entrance.gateway.counters.redirect_url_limit_exceeded += 1
         raise Failure(FailureKind.REDIRECT_TOO_LONG, f"{len(to)} bytes")

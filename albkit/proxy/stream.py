@@ -271,4 +271,4 @@ class Stream(asyncio.Protocol):
 
 def _flow_over(entrance: Entrance, choice: TargetChoice, tunnel: Tunnel) -> None:
     entrance.gateway.counters.active_flows -= 1
-    tunnel_over(entrance, choice, tunnel)
+    tunnel_over(entrance, tunnel.client.host, choice, tunnel)

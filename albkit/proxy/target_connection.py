@@ -180,7 +180,8 @@ class TargetConnection(asyncio.Protocol):
     def release(self) -> None:
         """The exchange is over: keep the connection for another one, where that is safe, or close it."""
         response = self.response
-        alone = self.owner is not None and self._client is not None and self._client.has_left
+        # Whom a trusted proxy tells of may not be the one that it tells of next.
+        alone = self.owner is not None and self._client is not None and (self._client.has_left or self.owner is not self._client.address)
         self._unbind()
         if self.transport is None:
             return

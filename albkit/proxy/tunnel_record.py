@@ -29,11 +29,18 @@ def tunnel_opened(entrance: Entrance, tunnel: Tunnel, policy: TunnelPolicy) -> N
         tunnel.stop()
 
 
-def tunnel_over(entrance: Entrance, choice: TargetChoice, tunnel: Tunnel) -> None:
-    """Both its sockets are gone."""
+def tunnel_over(entrance: Entrance, guest: str, choice: TargetChoice, tunnel: Tunnel) -> None:
+    """Both its sockets are gone.
+
+    Args:
+        entrance: Where it came in.
+        guest: Whom its connection was counted for.
+        choice: Of its target group.
+        tunnel: The tunnel.
+    """
     gateway = entrance.gateway
     counters = gateway.counters
-    entrance.goodbye(tunnel.client.host)
+    entrance.goodbye(guest)
     tunnel.member.tunnels -= 1
     if choice.hears_traffic:
         choice.transferred(tunnel.member, tunnel.record.received_bytes + tunnel.record.sent_bytes)

@@ -12,6 +12,7 @@ __all__ = ("Authorities", "Authority")
 
 _AUTHORITY = re.compile(rb"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::(?P<port>[0-9]{0,5}))?")
 _LONGEST = 512
+_BARE = frozenset((80, 443))
 _OBJECTS = 256
 """Bytes that an authority takes beside its text."""
 
@@ -35,11 +36,23 @@ class Authorities:
         port: The port that clients connect to. 80 and 443 are never written into a Host; any other is appended where it is missing.
     """
 
-    __slots__ = ("_known", "_port")
+    __slots__ = ("_bare", "_known", "_port")
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self._bare: Authorities | None = None
+        """For clients of a proxy on 80 or 443, as nearly all are."""
         self._known: Memory[bytes, Authority] = Memory()
+
+    def seen_at(self, port: int) -> Authorities:
+        """The same where clients connect to another port, that of a proxy in front."""
+        if port == self._port or {port, self._port} <= _BARE:
+            return self
+        if port in _BARE:
+            if self._bare is None:
+                self._bare = Authorities(80)
+            return self._bare
+        return Authorities(port)
 
     def read(self, value: bytes) -> Authority:
         """The authority behind a Host value or an absolute-form target.
@@ -62,7 +75,7 @@ class Authorities:
             raise Failure(FailureKind.REQUEST_HOST_INVALID, repr(value[:100]))
         # With a dot at its end it is the same name (RFC 3986 section 3.2.2).
         host = match["host"].lower().removesuffix(b".")
-        bare = self._port in (80, 443)
+        bare = self._port in _BARE
         line = b"Host: " + host if bare else b"Host: %s:%s" % (host, match["port"] or b"%d" % self._port)
         return Authority(host.decode("ascii"), line)
 

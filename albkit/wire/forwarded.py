@@ -7,7 +7,7 @@ from functools import lru_cache
 from albkit.clock import Clock
 from albkit.model.message import ClientAddress, RequestHead
 
-__all__ = ("ForwardedFields", "TraceIds")
+__all__ = ("ForwardedFields", "ForwardedFieldsBehindFront", "TraceIds")
 
 _LONG_HEAD = 7 * 1024
 """A head above this size gets a bare new Root, whatever it brought."""
@@ -72,17 +72,21 @@ class ForwardedFields:
         further: Field lines that are the same for all requests of the connection, without a line end behind the last.
     """
 
-    __slots__ = ("_client", "_fixed", "_mode", "_trace_ids", "_with_client")
+    __slots__ = ("_client", "_fixed", "_further", "_mode", "_trace_ids", "_with_client")
 
     def __init__(
         self, client: ClientAddress, protocol: str, port: int, mode: str, client_port: bool, trace_ids: TraceIds, further: bytes = b""
     ) -> None:
         self._client = (str(client) if client_port and client.host else client.host).encode()
         self._mode = mode
-        # What tells of one client's certificate alone would only fill the memory.
-        self._fixed = (_fixed if len(further) <= _SHORT else _fixed.__wrapped__)(protocol, port, further)
-        self._with_client = b"X-Forwarded-For: %s\r\n%s" % (self._client, self._fixed) if client.host else self._fixed
+        self._further = further
         self._trace_ids = trace_ids
+        self._see(protocol, port)
+
+    def _see(self, protocol: str, port: int) -> None:
+        # What tells of one client's certificate alone would only fill the memory.
+        self._fixed = (_fixed if len(self._further) <= _SHORT else _fixed.__wrapped__)(protocol, port, self._further)
+        self._with_client = b"X-Forwarded-For: %s\r\n%s" % (self._client, self._fixed) if self._client else self._fixed
 
     def complete(self, request: RequestHead, now: float) -> None:
         """Fill the two last places of the request's lines: our own fields, and the end of the head."""
@@ -100,3 +104,26 @@ class ForwardedFields:
         trace = trace_ids.field(request.trace_id, len(request.head), now) if request.trace_id else b"Root=" + trace_ids.new(now)
         lines[-2] = start + trace
         lines[-1] = b"\r\n"
+
+
+class ForwardedFieldsBehindFront(ForwardedFields):
+    """The same for a connection of a trusted proxy: how its client came is told anew with each request.
+
+    Args:
+        client: The proxy.
+        protocol: `http` or `https`, of the connection itself, for what is not told.
+        port: The port that the proxy connected to, likewise.
+        mode: As in `ForwardedFields`, as are all others.
+    """
+
+    __slots__ = ("_seen",)
+
+    def __init__(
+        self, client: ClientAddress, protocol: str, port: int, mode: str, client_port: bool, trace_ids: TraceIds, further: bytes = b""
+    ) -> None:
+        super().__init__(client, protocol, port, mode, client_port, trace_ids, further)
+        self._seen = protocol, port
+
+    def complete(self, request: RequestHead, now: float) -> None:
+        self._see(*(request.client.told or self._seen))
+        super().complete(request, now)

@@ -16,6 +16,7 @@ from albkit.wire import fields
 from albkit.wire.authority import Authorities
 from albkit.wire.desync import Classification, Flaw, classify_body, worse
 from albkit.wire.fields import REQUEST_FIELDS, connection_options, drop_named, kinds_without
+from albkit.wire.fronts import Told
 from albkit.wire.grammar import CONTROLS, LONGEST_METHOD, TOKEN
 from albkit.wire.known_heads import METHODS, KnownHeads
 from albkit.wire.mending import mend
@@ -65,10 +66,12 @@ class RequestReader:
         port: The port that clients connect to.
         verdict: What desync mitigation does with a class of requests, given its name.
         ours: Names of further fields that only the load balancer may set.
+        peers: Who sends them: `"anybody"`; where some are trusted proxies that tell of their clients, `"trusted"` or `"others"`.
     """
 
     __slots__ = (
         "_authorities",
+        "_believes",
         "_drops_irregular",
         "_fallback_host",
         "_kinds",
@@ -77,18 +80,23 @@ class RequestReader:
         "_longest_line",
         "_monitored",
         "_most_lines",
+        "_port",
         "_preserve_host",
         "_removed",
         "_unseen",
         "_verdict",
     )
 
-    def __init__(self, settings: Settings, port: int, verdict: Callable[[str], Verdict], ours: Sequence[str] = ()) -> None:
+    def __init__(
+        self, settings: Settings, port: int, verdict: Callable[[str], Verdict], ours: Sequence[str] = (), peers: str = "anybody"
+    ) -> None:
         limits = settings.limits
         self._longest_line = limits.request_line
         self._longest_field = limits.request_field
         self._most_lines = limits.request_fields + _LINES_BESIDE_FIELDS
         self._kinds = kinds_without(name.lower().encode("ascii") for name in ours) if ours else REQUEST_FIELDS
+        self._port = port
+        self._believes = peers == "trusted"
         self._authorities = Authorities(port)
         self._known = KnownHeads(limits.request_line)
         self._fallback_host = settings.name.encode()
@@ -102,6 +110,9 @@ class RequestReader:
             unseen |= _DROPPED
         if settings.xff_header_processing == "preserve":
             removed -= {fields.FORWARDED_FOR}
+        if peers == "others":
+            # A target that believes the proxies would believe it, too.
+            removed |= {fields.FORWARDED_HOST}
         self._removed = removed
         self._unseen = unseen
 
@@ -166,7 +177,7 @@ class RequestReader:
             self._read_connection(request, found)
             if classification is not None:
                 self._judge(request, found, classification)
-            elif not request.http_1_0 and not request.upgrade:
+            elif not (request.http_1_0 or request.upgrade or self._believes):
                 self._known.remember(head, request, any_method=True)
         else:
             self._read_body(request, found)
@@ -279,11 +290,17 @@ class RequestReader:
                 raise Failure(FailureKind.REQUEST_HOST_INVALID, "no Host in an HTTP/1.1 request")
             lines.insert(1, b"Host:")
             host = self._fallback_host
-        authority = self._authorities.read(host)
+        authorities = self._authorities
+        if self._believes:
+            request.told = Told(found)
+            authorities = authorities.seen_at(request.told.port or self._port)
+        authority = authorities.read(host)
         if request.host:
             host = request.host.encode("utf-8", "surrogateescape")
-            authority = self._authorities.read(host)
+            authority = authorities.read(host)
         request.host = authority.host
+        if self._believes and request.told.host:
+            request.host = authorities.read(request.told.host).host
         line = b"Host: " + host if self._preserve_host else authority.line
         place = 1
         while lines[place][:5].lower() != b"host:":
