@@ -137,13 +137,13 @@ def _request(method: str, url: URL, headers: Fields, client: str, entered: Runni
 
 
 def _host(given: str | None, url: URL) -> str:
-    """The host as rules see it: lower case, without a port, v6 addresses in brackets."""
+    """The host as rules see it: lower case, without a port and a dot at its end, v6 addresses in brackets."""
     if given is None:
         host = url.raw_host or ""
-        return f"[{host}]" if ":" in host else host.lower()
+        return f"[{host}]" if ":" in host else host.lower().removesuffix(".")
     if given.startswith("["):
         return given.partition("]")[0].lower() + "]"
-    return given.partition(":")[0].lower()
+    return given.partition(":")[0].lower().removesuffix(".")
 
 
 def _before(rules: Sequence[CompiledRule[Plan]], chosen: CompiledRule[Plan], request: RequestHead) -> list[str]:

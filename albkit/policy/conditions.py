@@ -12,7 +12,7 @@ from albkit.model.regex import compile_regex
 from albkit.policy.wildcards import compile_wildcards
 from albkit.state.memory import Memory
 
-__all__ = ("Holds", "compile_condition")
+__all__ = ("Holds", "compile_condition", "host_to_match")
 
 Holds = Callable[[RequestHead], bool]
 Matcher = Callable[[str], bool]
@@ -21,7 +21,7 @@ Matcher = Callable[[str], bool]
 def compile_condition(condition: Condition) -> Holds:
     """A function that tells whether `condition` holds for a request."""
     if isinstance(condition, HostHeader):
-        return _host(_matchers(condition.values, condition.regex, ignore_case=True))
+        return _host(_matchers([host_to_match(value) for value in condition.values], condition.regex, ignore_case=True))
     if isinstance(condition, PathPattern):
         return _path(_matchers(condition.values, condition.regex, ignore_case=False))
     if isinstance(condition, HttpHeader):
@@ -34,6 +34,11 @@ def compile_condition(condition: Condition) -> Holds:
     if isinstance(condition, SourceIp):
         return _source(condition)
     return condition
+
+
+def host_to_match(value: str) -> str:
+    """A host of a rule as requests are compared with it: with a dot at its end it is the same name (RFC 3986 section 3.2.2)."""
+    return value.lower().removesuffix(".") or value
 
 
 def _matchers(values: Sequence[str], regex: Sequence[str], *, ignore_case: bool) -> tuple[Matcher, ...]:

@@ -15,7 +15,7 @@ from albkit.model.conditions import CONDITIONS, Condition, HostHeader, PathPatte
 from albkit.model.listener import Listener
 from albkit.model.message import RequestHead
 from albkit.model.rule import Rule
-from albkit.policy.conditions import Holds, compile_condition
+from albkit.policy.conditions import Holds, compile_condition, host_to_match
 from albkit.policy.paths import path_to_match
 
 __all__ = ("CompiledRule", "RuleTable")
@@ -94,7 +94,7 @@ class RuleTable(Generic[Action]):
         if hosts is None or hosts.regex:
             return [self._anywhere]
         shelves = {}
-        for value in map(str.lower, hosts.values):
+        for value in map(host_to_match, hosts.values):
             if "*" not in value and "?" not in value:
                 shelves[value] = self._by_host.setdefault(value, _Shelf())
             elif value.startswith("*.") and "*" not in value[1:] and "?" not in value:

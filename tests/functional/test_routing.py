@@ -123,3 +123,18 @@ async def test_condition_that_raises_costs_its_own_exchange_500(caplog: pytest.L
             assert (await client.get("/", "X-Must: be")).body == b"ok"
     assert any("HookFailed" in record.message and "KeyError" in record.message for record in caplog.records)
     assert any(record.exc_info for record in caplog.records), "the traceback is there for the program's author"
+
+
+@pytest.mark.parametrize("named", ["api.example.com", "api.example.com.", "*.example.com", "API.example.com."])
+async def test_host_with_a_dot_at_its_end_is_the_same_host(named: str) -> None:
+    """In a rule and in a request (RFC 3986 section 3.2.2); the target is told the one that was judged."""
+    rule = alb.Rule(1, alb.HostHeader(named), alb.FixedResponse(200, "api"))
+    async with target() as origin, running(origin.address, rules=[rule]) as gateway:
+        client = await gateway.client()
+        for host in ("api.example.com", "api.example.com.", "Api.Example.COM.:8080"):
+            assert (await client.get("/", host=host)).body == b"api"
+            explained = gateway.load_balancer.explain("GET", f"http://{host}/")
+            assert explained.rule is rule
+        await client.get("/", host="other.example.org.")
+        assert b"\r\nHost: other.example.org:" in origin.heads[0]
+        assert (await client.get("/", host="api.example.com..")).body != b"api"

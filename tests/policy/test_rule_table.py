@@ -172,7 +172,8 @@ def _naively(described: dict[str, Any], request: dict[str, Any]) -> bool:
     values = [value.lower() for name, value in request["fields"] if name.lower() == "x"]
     pairs = [("*", item) if isinstance(item, str) else item for item in described.get("query", ())]
     answers = {
-        "host": lambda: any(matches(value.lower(), request["host"]) for value in described["host"]),
+        # RFC 3986 section 3.2.2: with a dot at its end it is the same name.
+        "host": lambda: any(matches(value.lower().removesuffix(".") or value, request["host"]) for value in described["host"]),
         "path": lambda: any(matches(value, without_dot_segments(path)) for value in described["path"]),
         "method": lambda: request["method"] in described["method"],
         "header": lambda: any(matches(value.lower(), text) for value in described["header"] for text in values),
