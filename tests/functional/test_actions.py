@@ -208,6 +208,27 @@ async def test_fixed_response_says_what_was_asked() -> None:
         assert "RequestCount" not in it.counters
 
 
+@pytest.mark.parametrize("status", [204, 205])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_fixed_response_without_content_sends_none(status: int, method: str) -> None:
+    """Whatever text was configured; a 205 says that its length is 0, and what follows on the connection is the next answer."""
+    async with balancing(listener(alb.FixedResponse(200, "next"), alb.Rule(1, alb.PathPattern("/a"), alb.FixedResponse(status, "body")))) as it:
+        client = await it.client()
+        client.send(request(method, "/a") + request("GET", "/b"))
+        answer = await client.response(method)
+        assert (answer.status, answer.get(b"content-length")) == (status, b"0" if status == 205 else None)
+        answer = await client.response()
+        assert (answer.status, answer.body) == (200, b"next")
+
+
+async def test_fixed_response_of_1024_characters_of_four_bytes_is_sent_whole() -> None:
+    """The limit is on characters, the length on the wire in bytes."""
+    text = "\N{PENSIVE FACE}" * 1024
+    async with balancing(listener(alb.FixedResponse(200, text))) as it:
+        answer = await (await it.client()).get()
+        assert (answer.get(b"content-length"), answer.body.decode()) == (b"4096", text)
+
+
 # Transforms.
 
 
