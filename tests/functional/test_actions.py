@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import Counter
 
@@ -186,6 +187,27 @@ async def test_redirect_does_not_let_a_client_write_fields() -> None:
         answer = await (await it.client()).get("/a%0d%0aSet-Cookie:%20x?%0d%0a%0d%0a")
         assert answer.all(b"set-cookie") == []
         assert (answer.get(b"location") or b"").endswith(b"/new/a%0d%0aSet-Cookie:%20x?%0d%0a%0d%0a")
+
+
+async def test_redirect_that_is_likely_wrong_is_told_when_it_comes_into_force(caplog: pytest.LogCaptureFixture) -> None:
+    """At the start and with a new description; once for each."""
+    doubtful = alb.Listener(0, alb.Redirect(protocol="HTTPS", host="www.example.com"), host="127.0.0.1", name="front")
+    good = alb.Listener(0, alb.Redirect(protocol="HTTPS", port=443), host="127.0.0.1", name="front")
+
+    def told() -> list[str]:
+        lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        caplog.clear()
+        return lines
+
+    async with balancing(doubtful) as it:
+        (line,) = told()
+        assert line.startswith("the redirect of listener front, default_actions: it leads to https:// on the port of this listener")
+        assert "port=443" in line
+        await it.load_balancer.apply(doubtful)
+        await it.load_balancer.apply(good)
+        assert told() == []
+        await it.load_balancer.apply(doubtful)
+        assert len(told()) == 1
 
 
 async def test_fixed_response_says_what_was_asked() -> None:
