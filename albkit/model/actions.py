@@ -92,7 +92,8 @@ class FixedResponse:
 
     Args:
         status_code: 2xx, 4xx or 5xx.
-        body: At most 1024 characters; sent in UTF-8, with `charset=utf-8`. Not sent in answer to HEAD, nor with 204 and 205, which have none.
+        body: At most 1024 characters; sent in UTF-8, with `charset=utf-8`. Not sent in answer to HEAD, nor with 204 and 205, which have
+            none.
         content_type: `text/plain` (default), `text/css`, `text/html`, `application/javascript` or `application/json`.
 
     Raises:
@@ -158,7 +159,8 @@ class Redirect:
         query: 0 to 128 characters without the leading `?`, with any placeholder.
         status_code: 301 or 302.
 
-    A Location above 8 KiB is not sent: 507.
+    A Location above 8 KiB is not sent: 507. A listener refuses a redirect that leads back to itself with the same URL, and one to
+    `https://` on its own port where it speaks no TLS; where that is only likely, it is a line in the log at the start.
 
     Raises:
         ConfigurationError: a part is out of range, or nothing but the query would change (an endless loop).

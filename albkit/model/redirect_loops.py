@@ -34,9 +34,12 @@ def doubts_about_redirects(listener: Listener) -> Iterator[tuple[str, str]]:
         if not _may_be_behind_tls(listener):
             yield path, f"leads to https:// on the port of this listener, which speaks no TLS there; give the HTTPS port: {_SAY}"
         elif not tells_apart:
-            yield path, (
-                "leads to https:// on the port of this listener; where a proxy before it ends the TLS the client comes back for ever. "
-                f"Give the HTTPS port, {_SAY}, or a condition on what the proxy tells, such as HttpHeader('X-Forwarded-Proto', 'http')"
+            yield (
+                path,
+                (
+                    "leads to https:// on the port of this listener; where a proxy before it ends the TLS the client comes back for ever. "
+                    f"Give the HTTPS port, {_SAY}, or a condition on what the proxy tells, such as HttpHeader('X-Forwarded-Proto', 'http')"
+                ),
             )
 
 

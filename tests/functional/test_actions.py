@@ -234,7 +234,9 @@ async def test_fixed_response_says_what_was_asked() -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_fixed_response_without_content_sends_none(status: int, method: str) -> None:
     """Whatever text was configured; a 205 says that its length is 0, and what follows on the connection is the next answer."""
-    async with balancing(listener(alb.FixedResponse(200, "next"), alb.Rule(1, alb.PathPattern("/a"), alb.FixedResponse(status, "body")))) as it:
+    async with balancing(
+        listener(alb.FixedResponse(200, "next"), alb.Rule(1, alb.PathPattern("/a"), alb.FixedResponse(status, "body")))
+    ) as it:
         client = await it.client()
         client.send(request(method, "/a") + request("GET", "/b"))
         answer = await client.response(method)
@@ -274,6 +276,24 @@ async def test_transforms_arrive_at_the_target() -> None:
             assert b"\r\nHost: a.example.com" in origin.heads[-1]
             assert (await client.get("/vx/y", host="plain")).status == 200
             assert origin.heads[-1].startswith(b"GET /vx/y HTTP/1.1\r\n"), "where nothing matches the request passes unchanged"
+
+
+@pytest.mark.parametrize("preserve", [False, True])
+async def test_host_header_rewrite_sees_the_clients_host_and_no_appended_port(preserve: bool) -> None:
+    """Whether or not the client names the port; what goes on has the port that it would have had."""
+    async with target() as origin:
+        group = alb.TargetGroup("group", origin.address)
+        rewrite = alb.HostHeaderRewrite(r"^mywebsite-(.+)\.com$", "internal.dev.$1.myweb.com")
+        rule = alb.Rule(1, alb.PathPattern("/*"), alb.Forward(group), transforms=rewrite)
+        async with balancing(listener(alb.Forward(group), rule), preserve_host_header=preserve) as it:
+            client = await it.client()
+            for host, port in (("mywebsite-shop.com", "" if preserve else f":{it.port}"), (f"mywebsite-shop.com:{it.port}", f":{it.port}")):
+                for _ in range(2):
+                    assert (await client.get(host=host)).status == 200
+                    assert f"\r\nHost: internal.dev.shop.myweb.com{port}\r\n".encode() in origin.heads[-1]
+            client.send(f"GET http://mywebsite-a.com/ HTTP/1.1\r\nHost: {'x' * 3}:{it.port}\r\n\r\n".encode())
+            assert (await client.response()).status == 200
+            assert b"\r\nHost: internal.dev.a.myweb.com" in origin.heads[-1]
 
 
 @pytest.mark.parametrize("transform", [alb.UrlRewrite("^/", ""), alb.HostHeaderRewrite("^.*$", "a/b"), alb.HostHeaderRewrite("^.*$", "")])

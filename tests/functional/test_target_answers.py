@@ -126,6 +126,7 @@ async def test_target_that_greets_behind_an_interim_response_is_a_502_at_once() 
 
 async def test_target_that_answers_before_it_is_asked_is_asked_elsewhere() -> None:
     """Whose answer that is nobody knows; where one more of it might come, no other client gets it."""
+
     async def hasty(conversation: Conversation) -> None:
         conversation.send(response(200, b"early"))
         await conversation.read_to_end()

@@ -47,7 +47,12 @@ def test_redirect_to_https_on_the_listeners_own_plain_port_is_refused(port: int,
 
 @pytest.mark.parametrize(
     "conditions",
-    [alb.PathPattern("/a"), [alb.HostHeader("*.example.com"), alb.HttpRequestMethod("GET")], alb.QueryString("a"), alb.HostHeader(regex="a")],
+    [
+        alb.PathPattern("/a"),
+        [alb.HostHeader("*.example.com"), alb.HttpRequestMethod("GET")],
+        alb.QueryString("a"),
+        alb.HostHeader(regex="a"),
+    ],
 )
 def test_redirect_of_a_rule_is_refused_with_its_path(conditions: Any) -> None:
     """Whoever comes again asks for the same."""
@@ -124,7 +129,9 @@ def test_redirect_that_is_likely_wrong_is_taken_and_doubted(port: int, redirect:
     [(80, {}, True), (443, {}, False), (80, PROXIED, False), (80, UNIX, False)],
     ids=str,
 )
-@pytest.mark.parametrize("told", [{"conditions": TOLD}, {"conditions": lambda _: True}, {"conditions": alb.SourceIp("10.0.0.0/8")}, {}], ids=str)
+@pytest.mark.parametrize(
+    "told", [{"conditions": TOLD}, {"conditions": lambda _: True}, {"conditions": alb.SourceIp("10.0.0.0/8")}, {}], ids=str
+)
 def test_redirect_of_those_that_a_proxy_tells_apart_is_taken(
     port: int, settings: dict[str, Any], doubted: bool, told: dict[str, Any]
 ) -> None:

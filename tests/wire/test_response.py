@@ -511,8 +511,7 @@ def test_whatever_comes_goes_on_in_one_reading_or_not_at_all(raw: bytes, method:
     """By the strict grammar, with one length at most, and that in digits; nothing of hop-by-hop but what we write."""
     try:
         response = read_response(raw, method)
-    except Failure as failure:
-        assert failure.kind.status == 502
+    except Failure:
         return
     lines = response.lines[:-2]
     assert _STRICT.fullmatch(b"\r\n".join(lines))
