@@ -21,7 +21,7 @@ def cookie_values(cookies: bytes, name: bytes) -> list[bytes]:
     start = cookies.find(name)
     while start >= 0:
         behind = start + len(name)
-        if start == 0 or _begins_pair(cookies, start):
+        if start == 0 or cookies[start - 2 : start] == b"; " or _begins_pair(cookies, start):
             end = cookies.find(b";", behind)
             value = (cookies[behind:end] if end >= 0 else cookies[behind:]).rstrip()
             if value:

@@ -33,6 +33,8 @@ _SHOWN = 100
 _DATE = re.compile(rb"\r\n(Date: [A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT)\r\n")
 """Whatever else changes from one answer of a target to the next of the same kind, and says nothing to us."""
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?i)(?:^|[,;\s])timeout\s*=\s*([0-9]{1,9})")
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
+_BLANK = ord(" ")
 _UNCLEAN = -1
 """Among the kinds of fields: a length stands there that is to be written anew."""
 _UPGRADE_REQUIRED = 426
@@ -146,7 +148,7 @@ def _sort_fields(lines: list[bytes]) -> dict[int, bytes]:
         if kind:
             raw = line[colon + 1 :]
             value = raw.strip(b" \t")
-            if kind == fields.CONTENT_LENGTH and raw not in (b" " + value, value):
+            if kind == fields.CONTENT_LENGTH and raw != value and (raw[1:] != value or raw[0] != _BLANK):
                 found[_UNCLEAN] = raw
             found[kind] = found[kind] + b", " + value if kind in found else value
             if kind in _REMOVED:
@@ -166,10 +168,13 @@ def _read_body(response: ResponseHead, found: dict[int, bytes], *, http_1_0: boo
             raise Failure(FailureKind.RESPONSE_MALFORMED, f"Transfer-Encoding {coding[:50]!r}")
         response.chunked = True
     elif length is not None:
-        response.content_length = _length(length)
+        if is_clean := _LENGTH.fullmatch(length) is not None:
+            response.content_length = int(length)
+        else:
+            response.content_length = _one_length(length)
         # RFC 9110 section 8.6: no length where there can be no content.
         without = response.status == 204 or response.status < 200
-        if without or _UNCLEAN in found or length != b"%d" % response.content_length:
+        if without or not is_clean or _UNCLEAN in found:
             response.lines[1:-2] = [line for line in response.lines[1:-2] if line[:15].lower() != b"content-length:"]
             if not without:
                 response.lines.insert(-2, b"Content-Length: %d" % response.content_length)
@@ -178,7 +183,7 @@ def _read_body(response: ResponseHead, found: dict[int, bytes], *, http_1_0: boo
         response.content_length = 0
 
 
-def _length(value: bytes) -> int:
+def _one_length(value: bytes) -> int:
     """The one number that a length says, or several in a list or on several lines, if they say it in the same digits.
 
     Raises:
