@@ -124,21 +124,6 @@ async def test_target_that_greets_behind_an_interim_response_is_a_502_at_once() 
         assert gateway.counters["Failure_ResponseNotHttp"] == 1
 
 
-async def test_target_that_answers_before_it_is_asked_is_asked_elsewhere() -> None:
-    """Whose answer that is nobody knows; where one more of it might come, no other client gets it."""
-
-    async def hasty(conversation: Conversation) -> None:
-        conversation.send(response(200, b"early"))
-        await conversation.read_to_end()
-
-    async with target(hasty) as origin, running(origin.address, idle_timeout=600) as gateway:
-        client = await gateway.client()
-        async with asyncio.timeout(20):
-            answer = await client.get()
-        # Where it comes as early as the request goes out, nobody can tell.
-        assert answer.body == b"early" or answer.status == 502
-
-
 async def test_plain_greeting_behind_https_is_a_502_at_once() -> None:
     """What came before the handshake began is part of it."""
 
@@ -247,12 +232,14 @@ class _Transport:
         return None
 
 
-async def _asked(method: str = "GET") -> tuple[TargetConnection, _Transport, asyncio.Future[object]]:
+async def _asked(method: str = "GET", before: bytes = b"") -> tuple[TargetConnection, _Transport, asyncio.Future[object]]:
     member: Any = SimpleNamespace()
     connections: Any = SimpleNamespace(forget=lambda _: None)
     connection = TargetConnection(member, connections, Counters(), Limits())
     transport: Any = _Transport()
     connection.connection_made(transport)
+    for place in range(len(before)):
+        connection.data_received(before[place : place + 1])
     client: Any = SimpleNamespace(upstream=None, send_interim=lambda _: None)
     waiter: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     connection.begin(client, method, waiter)
@@ -339,3 +326,22 @@ async def test_million_bytes_that_are_no_head_cost_one_look() -> None:
     assert transport.aborted
     assert isinstance(waiter.exception(), Failure)
     assert len(connection._part) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("before", "kind"),
+    [
+        (b"SSH-2.0-x\r\n", FailureKind.RESPONSE_NOT_HTTP),
+        (b"2", FailureKind.RESPONSE_NOT_HTTP),
+        (response(200, b"early"), FailureKind.TARGET_CLOSED),
+        (b"HTTP", FailureKind.TARGET_CLOSED),
+    ],
+    ids=repr,
+)
+async def test_target_that_speaks_before_it_is_asked_is_not_listened_to(before: bytes, kind: FailureKind) -> None:
+    """Whose answer that is nobody knows; what might be one may be asked for again, on another connection."""
+    _, transport, waiter = await _asked(before=before)
+    failure = waiter.exception()
+    assert isinstance(failure, Failure)
+    assert failure.kind is kind
+    assert transport.aborted
