@@ -221,6 +221,8 @@ class FailureKind(Enum):
     TARGET_TIMEOUT = (Phase.RESPONSE_HEAD, Side.TARGET, 504, Retry.NEVER, "the target was silent for the idle timeout")
     RESPONSE_HEAD_TRUNCATED = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the target closed in the middle of a response head")
     RESPONSE_HEAD_TOO_LARGE = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the response head exceeds its size limit")
+    RESPONSE_NOT_HTTP = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "what the target sends does not begin as HTTP/1 does")
+    RESPONSE_BARE_LF = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "a line of the response head ends in LF without CR")
     RESPONSE_MALFORMED = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the response head is not well-formed HTTP/1.1")
     RESPONSE_UPGRADE_UNASKED = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the target switched to a protocol nobody asked for")
     RESPONSE_BODY_MALFORMED = (Phase.RESPONSE_BODY, Side.TARGET, None, Retry.NEVER, "the chunked response body is malformed")

@@ -64,6 +64,7 @@ _REWRITE = {
     "replace": Part("Rewrites[0].Replace", "0 to 1024 visible characters"),
 }
 
+_QUERY_PARAMETER = Part("", "1 to 256 letters, digits and `-._~`, or `None`")
 _SECRETS = Part("", "one text or `bytes` of 16 bytes or more, or a list")
 
 SECTIONS = (
@@ -187,7 +188,7 @@ SECTIONS = (
     Section(
         alb.FixedResponse,
         "an action of type `fixed-response`, by its `FixedResponseConfig`",
-        {"body": Part("MessageBody", "0 to 1024 bytes in UTF-8")},
+        {"body": Part("MessageBody", "0 to 1024 characters")},
     ),
     Section(alb.UrlRewrite, "a transform of type `url-rewrite`, by its `UrlRewriteConfig`", _REWRITE),
     Section(alb.HostHeaderRewrite, "a transform of type `host-header-rewrite`, by its `HostHeaderRewriteConfig`", _REWRITE),
@@ -237,7 +238,11 @@ SECTIONS = (
     Section(
         alb.AppCookie,
         "stickiness of type `app_cookie`",
-        {"cookie_name": Part("stickiness.app_cookie.cookie_name", "1 to 256 characters of a token"), "secrets": _SECRETS},
+        {
+            "cookie_name": Part("stickiness.app_cookie.cookie_name", "1 to 256 characters of a token"),
+            "query_parameter": _QUERY_PARAMETER,
+            "secrets": _SECRETS,
+        },
     ),
     Section(
         alb.RouteSuffix,
@@ -245,6 +250,7 @@ SECTIONS = (
         {
             "cookie_name": Part("", "1 to 256 characters of a token"),
             "separator": Part("", "one or more visible characters without a semicolon"),
+            "query_parameter": _QUERY_PARAMETER,
         },
     ),
     Section(alb.SourceAddress, "nothing; a network load balancer's stickiness of type `source_ip`", {}),

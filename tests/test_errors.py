@@ -77,6 +77,8 @@ _EXPECTED = {
     "TARGET_TIMEOUT": ("response head", "target", 504, "never"),
     "RESPONSE_HEAD_TRUNCATED": ("response head", "target", 502, "never"),
     "RESPONSE_HEAD_TOO_LARGE": ("response head", "target", 502, "never"),
+    "RESPONSE_NOT_HTTP": ("response head", "target", 502, "never"),
+    "RESPONSE_BARE_LF": ("response head", "target", 502, "never"),
     "RESPONSE_MALFORMED": ("response head", "target", 502, "never"),
     "RESPONSE_UPGRADE_UNASKED": ("response head", "target", 502, "never"),
     "RESPONSE_BODY_MALFORMED": ("response body", "target", None, "never"),

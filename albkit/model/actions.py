@@ -17,7 +17,7 @@ from albkit.model.validation import Faults
 
 __all__ = ("ACTIONS", "Action", "FixedResponse", "Forward", "Redirect", "is_hook")
 
-_BODY_BYTES = 1024
+_LONGEST_BODY = 1024
 _MOST_GROUPS = 5
 _LARGEST_WEIGHT = 999
 _STICKINESS = (1, 604800)
@@ -92,7 +92,8 @@ class FixedResponse:
 
     Args:
         status_code: 2xx, 4xx or 5xx.
-        body: At most 1024 bytes in UTF-8; sent with `charset=utf-8`. Not sent in answer to HEAD.
+        body: At most 1024 characters; sent in UTF-8, with `charset=utf-8`. Not sent in answer to HEAD, nor with 204 and 205, which have
+            none.
         content_type: `text/plain` (default), `text/css`, `text/html`, `application/javascript` or `application/json`.
 
     Raises:
@@ -112,10 +113,8 @@ class FixedResponse:
             faults.add("body", f"{self.body!r} is not text")
         elif not _is_text(self.body):
             faults.add("body", "holds lone surrogates, which no UTF-8 text can")
-        elif len(self.body.encode()) > _BODY_BYTES:
-            faults.add("body", f"longer than {_BODY_BYTES} bytes in UTF-8")
-        elif self.body and self.status_code in (204, 205):
-            faults.add("body", f"a {self.status_code} has no body (RFC 9110 section 15.3)")
+        elif len(self.body) > _LONGEST_BODY:
+            faults.add("body", f"{len(self.body)} characters are too many; at most {_LONGEST_BODY}")
         faults.raise_if_any()
 
 
@@ -160,7 +159,8 @@ class Redirect:
         query: 0 to 128 characters without the leading `?`, with any placeholder.
         status_code: 301 or 302.
 
-    A Location above 8 KiB is not sent: 507.
+    A Location above 8 KiB is not sent: 507. A listener refuses a redirect that leads back to itself with the same URL, and one to
+    `https://` on its own port where it speaks no TLS; where that is only likely, it is a line in the log at the start.
 
     Raises:
         ConfigurationError: a part is out of range, or nothing but the query would change (an endless loop).

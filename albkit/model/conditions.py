@@ -107,7 +107,7 @@ class PathPattern:
     `?` for exactly one. `.` and `..` segments are resolved for the comparison; the target gets the path as it came.
 
     Args:
-        values: One pattern or several, each 1 to 128 characters of `A-Z a-z 0-9 _ - . $ / ~ " ' @ : + & % * ?`.
+        values: One pattern or several, each 1 to 128 characters of `A-Z a-z 0-9 _ - . $ / ~ " ' @ : + & % * ?`, from `/`, `*` or `?`.
         regex: Instead of values, one regular expression or several of at most 128 characters, found anywhere in the path unless
             anchored with `^` and `$`; RE2's dialect, case counts.
 
@@ -122,6 +122,9 @@ class PathPattern:
         self.__attrs_init__(_flat(values), as_tuple(regex))
         faults = Faults("PathPattern")
         _check_values(faults, self.values, self.regex, _PATH)
+        for index, value in enumerate(self.values):
+            if isinstance(value, str) and _PATH.expression.fullmatch(value) and value[0] not in "/*?":
+                faults.add(f"values[{index}]", f"{value!r} matches no path, for paths begin with a slash; write {'/' + value!r}")
         faults.raise_if_any()
 
 

@@ -10,6 +10,7 @@ from albkit.model.attributes import default
 from albkit.model.certificate import Certificate
 from albkit.model.consistent_hash import ConsistentHash
 from albkit.model.mutual_authentication import MutualAuthentication
+from albkit.model.redirect_loops import faults_of_redirects
 from albkit.model.response_headers import fault_of_response_header
 from albkit.model.rule import Rule
 from albkit.model.ssl_policy import fault_of_ssl_policy
@@ -128,6 +129,8 @@ def _check_actions(listener: Listener, faults: Faults) -> None:
         for action in of_rule:
             if isinstance(action, Redirect) and action.protocol == "HTTP" and listener.protocol == "HTTPS":
                 faults.add(path, "redirects from HTTPS to HTTP, which ALB refuses (alb-reference 4.2); use protocol='HTTPS'")
+    for path, wrong in faults_of_redirects(listener):
+        faults.add(path, wrong)
     for group in _groups(listener):
         if group.protocol in ("TCP", "TLS"):
             faults.add("", f"target group {group.name!r} speaks {group.protocol}, which is for TCP and TLS listeners")

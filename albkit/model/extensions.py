@@ -48,8 +48,8 @@ class Response:
 
     Args:
         status: 200 to 599.
-        headers: Fields, by name; Content-Length, Transfer-Encoding and Connection are ours to write.
-        body: Bytes.
+        headers: Fields, by name; Content-Length, Transfer-Encoding and Connection are ours to write, and so is Upgrade but in a 426.
+        body: Bytes; not sent with 204, 205 and 304, which have none.
     """
 
     status: int

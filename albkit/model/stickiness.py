@@ -19,6 +19,8 @@ __all__ = ("AppCookie", "LbCookie", "RouteSuffix", "SourceAddress", "StickyKey",
 
 _SHORTEST_SECRET = 16
 _LONGEST_NAME = 256
+_PARAMETER = re.compile(r"[A-Za-z0-9._~-]{1,256}")
+"""What stands in a query as it is, whoever encodes it (RFC 3986 section 2.3)."""
 
 StickyKey = Callable[[RequestHead], str | None]
 
@@ -44,6 +46,11 @@ def _check_name(faults: Faults, name: object) -> None:
             "cookie_name",
             f"{name!r} is not a cookie's name: 1 to {_LONGEST_NAME} letters, digits and !#$%&'*+-.^_`|~ (RFC 6265 section 4.1.1)",
         )
+
+
+def _check_query_parameter(faults: Faults, name: object) -> None:
+    if name is not None and not (isinstance(name, str) and _PARAMETER.fullmatch(name)):
+        faults.add("query_parameter", f"{name!r} is not a parameter's name: 1 to {_LONGEST_NAME} letters, digits and -._~, or None")
 
 
 @attrs.frozen
@@ -88,6 +95,9 @@ class AppCookie:
 
     Args:
         cookie_name: The application's cookie; not one that starts with `AWSALB`.
+        query_parameter: A parameter of the query, in these letters, that stands for the application's cookie in a request where that does
+            not come: 1 to 256 letters, digits and `-._~`, or `None` (default) for none. `AWSALBAPP-0` must come all the same, and only a
+            response that sets the cookie begins a session.
         duration: Seconds that a session stays with its target after its latest response, 1 to 604800 (7 days); 86400 by default.
         secrets: As `LbCookie(secrets=...)`.
         while_draining: As `LbCookie(while_draining=...)`.
@@ -98,6 +108,7 @@ class AppCookie:
 
     cookie_name: str
     duration: float = cast("float", default("AppCookie", "duration"))
+    query_parameter: str | None = attrs.field(default=None, kw_only=True)
     secrets: tuple[bytes, ...] = attrs.field(default=(), converter=_secrets, kw_only=True, repr=False)
     while_draining: str = attrs.field(default=cast("str", default("AppCookie", "while_draining")), kw_only=True)
 
@@ -106,6 +117,7 @@ class AppCookie:
         _check_name(faults, self.cookie_name)
         if isinstance(self.cookie_name, str) and self.cookie_name.startswith("AWSALB"):
             faults.add("cookie_name", f"{self.cookie_name!r} is one of the load balancer's own; give the application's (alb-reference 1.8)")
+        _check_query_parameter(faults, self.query_parameter)
         faults.attribute(self, "duration", "while_draining")
         _check_secrets(faults, self.secrets)
         faults.raise_if_any()
@@ -115,13 +127,15 @@ class AppCookie:
 class RouteSuffix:
     """Stickiness for targets that mark their own route in the session's id, as application servers behind Apache do (`jvmRoute`).
 
-    A request whose cookie or path parameter ends with the separator and the route of a target (`Target(route="node1")`, by default its
-    address) goes to that target: `JSESSIONID=8A5F.node1`, `/shop;jsessionid=8A5F.node1`. The path's outranks the cookie's, as in Apache.
-    The load balancer sets no cookie.
+    A request whose cookie, path parameter or query parameter ends with the separator and the route of a target
+    (`Target(route="node1")`, by default its address) goes to that target: `JSESSIONID=8A5F.node1`, `/shop;jsessionid=8A5F.node1`,
+    `/shop?sid=8A5F.node1`. The path's outranks the query's, and that the cookie's, as in Apache. The load balancer sets no cookie.
 
     Args:
         cookie_name: The cookie that holds the session's id, and, in letters of either case, the path parameter that does.
         separator: What stands between id and route, one character or more; `"."` by default.
+        query_parameter: The parameter of the query that holds it, in these letters, 1 to 256 letters, digits and `-._~`; `None` (default)
+            for none.
         while_draining: As `LbCookie(while_draining=...)`.
 
     Raises:
@@ -130,6 +144,7 @@ class RouteSuffix:
 
     cookie_name: str
     separator: str = "."
+    query_parameter: str | None = attrs.field(default=None, kw_only=True)
     while_draining: str = attrs.field(default=cast("str", default("RouteSuffix", "while_draining")), kw_only=True)
 
     def __attrs_post_init__(self) -> None:
@@ -137,6 +152,7 @@ class RouteSuffix:
         _check_name(faults, self.cookie_name)
         if not isinstance(self.separator, str) or not re.fullmatch(r"[!-:<-~]+", self.separator):
             faults.add("separator", f"{self.separator!r} is not one or more visible ASCII characters without a semicolon")
+        _check_query_parameter(faults, self.query_parameter)
         faults.attribute(self, "while_draining")
         faults.raise_if_any()
 

@@ -16,6 +16,7 @@ __all__ = ("Target", "fault_of_unix_host", "is_host", "target_from")
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?")
 _ROUTE = re.compile(r"[!#-+\--:<-\[\]-~]{1,100}")
 _FORMS = "give 'host:port', '[v6-address]:port', 'http://host[:port]' or 'unix:/path'"
+_WEBSOCKET = {"ws": "http", "wss": "https"}
 _UNIX_PATH_MAX = 107  # sun_path of Linux, less its final zero
 
 
@@ -70,7 +71,8 @@ class Target:
                 faults.add("port", "a unix socket has no port")
         else:
             if not is_host(self.host):
-                faults.add("host", f"{self.host!r} is not a host name or IP address")
+                words = "; a scheme goes into text alone, 'https://host:port', or into protocol=" if "://" in self.host else ""
+                faults.add("host", f"{self.host!r} is not a host name or IP address{words}")
             if self.port is None:
                 faults.add("port", f"missing; {_FORMS}")
             elif isinstance(self.port, bool) or not isinstance(self.port, int) or not 1 <= self.port <= 65535:
@@ -129,6 +131,10 @@ def target_from(value: Any) -> Target:
     scheme, separator, rest = value.partition("://")
     if not separator:
         return _from_authority(value, value, None, None)
+    if scheme.lower() in _WEBSOCKET:
+        http = f"{_WEBSOCKET[scheme.lower()]}://{rest.partition('/')[0]}"
+        words = f"{value!r} is a WebSocket's URL; write {http!r}: a WebSocket begins as an HTTP request, and goes on over that connection"
+        raise ConfigurationError("Target", [words])
     if scheme.lower() not in ("http", "https"):
         raise ConfigurationError("Target", [f"{value!r} has the scheme {scheme!r}; only http:// and https:// targets are spoken to"])
     if "/" in rest.removesuffix("/") or "?" in rest or "#" in rest:

@@ -61,8 +61,12 @@ class UrlRewrite:
 class HostHeaderRewrite:
     """Rewrites Host. The first match is replaced; without one the request passes unchanged.
 
+    The expression is looked for in the host without its port; where it is not found there, and the client has sent a port, in both
+    together. So a port that the load balancer appends is never seen. A result without a port, of the host alone, gets the one that the
+    request would have had without the transform.
+
     Args:
-        regex: At most 1024 characters in RE2's dialect, found anywhere in the Host value unless anchored; without case.
+        regex: At most 1024 characters in RE2's dialect, found anywhere in the host unless anchored; without case.
         replace: At most 1024 visible characters; `$1`, `$2`, ... stand for what the groups matched. A result that is no host is
             answered 500.
 

@@ -15,7 +15,7 @@ from itertools import islice
 from math import ceil
 from typing import Generic, TypeVar
 
-from albkit.policy.cookies import cookie_value
+from albkit.policy.cookies import cookie_values
 from albkit.policy.seal import Seal
 
 __all__ = ("LIFETIME", "ClientCookie")
@@ -64,33 +64,38 @@ class ClientCookie(Generic[Named]):
         self._lines: dict[Named, bytes] = {}
 
     def find(self, cookies: bytes, now: float) -> Named | None:
-        """What a valid, unexpired cookie names; `None` for anything else, which then is a fresh pick."""
+        """What the first valid, unexpired cookie names; `None` where there is none, which then is a fresh pick."""
         for name in self._names:
-            value = self._value(cookies, name)
-            for entry in (value,) if len(value) <= _ENTRY else _entries(value):
-                named = self._named.get(entry[_EXPIRY_DIGITS:])
-                if named is not None and _expiry(entry) > now:
-                    return named
+            for brought in cookie_values(cookies, name):
+                value = self._opened(brought)
+                for entry in (value,) if len(value) <= _ENTRY else _entries(value):
+                    named = self._named.get(entry[_EXPIRY_DIGITS:])
+                    if named is not None and _expiry(entry) > now:
+                        return named
         return None
 
     def holds(self, cookies: bytes, now: float) -> bool:
         """Whether an unexpired entry came, be what it names still there or not."""
-        return any(_expiry(entry) > now for name in self._names for entry in _entries(self._value(cookies, name)))
+        brought = (value for name in self._names for value in cookie_values(cookies, name))
+        return any(_expiry(entry) > now for value in brought for entry in _entries(self._opened(value)))
 
     def came(self, cookies: bytes) -> bool:
         """Whether a request brought such a cookie at all, whatever it holds."""
-        return any(cookie_value(cookies, name) for name in self._names)
+        return any(cookie_values(cookies, name) for name in self._names)
 
     def others(self, cookies: bytes, now: float) -> bytes:
         """The entries of other groups that a request brought, as far as they hold still."""
         for name in self._names:
-            value = self._value(cookies, name)
-            if len(value) == _ENTRY and value[_EXPIRY_DIGITS:] in self._named:
+            values = [value for value in map(self._opened, cookie_values(cookies, name)) if value]
+            if len(values) == 1 and len(values[0]) == _ENTRY and values[0][_EXPIRY_DIGITS:] in self._named:
                 # One entry, and ours: nearly always.
                 return b""
-            if value:
-                entries = _entries(value)
-                kept = {entry[_EXPIRY_DIGITS:]: entry for entry in entries if self._is_others(entry) and _expiry(entry) > now}
+            if values:
+                kept: dict[bytes, bytes] = {}
+                for entry in (entry for value in values for entry in _entries(value)):
+                    if self._is_others(entry) and _expiry(entry) > now:
+                        digest = entry[_EXPIRY_DIGITS:]
+                        kept[digest] = max(entry, kept.get(digest, b""))
                 return b"".join(islice(kept.values(), _MOST_ENTRIES - 1))
         return b""
 
@@ -127,10 +132,9 @@ class ClientCookie(Generic[Named]):
             line = self._lines[named] = self._write(value, second)
         return line
 
-    def _value(self, cookies: bytes, name: bytes) -> bytes:
-        """The entries in one cookie; empty where it is none of ours."""
-        value = cookie_value(cookies, name)
-        if self._seal is not None and value:
+    def _opened(self, value: bytes) -> bytes:
+        """The entries in the value of one cookie; empty where it is none of ours."""
+        if self._seal is not None:
             value = self._seal.open(value)
         return value if len(value) % _ENTRY == 0 and len(value) <= _MOST_ENTRIES * _ENTRY else b""
 

@@ -1,10 +1,13 @@
-"""One cookie among those of a request, and the lines that set one."""
+"""The cookies of one name among those of a request, and the lines that set one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ("cookie_value", "sets_cookie")
+__all__ = ("MOST_TRIED", "cookie_values", "sets_cookie")
+
+MOST_TRIED = 8
+"""Cookies of one name that are looked at. A browser sends two, of two paths or domains; somebody else may send thousands."""
 
 _SET_COOKIE = b"set-cookie:"
 _BLANKS = b" \t"
@@ -12,16 +15,24 @@ _SEMICOLON = ord(";")
 _PLACE = len(_SET_COOKIE)
 
 
-def cookie_value(cookies: bytes, name: bytes) -> bytes:
-    """The value of the first cookie with exactly this name (given with its `=`), empty when there is none."""
+def cookie_values(cookies: bytes, name: bytes) -> list[bytes]:
+    """The values of all cookies with exactly this name (given with its `=`) that hold anything, in their order, up to a bound."""
+    values: list[bytes] = []
     start = cookies.find(name)
-    while start > 0 and not _begins_pair(cookies, start):
-        start = cookies.find(name, start + 1)
-    if start < 0:
-        return b""
-    start += len(name)
-    end = cookies.find(b";", start)
-    return cookies[start:end].rstrip() if end >= 0 else cookies[start:].rstrip()
+    while start >= 0:
+        behind = start + len(name)
+        if start == 0 or cookies[start - 2 : start] == b"; " or _begins_pair(cookies, start):
+            end = cookies.find(b";", behind)
+            value = (cookies[behind:end] if end >= 0 else cookies[behind:]).rstrip()
+            if value:
+                values.append(value)
+                if len(values) == MOST_TRIED:
+                    break
+            if end < 0:
+                break
+            behind = end
+        start = cookies.find(name, behind)
+    return values
 
 
 def _begins_pair(cookies: bytes, place: int) -> bool:

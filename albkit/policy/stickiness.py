@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
+from itertools import islice
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 from albkit.clock import Clock, http_date
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import RequestHead, ResponseHead
 from albkit.model.stickiness import AppCookie, LbCookie, RouteSuffix, SourceAddress
 from albkit.policy.client_cookie import LIFETIME, ClientCookie
-from albkit.policy.cookies import cookie_value, sets_cookie
+from albkit.policy.cookies import MOST_TRIED, cookie_values, sets_cookie
 from albkit.policy.ejection import has_enough
 from albkit.policy.hash_ring import HashRing, place_of
 from albkit.state.target import TargetState
@@ -113,10 +115,11 @@ _FIRST_STRICT_CHROMIUM = 80
 class _AppCookieStickiness:
     """Binds sessions with `AWSALBAPP-0`, as long as the application's own cookie comes with it."""
 
-    __slots__ = ("_application", "_cookie", "_cross_origin")
+    __slots__ = ("_application", "_cookie", "_cross_origin", "_query")
 
     def __init__(self, setting: AppCookie, group: TargetGroupState, clock: Clock) -> None:
         self._application = setting.cookie_name.encode() + b"="
+        self._query = _query_parameter(setting.query_parameter)
 
         def cookie(attributes: bytes) -> ClientCookie[TargetState]:
             write = partial(_write_shards, attributes)
@@ -127,19 +130,17 @@ class _AppCookieStickiness:
 
     def target(self, request: RequestHead, now: float) -> TargetState | None:
         cookies = request.cookie
-        if not cookies or not cookie_value(cookies, self._application):
-            return None
-        return self._cookie.find(cookies, now)
+        return self._cookie.find(cookies, now) if cookies and self._is_of_session(request) else None
 
     def refuses(self, request: RequestHead, now: float) -> bool:
-        value = cookie_value(request.cookie, b"AWSALBAPP-0=")
-        return bool(value) and value != _REMOVE and self._cookie.find(request.cookie, now) is None
+        values = cookie_values(request.cookie, b"AWSALBAPP-0=")
+        return any(value != _REMOVE for value in values) and self._cookie.find(request.cookie, now) is None
 
     def fields(self, member: TargetState, request: RequestHead, response: ResponseHead, now: float) -> bytes:
         strict = _is_strict(request)
         cookie = self._cross_origin if strict else self._cookie
         cookies = request.cookie
-        goes_on = cookies and cookie_value(cookies, self._application) and cookie.holds(cookies, now)
+        goes_on = cookies and self._is_of_session(request) and cookie.holds(cookies, now)
         if goes_on or sets_cookie(response.lines, self._application):
             # Also where the session's target has failed or gone, and another one has answered: there the session stays from now on.
             return cookie.lines(member, now, cookies)
@@ -149,6 +150,12 @@ class _AppCookieStickiness:
         return _nothing_to_stick_to(_CROSS_ORIGIN if strict else b"", int(now))
 
     def settle(self, eligible: Sequence[TargetState]) -> None: ...
+
+    def _is_of_session(self, request: RequestHead) -> bool:
+        """Whether the application's own session comes with the request, whatever it says."""
+        if cookie_values(request.cookie, self._application):
+            return True
+        return self._query is not None and self._query.search(request.query_string) is not None
 
 
 def _write_shards(attributes: bytes, value: bytes, second: int) -> bytes:
@@ -174,26 +181,35 @@ def _is_strict(request: RequestHead) -> bool:
     return match is not None and int(match[1]) >= _FIRST_STRICT_CHROMIUM
 
 
+def _query_parameter(name: str | None) -> re.Pattern[str] | None:
+    """Finds the parameters of a query with this name that have a value."""
+    return re.compile(f"(?:^|&){re.escape(name)}=([^&]+)") if name is not None else None
+
+
 _MOST_SEPARATORS = 16
 
 
 class _RouteSuffixStickiness:
     """Binds sessions to the targets whose routes stand behind the ids of the sessions."""
 
-    __slots__ = ("_cookie", "_parameter", "_routes", "_separator")
+    __slots__ = ("_cookie", "_parameter", "_query", "_routes", "_separator")
 
     def __init__(self, setting: RouteSuffix, group: TargetGroupState) -> None:
         self._cookie = setting.cookie_name.encode() + b"="
         self._parameter = re.compile(f";{re.escape(setting.cookie_name)}=([^;/]*)", re.ASCII | re.IGNORECASE)
+        self._query = _query_parameter(setting.query_parameter)
         self._separator = setting.separator
         self._routes = {member.target.route or member.address: member for member in group.members.values()}
 
     def target(self, request: RequestHead, _now: float) -> TargetState | None:
-        member = self._behind(self._of_path(request))
-        return member if member is not None else self._behind(self._of_cookie(request))
+        for session in self._sessions(request):
+            member = self._behind(session)
+            if member is not None:
+                return member
+        return None
 
     def refuses(self, request: RequestHead, now: float) -> bool:
-        named = any(self._separator in session for session in (self._of_path(request), self._of_cookie(request)))
+        named = any(self._separator in session for session in self._sessions(request))
         return named and self.target(request, now) is None
 
     def fields(self, _member: TargetState, _request: RequestHead, _response: ResponseHead, _now: float) -> bytes:
@@ -201,12 +217,18 @@ class _RouteSuffixStickiness:
 
     def settle(self, eligible: Sequence[TargetState]) -> None: ...
 
-    def _of_path(self, request: RequestHead) -> str:
-        found = self._parameter.search(request.path) if ";" in request.path else None
-        return found[1] if found is not None else ""
-
-    def _of_cookie(self, request: RequestHead) -> str:
-        return cookie_value(request.cookie, self._cookie).strip(b'"').decode("latin-1") if request.cookie else ""
+    def _sessions(self, request: RequestHead) -> Iterator[str]:
+        """The ids that the request brings, those that outrank others first: of the path, the query, the cookies."""
+        if ";" in request.path:
+            for found in islice(self._parameter.finditer(request.path), MOST_TRIED):
+                yield found[1]
+        if self._query is not None and request.query_string:
+            for found in islice(self._query.finditer(request.query_string), MOST_TRIED):
+                # Programs that put an id into a query encode what may stand there as it is, too.
+                yield unquote(found[1])
+        if request.cookie:
+            for value in cookie_values(request.cookie, self._cookie):
+                yield value.strip(b'"').decode("latin-1")
 
     def _behind(self, session: str) -> TargetState | None:
         """The target whose route stands at the end of a session's id, behind one of the separators in it."""

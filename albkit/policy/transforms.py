@@ -54,15 +54,28 @@ def _host(regex: str, replace: str) -> Rewrite:
 
     def rewrite(request: RequestHead) -> None:
         place = next(place for place, line in enumerate(request.lines) if line[:5].lower() == b"host:")
-        result = substitute(request.lines[place][5:].strip().decode("latin-1"))
+        value = request.lines[place][5:].strip().decode("latin-1")
+        host, port = _without_port(value)
+        result = substitute(host)
+        if result is None and port and request.headers.get("Host", "").strip().lower() == value.lower():
+            # The port is the client's own, not one that was appended: an expression may ask for it.
+            result, port = substitute(value), ""
         if result is None:
             return
         match = _HOST.fullmatch(result)
         if match is None or int(match["port"] or 0) > 65535:
             raise Failure(FailureKind.TRANSFORM_FAILED, f"the host became {result[:100]!r}")
+        if match["port"] is None:
+            result += port
         request.lines[place] = b"Host: " + result.encode("ascii")
 
     return rewrite
+
+
+def _without_port(value: str) -> tuple[str, str]:
+    """The host, and the port with its colon; empty where there is none."""
+    host, colon, port = value.rpartition(":")
+    return (host, colon + port) if port.isdigit() and not value.endswith("]") else (value.removesuffix(":"), "")
 
 
 def _substitute(regex: str, replace: str, *, ignore_case: bool) -> Callable[[str], str | None]:

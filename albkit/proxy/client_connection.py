@@ -24,6 +24,7 @@ from albkit.proxy.taken_body import TakenBody
 from albkit.proxy.transports import SMALL, bound_buffers, locate, peer_has_left, reset, send
 from albkit.proxy.upload import LARGEST_WHOLE
 from albkit.wire.framing import Body, ChunkedBody, FramingError, SizedBody, encode_chunk, encode_last_chunk
+from albkit.wire.response import UPGRADE_OPTION
 
 __all__ = ("ClientConnection",)
 
@@ -405,10 +406,12 @@ class ClientConnection(asyncio.Protocol):
         )
         if self._chunked:
             fields = fields + b"\r\nTransfer-Encoding: chunked" if fields else b"Transfer-Encoding: chunked"
-        if not self._keep:
-            fields = fields + b"\r\nConnection: close" if fields else b"Connection: close"
-        elif http_1_0:
-            fields = fields + b"\r\nConnection: keep-alive" if fields else b"Connection: keep-alive"
+        if not self._keep or http_1_0:
+            option = b"Connection: keep-alive" if self._keep else b"Connection: close"
+            if UPGRADE_OPTION in lines:
+                lines.remove(UPGRADE_OPTION)
+                option = UPGRADE_OPTION + option.replace(b"Connection:", b",")
+            fields = fields + b"\r\n" + option if fields else option
         if fields:
             lines[-2] = fields
             lines[-1] = b"\r\n"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from albkit.model.listener import Listener
 from albkit.model.message import ClientAddress
+from albkit.model.redirect_loops import doubts_about_redirects
 from albkit.proxy.client_connection import ClientConnection
 from albkit.proxy.entrance import Entrance
 from albkit.proxy.exchange import serve
@@ -20,6 +22,7 @@ from albkit.proxy.vestibule import Vestibule
 
 __all__ = ("RunningListener", "close_all")
 
+_log = logging.getLogger("albkit")
 _WATCHED = 4
 """How often uvloop watches each socket: it accepts one connection each time that it looks, and looks once in a pass for each."""
 
@@ -69,14 +72,23 @@ class RunningListener:
                 self._servers.append(server)
         for server in self._servers:
             await server.start_serving()
+        self._warn()
 
     def take(self, listener: Listener, termination: Termination | None) -> None:
         """Decide by this description from the next connection and request on, and let as many connections wait as it says."""
         if listener.backlog != self.listener.backlog:
             for server in self._servers:
                 change_backlog(server, listener.backlog)
+        is_another = listener != self.listener
         self.listener = listener
         self.entrance.take(listener, termination)
+        if is_another:
+            self._warn()
+
+    def _warn(self) -> None:
+        """Tell what of its description is taken, and hardly meant so."""
+        for path, words in doubts_about_redirects(self.listener):
+            _log.warning("the redirect of listener %s, %s: it %s", self.listener.name or self.url, path, words)
 
     def end_connections(self) -> None:
         """End the connections that came in here: idle ones now, others behind their exchange. Tunnels stay."""

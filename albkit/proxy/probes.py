@@ -18,7 +18,7 @@ from albkit.proxy.connections import OUT_OF_SOCKETS, server_name
 from albkit.proxy.tls.targets import TargetContexts
 from albkit.wire.frames import CLOSE, close_payload, control_frame
 from albkit.wire.proxy_header_out import LOCAL_V1, LOCAL_V2
-from albkit.wire.response import read_response
+from albkit.wire.response import check_begun, read_response
 from albkit.wire.upgrade import accept_of
 
 __all__ = ("Prober", "timed_out")
@@ -154,10 +154,22 @@ def _request(check: HealthCheck, target: Target, *fields: str) -> bytes:
 async def _response(reader: asyncio.StreamReader) -> ResponseHead:
     """The final response's head; interim ones are skipped."""
     for _ in range(_MOST_INTERIM):
-        response = read_response(await reader.readuntil(b"\r\n\r\n"), "GET")
+        response = read_response(await _head(reader), "GET")
         if response.status >= 200 or response.status == 101:
             return response
     raise ConnectionError("no final response behind so many interim ones")
+
+
+async def _head(reader: asyncio.StreamReader) -> bytes:
+    """One response head, line by line, so that what cannot become one is refused at once."""
+    head = bytearray()
+    while not head.endswith(b"\r\n\r\n"):
+        line = await reader.readuntil(b"\n")
+        head += line
+        check_begun(head, len(head) - len(line))
+        if len(head) > _LARGEST_HEAD:
+            raise asyncio.LimitOverrunError("the head is too long", len(head))
+    return bytes(head)
 
 
 def _mismatch(status: int) -> CheckResult:

@@ -10,7 +10,7 @@ from albkit.model.record import ExchangeRecord
 from albkit.policy.redirect import LONGEST_LOCATION, location
 from albkit.proxy.client import Client
 from albkit.proxy.entrance import Entrance
-from albkit.wire.reply import error_page, own_answer, program_answer
+from albkit.wire.reply import WITHOUT_BODY, error_page, own_answer, program_answer
 
 __all__ = ("answer_failure", "answer_itself", "answer_with")
 
@@ -28,7 +28,7 @@ def answer_itself(
     second = int(entrance.gateway.clock.time())
     if isinstance(action, FixedResponse):
         entrance.gateway.counters.fixed_responses += 1
-        body = action.body.encode()
+        body = b"" if action.status_code in WITHOUT_BODY else action.body.encode()
         lines = own_answer(action.status_code, body, f"{action.content_type}; charset=utf-8", second)
         _send(client, request, action.status_code, lines, body, record, entrance)
         return
@@ -45,7 +45,7 @@ def answer_itself(
 def answer_with(client: Client, request: RequestHead, answer: Response, record: ExchangeRecord, entrance: Entrance) -> None:
     """Answer with what an action of the program's own has returned."""
     lines = program_answer(answer, int(entrance.gateway.clock.time()))
-    body = b"" if answer.status in (204, 304) else answer.body
+    body = b"" if answer.status in WITHOUT_BODY else answer.body
     _send(client, request, answer.status, lines, body, record, entrance)
 
 

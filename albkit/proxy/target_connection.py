@@ -14,7 +14,7 @@ from albkit.proxy.transports import bound_buffers, send
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
 from albkit.wire.framing import Body, ChunkedBody, FramingError, SizedBody, UntilCloseBody
-from albkit.wire.response import read_response
+from albkit.wire.response import check_begun, read_response
 
 if TYPE_CHECKING:
     from albkit.proxy.client import Client
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ("RawConnection", "TargetConnection")
 
+_NEW: Final = -1
+"""No request was sent yet."""
 _IDLE: Final = 0
 _HEAD: Final = 1
 """A request was sent; its response head is awaited."""
@@ -31,6 +33,7 @@ _BODY: Final = 3
 _LEFT: Final = 4
 """Closed, or given to a tunnel."""
 
+_HEAD_END: Final = b"\r\n\r\n"
 _MOST_INTERIM = 100
 """1xx heads before one response: more is a target gone mad."""
 
@@ -55,6 +58,7 @@ class TargetConnection(asyncio.Protocol):
         "_limits",
         "_loss",
         "_method",
+        "_part",
         "_paused",
         "_phase",
         "_sips",
@@ -88,8 +92,12 @@ class TargetConnection(asyncio.Protocol):
         self._limits = limits
         self._client: Client | None = None
         self._waiter: asyncio.Future[object] | None = None
-        self._phase = _IDLE
+        self._phase = _NEW
+        self._part = bytearray()
+        """Of a head that is not whole yet, or of what has come before it was asked for. It grows in place: a head that comes byte by byte
+        is not copied for each of them."""
         self._buffer = b""
+        """What has come behind a held head with it."""
         self._behind: list[bytes] | None = None
         """What has come behind a held head after it came."""
         self._body: Body | None = None
@@ -102,9 +110,15 @@ class TargetConnection(asyncio.Protocol):
         self._loss: Exception | None = None
 
     def hand_over_to(self, below: asyncio.Protocol) -> None:
-        """Let another protocol read the transport from now on; this one is to stand above it."""
-        if self.transport is not None:
-            self.transport.set_protocol(below)
+        """Let another protocol read the transport from now on, and what has come of it already; this one is to stand above it."""
+        if self.transport is None:
+            return
+        self.transport.set_protocol(below)
+        if self._part:
+            part = bytes(self._part)
+            self._part.clear()
+            self.resume_reading()
+            below.data_received(part)
 
     @property
     def client(self) -> Client | None:
@@ -123,6 +137,17 @@ class TargetConnection(asyncio.Protocol):
         client.upstream = self
         if self.transport is None:
             self._fail(FailureKind.TARGET_UNREACHABLE, "closed before the request was sent")
+        elif self._part:
+            self._fail_early(bytes(self._part))
+
+    def _fail_early(self, part: bytes) -> None:
+        """It spoke before it was asked, as mail servers and SSH do. Be it an answer, whose it is nobody knows."""
+        try:
+            check_begun(part)
+        except Failure as failure:
+            self._fail(failure.kind, failure.detail)
+        else:
+            self._fail(FailureKind.TARGET_CLOSED, "it had answered before it was asked")
 
     def write(self, data: bytes) -> None:
         """Send something of the request."""
@@ -259,6 +284,10 @@ class TargetConnection(asyncio.Protocol):
             self._behind.append(data)
             if not self._paused:
                 self.pause_reading()
+        elif phase == _NEW:
+            self._part += data
+            if not self._paused:
+                self.pause_reading()
         elif phase == _IDLE:
             # Bytes nobody asked for: whatever they are, they must not become the start of another client's response.
             self._clean = False
@@ -331,21 +360,22 @@ class TargetConnection(asyncio.Protocol):
     # The parts of a response.
 
     def _read_head(self, data: bytes) -> None:
-        buffer = self._buffer
-        start = 0
-        if buffer:
-            start = max(0, len(buffer) - 3)
-            data = buffer + data
+        part = self._part
+        if part:
+            part += data
+            if part.find(_HEAD_END, max(0, len(part) - len(data) - 3)) < 0:
+                self._look_at(part, len(data))
+                return
+            data = bytes(part)
+            part.clear()
         while True:
-            end = data.find(b"\r\n\r\n", start)
+            end = data.find(_HEAD_END)
             if end < 0 or end > self._limits.response_head:
-                self._buffer = data
-                if len(data) > self._limits.response_head:
-                    self._fail(FailureKind.RESPONSE_HEAD_TOO_LARGE)
+                part += data
+                self._look_at(part, len(part))
                 return
             end += 4
             head, data = (data, b"") if end == len(data) else (data[:end], data[end:])
-            start = 0
             try:
                 response = read_response(head, self._method)
             except Failure as failure:
@@ -356,6 +386,16 @@ class TargetConnection(asyncio.Protocol):
             if not self._pass_interim(response):
                 return
         self._hold(response, data)
+
+    def _look_at(self, part: bytearray, fresh: int) -> None:
+        """Go on waiting for the rest of a head, unless its last `fresh` bytes show that it will be none."""
+        try:
+            check_begun(part, len(part) - fresh)
+        except Failure as failure:
+            self._fail(failure.kind, failure.detail)
+            return
+        if len(part) > self._limits.response_head:
+            self._fail(FailureKind.RESPONSE_HEAD_TOO_LARGE)
 
     def _pass_interim(self, response: ResponseHead) -> bool:
         """Pass a 1xx on; 100 is not, because the client was told to continue before."""
@@ -410,7 +450,7 @@ class TargetConnection(asyncio.Protocol):
         """The target's connection ended: what that means depends on how far the response had come."""
         detail = str(exc) if exc is not None else ""
         if self._phase == _HEAD:
-            if self._buffer:
+            if self._part:
                 self._fail(FailureKind.RESPONSE_HEAD_TRUNCATED, detail)
             else:
                 self._fail(FailureKind.TARGET_CLOSED if exc is None else FailureKind.TARGET_RESET, detail)

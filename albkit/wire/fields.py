@@ -35,7 +35,6 @@ __all__ = (
     "PLAIN",
     "REQUEST_FIELDS",
     "RESPONSE_FIELDS",
-    "SINGLETON",
     "TE",
     "TRACE_ID",
     "TRANSFER_ENCODING",
@@ -76,8 +75,6 @@ IRREGULAR_FORWARDED: Final = 23
 """Removed: some server may read it as one of those that the load balancer writes."""
 BAD: Final = 24
 """Not a token."""
-SINGLETON: Final = 32
-"""From here on each number is a field of its own that may stand once only."""
 
 _LONGEST_SPELLING = 64
 """Bytes of a name that is remembered."""
@@ -121,16 +118,7 @@ _RESPONSE_KNOWN = {
     b"proxy-connection": DROP,
     b"proxy-authenticate": DROP,
     b"te": DROP,
-    b"content-type": SINGLETON,
-    b"content-range": SINGLETON + 1,
-    b"content-location": SINGLETON + 2,
-    b"etag": SINGLETON + 3,
-    b"server": SINGLETON + 4,
-    b"host": SINGLETON + 5,
-    b"max-forwards": SINGLETON + 6,
-    b"user-agent": SINGLETON + 7,
 }
-"""The singletons are those that the request parser takes once only."""
 
 _REGULAR = re.compile(rb"[-A-Za-z0-9]+")
 _FRAMING_NAMES = (b"transfer-encoding", b"content-length")

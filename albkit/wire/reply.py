@@ -9,8 +9,9 @@ from http import HTTPStatus
 from albkit.clock import http_date
 from albkit.model.extensions import Response
 from albkit.wire.grammar import TOKEN
+from albkit.wire.response import UPGRADE_OPTION
 
-__all__ = ("ResponseFields", "error_page", "fault_of_response", "own_answer", "plain_http_answer", "program_answer")
+__all__ = ("WITHOUT_BODY", "ResponseFields", "error_page", "fault_of_response", "own_answer", "plain_http_answer", "program_answer")
 
 _REASONS = {
     460: "Client Closed Request",
@@ -21,6 +22,10 @@ _REASONS = {
     414: "URI Too Long",
 }
 """Where ALB's words are not the registered ones."""
+
+
+WITHOUT_BODY = (204, 205, 304)
+"""Statuses of answers that have none, whatever was configured (RFC 9110 section 15). A 205 says so, with a length of 0."""
 
 
 def reason(status: int) -> str:
@@ -73,6 +78,7 @@ def plain_http_answer(second: int) -> bytes:
 
 
 _FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")
+_UPGRADE_REQUIRED = 426
 _FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"))
 
 
@@ -90,7 +96,7 @@ def fault_of_response(answer: object) -> str | None:
         good = isinstance(name, str) and name.isascii() and TOKEN.fullmatch(name.encode())
         if not good or not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value):
             return f"the field {name!r}: {value!r}, which cannot be sent"
-        if name.lower() in _FRAMING:
+        if name.lower() in _FRAMING and not (answer.status == _UPGRADE_REQUIRED and name.lower() == "upgrade"):
             return f"the field {name}, which is ours to write"
     return None
 
@@ -105,7 +111,11 @@ def program_answer(answer: Response, second: int) -> list[bytes]:
     if "date" not in names:
         lines.append(b"Date: " + http_date(second))
     lines += [f"{name}: {value}".encode("latin-1") for name, value in given.items()]
-    if answer.status not in (204, 304):
+    if answer.status == _UPGRADE_REQUIRED and "upgrade" in names:
+        lines.append(UPGRADE_OPTION)
+    if answer.status == 205:
+        lines.append(b"Content-Length: 0")
+    elif answer.status not in WITHOUT_BODY:
         lines.append(b"Content-Length: %d" % len(answer.body))
     return [*lines, b"", b""]
 

@@ -15,8 +15,12 @@ from albkit.model.message import ResponseHead
 from albkit.state.memory import Memory
 from albkit.wire import fields
 from albkit.wire.fields import RESPONSE_FIELDS, connection_options, drop_named
+from albkit.wire.upgrade import protocols_to_offer
 
-__all__ = ("read_response",)
+__all__ = ("UPGRADE_OPTION", "check_begun", "read_response")
+
+UPGRADE_OPTION = b"Connection: Upgrade"
+"""Stands in a 426 that says what to upgrade to. Whoever adds another option for the connection writes one line of both."""
 
 _LARGEST_LENGTH = 2**63 - 1
 _HEAD = re.compile(
@@ -24,9 +28,17 @@ _HEAD = re.compile(
 )
 """Version 1.0 or 1.1, a status of 100 to 599, fields without folding, blanks before the colon or control bytes, every line ended by CR
 LF. Possessive throughout: a head that does not match costs no more than one that does."""
+_BEGINNING = b"HTTP/1."
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_SHOWN = 100
 _DATE = re.compile(rb"\r\n(Date: [A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT)\r\n")
 """Whatever else changes from one answer of a target to the next of the same kind, and says nothing to us."""
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?i)(?:^|[,;\s])timeout\s*=\s*([0-9]{1,9})")
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
+_BLANK = ord(" ")
+_UNCLEAN = -1
+"""Among the kinds of fields: a length stands there that is to be written anew."""
+_UPGRADE_REQUIRED = 426
 _REMOVED = frozenset((fields.DROP, fields.CONNECTION, fields.KEEP_ALIVE, fields.TRANSFER_ENCODING, fields.UPGRADE))
 
 
@@ -87,11 +99,29 @@ def read_response(head: bytes, method: str) -> ResponseHead:
     return response
 
 
+def check_begun(part: bytes | bytearray, looked_at: int = 0) -> None:
+    """Refuse what can become no response head, as soon as that shows: whoever sent it may wait for us in turn.
+
+    Args:
+        part: What has come of the head; empty where nothing has.
+        looked_at: How many of its bytes were let pass before.
+
+    Raises:
+        Failure: 502, it does not begin as HTTP/1 does, or has a line that ends in LF alone.
+    """
+    if looked_at < len(_BEGINNING) and not (part.startswith(_BEGINNING) or _BEGINNING.startswith(part)):
+        raise Failure(FailureKind.RESPONSE_NOT_HTTP, repr(bytes(part[:_SHOWN])))
+    bare = _BARE_LF.search(part, looked_at)
+    if bare is not None:
+        raise Failure(FailureKind.RESPONSE_BARE_LF, repr(bytes(part[max(0, bare.end() - _SHOWN) : bare.end()])))
+
+
 def _read(head: bytes, method: str) -> ResponseHead:
     """The same for a head that is not known."""
     match = _HEAD.fullmatch(head)
     if match is None:
-        raise Failure(FailureKind.RESPONSE_MALFORMED, f"not a well-formed head: {head[:100]!r}")
+        check_begun(head)
+        raise Failure(FailureKind.RESPONSE_MALFORMED, f"not a well-formed head: {head[:_SHOWN]!r}")
     version, code = match.groups()
     http_1_0 = version == b"0"
     response = ResponseHead()
@@ -118,12 +148,11 @@ def _sort_fields(lines: list[bytes]) -> dict[int, bytes]:
         position += 1
         colon = line.index(b":")
         kind = RESPONSE_FIELDS[line[:colon]]
-        if kind >= fields.SINGLETON:
-            if kind in found:
-                raise Failure(FailureKind.RESPONSE_MALFORMED, f"more than one field {line[:50]!r}")
-            found[kind] = line
-        elif kind:
-            value = line[colon + 1 :].strip(b" ")  # A tab stays: parsers differ on `chunked` and a tab.
+        if kind:
+            raw = line[colon + 1 :]
+            value = raw.strip(b" \t")
+            if kind == fields.CONTENT_LENGTH and raw != value and (raw[1:] != value or raw[0] != _BLANK):
+                found[_UNCLEAN] = raw
             found[kind] = found[kind] + b", " + value if kind in found else value
             if kind in _REMOVED:
                 del lines[position]
@@ -132,7 +161,7 @@ def _sort_fields(lines: list[bytes]) -> dict[int, bytes]:
 
 
 def _read_body(response: ResponseHead, found: dict[int, bytes], *, http_1_0: bool) -> None:
-    """How long the body is (RFC 9112 section 6.3)."""
+    """How long the body is, and that in one line which nobody can read in another way (RFC 9112 section 6.3)."""
     response.chunked = False
     response.content_length = -1
     length = found.get(fields.CONTENT_LENGTH)
@@ -142,15 +171,32 @@ def _read_body(response: ResponseHead, found: dict[int, bytes], *, http_1_0: boo
             raise Failure(FailureKind.RESPONSE_MALFORMED, f"Transfer-Encoding {coding[:50]!r}")
         response.chunked = True
     elif length is not None:
-        if not length.isdigit() or len(length) > 19 or int(length) > _LARGEST_LENGTH:
-            raise Failure(FailureKind.RESPONSE_MALFORMED, f"Content-Length {length[:50]!r}")
-        response.content_length = int(length)
+        if is_clean := _LENGTH.fullmatch(length) is not None:
+            response.content_length = int(length)
+        else:
+            response.content_length = _one_length(length)
+        # RFC 9110 section 8.6: no length where there can be no content.
+        without = response.status == 204 or response.status < 200
+        if without or not is_clean or _UNCLEAN in found:
+            response.lines[1:-2] = [line for line in response.lines[1:-2] if line[:15].lower() != b"content-length:"]
+            if not without:
+                response.lines.insert(-2, b"Content-Length: %d" % response.content_length)
     if response.bodiless:
         response.chunked = False
-        if length is not None and (response.status == 204 or response.status < 200):
-            # RFC 9110 section 8.6: no length where there can be no content.
-            response.lines[1:-2] = [line for line in response.lines[1:-2] if line[:15].lower() != b"content-length:"]
         response.content_length = 0
+
+
+def _one_length(value: bytes) -> int:
+    """The one number that a length says, or several in a list or on several lines, if they say it in the same digits.
+
+    Raises:
+        Failure: 502, it is no number, too great a one, or there is more than one.
+    """
+    first, *others = value.split(b",") if b"," in value else (value,)
+    first = first.strip(b" \t")
+    if not first.isdigit() or len(first) > 19 or int(first) > _LARGEST_LENGTH or any(other.strip(b" \t") != first for other in others):
+        raise Failure(FailureKind.RESPONSE_MALFORMED, f"Content-Length {value[:50]!r}")
+    return int(first)
 
 
 def _read_connection(response: ResponseHead, found: dict[int, bytes], *, http_1_0: bool) -> None:
@@ -167,6 +213,11 @@ def _read_connection(response: ResponseHead, found: dict[int, bytes], *, http_1_
             response.upgrade = found.get(fields.UPGRADE, b"")
         if options.named:
             drop_named(response.lines, options.named)
+    if response.status == _UPGRADE_REQUIRED and fields.UPGRADE in found:
+        # What is required is said hop by hop (RFC 9110 section 15.5.22): the client asks us, and we never offer some of it.
+        offered = protocols_to_offer(found[fields.UPGRADE])
+        if offered:
+            response.lines[-2:-2] = (b"Upgrade: " + offered, UPGRADE_OPTION)
     if fields.KEEP_ALIVE in found:
         match = _KEEP_ALIVE_TIMEOUT.search(found[fields.KEEP_ALIVE])
         response.keep_alive_timeout = float(match[1]) if match else None

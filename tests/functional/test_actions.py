@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import Counter
 
@@ -188,6 +189,27 @@ async def test_redirect_does_not_let_a_client_write_fields() -> None:
         assert (answer.get(b"location") or b"").endswith(b"/new/a%0d%0aSet-Cookie:%20x?%0d%0a%0d%0a")
 
 
+async def test_redirect_that_is_likely_wrong_is_told_when_it_comes_into_force(caplog: pytest.LogCaptureFixture) -> None:
+    """At the start and with a new description; once for each."""
+    doubtful = alb.Listener(0, alb.Redirect(protocol="HTTPS", host="www.example.com"), host="127.0.0.1", name="front")
+    good = alb.Listener(0, alb.Redirect(protocol="HTTPS", port=443), host="127.0.0.1", name="front")
+
+    def told() -> list[str]:
+        lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        caplog.clear()
+        return lines
+
+    async with balancing(doubtful) as it:
+        (line,) = told()
+        assert line.startswith("the redirect of listener front, default_actions: it leads to https:// on the port of this listener")
+        assert "port=443" in line
+        await it.load_balancer.apply(doubtful)
+        await it.load_balancer.apply(good)
+        assert told() == []
+        await it.load_balancer.apply(doubtful)
+        assert len(told()) == 1
+
+
 async def test_fixed_response_says_what_was_asked() -> None:
     """Status, text and type with its charset; HEAD gets the length without the text; a request body is read over."""
     gone = alb.FixedResponse(410, "vergriffen \N{PENSIVE FACE}", "text/html")
@@ -206,6 +228,29 @@ async def test_fixed_response_says_what_was_asked() -> None:
         assert (empty.status, empty.get(b"content-length"), empty.body) == (204, None, b"")
         assert it.counters["HTTP_Fixed_Response_Count"] == 4
         assert "RequestCount" not in it.counters
+
+
+@pytest.mark.parametrize("status", [204, 205])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_fixed_response_without_content_sends_none(status: int, method: str) -> None:
+    """Whatever text was configured; a 205 says that its length is 0, and what follows on the connection is the next answer."""
+    async with balancing(
+        listener(alb.FixedResponse(200, "next"), alb.Rule(1, alb.PathPattern("/a"), alb.FixedResponse(status, "body")))
+    ) as it:
+        client = await it.client()
+        client.send(request(method, "/a") + request("GET", "/b"))
+        answer = await client.response(method)
+        assert (answer.status, answer.get(b"content-length")) == (status, b"0" if status == 205 else None)
+        answer = await client.response()
+        assert (answer.status, answer.body) == (200, b"next")
+
+
+async def test_fixed_response_of_1024_characters_of_four_bytes_is_sent_whole() -> None:
+    """The limit is on characters, the length on the wire in bytes."""
+    text = "\N{PENSIVE FACE}" * 1024
+    async with balancing(listener(alb.FixedResponse(200, text))) as it:
+        answer = await (await it.client()).get()
+        assert (answer.get(b"content-length"), answer.body.decode()) == (b"4096", text)
 
 
 # Transforms.
@@ -231,6 +276,24 @@ async def test_transforms_arrive_at_the_target() -> None:
             assert b"\r\nHost: a.example.com" in origin.heads[-1]
             assert (await client.get("/vx/y", host="plain")).status == 200
             assert origin.heads[-1].startswith(b"GET /vx/y HTTP/1.1\r\n"), "where nothing matches the request passes unchanged"
+
+
+@pytest.mark.parametrize("preserve", [False, True])
+async def test_host_header_rewrite_sees_the_clients_host_and_no_appended_port(preserve: bool) -> None:
+    """Whether or not the client names the port; what goes on has the port that it would have had."""
+    async with target() as origin:
+        group = alb.TargetGroup("group", origin.address)
+        rewrite = alb.HostHeaderRewrite(r"^mywebsite-(.+)\.com$", "internal.dev.$1.myweb.com")
+        rule = alb.Rule(1, alb.PathPattern("/*"), alb.Forward(group), transforms=rewrite)
+        async with balancing(listener(alb.Forward(group), rule), preserve_host_header=preserve) as it:
+            client = await it.client()
+            for host, port in (("mywebsite-shop.com", "" if preserve else f":{it.port}"), (f"mywebsite-shop.com:{it.port}", f":{it.port}")):
+                for _ in range(2):
+                    assert (await client.get(host=host)).status == 200
+                    assert f"\r\nHost: internal.dev.shop.myweb.com{port}\r\n".encode() in origin.heads[-1]
+            client.send(f"GET http://mywebsite-a.com/ HTTP/1.1\r\nHost: {'x' * 3}:{it.port}\r\n\r\n".encode())
+            assert (await client.response()).status == 200
+            assert b"\r\nHost: internal.dev.a.myweb.com" in origin.heads[-1]
 
 
 @pytest.mark.parametrize("transform", [alb.UrlRewrite("^/", ""), alb.HostHeaderRewrite("^.*$", "a/b"), alb.HostHeaderRewrite("^.*$", "")])

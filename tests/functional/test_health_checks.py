@@ -115,7 +115,7 @@ async def test_new_target_is_initial_until_its_first_check_passes() -> None:
     [
         pytest.param(response(500), "Target.ResponseCodeMismatch", "Health checks failed with these codes: [500]", id="500"),
         pytest.param(response(301), "Target.ResponseCodeMismatch", "Health checks failed with these codes: [301]", id="redirect"),
-        pytest.param(b"nonsense\r\n\r\n", "Target.FailedHealthChecks", "Health checks failed: ResponseMalformed", id="nonsense"),
+        pytest.param(b"nonsense\r\n\r\n", "Target.FailedHealthChecks", "Health checks failed: ResponseNotHttp", id="nonsense"),
         pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000, "Target.FailedHealthChecks", "more than 32768 bytes", id="endless-head"),
         pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" * 20, "Target.FailedHealthChecks", "no final response", id="interim-without-end"),
         pytest.param(

@@ -422,7 +422,7 @@ SPOILT: dict[str, Spoil] = {
     "not-ascii": lambda value: "\xff" + value[1:],
     "quoted": lambda value: f'"{value}"',
     "percent": lambda value: f"%41{value[3:]}",
-    "garbage-before-good": lambda value: f"garbage; {{name}}={value}",
+    "two-bad-ones": lambda value: f"garbage; {{name}}={value[:-1]}",
     "signs": lambda value: "+" * len(value),
     "controls": lambda value: "\t" * 3 + value[3:],
 }
@@ -783,3 +783,49 @@ async def test_explain_tells_of_a_key_that_fails(what: str) -> None:
         told = gateway.load_balancer.explain("GET", "http://example.com/", headers={"X-Do": what})
         assert told.target is None
         assert "500" in str(told)
+
+
+# Several cookies of one name, and ids in the query.
+
+
+@any_cookie
+async def test_good_cookie_behind_stale_ones_of_its_name_keeps_the_session(kind: Kind) -> None:
+    """Browsers send all that fit, of several paths and domains, in an order that nobody here knows."""
+    async with shops("a", "b", "c") as found, running(*(shop.declared for shop in found), stickiness=kind.setting) as gateway:
+        browser = kind.browser(gateway)
+        home = await stays(kind, browser)
+        assert kind.cookie is not None
+        good = f"{kind.cookie}={browser.jar[kind.cookie]}"
+        client = await gateway.client()
+        refused = gateway.counters.get("StickinessCookieRefusedCount", 0)
+        for bad in ("stale", "f" * 40, "00000000" + "0" * 32, "_remove_"):
+            for cookies in (f"{kind.cookie}={bad}; {good}", f"{good}; {kind.cookie}={bad}", f"{kind.cookie}={bad}; " * 5 + good):
+                for fields in (
+                    [f"Cookie: SESSION=1; {cookies}"],
+                    ["Cookie: SESSION=1", *(f"Cookie: {one}" for one in cookies.split("; "))],
+                ):
+                    assert (await client.get("/", *fields)).body == home
+        assert gateway.counters.get("StickinessCookieRefusedCount", 0) == refused
+
+
+async def test_route_in_the_query_keeps_a_session_without_cookies() -> None:
+    """A handshake of Socket.IO, whose ids end with the route of the server that made them."""
+    setting = alb.RouteSuffix("io", query_parameter="sid")
+    async with shops("a", "b", "c") as found, running(*(shop.declared for shop in found), stickiness=setting) as gateway:
+        client = await gateway.client()
+        for name in ("b", "c", "a", "b", "b"):
+            answer = await client.get(f"/socket.io/?EIO=4&transport=polling&sid=8A5F.{name}", "Cookie: io=1.a")
+            assert answer.body == name.encode()
+
+
+async def test_parameter_of_the_query_stands_for_the_applications_cookie() -> None:
+    """The load balancer's own comes along; without the parameter it says nothing."""
+    setting = alb.AppCookie("SESSION", query_parameter="sid")
+    async with shops("a", "b", "c") as found, running(*(shop.declared for shop in found), stickiness=setting) as gateway:
+        browser = Browser(gateway)
+        first = await browser.get()
+        cookie = f"Cookie: AWSALBAPP-0={browser.jar['AWSALBAPP-0']}"
+        client = await gateway.client()
+        assert {(await client.get("/?sid=x", cookie)).body for _ in range(6)} == {first.body}
+        assert len({(await client.get("/", cookie)).body for _ in range(6)}) == 3
+        assert len({(await client.get("/?sid=x")).body for _ in range(6)}) == 3

@@ -99,7 +99,8 @@ async def test_refused_upgrade_is_an_ordinary_response(status: int) -> None:
         client.send(request("GET", "/ws", *UPGRADE))
         answer = await client.response()
         assert (answer.status, answer.body) == (status, b"no")
-        assert answer.get(b"upgrade") is None
+        assert answer.get(b"upgrade") == (b"websocket" if status == 426 else None)
+        assert answer.get(b"connection") == (b"Upgrade" if status == 426 else None)
         assert (await client.get()).status == status
         assert "TunnelCount" not in gateway.counters
 

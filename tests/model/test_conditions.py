@@ -15,20 +15,20 @@ _KINDS: list[Any] = [alb.HostHeader, alb.PathPattern]
 @pytest.mark.parametrize("kind", _KINDS)
 def test_condition_takes_one_value_several_or_a_list(kind: Any) -> None:
     """Values are OR: however they are given they are one tuple."""
-    assert kind("a").values == ("a",)
-    assert kind("a", "b").values == ("a", "b")
-    assert kind(["a", "b"]).values == ("a", "b")
-    assert kind("a", ["b", "c"]) == kind("a", "b", "c")
+    assert kind("*a").values == ("*a",)
+    assert kind("*a", "*b").values == ("*a", "*b")
+    assert kind(["*a", "*b"]).values == ("*a", "*b")
+    assert kind("*a", ["*b", "*c"]) == kind("*a", "*b", "*c")
 
 
 @pytest.mark.parametrize("kind", _KINDS)
 def test_condition_is_a_value(kind: Any) -> None:
     """Frozen and hashable, and the two kinds are never equal."""
-    condition = kind("a")
-    assert {condition, kind(["a"])} == {condition}
+    condition = kind("*a")
+    assert {condition, kind(["*a"])} == {condition}
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        condition.values = ("b",)
-    assert len({kind("a") for kind in _KINDS}) == len(_KINDS)
+        condition.values = ("*b",)
+    assert len({kind("*a") for kind in _KINDS}) == len(_KINDS)
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,20 @@ def test_path_pattern_refuses_other_values(value: Any) -> None:
     assert [fault.partition(":")[0] for fault in raised.value.faults] == ["values[1]"]
 
 
+@pytest.mark.parametrize("value", ["api/*", "a", "api", "%2Fapi", ".well-known/*", "a?b*"])
+def test_path_pattern_that_no_path_can_match_is_refused_with_what_to_write(value: str) -> None:
+    """Paths begin with a slash, so a pattern begins with one, or with a wildcard that stands for it."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.PathPattern("/good", value, "*" + value, "?" + value)
+    assert raised.value.faults == (f"values[1]: {value!r} matches no path, for paths begin with a slash; write '/{value}'",)
+    assert alb.PathPattern("/" + value).values == ("/" + value,)
+
+
 @pytest.mark.parametrize("kind", _KINDS)
 def test_condition_with_every_fault_tells_them_all(kind: Any) -> None:
     """Each wrong value has a fault of its own."""
     with pytest.raises(alb.ConfigurationError) as raised:
-        kind("", "good", "x" * 129, "b d", 7)
+        kind("", "*good", "*" * 129, "*b d", 7)
     assert [fault.partition(":")[0] for fault in raised.value.faults] == ["values[0]", "values[2]", "values[3]", "values[4]"]
     assert raised.value.subject == kind.__name__
 
@@ -162,7 +171,7 @@ def test_regex_outside_the_dialect_is_refused(make: Any, pattern: Any) -> None:
 def test_condition_with_values_and_regex_is_refused(make: Any) -> None:
     """A condition uses values or regexes (alb-reference 3.1)."""
     with pytest.raises(alb.ConfigurationError) as raised:
-        make("a", regex="a")
+        make("*a", regex="a")
     assert [fault.partition(":")[0] for fault in raised.value.faults] == ["regex"]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -266,3 +267,24 @@ def test_key_must_be_plain(value: Any, wrong: str | None) -> None:
 def test_source_addresses_are_all_alike() -> None:
     """There is nothing to set."""
     assert {alb.SourceAddress(), alb.SourceAddress()} == {alb.SourceAddress()}
+
+
+_IN_QUERY = [partial(alb.AppCookie, "SID"), partial(alb.RouteSuffix, "SID")]
+
+
+@pytest.mark.parametrize("kind", _IN_QUERY, ids=["AppCookie", "RouteSuffix"])
+@pytest.mark.parametrize("name", [None, "sid", "a", "A-1._~", "x" * 256])
+def test_query_parameter_is_a_name_or_none(kind: Callable[..., Any], name: str | None) -> None:
+    """None unless it is given; two settings that differ in it alone are two."""
+    assert kind().query_parameter is None
+    assert kind(query_parameter=name).query_parameter == name
+    assert (kind(query_parameter=name) == kind()) is (name is None)
+
+
+@pytest.mark.parametrize("kind", _IN_QUERY, ids=["AppCookie", "RouteSuffix"])
+@pytest.mark.parametrize("name", ["", "a b", "a=", "a&b", "?sid", "s%69d", "s+d", "\xe9", "x" * 257, b"sid", 7, True], ids=repr)
+def test_query_parameter_that_is_no_name_is_refused(kind: Callable[..., Any], name: Any) -> None:
+    """What would have to be encoded in a query could come in several spellings."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        kind(query_parameter=name)
+    assert _paths(raised.value) == ["query_parameter"]

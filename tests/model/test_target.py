@@ -194,3 +194,27 @@ def test_target_is_another_value_with_another_setting_but_at_the_same_address(na
     changed = alb.Target("a", 80, **{name: value})
     assert changed != alb.Target("a", 80)
     assert str(changed) == str(alb.Target("a", 80))
+
+
+@pytest.mark.parametrize(
+    ("value", "instead"),
+    [
+        ("ws://chat.example.com", "http://chat.example.com"),
+        ("WSS://chat.example.com:9000/", "https://chat.example.com:9000"),
+        ("wss://[::1]:9000/socket", "https://[::1]:9000"),
+    ],
+)
+def test_target_of_a_websockets_url_is_refused_with_what_to_write(value: str, instead: str) -> None:
+    """An upgrade goes over http:// and https://; what is to be written is taken as it stands."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        target_from(value)
+    (fault,) = raised.value.faults
+    assert fault.startswith(f"{value!r} is a WebSocket's URL; write {instead!r}: ")
+    assert target_from(instead).protocol == instead.partition(":")[0].upper()
+
+
+def test_target_with_a_scheme_in_its_host_is_told_where_schemes_go() -> None:
+    """Two places, and this is neither."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.Target("wss://chat.example.com", 443)
+    assert "a scheme goes into text alone, 'https://host:port', or into protocol=" in raised.value.faults[0]

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from albkit.policy.client_cookie import ClientCookie
+from albkit.policy.cookies import MOST_TRIED
 
 _NOW = 1_790_000_123.5
 _KEYS = {"one": "api\0a:80", "two": "api\0b:80", "three": "api\0\udcff:80"}
@@ -159,6 +162,52 @@ def test_plain_value_of_another_expiry_names_nothing(expiry: bytes) -> None:
     """Eight lower-case hexadecimal digits, and nothing else that a number could be made of."""
     cookie = _cookie()
     assert cookie.find(b"FIRST=" + expiry + _value(cookie, "one")[8:], _NOW) is None
+
+
+# Several cookies of one name
+
+
+@pytest.mark.parametrize("secrets", [(), (_SECRET,)], ids=["plain", "sealed"])
+@pytest.mark.parametrize("place", range(MOST_TRIED + 1))
+def test_good_value_among_bad_ones_of_its_name_is_found(secrets: tuple[bytes, ...], place: int) -> None:
+    """Of another path, another domain or another load balancer: the first that is good decides, among so many as are tried."""
+    cookie = _cookie(*secrets)
+    old, foreign = _value(_cookie(*secrets), "one", _NOW - 7200), _value(_cookie(*secrets, keys={"one": "elsewhere"}), "one")
+    bad = [b"FIRST=x", b"FIRST=" + old, b"FIRST=" + foreign, b"FIRST=" + b"f" * 40, b"FIRST=_remove_"] * 2
+    good = [b"FIRST=" + _value(cookie, "two"), b"FIRST=" + _value(cookie, "one")]
+    field = b"; ".join([*bad[:place], b"FIRST=", *good])
+    assert cookie.find(field, _NOW) == ("two" if place < MOST_TRIED else None)
+    assert cookie.came(field)
+    assert cookie.holds(field, _NOW)
+
+
+@pytest.mark.parametrize("secrets", [(), (_SECRET,)], ids=["plain", "sealed"])
+def test_bad_values_of_the_first_name_leave_the_second_to_decide(secrets: tuple[bytes, ...]) -> None:
+    """However many there are of it."""
+    cookie = _cookie(*secrets)
+    assert cookie.find(b"FIRST=x; " * 100 + b"SECOND=y; SECOND=" + _value(cookie, "one"), _NOW) == "one"
+
+
+def test_thousands_of_cookies_of_one_name_are_not_all_opened() -> None:
+    """A seal costs something; so many are tried, and the others are not looked at."""
+    cookie = _cookie(_SECRET)
+    opened: list[bytes] = []
+    seal: Any = cookie._seal
+    cookie._seal = cast("Any", SimpleNamespace(open=lambda value: opened.append(value) or seal.open(value)))
+    assert cookie.find(b"; ".join(b"FIRST=%d" % number for number in range(5000)), _NOW) is None
+    assert len(opened) == MOST_TRIED
+
+
+def test_entries_of_others_in_several_cookies_are_all_kept() -> None:
+    """Once each, with the later expiry, and no more than there is room for."""
+    groups = _others()
+    now = [groups[number].lines("one", _NOW).partition(b"@")[0] for number in range(6)]
+    before = groups[1].lines("one", _NOW - 10).partition(b"@")[0]
+    field = b"; ".join(b"FIRST=" + value for value in (before, now[0], now[1], now[2]))
+    kept = b"FIRST=" + groups[0].lines("one", _NOW, field).partition(b"@")[0]
+    assert [group.find(kept, _NOW + 55) for group in groups[:3]] == ["one"] * 3
+    many = b"; ".join(b"FIRST=" + value for value in now)
+    assert len(groups[0].lines("one", _NOW, many).partition(b"@")[0]) == 4 * 40
 
 
 # Entries of other groups

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
+from time import process_time
 from typing import Any
 
 import pytest
@@ -101,6 +102,11 @@ def test_no_stickiness_is_none() -> None:
         pytest.param(b"JSESSIONID=8A5F; AWSALBAPP-0=%(old)s", False, False, True, id="expired"),
         pytest.param(b"JSESSIONID=8A5F; AWSALBAPP-0=%(foreign)s", False, True, True, id="another group's"),
         pytest.param(b"JSESSIONID=8A5F; AWSALBAPP-0=%(gone)s", False, True, True, id="a target that left"),
+        pytest.param(b"JSESSIONID=; JSESSIONID=8A5F; AWSALBAPP-0=%(good)s", True, True, False, id="the application's twice, once empty"),
+        pytest.param(b"JSESSIONID=1; AWSALBAPP-0=%(old)s; AWSALBAPP-0=%(good)s", True, True, False, id="an expired one before a good one"),
+        pytest.param(b"AWSALBAPP-0=_remove_; JSESSIONID=1; AWSALBAPP-0=%(good)s", True, True, False, id="a placeholder before a good one"),
+        pytest.param(b"AWSALBAPP-0=_remove_; JSESSIONID=1; AWSALBAPP-0=garbage", False, False, True, id="a placeholder before garbage"),
+        pytest.param(b"AWSALBAPP-0=garbage; JSESSIONID=1; AWSALBAPP-0=%(good)s", True, True, False, id="garbage before a good one"),
         pytest.param(b"JSESSIONID=8A5F; AWSALBAPP-1=%(good)s", False, False, False, id="in another shard"),
         pytest.param(b"JSESSIONID=8A5F; AWSALB=%(good)s", False, False, False, id="under another name"),
     ],
@@ -264,6 +270,34 @@ def test_app_cookie_of_a_version_too_long_to_read_is_no_error(version: str) -> N
     assert len(sticky.lines(sticky.first, b"", _SETS, fields=[_ORIGIN, ("User-Agent", "Chrome/" + version)])) == 4
 
 
+@pytest.mark.parametrize(
+    ("target", "cookies", "binds"),
+    [
+        ("/?sid=8A5F", b"AWSALBAPP-0=%(good)s", True),
+        ("/?a=1&sid=x&b=2", b"AWSALBAPP-0=%(good)s", True),
+        ("/?sid=8A5F", b"JSESSIONID=1; AWSALBAPP-0=%(good)s", True),
+        ("/?sid=8A5F", b"", False),
+        ("/?sid=8A5F", b"JSESSIONID=1", False),
+        ("/?sid=8A5F", b"AWSALBAPP-0=garbage", False),
+        ("/?sid=", b"AWSALBAPP-0=%(good)s", False),
+        ("/?sid", b"AWSALBAPP-0=%(good)s", False),
+        ("/?SID=8A5F", b"AWSALBAPP-0=%(good)s", False),
+        ("/?xsid=8A5F", b"AWSALBAPP-0=%(good)s", False),
+        ("/?a=sid=8A5F", b"AWSALBAPP-0=%(good)s", False),
+        ("/sid=8A5F", b"AWSALBAPP-0=%(good)s", False),
+        ("/", b"AWSALBAPP-0=%(good)s", False),
+    ],
+)
+def test_app_cookie_takes_a_parameter_for_the_applications_session(target: str, cookies: bytes, binds: bool) -> None:
+    """In place of the application's cookie; the load balancer's own must come all the same, and is renewed."""
+    sticky = _Sticky(alb.AppCookie("JSESSIONID", 3600, query_parameter="sid"))
+    field = cookies % {b"good": sticky.value(sticky.first)}
+    assert sticky.bound(field, target) == ("a:80" if binds else None)
+    lines = sticky.stickiness.fields(sticky.first, request_for(target, cookie=field), _response(), _NOW).split(b"\r\n")
+    assert (_values(lines)[0] != b"_remove_") is binds
+    assert _Sticky(_APP).bound(field.replace(b"JSESSIONID=1; ", b""), target) is None, "without the setting a parameter says nothing"
+
+
 # RouteSuffix
 
 
@@ -306,6 +340,11 @@ _ROUTES = {"node1": "a:80", "node2": "b:80", "c:80": "c:80", "x.node1": "d:80"}
         (b"JSESSIONID=8A5F.node2", "/shop;jsessionid=8A5F.node3", "b:80", False),
         (b"JSESSIONID=8A5F.node2", "/shop;jsessionid=8A5F", "b:80", False),
         (b"JSESSIONID=8A5F.node3", "/shop;jsessionid=8A5F.node1", "a:80", False),
+        (b"JSESSIONID=8A5F.node3; JSESSIONID=8A5F.node1", "/", "a:80", False),
+        (b"JSESSIONID=; JSESSIONID=8A5F; JSESSIONID=8A5F.node2; JSESSIONID=8A5F.node1", "/", "b:80", False),
+        (b"JSESSIONID=x.node3; " * 20 + b"JSESSIONID=8A5F.node1", "/", None, True),
+        (b"", "/shop;jsessionid=8A5F.node3/cart;jsessionid=8A5F.node1", "a:80", False),
+        (b"", "/shop?sid=8A5F.node1", None, False),
     ],
     ids=repr,
 )
@@ -327,6 +366,58 @@ def test_route_suffix_takes_other_separators(separator: str) -> None:
     assert sticky.bound(b"SID=8A5F.node1") is None
 
 
+@pytest.mark.parametrize(
+    ("target", "cookies", "address", "refused"),
+    [
+        ("/socket.io/?EIO=4&transport=polling&sid=8A5F.node1", b"", "a:80", False),
+        ("/?sid=8A5F.node2&t=1", b"", "b:80", False),
+        ("/?sid=8A5F%2Enode2", b"", "b:80", False),
+        ("/?sid=8A5F.c%3A80", b"", "c:80", False),
+        ("/?sid=8A5F.c:80", b"", "c:80", False),
+        ("/?sid=8A5F.node3", b"", None, True),
+        ("/?sid=8A5F", b"", None, False),
+        ("/?sid=", b"", None, False),
+        ("/?sid=%ff%zz.node1", b"", "a:80", False),
+        ("/?SID=8A5F.node1", b"", None, False),
+        ("/?xsid=8A5F.node1", b"", None, False),
+        ("/?x=sid=8A5F.node1", b"", None, False),
+        ("/?sid=8A5F.node3&sid=8A5F.node1", b"", "a:80", False),
+        ("/sid=8A5F.node1", b"", None, False),
+        ("/?sid=8A5F.node1", b"JSESSIONID=8A5F.node2", "a:80", False),
+        ("/?sid=8A5F.node3", b"JSESSIONID=8A5F.node2", "b:80", False),
+        ("/?sid=8A5F", b"JSESSIONID=8A5F.node2", "b:80", False),
+        ("/;jsessionid=8A5F.node2?sid=8A5F.node1", b"JSESSIONID=8A5F.c:80", "b:80", False),
+    ],
+    ids=repr,
+)
+def test_route_suffix_of_the_query_stands_between_path_and_cookie(target: str, cookies: bytes, address: str | None, refused: bool) -> None:
+    """As Apache's `stickysession=JSESSIONID|sid`; percent-encoded, too, for programs write `:` and others so."""
+    sticky = _Sticky(alb.RouteSuffix("JSESSIONID", query_parameter="sid"), _NODES)
+    assert sticky.bound(cookies, target) == address
+    assert sticky.refuses(cookies, target) is refused
+
+
+@pytest.mark.parametrize("name", ["sid", "s.d", "a-b_c~d"])
+def test_route_suffix_takes_the_parameters_name_as_it_is(name: str) -> None:
+    """Nothing of it is a pattern."""
+    sticky = _Sticky(alb.RouteSuffix("X", query_parameter=name), _NODES)
+    assert sticky.bound(b"", f"/?{name}=1.node1") == "a:80"
+    assert sticky.bound(b"", "/?sxd=1.node1") is None
+
+
+@pytest.mark.parametrize("filling", ["sid=a&", "&sid=", "&sid=a.b", "sid=" + "." * 40 + "&", "&" * 7, "%2E"], ids=repr)
+def test_route_suffix_looks_at_a_query_in_linear_time(filling: str) -> None:
+    """16 K of anything."""
+    sticky = _Sticky(alb.RouteSuffix("X", query_parameter="sid"), _NODES)
+    times = []
+    for size in (16_000, 160_000):
+        before = process_time()
+        for _ in range(20):
+            sticky.bound(b"", "/?" + filling * (size // len(filling)))
+        times.append(process_time() - before)
+    assert times[1] < 40 * max(times[0], 0.001)
+
+
 def test_route_suffix_sets_no_cookie() -> None:
     """The targets mark their sessions themselves."""
     sticky = _Sticky(alb.RouteSuffix("JSESSIONID"), _NODES)
@@ -340,11 +431,11 @@ def test_route_suffix_finds_the_parameter_behind_letters_that_grow_in_lower_case
 
 
 def _naive_route(cookies: bytes, path: str) -> str | None:
-    """Path, then cookie, each cut at its ends; whatever stands behind a separator, the longest first."""
-    match = re.search(r";jsessionid=([^;/]*)", path, re.IGNORECASE | re.ASCII)
+    """Of the path, then of cookies, each cut at its ends; whatever stands behind a separator, the longest first."""
+    of_path = re.findall(r";jsessionid=([^;/]*)", path, re.IGNORECASE | re.ASCII)[:8]
     pairs = [pair.lstrip(b" \t") if number else pair for number, pair in enumerate(cookies.split(b";"))]
     values = [pair[len(b"JSESSIONID=") :].rstrip() for pair in pairs if pair.startswith(b"JSESSIONID=")]
-    for session in (match[1] if match else "", values[0].strip(b'"').decode("latin-1") if values else ""):
+    for session in (*of_path, *(value.strip(b'"').decode("latin-1") for value in list(filter(None, values))[:8])):
         parts = session.split(".")
         for number in range(1, min(len(parts), 17)):
             if ".".join(parts[number:]) in _ROUTES:

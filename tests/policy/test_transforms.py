@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 import albkit as alb
@@ -8,11 +10,16 @@ from albkit.policy.transforms import compile_transforms
 from tests.policy.requests import request_for
 
 
-def _rewritten(*transforms: alb.UrlRewrite | alb.HostHeaderRewrite, target: str = "/", host: str = "example.com") -> tuple[str, str]:
+def _rewritten(
+    *transforms: alb.UrlRewrite | alb.HostHeaderRewrite,
+    target: str = "/",
+    host: str = "example.com",
+    fields: Iterable[tuple[str, str]] = (),
+) -> tuple[str, str]:
     """Request target and host as they go out."""
     rewrite = compile_transforms(transforms)
     assert rewrite is not None
-    request = request_for(target, host=host)
+    request = request_for(target, host=host, fields=fields)
     rewrite(request)
     line, field = (line.decode("utf-8", "surrogateescape") for line in request.lines[:2])
     method, url, version = line.split(" ")
@@ -61,13 +68,55 @@ def test_url_rewrite_replaces_the_first_match(regex: str, replace: str, target: 
         pytest.param("^a$", "b", "c", "c", id="alb 2.6 no match, no change"),
         pytest.param("^EXAMPLE", "b", "example.com", "b.com", id="without case"),
         pytest.param("com", "org", "com.com", "org.com", id="alb 2.6 first match only"),
-        pytest.param(":8080$", "", "a:8080", "a", id="the port is part of the value"),
         pytest.param("^a$", "[::1]:80", "a", "[::1]:80", id="to a v6 address"),
+        pytest.param("^(.*)$", "b.$1", "[::1]", "500", id="a v6 address is one host"),
     ],
 )
 def test_host_header_rewrite_replaces_the_first_match(regex: str, replace: str, host: str, expected: str) -> None:
     """The Host value, without case (alb-reference 2.6)."""
-    assert _rewritten(alb.HostHeaderRewrite(regex, replace), host=host) == ("/", expected)
+    if expected == "500":
+        with pytest.raises(Failure):
+            _rewritten(alb.HostHeaderRewrite(regex, replace), host=host)
+    else:
+        assert _rewritten(alb.HostHeaderRewrite(regex, replace), host=host) == ("/", expected)
+
+
+@pytest.mark.parametrize(
+    ("regex", "replace", "appended", "sent"),
+    [
+        pytest.param("^a$", "b", "b:8080", "b:8080", id="anchored"),
+        pytest.param("^(.*)$", "$1.internal", "a.internal:8080", "a.internal:8080", id="the whole host"),
+        pytest.param("$", ".internal", "a.internal:8080", "a.internal:8080", id="its end"),
+        pytest.param("^a$", "b:90", "b:90", "b:90", id="to another port"),
+        pytest.param("^a$", "[::1]", "[::1]:8080", "[::1]:8080", id="to a v6 address"),
+        pytest.param("^c$", "b", "a:8080", "a:8080", id="no match"),
+        pytest.param(":8080$", "", "a:8080", "a", id="the port alone"),
+        pytest.param("^a:8080$", "b:90", "a:8080", "b:90", id="host and port"),
+        pytest.param("^A:80", "b:90", "a:8080", "b:9080", id="host and port in part"),
+        pytest.param("8080", "x", "a:8080", "500", id="port that becomes none"),
+    ],
+)
+@pytest.mark.parametrize("preserved", [False, True])
+def test_host_header_rewrite_sees_no_port_that_was_appended(regex: str, replace: str, appended: str, sent: str, preserved: bool) -> None:
+    """The host alone, then what the client has sent; the result has the port that the request would have had (alb-reference 2.6, 2.7)."""
+    transform = alb.HostHeaderRewrite(regex, replace)
+    assert _rewritten(transform, host="a:8080", fields=[("Host", "A")]) == ("/", appended)
+    assert _rewritten(transform, host="a:8080", fields=[]) == ("/", appended)
+    host = "A:8080" if preserved else "a:8080"
+    if sent == "500":
+        with pytest.raises(Failure):
+            _rewritten(transform, host=host, fields=[("Host", "A:8080")])
+    else:
+        assert _rewritten(transform, host=host, fields=[("Host", "A:8080")])[1].lower() == sent
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("[::1]", "[::2]"), ("[::1]:80", "[::2]:80"), ("[::1]:", "[::2]")],
+)
+def test_host_header_rewrite_of_an_address_keeps_its_port(host: str, expected: str) -> None:
+    """The colons of the address are none of a port."""
+    assert _rewritten(alb.HostHeaderRewrite(r"^\[::1\]$", "[::2]"), host=host, fields=[("Host", host)]) == ("/", expected)
 
 
 def test_transforms_of_both_kinds_are_both_made() -> None:

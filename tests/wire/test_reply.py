@@ -166,6 +166,21 @@ def test_answer_of_a_program_becomes_the_lines_of_a_head() -> None:
     assert set(own[1:-2]) == {b"server: mine", b"DATE: now", b"Content-Length: 0"}
 
 
+def test_answer_of_a_program_says_what_to_upgrade_to_in_a_426_alone() -> None:
+    """It must (RFC 9110 section 15.5.22); elsewhere it would be ours to switch."""
+    required = Response(426, headers={"Upgrade": "websocket"})
+    assert fault_of_response(required) is None
+    assert program_answer(required, 0)[-5:] == [b"Upgrade: websocket", b"Connection: Upgrade", b"Content-Length: 0", b"", b""]
+    assert b"Connection: Upgrade" not in program_answer(Response(426), 0)
+    assert fault_of_response(Response(200, headers={"Upgrade": "websocket"}))
+    assert fault_of_response(Response(426, headers={"Connection": "Upgrade"}))
+
+
+def test_answer_of_a_program_with_205_has_no_content() -> None:
+    """And says so, for a client would wait for it (RFC 9110 section 15.3.6)."""
+    assert b"Content-Length: 0" in program_answer(Response(205, body=b"four"), 0)
+
+
 @pytest.mark.parametrize("status", [204, 304])
 def test_answer_of_a_program_without_content_tells_no_length(status: int) -> None:
     """RFC 9110 section 8.6: no Content-Length in a 204."""
