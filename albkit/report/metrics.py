@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from albkit.errors import FailureKind
 from albkit.model.record import ExchangeRecord
 from albkit.state.counters import Counters
 
@@ -34,11 +33,13 @@ def count_exchange(record: ExchangeRecord, counters: Counters) -> None:
             else:
                 counters.forwarded_invalid_headers += 1
     if record.failure is not None:
-        _count_failure(record.failure.kind, record.elb_status_code, counters)
+        counters.failures[record.failure.kind] += 1
+        if record.elb_status_code == record.failure.kind.status:
+            # Else the failure came in mid-response, and the status is what the client got before.
+            _count_status(record.elb_status_code, counters)
 
 
-def _count_failure(kind: FailureKind, status: int, counters: Counters) -> None:
-    counters.failures[kind] += 1
+def _count_status(status: int, counters: Counters) -> None:
     if 400 <= status < 500:
         counters.elb_4xx += 1
     elif status >= 500:
