@@ -34,8 +34,8 @@ def count_exchange(record: ExchangeRecord, counters: Counters) -> None:
                 counters.forwarded_invalid_headers += 1
     if record.failure is not None:
         counters.failures[record.failure.kind] += 1
-        if record.elb_status_code == record.failure.kind.status:
-            # Else the failure came in mid-response, and the status is what the client got before.
+        if not status or record.elb_status_code == record.failure.kind.status:
+            # Else it failed in mid-response, and what the client was told is the target's.
             _count_status(record.elb_status_code, counters)
 
 
