@@ -74,6 +74,7 @@ class ClientConnection(asyncio.Protocol):
         "_paused",
         "_phase",
         "_request",
+        "_resting",
         "_serve",
         "_served",
         "_sink",
@@ -123,6 +124,8 @@ class ClientConnection(asyncio.Protocol):
         """No further request is taken."""
         self.has_left = False
         self._paused = False
+        self._resting = False
+        """Nothing is read until all others have had a turn."""
         self.is_full = False
         self._served = 0
         self._stillness = Stillness()
@@ -305,7 +308,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._phase = _BODY
         data = self._inbox.take_all()
-        if data:
+        if data or (self._body is not None and self._body.is_behind):
             self._feed_body(data)
         if self._phase == _BODY:
             # A target's connection that has been full since before has no reason to say so again.
@@ -339,6 +342,22 @@ class ClientConnection(asyncio.Protocol):
             self.received_bytes -= len(rest)
             self._phase = _BUSY
         sink.feed(pieces, body.over, body.trailers)
+        if body.is_behind:
+            self._rest()
+
+    def _rest(self) -> None:
+        """So much has come in so small parts that all others have a turn before the rest of it is read."""
+        if not self._resting and self._transport is not None:
+            self._resting = True
+            self._transport.pause_reading()
+            self._entrance.gateway.loop.call_soon(self._rested)
+
+    def _rested(self) -> None:
+        self._resting = False
+        if self._phase == _BODY and not self._paused:
+            self._feed_body(b"")
+        if not self._resting and not self._paused:
+            self._resume_reading()
 
     def pause_body(self) -> None:
         if self._phase == _BODY:
@@ -355,7 +374,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _resume_reading(self) -> None:
         self._paused = False
-        if self._transport is not None:
+        if self._resting:
+            return
+        if self._phase == _BODY and self._body is not None and self._body.is_behind:
+            self._rest()
+        elif self._transport is not None:
             self._transport.resume_reading()
 
     # Waiting.

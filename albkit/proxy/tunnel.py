@@ -139,10 +139,8 @@ class Tunnel:
             client.data_received(early)
         if client_is_through and not client.eof_received():
             client.transport.close()
-        if not target.writing_paused:
-            client.transport.resume_reading()
-        if not client.writing_paused:
-            target.transport.resume_reading()
+        client.begin()
+        target.begin()
 
     # What a program sees (albkit.extensions.Tunnel).
 

@@ -140,6 +140,11 @@ class Leg(asyncio.Protocol):
 
     # What the tunnel does.
 
+    def begin(self) -> None:
+        """Read this side from now on, unless there is a reason not to."""
+        if not self.reading_paused:
+            self.transport.resume_reading()
+
     def pause_reading(self, paused: bool) -> None:
         """Read this side no more for now, or again."""
         if self.reading_paused != paused:
