@@ -38,6 +38,9 @@ _LINGERING: Final = 3
 _LEFT: Final = 4
 """Closed, or given to a tunnel."""
 
+_AT_A_TIME: Final = 4
+"""Requests of one client that are answered without waiting for anything, before all others have a turn."""
+
 _MOST_READ = 1024 * 1024
 """Bytes of a body that a hook gets unless it asks for more."""
 
@@ -232,6 +235,10 @@ class ClientConnection(asyncio.Protocol):
         self._failure = None
         self.response_started = False
         self.received_bytes = self.sent_bytes = 0
+        if self._served % _AT_A_TIME == 0 and self._inbox:
+            await asyncio.sleep(0)
+            if self._transport is None:
+                return None
         while True:
             # A client that pipelines and does not read gets nothing more to read.
             head = self._inbox.next_head() if not self.is_full else None

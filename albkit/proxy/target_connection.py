@@ -174,9 +174,7 @@ class TargetConnection(asyncio.Protocol):
         """Pass the rest of the body to the client as it comes; `waiter` is done when all has come."""
         self._waiter = waiter
         self._phase = _BODY
-        if self._is_behind:
-            self._rest()
-        elif self.transport is None:
+        if self.transport is None and not self._is_behind:
             self._lost(self._loss)
         elif self._client is None or not self._client.is_full:
             self.resume_reading()

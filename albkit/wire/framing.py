@@ -10,7 +10,17 @@ from typing import Final, Protocol
 
 from albkit.wire.grammar import FIELD_LINE, TOKEN
 
-__all__ = ("LAST_CHUNK", "MANY_CHUNKS", "Body", "ChunkedBody", "FramingError", "SizedBody", "UntilCloseBody", "encode_chunk", "encode_last_chunk")
+__all__ = (
+    "LAST_CHUNK",
+    "MANY_CHUNKS",
+    "Body",
+    "ChunkedBody",
+    "FramingError",
+    "SizedBody",
+    "UntilCloseBody",
+    "encode_chunk",
+    "encode_last_chunk",
+)
 
 LAST_CHUNK = b"0\r\n\r\n"
 
