@@ -33,7 +33,7 @@ _SPARE_SOCKETS = 64
 """Descriptors left to the embedding program, files and listeners."""
 
 GRACE = 2.0
-"""Seconds for both sides of a tunnel to end after our Close frames or FINs, before they are cut: the shortest deadline without a setting."""
+"""Seconds for both sides of a tunnel to end after our Close frames or FINs, before they are cut. No deadline of our own is shorter."""
 
 
 def most_sockets() -> int:

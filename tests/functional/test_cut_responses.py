@@ -208,3 +208,64 @@ async def test_connection_goes_on_serving_others_behind_a_cut() -> None:
         client.send(NEW)
         assert (await client.read_to_end()).endswith(b"X" * 100)
         assert (await (await it.client()).get()).status == 200
+
+
+@pytest.mark.parametrize("request_", [OLD, NEW], ids=["HTTP/1.0", "HTTP/1.1"])
+async def test_task_that_is_cancelled_in_mid_response_makes_no_response_whole(request_: bytes) -> None:
+    """As a program does that ends its loop: the connection is cut at once."""
+    go = asyncio.Event()
+    async with target(dying(UNTIL_CLOSE, size=100, waits=go)) as origin, running(origin.address) as it:
+        client = await it.client()
+        client.send(request_)
+        while client.received.count(b"X") < 100:
+            await client.read()
+        (connection,) = it.gateway.clients
+        connection._task.cancel()  # type: ignore[attr-defined]
+        await until(lambda: not it.gateway.clients)
+        if request_ is OLD:
+            with pytest.raises(ConnectionError):
+                await client.read_to_end()
+        else:
+            assert b"0\r\n\r\n" not in await client.read_to_end()
+
+
+async def test_client_that_reads_slowly_is_not_cut_while_its_target_is_silent() -> None:
+    """What it takes is a move, though nothing comes from anywhere; when it takes no more, the idle timeout runs."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.head()
+        conversation.send(SIZED + b"X" * SIZE)
+        await conversation.read_to_end()
+
+    clock = FakeClock()
+    async with target(script) as origin, running(origin.address, limits=ROOM, idle_timeout=60, clock=clock) as it:
+        client = await it.client(slow=True)
+        client.send(NEW)
+        await client.read_until(b"\r\n\r\n")
+        (connection,) = it.gateway.clients
+        transport = connection._transport  # type: ignore[attr-defined]
+        conversation = await origin.arrived()
+
+        async def all_waits() -> None:
+            """The target has nothing more to send, and what the kernel does not take is here."""
+            await until(lambda: not conversation.writer.transport.get_write_buffer_size())
+            before = -1
+            while before != (before := transport.get_write_buffer_size()):
+                await asyncio.sleep(0.05)
+
+        await all_waits()
+        connection.sweep(clock.monotonic())  # type: ignore[attr-defined]
+        for _ in range(5):
+            clock.advance(50)
+            before = transport.get_write_buffer_size()
+            while transport.get_write_buffer_size() == before:
+                await client.read()
+            await all_waits()
+            connection.sweep(clock.monotonic())  # type: ignore[attr-defined]
+        await asyncio.sleep(0.01)
+        assert it.gateway.clients
+        assert not [name for name in it.counters if name.startswith("Failure_")]
+        clock.advance(60)
+        connection.sweep(clock.monotonic())  # type: ignore[attr-defined]
+        await until(lambda: not it.gateway.clients)
+        assert it.counters["Failure_ClientStalled"] == 1

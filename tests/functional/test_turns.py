@@ -469,15 +469,17 @@ CLOSE_OF_TARGET = b"\x88\x00"
 async def test_turn_stays_short_while_a_client_sends_tiny_frames(policy: alb.TunnelPolicy) -> None:
     """And the target gets all of them."""
     wire = FROM_CLIENT * 60_000 + CLOSE_OF_CLIENT
-    async with thread_target(says=SWITCHED, until=CLOSE_OF_CLIENT, last=CLOSE_OF_TARGET) as origin:
-        async with running(origin.address, tunnel=policy) as it:
+    async with (
+        thread_target(says=SWITCHED, until=CLOSE_OF_CLIENT, last=CLOSE_OF_TARGET) as origin,
+        running(origin.address, tunnel=policy) as it,
+    ):
 
-            async def flood() -> None:
-                assert await asyncio.to_thread(pour, it.port, wire, first=HELLO) == CLOSE_OF_TARGET
-                while it.gateway.tunnels:
-                    await asyncio.sleep(0)
+        async def flood() -> None:
+            assert await asyncio.to_thread(pour, it.port, wire, first=HELLO) == CLOSE_OF_TARGET
+            while it.gateway.tunnels:
+                await asyncio.sleep(0)
 
-            assert await quickest(flood) < LONGEST
+        assert await quickest(flood) < LONGEST
     assert origin.received.endswith(wire)
 
 
