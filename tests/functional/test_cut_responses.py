@@ -102,6 +102,23 @@ async def test_what_came_of_a_response_without_a_length_is_sent_to_http_1_0_and_
         await until(lambda: not it.gateway.clients)
 
 
+@pytest.mark.parametrize("door", ["HTTP", "HTTPS"])
+async def test_rst_waits_for_what_the_kernel_still_has_to_send(door: str) -> None:
+    """It would take that back as well, though nothing waits in the load balancer any more."""
+    async with target(dying(CHUNKED, size=400_000)) as origin, crowd(door, origin.address) as it:
+        client = await (SecureClient.secure(it.port, slow=True) if door == "HTTPS" else RawClient.connect(it.port, slow=True))
+        it.clients.append(client)
+        await asked(it, client, OLD)
+        (connection,) = it.gateway.clients
+        await until(lambda: connection._transport.get_write_buffer_size() == 0)  # type: ignore[attr-defined]
+        for _ in range(3):
+            connection.sweep(it.gateway.clock.monotonic())  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        with pytest.raises(ConnectionError):
+            await everything(client)
+        assert client.received.count(b"X") == 400_000
+
+
 async def test_response_until_close_that_is_reset_ends_in_rst_behind_all_that_came() -> None:
     """The target itself ends its body with the connection, and RST is no end."""
     go = asyncio.Event()
@@ -229,18 +246,19 @@ async def test_task_that_is_cancelled_in_mid_response_makes_no_response_whole(re
             assert b"0\r\n\r\n" not in await client.read_to_end()
 
 
-async def test_client_that_reads_slowly_is_not_cut_while_its_target_is_silent() -> None:
+@pytest.mark.parametrize(("request_", "head"), [(OLD, UNTIL_CLOSE), (NEW, SIZED)], ids=["until close", "sized"])
+async def test_client_that_reads_slowly_is_not_cut_while_its_target_is_silent(request_: bytes, head: bytes) -> None:
     """What it takes is a move, though nothing comes from anywhere; when it takes no more, the idle timeout runs."""
 
     async def script(conversation: Conversation) -> None:
         await conversation.head()
-        conversation.send(SIZED + b"X" * SIZE)
+        conversation.send(head + b"X" * SIZE)
         await conversation.read_to_end()
 
     clock = FakeClock()
     async with target(script) as origin, running(origin.address, limits=ROOM, idle_timeout=60, clock=clock) as it:
         client = await it.client(slow=True)
-        client.send(NEW)
+        client.send(request_)
         await client.read_until(b"\r\n\r\n")
         (connection,) = it.gateway.clients
         transport = connection._transport  # type: ignore[attr-defined]

@@ -369,6 +369,27 @@ async def test_response_of_tiny_chunks_that_has_come_before_it_is_asked_for_is_p
             assert (len(got.body), got.complete) == (DATA, True)
 
 
+async def test_response_of_tiny_chunks_that_waits_is_read_though_its_connection_is_lost() -> None:
+    """As where the target resets the upload behind its whole answer."""
+    chunks = TINY[: 13 * 3000] + LAST
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.head()
+        conversation.send(CHUNKED_OK + chunks)
+        await conversation.read_to_end()
+
+    async with target(script) as origin, running(origin.address) as it:
+        client = await it.client()
+        client.send(request("GET", "/"))
+        while not (it.gateway.clients and (upstream := next(iter(it.gateway.clients)).upstream)):  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        while not (upstream._is_behind and upstream._body._held.endswith(LAST)):
+            await asyncio.sleep(0)
+        upstream.transport.abort()
+        got = await client.response()
+        assert (len(got.body), got.complete) == (9000, True)
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["HTTP", "HTTPS"])
 async def test_body_of_tiny_chunks_is_the_same_at_a_target_that_reads_slowly(tls: bool) -> None:
     """Resting and being held back go together, whichever ends first; what follows on the connection is served."""
