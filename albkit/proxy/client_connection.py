@@ -16,12 +16,12 @@ from albkit.model.extensions import BodyTooLarge
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.proxy.client import BodySink, Upstream
 from albkit.proxy.entrance import Entrance
-from albkit.proxy.gateway import LINGER
 from albkit.proxy.inbox import Inbox
+from albkit.proxy.lingering import Lingering
 from albkit.proxy.pace import Pace
 from albkit.proxy.stillness import Stillness
 from albkit.proxy.taken_body import TakenBody
-from albkit.proxy.transports import SMALL, bound_buffers, locate, peer_has_left, reset, send
+from albkit.proxy.transports import SMALL, bound_buffers, locate, peer_has_left, reset, send, send_fin, unacknowledged
 from albkit.proxy.upload import LARGEST_WHOLE
 from albkit.wire.framing import Body, ChunkedBody, FramingError, SizedBody, encode_chunk, encode_last_chunk
 from albkit.wire.response import UPGRADE_OPTION
@@ -35,9 +35,12 @@ _BUSY: Final = 1
 _BODY: Final = 2
 """The request body goes to the exchange as it comes."""
 _LINGERING: Final = 3
-"""Our FIN is sent; what still comes is thrown away."""
+"""Our last byte is written, and FIN or, where that would mislead, RST goes behind it; what still comes is thrown away."""
 _LEFT: Final = 4
 """Closed, or given to a tunnel."""
+
+_AT_A_TIME: Final = 4
+"""Requests of one client that are answered without waiting for anything, before all others have a turn."""
 
 _MOST_READ = 1024 * 1024
 """Bytes of a body that a hook gets unless it asks for more."""
@@ -69,10 +72,13 @@ class ClientConnection(asyncio.Protocol):
         "_keep",
         "_last",
         "_limits",
+        "_lingering",
+        "_owes_reset",
         "_pace",
         "_paused",
         "_phase",
         "_request",
+        "_resting",
         "_serve",
         "_served",
         "_sink",
@@ -80,6 +86,7 @@ class ClientConnection(asyncio.Protocol):
         "_taken",
         "_task",
         "_transport",
+        "_until_close",
         "_waiter",
         "active",
         "address",
@@ -112,15 +119,22 @@ class ClientConnection(asyncio.Protocol):
         self._head_lines: list[bytes] | None = None
         self._keep = False
         self._chunked = False
+        self._until_close = False
+        """Only the end of the connection tells the client where the response ends."""
+        self._owes_reset = False
+        """Behind what was written the connection is reset."""
         self._last = False
         """The next response is the connection's last one."""
         self._done = False
         """No further request is taken."""
         self.has_left = False
         self._paused = False
+        self._resting = False
+        """Nothing is read until all others have had a turn."""
         self.is_full = False
         self._served = 0
         self._stillness = Stillness()
+        self._lingering: Lingering | None = None
         self._pace = Pace(self._limits.request_body_rate) if self._limits.request_body_rate else None
         self._head_since = 0.0
         self._expires = 0.0
@@ -162,7 +176,7 @@ class ClientConnection(asyncio.Protocol):
         finally:
             self._task = None
             if self._phase not in (_LINGERING, _LEFT):
-                self.cut()
+                self._abort()
             self._leave_gateway()
 
     def data_received(self, data: bytes) -> None:
@@ -184,7 +198,10 @@ class ClientConnection(asyncio.Protocol):
             self._wake()
             return len(self._inbox) > 0
         if self._phase in (_BUSY, _BODY):
-            self.fail(Failure(FailureKind.CLIENT_CLOSED if self.body_over else FailureKind.REQUEST_BODY_TRUNCATED))
+            if self.body_over or self.response_started:
+                self._fail_left()
+            else:
+                self.fail(Failure(FailureKind.REQUEST_BODY_TRUNCATED))
             return True
         return False
 
@@ -198,8 +215,7 @@ class ClientConnection(asyncio.Protocol):
         if phase == _AWAITING:
             self._wake()
         elif phase in (_BUSY, _BODY):
-            kind = FailureKind.CLIENT_CLOSED_IN_RESPONSE if self.response_started else FailureKind.CLIENT_CLOSED
-            self.fail(Failure(kind, str(exc) if exc is not None else ""))
+            self._fail_left(str(exc) if exc is not None else "")
 
     def pause_writing(self) -> None:
         self.is_full = True
@@ -222,6 +238,10 @@ class ClientConnection(asyncio.Protocol):
         self._failure = None
         self.response_started = False
         self.received_bytes = self.sent_bytes = 0
+        if self._served % _AT_A_TIME == 0 and self._inbox:
+            await asyncio.sleep(0)
+            if self._transport is None:
+                return None
         while True:
             # A client that pipelines and does not read gets nothing more to read.
             head = self._inbox.next_head() if not self.is_full else None
@@ -298,7 +318,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._phase = _BODY
         data = self._inbox.take_all()
-        if data:
+        if data or (self._body is not None and self._body.is_behind):
             self._feed_body(data)
         if self._phase == _BODY:
             # A target's connection that has been full since before has no reason to say so again.
@@ -332,6 +352,22 @@ class ClientConnection(asyncio.Protocol):
             self.received_bytes -= len(rest)
             self._phase = _BUSY
         sink.feed(pieces, body.over, body.trailers)
+        if body.is_behind:
+            self._rest()
+
+    def _rest(self) -> None:
+        """So much has come in so small parts that all others have a turn before the rest of it is read."""
+        if not self._resting and self._transport is not None:
+            self._resting = True
+            self._transport.pause_reading()
+            self._entrance.gateway.loop.call_soon(self._rested)
+
+    def _rested(self) -> None:
+        self._resting = False
+        if self._phase == _BODY and not self._paused:
+            self._feed_body(b"")
+        if not self._resting and not self._paused:
+            self._resume_reading()
 
     def pause_body(self) -> None:
         if self._phase == _BODY:
@@ -348,7 +384,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _resume_reading(self) -> None:
         self._paused = False
-        if self._transport is not None:
+        if self._resting:
+            return
+        if self._phase == _BODY and self._body is not None and self._body.is_behind:
+            self._rest()
+        elif self._transport is not None:
             self._transport.resume_reading()
 
     # Waiting.
@@ -371,6 +411,10 @@ class ClientConnection(asyncio.Protocol):
                 self.interrupt()
         else:
             waiter.set_exception(failure)
+
+    def _fail_left(self, detail: str = "") -> None:
+        """The client has gone, before its response or in it."""
+        self.fail(Failure(FailureKind.CLIENT_CLOSED_IN_RESPONSE if self.response_started else FailureKind.CLIENT_CLOSED, detail))
 
     def raise_failure(self) -> None:
         if self._failure is not None:
@@ -406,6 +450,8 @@ class ClientConnection(asyncio.Protocol):
         )
         if self._chunked:
             fields = fields + b"\r\nTransfer-Encoding: chunked" if fields else b"Transfer-Encoding: chunked"
+        if not self._keep:
+            self._until_close = http_1_0 and length < 0
         if not self._keep or http_1_0:
             option = b"Connection: keep-alive" if self._keep else b"Connection: close"
             if UPGRADE_OPTION in lines:
@@ -463,11 +509,11 @@ class ClientConnection(asyncio.Protocol):
         # A client that has said it sends nothing more, and has not, needs no lingering.
         silent = request is not None and not request.keep_alive and self.body_over and not self._inbox
         self._inbox.take_all()
-        self._head_since = 0.0
         if silent or self.has_left or not transport.can_write_eof():
             transport.close()
             return
-        transport.write_eof()
+        self._lingering = Lingering()
+        send_fin(transport)
         if self._paused:
             self._resume_reading()
 
@@ -477,12 +523,28 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
 
     def cut(self) -> None:
+        """End an unfinished response: what has come of it still goes out, and behind it an end that does not make it look whole."""
+        transport = self._transport
+        if self.has_left or not self.response_started or transport is None or transport.is_closing():
+            self._abort()
+        elif self._until_close:
+            self._phase = _LINGERING
+            self._owes_reset = True
+            self._inbox.take_all()
+            if self._paused:
+                self._resume_reading()
+            self._sweep_end(transport, 0.0)
+        else:
+            # The length, or the last chunk that is missing, tells the client.
+            self.finish()
+
+    def _abort(self) -> None:
+        """End now, whatever is still to be sent."""
         transport = self._transport
         self._phase = _LEFT
         if transport is None:
             return
-        if self.response_started and not self._chunked and self._request is not None and self._request.http_1_0:
-            # Its body may end with the connection, so only a reset tells the client that it is not whole.
+        if self._until_close:
             reset(transport)
         else:
             transport.abort()
@@ -497,8 +559,7 @@ class ClientConnection(asyncio.Protocol):
         """The load balancer has waited long enough: end now, with whatever is going on."""
         if self._phase in (_BUSY, _BODY):
             self.fail(Failure(FailureKind.STOPPED_IN_RESPONSE if self.response_started else FailureKind.STOPPED))
-        else:
-            self.cut()
+        self._abort()
 
     def leave(self) -> tuple[asyncio.Transport, bytes]:
         transport = self._transport
@@ -529,6 +590,9 @@ class ClientConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
+        if self._phase == _LINGERING:
+            self._sweep_end(transport, now)
+            return
         if now >= self._expires:
             self._last = True
         if self._phase == _AWAITING and self._inbox:
@@ -539,16 +603,29 @@ class ClientConnection(asyncio.Protocol):
         unsent = transport.get_write_buffer_size()
         if self.is_full and self.upstream is not None:
             self.upstream.sip()
-        # While lingering only what goes out counts: what comes in is thrown away.
-        still = self._stillness.seconds(now, unsent, self.upstream, received=self.active and self._phase != _LINGERING)
+        still = self._stillness.seconds(now, unsent, self.upstream, received=self.active)
         self.active = False
-        if self._phase == _LINGERING and not unsent:
-            if still >= LINGER:
-                transport.abort()
-        elif still >= self._idle_timeout:
+        if still >= self._idle_timeout:
             self._too_still(transport, unsent)
         if self._paused and self._phase in (_BUSY, _BODY) and peer_has_left(transport):
-            self.fail(Failure(FailureKind.CLIENT_CLOSED, "seen while reading was paused"))
+            self._fail_left("seen while reading was paused")
+
+    def _sweep_end(self, transport: asyncio.Transport, now: float) -> None:
+        """The end is on its way: what was written has the idle timeout, and then the client the time to hear of it."""
+        unsent = transport.get_write_buffer_size()
+        if self._owes_reset:
+            # A reset takes back even what the kernel still has to send.
+            unsent += unacknowledged(transport)
+        heard, self.active = self.active, False
+        if unsent:
+            # What comes in is thrown away: only what goes out counts.
+            over = self._stillness.seconds(now, unsent, None, received=False) >= self._idle_timeout
+        elif self._lingering is not None:
+            over = self._lingering.is_over(now, heard=heard) or (self._done and not heard)
+        else:
+            over = self._owes_reset
+        if over:
+            self._abort()
 
     def _sweep_slow_head(self, now: float) -> None:
         if self._head_since == 0.0 or self.is_full:
@@ -562,7 +639,7 @@ class ClientConnection(asyncio.Protocol):
     def _too_still(self, transport: asyncio.Transport, unsent: int) -> None:
         """Nothing has moved for the idle timeout: who is to blame depends on what was awaited."""
         phase = self._phase
-        if phase == _LINGERING or (phase == _AWAITING and unsent):
+        if phase == _AWAITING and unsent:
             transport.abort()
         elif phase == _AWAITING:
             if self._served and not self._inbox:
@@ -572,6 +649,8 @@ class ClientConnection(asyncio.Protocol):
                 self.fail(Failure(FailureKind.REQUEST_HEAD_TIMEOUT))
         elif self.response_started:
             self.fail(Failure(FailureKind.CLIENT_STALLED if unsent else FailureKind.RESPONSE_BODY_TIMEOUT))
+            if unsent:
+                self._abort()
         elif phase == _BODY and not self._paused:
             self.fail(Failure(FailureKind.REQUEST_BODY_TIMEOUT))
         else:

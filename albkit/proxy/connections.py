@@ -37,6 +37,8 @@ class Connections:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, counters: Counters, sweep: Sweep, limits: Limits) -> None:
         self._loop = loop
+        self.soon = loop.call_soon
+        """For a connection that goes on in the next turn of the loop."""
         self._counters = counters
         self._sweep = sweep
         self._limits = limits

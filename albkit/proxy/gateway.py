@@ -26,13 +26,13 @@ try:
 except ImportError:  # Windows has no such limit.
     resource = None  # type: ignore[assignment]
 
-__all__ = ("LINGER", "Gateway", "LiveTunnel", "Stoppable")
+__all__ = ("GRACE", "Gateway", "LiveTunnel", "Stoppable")
 
 _SPARE_SOCKETS = 64
 """Descriptors left to the embedding program, files and listeners."""
 
-LINGER = 2.0
-"""Seconds for which a connection is still read after our FIN, so that no RST overtakes the last answer."""
+GRACE = 2.0
+"""Seconds for both sides of a tunnel to end after our Close frames or FINs, before they are cut. No deadline of our own is shorter."""
 
 
 def most_sockets() -> int:
@@ -49,7 +49,7 @@ _STEPS_OF_SPREAD = 5
 
 def _shortest_deadline(settings: Settings) -> float:
     limits = settings.limits
-    deadlines = [LINGER, settings.idle_timeout, settings.client_keep_alive, limits.target_keep_alive, limits.handshake_timeout]
+    deadlines = [GRACE, settings.idle_timeout, settings.client_keep_alive, limits.target_keep_alive, limits.handshake_timeout]
     deadlines.append(limits.request_head_timeout or 0)
     deadlines += [group.ejection.duration for group in settings.groups if group.ejection is not None]
     for policy in settings.tunnel_policies:

@@ -57,10 +57,10 @@ def answer_failure(client: Client, request: RequestHead | None, failure: Failure
     """
     record.failure = failure
     status = failure.kind.status
-    if status is None:
-        return False
+    if status is None or client.response_started:
+        return False  # The status that was sent, if one was, stays the one of the record.
     record.elb_status_code = status
-    if client.response_started or status == 460:
+    if status == 460:
         return False
     further = (_ALLOW,) if failure.kind is FailureKind.REQUEST_METHOD_REFUSED else ()
     page = error_page(status)

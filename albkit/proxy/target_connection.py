@@ -61,6 +61,7 @@ class TargetConnection(asyncio.Protocol):
         "_part",
         "_paused",
         "_phase",
+        "_resting",
         "_sips",
         "_waiter",
         "active",
@@ -103,6 +104,8 @@ class TargetConnection(asyncio.Protocol):
         self._body: Body | None = None
         self._method = ""
         self._paused = False
+        self._resting = False
+        """Nothing is read until all others have had a turn."""
         self._sips = False
         self._has_ended = False
         self._clean = True
@@ -182,11 +185,10 @@ class TargetConnection(asyncio.Protocol):
             body = UntilCloseBody()
         self._body = body
         try:
-            pieces = body.feed(data) if data else []
             if behind is not None:
                 self._behind = None
-                for more in behind:
-                    pieces += body.feed(more)
+                data = b"".join((data, *behind))
+            pieces = body.feed(data) if data else []
         except FramingError as error:
             raise Failure(FailureKind.RESPONSE_MALFORMED, str(error)) from None
         if body.over:
@@ -197,7 +199,7 @@ class TargetConnection(asyncio.Protocol):
         """Pass the rest of the body to the client as it comes; `waiter` is done when all has come."""
         self._waiter = waiter
         self._phase = _BODY
-        if self.transport is None:
+        if self.transport is None and not self._is_behind:
             self._lost(self._loss)
         elif self._client is None or not self._client.is_full:
             self.resume_reading()
@@ -303,7 +305,8 @@ class TargetConnection(asyncio.Protocol):
         self.transport = None
         self._loss = exc
         self._connections.forget(self)
-        if self._phase != _LEFT:
+        # What has come and was not read yet is read first.
+        if self._phase != _LEFT and not self._is_behind:
             self._lost(exc)
 
     def pause_writing(self) -> None:
@@ -324,7 +327,11 @@ class TargetConnection(asyncio.Protocol):
 
     def resume_reading(self) -> None:
         self._paused = False
-        if self.transport is not None:
+        if self._resting:
+            return
+        if self._is_behind or (self.transport is None and self._phase == _BODY):
+            self._rest()
+        elif self.transport is not None:
             self.transport.resume_reading()
 
     def sip(self) -> None:
@@ -343,7 +350,7 @@ class TargetConnection(asyncio.Protocol):
         # uvloop goes on as it did until reading begins anew.
         transport.pause_reading()
         transport.set_protocol(Sips(reader, self._connections.sip) if sips else reader)
-        if not self._paused:
+        if not (self._paused or self._resting):
             transport.resume_reading()
 
     def sweep(self, now: float) -> None:
@@ -432,6 +439,31 @@ class TargetConnection(asyncio.Protocol):
         if body.over:
             self._end_of_body(body)
             self._body_done()
+        elif body.is_behind:
+            self._rest()
+
+    @property
+    def _is_behind(self) -> bool:
+        return self._phase == _BODY and self._body is not None and self._body.is_behind
+
+    def _rest(self) -> None:
+        """So much has come in so small parts that all others have a turn before the rest of it is read."""
+        if not self._resting:
+            self._resting = True
+            if self.transport is not None:
+                self.transport.pause_reading()
+            self._connections.soon(self._rested)
+
+    def _rested(self) -> None:
+        self._resting = False
+        if self._phase == _BODY and not self._paused:
+            self._relay(b"")
+        if self._resting or self._paused:
+            return
+        if self.transport is not None:
+            self.transport.resume_reading()
+        elif self._phase == _BODY:
+            self._lost(self._loss)
 
     def _end_of_body(self, body: Body) -> None:
         self._phase = _IDLE

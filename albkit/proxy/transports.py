@@ -29,6 +29,7 @@ __all__ = (
     "peer_has_reset",
     "reset",
     "send",
+    "send_fin",
     "unacknowledged",
     "write_pieces",
 )
@@ -90,6 +91,14 @@ def write_pieces(transport: asyncio.Transport, pieces: list[bytes]) -> None:
         transport.write(b"".join(pieces))
     else:
         transport.writelines(pieces)
+
+
+def send_fin(transport: asyncio.Transport) -> None:
+    """Send FIN behind what was written; what comes is read on."""
+    try:
+        transport.write_eof()
+    except OSError:
+        pass  # On plain asyncio, where a reset has come that the loop has not told of yet: it will.
 
 
 def reset(transport: asyncio.Transport) -> None:

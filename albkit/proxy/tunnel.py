@@ -12,7 +12,7 @@ from albkit.model.message import ClientAddress, RequestHead
 from albkit.model.record import ExchangeRecord
 from albkit.model.target import Target
 from albkit.model.tunnel import TunnelEnd, TunnelPolicy, fault_of_close
-from albkit.proxy.gateway import Gateway
+from albkit.proxy.gateway import GRACE, Gateway
 from albkit.proxy.probe import Probe
 from albkit.proxy.transports import peer_has_reset, reset
 from albkit.proxy.tunnel_leg import Leg
@@ -23,9 +23,6 @@ from albkit.wire.frames import FrameFollower
 __all__ = ("HALF_CLOSE_SILENCE", "Tunnel")
 
 _log = logging.getLogger("albkit")
-
-_GRACE: Final = 2.0
-"""Seconds for both sides to end after our Close frames or FINs, before they are cut."""
 
 HALF_CLOSE_SILENCE: Final = 30.0
 """Seconds of silence after which a direction ends that was left open when the other had sent FIN."""
@@ -142,10 +139,8 @@ class Tunnel:
             client.data_received(early)
         if client_is_through and not client.eof_received():
             client.transport.close()
-        if not target.writing_paused:
-            client.transport.resume_reading()
-        if not client.writing_paused:
-            target.transport.resume_reading()
+        client.begin()
+        target.begin()
 
     # What a program sees (albkit.extensions.Tunnel).
 
@@ -339,7 +334,7 @@ class Tunnel:
             self._silent_since = now
         silent = now - self._silent_since
         if self._closed_at is not None:
-            if now - self._closed_at >= _GRACE:
+            if now - self._closed_at >= GRACE:
                 self.abandon()
             return
         if client.is_deaf or target.is_deaf:

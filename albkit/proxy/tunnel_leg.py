@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from albkit.proxy.transports import reset, unacknowledged
+from albkit.proxy.transports import reset, send_fin, unacknowledged
 
 __all__ = ("Leg", "Owner")
 
@@ -140,6 +140,11 @@ class Leg(asyncio.Protocol):
 
     # What the tunnel does.
 
+    def begin(self) -> None:
+        """Read this side from now on, unless there is a reason not to."""
+        if not self.reading_paused:
+            self.transport.resume_reading()
+
     def pause_reading(self, paused: bool) -> None:
         """Read this side no more for now, or again."""
         if self.reading_paused != paused:
@@ -160,10 +165,7 @@ class Leg(asyncio.Protocol):
         if not self.transport.can_write_eof():
             self.transport.close()
             return
-        try:
-            self.transport.write_eof()
-        except OSError:
-            pass  # On plain asyncio, where a reset has come that the loop has not told of yet: it will.
+        send_fin(self.transport)
 
     def conclude(self, code: int, reason: str) -> None:
         """Say goodbye to this side in good order. Where bytes are bytes there is no word for why."""

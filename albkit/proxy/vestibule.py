@@ -12,9 +12,9 @@ from typing import Final, cast
 from albkit.errors import Failure, FailureKind, Phase
 from albkit.model.message import ClientAddress
 from albkit.proxy.entrance import Entrance
-from albkit.proxy.gateway import LINGER
+from albkit.proxy.lingering import Lingering
 from albkit.proxy.tls.transport import Session, TlsTransport
-from albkit.proxy.transports import bound_buffers
+from albkit.proxy.transports import bound_buffers, send_fin
 from albkit.wire.proxy_header import ProxyHeaderError, may_begin_proxy_header, read_proxy_header
 from albkit.wire.reply import plain_http_answer
 
@@ -49,7 +49,9 @@ class Vestibule(asyncio.Protocol):
         "_address",
         "_data",
         "_entrance",
+        "_heard",
         "_host",
+        "_lingering",
         "_phase",
         "_receive",
         "_session",
@@ -69,6 +71,9 @@ class Vestibule(asyncio.Protocol):
         self._phase = _HELLO
         self._data = b""
         self._since = 0.0
+        self._heard = False
+        """While lingering: whether anything has come since the last sweep."""
+        self._lingering: Lingering | None = None
         self._host: str | None = None
         """Whom it is counted for."""
         self._address = _NOBODY
@@ -113,6 +118,8 @@ class Vestibule(asyncio.Protocol):
             self._read_header(self._data + data if self._data else data)
         elif self._phase == _HELLO:
             self._shake_hands(data)
+        else:
+            self._heard = True
 
     def eof_received(self) -> bool:
         return False
@@ -202,11 +209,10 @@ class Vestibule(asyncio.Protocol):
     def _answer_plain_http(self, transport: asyncio.Transport) -> None:
         """The client speaks HTTP where TLS is spoken: it is told so in its own words."""
         self._phase = _LINGERING
-        gateway = self._entrance.gateway
-        self._since = gateway.clock.monotonic()
+        self._lingering = Lingering()
         self._tell(Failure(FailureKind.PLAIN_HTTP_ON_TLS_PORT, "let the client use https://, or give the listener protocol='HTTP'"))
-        transport.write(plain_http_answer(int(gateway.clock.time())))
-        transport.write_eof()
+        transport.write(plain_http_answer(int(self._entrance.gateway.clock.time())))
+        send_fin(transport)
 
     # Ends.
 
@@ -258,8 +264,16 @@ class Vestibule(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """End it where it takes too long."""
         transport = self._transport
-        limit = LINGER if self._phase == _LINGERING else self._entrance.gateway.settings.limits.handshake_timeout
-        if transport is None or now - self._since < limit:
+        if transport is None:
+            return
+        if self._lingering is not None:
+            heard, self._heard = self._heard, False
+            if self._lingering.is_over(now, heard=heard):
+                self._phase = _ENDED
+                transport.abort()
+            return
+        limit = self._entrance.gateway.settings.limits.handshake_timeout
+        if now - self._since < limit:
             return
         if self._phase == _HEADER and not self._data and self._wanted == "optional" and self._termination is None:
             self._come_in(b"")  # A browser that has connected ahead of its request owes nobody a header.

@@ -8,7 +8,6 @@ from albkit.proxy.probe import Probe
 from albkit.proxy.tunnel_leg import Leg, Owner
 from albkit.wire.frames import (
     CLOSE,
-    MANY_FRAMES,
     PING,
     PONG,
     TOO_LARGE,
@@ -33,7 +32,7 @@ class WebSocketLeg(Leg):
         masks: Whether frames of ours to this side must be masked, because it is the WebSocket server.
     """
 
-    __slots__ = ("_last", "_masks", "_pending", "_resting", "careful", "follower", "probe", "told")
+    __slots__ = ("_fin_waits", "_last", "_masks", "_pending", "_resting", "_unread", "careful", "follower", "probe", "told")
 
     other: WebSocketLeg
 
@@ -52,6 +51,11 @@ class WebSocketLeg(Leg):
         self.told = False
         """It has got its Close frame; nothing may be sent to it any more."""
         self._resting = False
+        """It is not read until all others have had a turn."""
+        self._unread = b""
+        """What has come of this side and waits for that."""
+        self._fin_waits = False
+        """FIN has come behind it."""
 
     # What the loop says.
 
@@ -64,6 +68,8 @@ class WebSocketLeg(Leg):
                 return
             seen = follower.follow(data)
             if seen is not None:
+                if follower.behind:
+                    data = self._put_off(data, follower.behind)
                 self._notice(seen)
         self.active = True
         other = self.other
@@ -72,6 +78,9 @@ class WebSocketLeg(Leg):
 
     def eof_received(self) -> bool:
         """FIN is passed on behind what was kept back; where we are ending the tunnel, this side is through."""
+        if self._unread:
+            self._fin_waits = True
+            return True
         if self._owner.closing:
             self.received_fin = self.sent_fin = True
             if not self.other.told:
@@ -178,7 +187,7 @@ class WebSocketLeg(Leg):
         self.swallowed += len(data)
         if self.sent_fin and (other.told or other.sent_fin):
             return  # Nothing that it says goes anywhere, or is waited for.
-        closed, frames = follower.closed, follower.frames
+        closed = follower.closed
         out: list[bytes] = []
         lost = False
         try:
@@ -205,8 +214,9 @@ class WebSocketLeg(Leg):
         if lost:
             self._owner.lose_frames(self)
             return
-        if follower.frames - frames > MANY_FRAMES:
-            self._rest()
+        if follower.behind:
+            self.swallowed -= follower.behind
+            self._put_off(data, follower.behind)
         self.careful = self._must_be_careful(follower)
 
     def _must_be_careful(self, follower: FrameFollower) -> bool:
@@ -256,14 +266,45 @@ class WebSocketLeg(Leg):
 
     # A peer that sends frames without end.
 
+    def _put_off(self, data: bytes, size: int) -> bytes:
+        """Keep so many bytes at the end of a chunk for later; those before them."""
+        self._unread = data[-size:]
+        self.swallowed += size
+        self._rest()
+        return data[:-size]
+
     def _rest(self) -> None:
         """Let all others have a turn of the loop before this side is read again."""
-        if not (self._resting or self.gone or self.reading_paused):
+        if not (self._resting or self.gone):
             self._resting = True
             self.transport.pause_reading()
             self._owner.soon(self._rested)
 
     def _rested(self) -> None:
         self._resting = False
-        if not (self.gone or self.reading_paused):
+        if self.reading_paused or self.gone:
+            return
+        data, self._unread = self._unread, b""
+        if data:
+            # They were counted when they came.
+            self.count -= len(data)
+            self.swallowed -= len(data)
+            self.data_received(data)
+        if self._fin_waits and not self._unread:
+            self._fin_waits = False
+            if not self.eof_received():
+                self.transport.close()
+        if not (self._resting or self.reading_paused or self.gone):
             self.transport.resume_reading()
+
+    def begin(self) -> None:
+        if not self._resting:
+            super().begin()
+
+    def pause_reading(self, paused: bool) -> None:
+        if not (self._resting or self._unread):
+            super().pause_reading(paused)
+            return
+        self.reading_paused = paused
+        if not paused:
+            self._rest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from albkit.errors import FailureKind
 from albkit.model.record import ExchangeRecord
 from albkit.state.counters import Counters
 
@@ -47,13 +46,15 @@ def count_exchange(record: ExchangeRecord, counters: Counters) -> None:
             else:
                 counters.forwarded_invalid_headers += 1
     if record.failure is not None:
-        _count_failure(record.failure.kind, record.elb_status_code, counters)
+        kind = record.failure.kind
+        counters.failures[kind] += 1
+        counters.desync_non_compliant += kind in _NON_COMPLIANT
+        if not status or record.elb_status_code == kind.status:
+            # Else it failed in mid-response, and what the client was told is the target's.
+            _count_status(record.elb_status_code, counters)
 
 
-def _count_failure(kind: FailureKind, status: int, counters: Counters) -> None:
-    counters.failures[kind] += 1
-    if kind in _NON_COMPLIANT:
-        counters.desync_non_compliant += 1
+def _count_status(status: int, counters: Counters) -> None:
     if 400 <= status < 500:
         counters.elb_4xx += 1
     elif status >= 500:

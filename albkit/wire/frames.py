@@ -34,7 +34,7 @@ PING: Final = 9
 PONG: Final = 10
 
 MANY_FRAMES: Final = 500
-"""In one chunk: more than that are told of."""
+"""Frames that are followed at a time, so that a peer which sends tiny ones does not keep everybody else waiting."""
 
 _FIN = 0x80
 _RESERVED = 0x70
@@ -80,6 +80,7 @@ class FrameFollower:
         "_most",
         "_opcode",
         "_taken_out",
+        "behind",
         "closed",
         "frames",
         "left",
@@ -105,6 +106,8 @@ class FrameFollower:
         self.left = 0
         """Bytes of the current frame that have not come yet, once its head has."""
         self.frames = 0
+        self.behind = 0
+        """Bytes at the end of the last chunk that were not looked at, because so many frames lie before them: they are to come again."""
         self._taken_out = False
         self.closed = False
         """Whether a Close frame has begun to pass: no frame may follow it."""
@@ -142,7 +145,8 @@ class FrameFollower:
 
         Returns:
             `Seen.NOT_FRAMES` when the bytes are none: following has no meaning any more. `Seen.CLOSE` when a Close frame began.
-            `Seen.MANY` when there were so many frames that following them took its time.
+            `Seen.MANY` when there were so many frames that following them took its time. In each case `behind` tells whether all of the
+            chunk was looked at.
         """
         size = len(data)
         left = self.left
@@ -172,10 +176,15 @@ class FrameFollower:
         if self._head:
             data = self._head + data
             self._head = b""
-        closed, frames = self.closed, self.frames
+        closed = self.closed
+        most = self.frames + MANY_FRAMES
         size = len(data)
+        self.behind = 0
         try:
             while position < size:
+                if self.frames == most:
+                    self.behind = size - position
+                    break
                 end = self._begin(data, position)
                 if not end:
                     self._head = data[position:]
@@ -187,13 +196,13 @@ class FrameFollower:
             return Seen.NOT_FRAMES
         if self.closed and not closed:
             return Seen.CLOSE
-        return Seen.MANY if self.frames - frames > MANY_FRAMES else None
+        return Seen.MANY if self.frames == most else None
 
     def cut(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Take a chunk apart.
 
         Heads and control frames come whole, so the last bytes of a chunk may be kept back for the next one. After each piece `between`
-        tells whether its frame is over.
+        tells whether its frame is over, and after the last of them `behind` whether all of the chunk was looked at.
 
         Returns:
             Kind and bytes of each piece: `CLOSE`, `PING`, `PONG` for a whole frame of that kind, `DATA` for a part of a message or of a
@@ -202,7 +211,8 @@ class FrameFollower:
         Raises:
             NotFrames: following has no meaning any more. What was not returned before is in `held`.
         """
-        position = 0
+        position = seen = 0
+        self.behind = 0
         if self._held:
             data = self._held + data
             self._held = b""
@@ -217,6 +227,10 @@ class FrameFollower:
             self._head = b""
         size = len(data)
         while position < size:
+            if seen == MANY_FRAMES:
+                self.behind = size - position
+                return
+            seen += 1
             try:
                 end = self._begin(data, position)
             except NotFrames:

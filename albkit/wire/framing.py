@@ -6,13 +6,30 @@ Chunked bodies are always decoded and coded anew: what is sent on then has one r
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from typing import Final, Protocol
 
 from albkit.wire.grammar import FIELD_LINE, TOKEN
 
-__all__ = ("LAST_CHUNK", "Body", "ChunkedBody", "FramingError", "SizedBody", "UntilCloseBody", "encode_chunk", "encode_last_chunk")
+__all__ = (
+    "LAST_CHUNK",
+    "MANY_CHUNKS",
+    "Body",
+    "ChunkedBody",
+    "FramingError",
+    "SizedBody",
+    "UntilCloseBody",
+    "encode_chunk",
+    "encode_last_chunk",
+)
 
 LAST_CHUNK = b"0\r\n\r\n"
+
+MANY_CHUNKS: Final = 500
+"""Chunks, and trailers, that are read at a time, so that a sender of tiny ones does not keep everybody else waiting."""
+_MOST_STEPS = 2 * MANY_CHUNKS
+"""Of chunks that are not plain each takes several."""
+_FEW_PIECES = 16
+"""More than that are put together at once: whoever sends them on pays for each."""
 
 _TOKEN = TOKEN.pattern
 _CHUNK_LINE = re.compile(
@@ -60,6 +77,10 @@ class Body(Protocol):
     trailers: list[bytes]
     """Field lines behind the last chunk, to be passed on."""
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is more of what came than was read at a time: feed nothing, later, to have that read."""
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes of the connection; their data, in pieces.
 
@@ -83,6 +104,8 @@ class SizedBody:
     """A body of a known length."""
 
     __slots__ = ("_missing", "_rest", "over", "trailers")
+
+    is_behind: Final = False
 
     def __init__(self, length: int) -> None:
         self._missing = length
@@ -114,6 +137,8 @@ class UntilCloseBody:
 
     __slots__ = ("over", "trailers")
 
+    is_behind: Final = False
+
     def __init__(self) -> None:
         self.over = False
         self.trailers = _NO_TRAILERS
@@ -129,9 +154,9 @@ class UntilCloseBody:
 
 
 def _take_whole_chunks(data: bytes, place: int, pieces: list[bytes]) -> int:
-    """Take the chunks that are whole and plain, as nearly all are; where the first other one begins."""
+    """Take the chunks that are whole and plain, as nearly all are, up to a bound; where the first other one begins."""
     find = data.find
-    while True:
+    while len(pieces) < MANY_CHUNKS:
         end = find(b"\r\n", place, place + _LONGEST_PLAIN_SIZE)
         size = data[place:end] if end > place else b""
         # int() alone would also take signs, blanks and underscores.
@@ -143,32 +168,43 @@ def _take_whole_chunks(data: bytes, place: int, pieces: list[bytes]) -> int:
             return place
         pieces.append(data[start:end])
         place = end + 2
+    return place
 
 
 class ChunkedBody:
     """A body in chunks, decoded (RFC 9112 section 7.1)."""
 
-    __slots__ = ("_held", "_in_trailers", "_missing", "_overhead", "_trailer_bytes", "over", "trailers")
+    __slots__ = ("_held", "_in_trailers", "_missing", "_overhead", "_trailer_bytes", "is_behind", "over", "trailers")
 
     def __init__(self) -> None:
         self._held = b""
-        """The beginning of a line, or what lies behind the body once it is over."""
+        """The beginning of a line, what was not read yet, or what lies behind the body once it is over."""
         self._missing = -1
         """Bytes still to come of the open chunk; 0 when only its line end is; -1 when a size is next."""
         self._overhead = 0
         self._in_trailers = False
         self._trailer_bytes = 0
+        self.is_behind = False
         self.over = False
         self.trailers: list[bytes] = []
 
     def feed(self, data: bytes) -> list[bytes]:
         if self._held:
-            data = self._held + data
+            data = self._held + data if data else self._held
             self._held = b""
+        pieces = self._read(data)
+        return pieces if len(pieces) <= _FEW_PIECES else [b"".join(pieces)]
+
+    def _read(self, data: bytes) -> list[bytes]:
         pieces: list[bytes] = []
-        place = 0
+        place = steps = 0
         size = len(data)
+        self.is_behind = False
         while place < size and not self.over:
+            steps += 1
+            if len(pieces) >= MANY_CHUNKS or steps > _MOST_STEPS:
+                self.is_behind = True
+                break
             if self._missing < 0 and not self._in_trailers:
                 place = _take_whole_chunks(data, place, pieces)
                 if place == size:

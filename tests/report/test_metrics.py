@@ -78,6 +78,27 @@ def test_own_error_counts_under_its_class_and_code(status: int, metrics: set[str
     assert counted == {"Failure_InternalError": 1, **dict.fromkeys(metrics, 1)}
 
 
+@pytest.mark.parametrize("status", [200, 302, 404, 503])
+@pytest.mark.parametrize(
+    "failure", [FailureKind.CLIENT_CLOSED_IN_RESPONSE, FailureKind.RESPONSE_BODY_TRUNCATED, FailureKind.REQUEST_BODY_MALFORMED]
+)
+def test_failure_in_mid_response_counts_under_its_reason_and_the_status_as_the_targets(status: int, failure: FailureKind) -> None:
+    """The client has got the target's status: it is no error code of the load balancer's, whatever it is."""
+    counted = _counted(_record(status, status, failure))
+    assert counted == {f"Failure_{failure.reason}": 1, f"HTTPCode_Target_{status // 100}XX_Count": 1}
+
+
+@pytest.mark.parametrize("target_status", [200, 502])
+def test_response_that_is_refused_counts_as_the_targets_and_as_our_error(target_status: int) -> None:
+    """The target has answered, and the client was told something else, even where the two agree by chance."""
+    assert _counted(_record(target_status, 502, FailureKind.RESPONSE_MALFORMED)) == {
+        "Failure_ResponseMalformed": 1,
+        f"HTTPCode_Target_{target_status // 100}XX_Count": 1,
+        "HTTPCode_ELB_5XX_Count": 1,
+        "HTTPCode_ELB_502_Count": 1,
+    }
+
+
 def test_bytes_of_both_directions_are_processed() -> None:
     """ProcessedBytes counts heads and payload, both ways."""
     record = _record(200, 200)

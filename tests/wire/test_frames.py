@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from albkit.wire.frames import (
     CLOSE,
     DATA,
+    MANY_FRAMES,
     PING,
     PONG,
     TOO_LARGE,
@@ -295,3 +296,58 @@ def test_control_frame_of_ours_is_one(kind: int, key: bytes) -> None:
 def test_close_payload_is_code_and_reason() -> None:
     """Two bytes, then UTF-8."""
     assert close_payload(1001, "über") == b"\x03\xe9\xc3\xbcber"
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("started", [0, 1, 3])
+def test_many_frames_are_followed_so_many_at_a_time(started: int, *, masked: bool) -> None:
+    """What lies behind them is told of in bytes; given again, it goes on there. A frame begun before makes no difference."""
+    wire = frame(PING, b"", mask=masked) * (3 * MANY_FRAMES + 1)
+    one = follower(masked)
+    assert one.follow(wire[:started]) is None
+    rest = wire[started:]
+    calls = 0
+    while rest:
+        before = one.frames
+        seen = one.follow(rest)
+        assert one.frames - before <= MANY_FRAMES
+        assert (seen is Seen.MANY) == (one.frames - before == MANY_FRAMES)
+        rest = rest[-one.behind :] if one.behind else b""
+        calls += 1
+    assert (one.frames, one.between) == (3 * MANY_FRAMES + 1, True)
+    assert calls in (3, 4), "one frame may have been begun before"
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("started", [0, 1, 3])
+@pytest.mark.parametrize("kind", [PING, PONG, TEXT])
+def test_many_frames_are_taken_apart_so_many_at_a_time(kind: int, started: int, *, masked: bool) -> None:
+    """Nothing is lost, doubled or given twice, pongs that are taken out among them."""
+    wire = frame(kind, b"", mask=masked) * (3 * MANY_FRAMES + 1)
+    one = follower(masked)
+    out = b"".join(piece for _, piece in one.cut(wire[:started]))
+    rest = wire[started:]
+    calls = 0
+    while rest:
+        pieces = []
+        for seen, piece in one.cut(rest):
+            pieces.append(piece)
+            if seen == PONG:
+                one.take_out()
+        assert len(pieces) <= MANY_FRAMES + 1
+        out += b"".join(pieces)
+        rest = rest[-one.behind :] if one.behind else b""
+        calls += 1
+    assert out + one.held == wire
+    assert one.between
+    assert calls in (3, 4), "one frame may have been begun before"
+
+
+def test_close_among_many_frames_is_told_and_so_is_what_lies_behind() -> None:
+    """Both at once."""
+    one = follower()
+    wire = frame(CLOSE, b"", mask=True) + frame(PING, b"", mask=True) * MANY_FRAMES
+    assert one.follow(wire) is Seen.CLOSE
+    assert one.behind == len(frame(PING, b"", mask=True))
+    assert one.follow(wire[-one.behind :]) is None
+    assert one.behind == 0

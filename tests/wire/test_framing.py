@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from albkit.wire.framing import (
     LAST_CHUNK,
+    MANY_CHUNKS,
     Body,
     ChunkedBody,
     FramingError,
@@ -30,6 +31,8 @@ def _fed(body: Body, segments: Iterable[bytes]) -> Outcome:
                 behind += segment
             elif segment:
                 data += b"".join(body.feed(segment))
+                while body.is_behind:
+                    data += b"".join(body.feed(b""))
     except FramingError:
         return "refused", data, (), b""
     if not body.over:
@@ -356,6 +359,56 @@ def test_chunk_extensions_have_a_bound_in_all() -> None:
     """A body that is all extensions and no data is refused after a while."""
     assert _chunked((b"1;" + b"a" * 1_000 + b"\r\nx\r\n") * 10)[0] == "open"
     assert _chunked((b"1;" + b"a" * 1_000 + b"\r\nx\r\n") * 1_000)[0] == "refused"
+
+
+TINY = {
+    "plain": b"1\r\nX\r\n",
+    "leading zero": b"01\r\nX\r\n",
+    "extension": b"1;\t\r\nX\r\n".replace(b"\t", b"a"),
+    "two sizes in turn": b"1\r\nX\r\n2\r\nXX\r\n",
+}
+
+
+@pytest.mark.parametrize("tiny", TINY.values(), ids=TINY)
+def test_tiny_chunks_are_read_so_many_at_a_time(tiny: bytes) -> None:
+    """No call reads more of them than its bound, none is lost, and what comes meanwhile stays behind them."""
+    body = ChunkedBody()
+    half = tiny * 2000
+    data = body.feed(half)
+    assert body.is_behind
+    calls = [sum(map(len, data))]
+    calls.append(sum(map(len, body.feed(half + b"3\r\nend\r\n0\r\nX-Sum: 1\r\n\r\nbehind"))))
+    last: list[bytes] = []
+    while body.is_behind:
+        assert not body.over
+        last = body.feed(b"")
+        assert len(last) <= 16, "many small pieces are one"
+        calls.append(sum(map(len, last)))
+    assert max(calls) <= 2 * MANY_CHUNKS + 3
+    assert sum(calls) == (half * 2).count(b"X") + 3
+    assert b"".join(last).endswith(b"end")
+    assert body.over
+    assert body.trailers == [b"X-Sum: 1"]
+    assert body.rest() == b"behind"
+
+
+def test_tiny_trailers_are_read_so_many_at_a_time() -> None:
+    """They have a bound in all as well."""
+    body = ChunkedBody()
+    body.feed(b"0\r\n" + b"a:\r\n" * 4000 + b"\r\n")
+    calls = 1
+    while body.is_behind:
+        body.feed(b"")
+        calls += 1
+    assert calls >= 4000 / (2 * MANY_CHUNKS)
+    assert body.over
+    assert len(body.trailers) == 4000
+
+
+@given(st.lists(st.integers(0, 30_000), max_size=5))
+def test_tiny_chunks_are_the_same_in_any_segments(places: list[int]) -> None:
+    """Whether they come together or not."""
+    assert _chunked(*_cut(TINY["two sizes in turn"] * 2000 + b"0\r\n\r\nbehind", places)) == ("over", b"X" * 6000, (), b"behind")
 
 
 def test_chunk_line_without_an_end_is_refused() -> None:
