@@ -215,6 +215,13 @@ class FailureKind(Enum):
     RESPONSE_HEAD_TOO_LARGE = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the response head exceeds its size limit")
     RESPONSE_MALFORMED = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the response head is not well-formed HTTP/1.1")
     RESPONSE_UPGRADE_UNASKED = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the target switched to a protocol nobody asked for")
+    RESPONSE_UPGRADE_TOO_EARLY = (
+        Phase.RESPONSE_HEAD,
+        Side.TARGET,
+        502,
+        Retry.NEVER,
+        "the target switched protocols before it had the whole body of the request",
+    )
     RESPONSE_BODY_MALFORMED = (Phase.RESPONSE_BODY, Side.TARGET, None, Retry.NEVER, "the chunked response body is malformed")
     RESPONSE_BODY_TRUNCATED = (Phase.RESPONSE_BODY, Side.TARGET, None, Retry.NEVER, "the target closed in the middle of its response")
     RESPONSE_BODY_TIMEOUT = (Phase.RESPONSE_BODY, Side.TARGET, None, Retry.NEVER, "the target fell silent in the middle of its response")

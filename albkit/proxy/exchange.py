@@ -143,6 +143,7 @@ def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, r
     connection = forwarding.connection
     response = connection.response
     record.elb_status_code = 101
+    record.received_bytes = client.received_bytes
     fields = b"Connection: Upgrade\r\nUpgrade: " + response.upgrade
     response.lines[-2] = fields + b"\r\n" + forwarding.set_cookie if forwarding.set_cookie else fields
     response.lines[-1] = b"\r\n"
@@ -166,7 +167,7 @@ def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, r
     head = b"\r\n".join(response.lines)
     # A tunnel may live for days: it keeps nothing of the exchange but what it needs at its end.
     request.lines.clear()
-    tunnel.open(head, behind, early, target_is_through=target_is_through)
+    tunnel.open(head, behind, early, target_is_through=target_is_through, client_is_full=client.is_full, target_is_full=connection.is_full)
     tunnel_opened(entrance, tunnel, policy)
 
 

@@ -118,7 +118,17 @@ class Tunnel:
                 leg.probe = Probe(leg, policy.ping_interval, policy.pong_timeout, self.key(), self._opened)
         return legs
 
-    def open(self, head: bytes, behind: bytes, early: bytes, *, target_is_through: bool, client_is_through: bool = False) -> None:
+    def open(
+        self,
+        head: bytes,
+        behind: bytes,
+        early: bytes,
+        *,
+        target_is_through: bool,
+        client_is_through: bool = False,
+        client_is_full: bool = False,
+        target_is_full: bool = False,
+    ) -> None:
         """Send the 101 with what came behind it to the client, what the client sent early to the target, and let the bytes flow.
 
         Args:
@@ -127,11 +137,17 @@ class Tunnel:
             early: What has come of the client.
             target_is_through: Whether FIN has come behind the former.
             client_is_through: Whether FIN has come behind the latter.
+            client_is_full: Whether as much as may be waits to be sent to the client: its transport will not say so again.
+            target_is_full: The same of the target, as behind a large request body.
         """
         self.record.sent_bytes += len(head)
         client, target = self.client_leg, self.target_leg
         client.transport.set_protocol(client)
         target.transport.set_protocol(target)
+        if client_is_full:
+            client.pause_writing()
+        if target_is_full:
+            target.pause_writing()
         if head:
             client.transport.write(head)
         if behind:

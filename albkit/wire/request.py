@@ -248,7 +248,7 @@ class RequestReader:
         options = connection_options(connection)
         request.keep_alive = not options.close and (options.keep_alive or not request.http_1_0)
         upgrade = found.get(fields.UPGRADE)
-        if options.upgrade and upgrade and not request.http_1_0 and request.content_length == 0:
+        if options.upgrade and upgrade and not request.http_1_0 and request.content_length >= 0:
             request.upgrade = protocols_to_offer(upgrade)
 
     def _read_rest(self, request: RequestHead, found: dict[int, bytes]) -> None:

@@ -400,7 +400,7 @@ def test_expect_of_something_else_is_the_targets_to_meet(reading: Reading) -> No
         pytest.param((b"Connection: keep-alive", b"Upgrade: websocket"), b"", id="design 6 Connection without upgrade"),
         pytest.param((b"Connection: Upgrade",), b"", id="no Upgrade"),
         pytest.param((b"Connection: Upgrade", b"Upgrade:"), b"", id="empty Upgrade"),
-        pytest.param((b"Connection: Upgrade", b"Upgrade: websocket", b"Content-Length: 5"), b"", id="design 6 with a body"),
+        pytest.param((b"Connection: Upgrade", b"Upgrade: websocket", b"Content-Length: 5"), b"websocket", id="design 6 with a body"),
         pytest.param(
             (b"Connection: Upgrade", b"Upgrade: websocket", b"Transfer-Encoding: chunked"), b"", id="design 6 with a chunked body"
         ),
