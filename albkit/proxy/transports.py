@@ -129,13 +129,18 @@ def peer_has_left(transport: asyncio.Transport) -> bool:
 def peer_has_reset(transport: asyncio.Transport) -> bool:
     """Whether the peer has sent RST, which a transport with paused reading, or kept open after EOF, does not notice.
 
-    The state alone does not tell: it is the same where both sides have sent FIN, and what came before may still wait to be read.
+    The state alone does not tell: it is the same where both sides have sent FIN, and what came before may still wait to be read. The
+    error is left where it is: taken away it would look as FIN to whoever reads on.
     """
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family == socket.AF_UNIX or not _HAS_TCP_INFO:
         return False
     try:
         state: int = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-        return state == _TCP_CLOSE and bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        if state != _TCP_CLOSE:
+            return False
+        asking = select.poll()
+        asking.register(sock.fileno(), 0)
+        return any(event & select.POLLERR for _, event in asking.poll(0))
     except OSError:
         return True

@@ -280,6 +280,9 @@ class Tunnel:
             self.note_end(leg)
         if self.client_leg.gone and self.target_leg.gone:
             self._leave()
+        else:
+            # The other side has a time of its own to take what was written to it.
+            self._silent_since = self._gateway.clock.monotonic()
 
     def _leave(self) -> None:
         client, target = self.client_leg, self.target_leg
@@ -358,7 +361,9 @@ class Tunnel:
             if now - self._closed_at >= _GRACE:
                 self.abandon()
             return
-        if client.is_deaf or target.is_deaf:
+        if client.gone or target.gone:
+            self._sweep_last(target if client.gone else client, silent)
+        elif client.is_deaf or target.is_deaf:
             self._sweep_deaf(silent)
         self._sweep_deadlines(now, silent, client_heard=client_moved, target_heard=target_moved)
 
@@ -383,12 +388,13 @@ class Tunnel:
         """End a tunnel of which a side is not read, and has been reset, or has sent FIN for long."""
         for leg in (self.client_leg, self.target_leg):
             if leg.is_deaf and peer_has_reset(leg.transport):
-                self._reset_by(leg)
-                if not leg.other.gone:
-                    reset(leg.other.transport)
-                leg.transport.abort()
-                return
+                leg.meet_reset()
         if silent >= HALF_CLOSE_SILENCE and (self.client_leg.received_fin or self.target_leg.received_fin):
+            self.abandon()
+
+    def _sweep_last(self, leg: Leg, silent: float) -> None:
+        """End what is left of a tunnel, when this side has taken all that the other one, which is gone, had said; or takes no more."""
+        if silent >= (_GRACE if leg.is_flushed else HALF_CLOSE_SILENCE):
             self.abandon()
 
     def _sweep_pings(self, leg: Leg, now: float, *, heard: bool) -> None:

@@ -65,9 +65,9 @@ class WebSocketLeg(Leg):
             seen = follower.follow(data)
             if seen is not None:
                 self._notice(seen)
-        self.active = True
         other = self.other
         if not other.sent_fin:
+            self.active = True
             other.transport.write(data)
 
     def eof_received(self) -> bool:
@@ -140,6 +140,11 @@ class WebSocketLeg(Leg):
         return self.follower is not None and bool(self.follower.held or not self.follower.between)
 
     @property
+    def is_through(self) -> bool:
+        """With FIN, or with a whole Close frame."""
+        return self._through and (self.received_fin or not self.is_within_frame)
+
+    @property
     def may_be_pinged(self) -> bool:
         """Whether a ping has a meaning: frames are followed, and neither side has begun to say goodbye."""
         mine, others = self.follower, self.other.follower
@@ -163,12 +168,12 @@ class WebSocketLeg(Leg):
 
     def _notice(self, seen: Seen) -> None:
         if seen is Seen.CLOSE:
-            self._owner.note_end(self)
+            self._be_through()
         elif seen is Seen.MANY:
             self._rest()
         else:
             if self.follower is not None and self.follower.closed:
-                self._owner.note_end(self)
+                self._be_through()
             self._owner.lose_frames(self)
 
     def _take_apart(self, follower: FrameFollower, data: bytes) -> None:
@@ -199,7 +204,7 @@ class WebSocketLeg(Leg):
             lost = True
         self._pass_on(out)
         if follower.closed and not closed:
-            self._owner.note_end(self)
+            self._be_through()
             if self.told:
                 self.send_fin()
         if lost:
