@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum, StrEnum
 
-__all__ = ("ConfigurationError", "Failure", "FailureKind", "Phase", "Retry", "Side")
+__all__ = ("ConfigurationError", "Failure", "FailureKind", "Phase", "Retry", "Side", "name_of", "told")
 
 
 class ConfigurationError(ValueError):
@@ -284,3 +284,29 @@ class Failure(Exception):
 
     def __str__(self) -> str:
         return f"{self.kind.reason}: {self.kind.sentence}" + (f" ({self.detail})" if self.detail else "")
+
+
+_LONGEST_TOLD = 500
+"""Characters of what an object says of itself."""
+
+
+def told(thing: object) -> str:
+    """What an object of the program's own says of itself, for the log. One that cannot say it costs its words, and nothing else."""
+    try:
+        text = repr(thing)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001 - a __repr__ of the program's own may raise anything
+        text = object.__repr__(thing)
+    return str.__getitem__(text, slice(_LONGEST_TOLD))
+
+
+def name_of(thing: object) -> str:
+    """The name of a callable of the program's own, for the log, or what it says of itself."""
+    try:
+        name = getattr(thing, "__qualname__", None)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001 - as above
+        name = None
+    return name if type(name) is str else told(thing)

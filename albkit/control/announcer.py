@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from albkit.errors import name_of, told
 from albkit.model.events import Event
 from albkit.model.extensions import EventSubscriber, Tunnel, TunnelCallback
 
@@ -33,8 +34,10 @@ class Announcer:
         for subscriber in tuple(self._subscribers):
             try:
                 subscriber(event)
-            except Exception:  # noqa: BLE001 - a subscriber of the program's own must not break what it is told of
-                _log.exception("event subscriber %r failed on %r", subscriber, event)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # noqa: BLE001 - a subscriber of the program's own must not break what it is told of
+                _log.exception("event subscriber %s failed on %s", name_of(subscriber), told(event))
 
 
 class TunnelAnnouncer:
@@ -46,14 +49,14 @@ class TunnelAnnouncer:
 
     def subscribe(self, opened: TunnelCallback | None, closed: TunnelCallback | None) -> Callable[[], None]:
         """Tell these as well, until what is returned is called."""
-        pairs = [(told, callback) for told, callback in ((self._opened, opened), (self._closed, closed)) if callback is not None]
-        for told, callback in pairs:
-            told.append(callback)
+        pairs = [(kept, callback) for kept, callback in ((self._opened, opened), (self._closed, closed)) if callback is not None]
+        for kept, callback in pairs:
+            kept.append(callback)
 
         def unsubscribe() -> None:
             while pairs:
-                told, callback = pairs.pop()
-                told.remove(callback)
+                kept, callback = pairs.pop()
+                kept.remove(callback)
 
         return unsubscribe
 
@@ -70,5 +73,7 @@ class TunnelAnnouncer:
         for callback in tuple(callbacks):
             try:
                 callback(tunnel)
-            except Exception:  # noqa: BLE001 - a callback of the program's own must not break the tunnel that it is told of
-                _log.exception("tunnel callback %r failed on %r", callback, tunnel)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # noqa: BLE001 - a callback of the program's own must not break the tunnel that it is told of
+                _log.exception("tunnel callback %s failed on %r", name_of(callback), tunnel)

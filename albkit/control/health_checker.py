@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from math import floor
 
+from albkit.errors import told
 from albkit.model.health import TargetHealthReason, TargetHealthState
 from albkit.model.health_check import HealthCheck
 from albkit.policy.health import CheckResult, HealthTrack
@@ -185,8 +186,10 @@ class HealthChecker:
                 answer = await check.probe(target)
         except TimeoutError:
             return timed_out(limit, check.timeout)
-        except Exception as error:  # noqa: BLE001 - a probe of the program's own may raise anything: that is its way of saying no
-            return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed: {error!r}")
+        except (KeyboardInterrupt, SystemExit, asyncio.CancelledError):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a probe of the program's own may raise anything: that is its way of saying no
+            return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed: {told(error)}")
         if limit.expired():
             return timed_out(limit, check.timeout)
         if answer is True:

@@ -16,7 +16,7 @@ import logging
 from functools import partial
 
 from albkit.clock import http_date
-from albkit.errors import Failure, FailureKind
+from albkit.errors import Failure, FailureKind, told
 from albkit.model.message import RequestHead
 from albkit.model.record import ExchangeRecord
 from albkit.policy.plan import Plan
@@ -67,7 +67,7 @@ async def _exchange(client: Client, entrance: Entrance) -> bool:
         record.matched_rule_priority = rule.priority
         gateway.counters.rule_evaluations += rule.position
         plan = rule.action
-        answer = await ask_hooks(client, request, plan.hooks, gateway.settings.limits.hook_timeout) if plan.hooks else None
+        answer = await ask_hooks(client, request, plan.hooks, gateway) if plan.hooks else None
         if answer is not None:
             answer_with(client, request, answer, record, entrance)
             return _over(client, record, gateway)
@@ -90,18 +90,29 @@ async def _exchange(client: Client, entrance: Entrance) -> bool:
     except Failure as failure:
         return _failed(client, failure, record, entrance)
     except asyncio.CancelledError:
-        raise
+        if _is_cancelled():
+            raise
+        _log.exception("what an exchange of client %s waited for was cancelled", record.client)
+        return _failed(client, Failure(FailureKind.INTERNAL_ERROR, "cancelled"), record, entrance)
     except Exception:  # noqa: BLE001 - whatever it is, it must cost this exchange only
         _log.exception("an exchange of client %s failed inside the load balancer", record.client)
         return _failed(client, Failure(FailureKind.INTERNAL_ERROR), record, entrance)
 
 
+def _is_cancelled() -> bool:
+    """Whether this task is to end, and not only something that it waits for."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 def _route(request: RequestHead, entrance: Entrance) -> CompiledRule[Plan]:
     try:
         return entrance.rules.match(request)
-    except Exception as error:  # noqa: BLE001 - a condition of the program's own may raise anything
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a condition of the program's own may raise anything
         _log.exception("a condition failed")
-        raise Failure(FailureKind.HOOK_FAILED, f"a condition: {error!r}") from None
+        raise Failure(FailureKind.HOOK_FAILED, f"a condition: {told(error)}") from None
 
 
 async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord, gateway: Gateway) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from albkit.errors import Failure, FailureKind
+from albkit.errors import Failure, FailureKind, told
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.model.record import ExchangeRecord
 from albkit.model.target import Target
@@ -60,6 +60,7 @@ class Tunnel:
         "_policy",
         "_recheck",
         "_recheck_at",
+        "_recheck_timer",
         "_silent_since",
         "_used_since",
         "client_leg",
@@ -95,7 +96,8 @@ class Tunnel:
         self._closed_at: float | None = None
         self._drain_at: float | None = None
         self._recheck_at = now + policy.recheck_every * (1 + gateway.clock.random()) / 2 if policy.recheck is not None else 0.0
-        self._recheck: asyncio.Task[None] | None = None
+        self._recheck: asyncio.Task[bool] | None = None
+        self._recheck_timer: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] | None = None
         self.client_leg: Leg
         self.target_leg: Leg
@@ -287,8 +289,7 @@ class Tunnel:
     def _leave(self) -> None:
         client, target = self.client_leg, self.target_leg
         self._gateway.sweep.discard(self)
-        if self._recheck is not None:
-            self._recheck.cancel()
+        self._give_up_recheck()
         self.record.received_bytes += client.count
         self.record.sent_bytes += target.count - target.swallowed + client.injected
         try:
@@ -376,10 +377,9 @@ class Tunnel:
         elif self._policy.max_age is not None and now - self._opened >= self._policy.max_age:
             self._conclude(TunnelEnd.MAX_AGE, _GOING_AWAY, "too old")
         else:
-            if self._recheck_at and now >= self._recheck_at and self._recheck is None:
+            if self._policy.recheck is not None and now >= self._recheck_at and self._recheck is None:
                 self._recheck_at = now + self._policy.recheck_every
-                self._recheck = self._gateway.ask(self._ask_again())
-                self._recheck.add_done_callback(self._asked_again)
+                self._ask_again(self._policy.recheck)
             if self._policy.ping_interval is not None:
                 self._sweep_pings(client, now, heard=client_heard or client.reading_paused)
                 self._sweep_pings(target, now, heard=target_heard or target.reading_paused)
@@ -410,25 +410,46 @@ class Tunnel:
         leg.other.conclude(_INTERNAL_ERROR, f"the {'client' if ours else 'target'} does not answer pings")
         reset(leg.transport)
 
-    async def _ask_again(self) -> None:
-        """Ask the policy's `recheck`."""
-        recheck = self._policy.recheck
-        try:
-            async with asyncio.timeout(self._gateway.settings.limits.hook_timeout):
-                stays = recheck is None or await recheck(self)
-        except Exception as error:  # noqa: BLE001 - a hook of the program's own may raise anything
-            _log.exception("the recheck of %r failed", self)
-            self._conclude(TunnelEnd.ERROR, _INTERNAL_ERROR, "", Failure(FailureKind.TUNNEL_RECHECK_FAILED, repr(error)))
-        else:
-            if not stays:
-                kind = FailureKind.TUNNEL_NOT_ALLOWED_ANY_MORE
-                self._conclude(TunnelEnd.RECHECK, _POLICY_VIOLATION, "not allowed any more", Failure(kind))
+    def _ask_again(self, recheck: Callable[[Tunnel], Awaitable[object]]) -> None:
+        """Ask the policy's `recheck`, in a task of its own: the tunnel waits for no answer that does not come in time."""
+        gateway = self._gateway
+        self._recheck = task = gateway.questions.ask(_stays(recheck, self), recheck)
+        task.add_done_callback(self._asked_again)
+        self._recheck_timer = gateway.loop.call_later(gateway.settings.limits.hook_timeout, self._give_up_recheck, "it took too long")
 
-    def _asked_again(self, task: asyncio.Task[None]) -> None:
+    def _asked_again(self, task: asyncio.Task[bool]) -> None:
+        if task is not self._recheck:
+            return  # It was given up.
         self._recheck = None
-        if task.cancelled() and not (self.client_leg.gone and self.target_leg.gone):
+        if self._recheck_timer is not None:
+            self._recheck_timer.cancel()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.error("the recheck of %r failed", self, exc_info=error)
+            self._recheck_failed(told(error))
+        elif task.cancelled():
             # Not by us: what the hook waited for was cancelled. What cannot be checked is not allowed.
-            self._conclude(TunnelEnd.ERROR, _INTERNAL_ERROR, "", Failure(FailureKind.TUNNEL_RECHECK_FAILED, "cancelled"))
+            self._recheck_failed("cancelled")
+        elif not task.result():
+            kind = FailureKind.TUNNEL_NOT_ALLOWED_ANY_MORE
+            self._conclude(TunnelEnd.RECHECK, _POLICY_VIOLATION, "not allowed any more", Failure(kind))
+
+    def _give_up_recheck(self, why: str = "") -> None:
+        """Nobody waits for its answer any more: the tunnel is over, or what has taken so long is not allowed."""
+        task, self._recheck = self._recheck, None
+        if self._recheck_timer is not None:
+            self._recheck_timer.cancel()
+        if task is not None:
+            self._gateway.questions.give_up(task)
+            if why:
+                self._recheck_failed(why)
+
+    def _recheck_failed(self, why: str) -> None:
+        self._conclude(TunnelEnd.ERROR, _INTERNAL_ERROR, "", Failure(FailureKind.TUNNEL_RECHECK_FAILED, why))
+
+
+async def _stays(recheck: Callable[[Tunnel], Awaitable[object]], tunnel: Tunnel) -> bool:
+    return bool(await recheck(tunnel))
 
 
 def _frames(leg: Leg) -> int | None:
