@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from albkit.errors import name_of, told
 from albkit.model.events import Event
@@ -12,6 +13,14 @@ from albkit.model.extensions import EventSubscriber, Tunnel, TunnelCallback
 __all__ = ("Announcer", "TunnelAnnouncer")
 
 _log = logging.getLogger("albkit")
+
+
+def _remove(callables: list[Any], one: object) -> None:
+    """Take out the one that was put in, whatever it and the others make of being compared."""
+    for place, known in enumerate(callables):
+        if known is one:
+            del callables[place]
+            return
 
 
 class Announcer:
@@ -26,8 +35,7 @@ class Announcer:
 
     def unsubscribe(self, subscriber: EventSubscriber) -> None:
         """Tell it no more; nothing where it was not told."""
-        if subscriber in self._subscribers:
-            self._subscribers.remove(subscriber)
+        _remove(self._subscribers, subscriber)
 
     def tell(self, event: Event) -> None:
         """Tell all, in the order in which they came."""
@@ -56,7 +64,7 @@ class TunnelAnnouncer:
         def unsubscribe() -> None:
             while pairs:
                 kept, callback = pairs.pop()
-                kept.remove(callback)
+                _remove(kept, callback)
 
         return unsubscribe
 
