@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from types import BuiltinMethodType, MethodType
 from typing import Any
 
 from albkit.errors import name_of, told
@@ -15,10 +16,14 @@ __all__ = ("Announcer", "TunnelAnnouncer")
 _log = logging.getLogger("albkit")
 
 
+_METHODS = (MethodType, BuiltinMethodType)
+"""Two looks at a method are two objects, which are equal."""
+
+
 def _remove(callables: list[Any], one: object) -> None:
     """Take out the one that was put in, whatever it and the others make of being compared."""
     for place, known in enumerate(callables):
-        if known is one:
+        if known is one or (type(known) in _METHODS and type(one) in _METHODS and known == one):
             del callables[place]
             return
 
