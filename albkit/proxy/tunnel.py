@@ -370,19 +370,28 @@ class Tunnel:
 
     def _sweep_deadlines(self, now: float, silent: float, *, client_heard: bool, target_heard: bool) -> None:
         client, target = self.client_leg, self.target_leg
-        if silent >= (self._policy.idle_timeout or self._gateway.settings.idle_timeout):
-            self._conclude(TunnelEnd.IDLE, _GOING_AWAY, "idle", Failure(FailureKind.TUNNEL_IDLE))
-        elif self._drain_at is not None and now >= self._drain_at:
-            self._conclude(TunnelEnd.DRAIN, self._policy.drain_code, "the target goes away")
-        elif self._policy.max_age is not None and now - self._opened >= self._policy.max_age:
+        policy = self._policy
+        if self._drain_at is not None and now >= self._drain_at:
+            self._conclude(TunnelEnd.DRAIN, policy.drain_code, "the target goes away")
+            return
+        if policy.max_age is not None and now - self._opened >= policy.max_age:
             self._conclude(TunnelEnd.MAX_AGE, _GOING_AWAY, "too old")
-        else:
-            if self._policy.recheck is not None and now >= self._recheck_at and self._recheck is None:
-                self._recheck_at = now + self._policy.recheck_every
-                self._ask_again(self._policy.recheck)
-            if self._policy.ping_interval is not None:
-                self._sweep_pings(client, now, heard=client_heard or client.reading_paused)
-                self._sweep_pings(target, now, heard=target_heard or target.reading_paused)
+            return
+        if policy.ping_interval is not None:
+            self._sweep_pings(client, now, heard=client_heard or client.reading_paused)
+            self._sweep_pings(target, now, heard=target_heard or target.reading_paused)
+        if silent >= (policy.idle_timeout or self._gateway.settings.idle_timeout) and not self._awaits_pong(now):
+            self._conclude(TunnelEnd.IDLE, _GOING_AWAY, "idle", Failure(FailureKind.TUNNEL_IDLE))
+        elif policy.recheck is not None and now >= self._recheck_at and self._recheck is None and not self.closing:
+            self._recheck_at = now + policy.recheck_every
+            self._ask_again(policy.recheck)
+
+    def _awaits_pong(self, now: float) -> bool:
+        """Whether a side was asked for a sign of life and has time left: also where the loop stood still, and so has asked late."""
+        return any(
+            isinstance(leg, WebSocketLeg) and leg.probe is not None and leg.probe.is_awaited(now)
+            for leg in (self.client_leg, self.target_leg)
+        )
 
     def _sweep_deaf(self, silent: float) -> None:
         """End a tunnel of which a side is not read, and has been reset, or has sent FIN for long."""
