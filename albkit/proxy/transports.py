@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import array
 import asyncio
+import os
 import select
 import socket
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -27,6 +29,7 @@ __all__ = (
     "locate",
     "peer_has_left",
     "peer_has_reset",
+    "read_rest",
     "reset",
     "send",
     "unacknowledged",
@@ -112,6 +115,16 @@ def unacknowledged(transport: asyncio.Transport) -> int:
     except OSError:
         return 0
     return size[0]
+
+
+def read_rest(transport: asyncio.Transport) -> Iterator[bytes]:
+    """What is still in the kernel of a connection that is just being lost; nothing where that is no plain text."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.get_extra_info("ssl_object") is not None:
+        return
+    with suppress(OSError, ValueError):
+        while data := os.read(sock.fileno(), SEGMENT):
+            yield data
 
 
 def peer_has_left(transport: asyncio.Transport) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from albkit.proxy.transports import reset, unacknowledged
+from albkit.proxy.transports import read_rest, reset, unacknowledged
 
 __all__ = ("Leg", "Owner")
 
@@ -119,6 +119,7 @@ class Leg(asyncio.Protocol):
         return self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._read_rest(exc)
         broken_off = exc is not None and not self.is_through and not self._owner.closing
         self.gone = self.sent_fin = self.received_fin = True
         other = self.other
@@ -132,6 +133,13 @@ class Leg(asyncio.Protocol):
                 # A side that is through, or whose TLS has closed as a whole: what it said before is flushed, and FIN goes behind it.
                 other.send_fin()
         self._owner.lost(self, exc)
+
+    def _read_rest(self, exc: Exception | None) -> None:
+        """Where a write has met its RST before anybody has read what came before that: it may hold its last word."""
+        if exc is not None and self.reading_paused:
+            self.reading_paused = False
+            for data in read_rest(self.transport):
+                self.data_received(data)
 
     def _be_through(self) -> None:
         self._through = True

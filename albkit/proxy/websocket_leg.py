@@ -83,6 +83,7 @@ class WebSocketLeg(Leg):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._owner.closing:
+            self._read_rest(exc)
             self._flush()
             super().connection_lost(exc)
             return

@@ -148,10 +148,26 @@ async def test_reset_behind_the_last_word_takes_nothing_back(answer: bytes, word
         assert "ActiveTunnelCount" not in counters
 
 
+@WHO
+async def test_reset_that_is_met_by_a_write_takes_nothing_back(*, client_sends: bool) -> None:
+    """Where it is not read, and what the other side says cannot be sent to it any more: the usual cause of such a RST."""
+    async with sides(SWITCHED, client_sends=client_sends, limits=NARROW) as it:
+        await it.fill()
+        await it.say_that_it_is_through("close")
+        it.sender.reset()
+        async with asyncio.timeout(10):
+            while not it.leg.gone:
+                it.receiver.send(frame(BINARY, b"more", mask=not it.masks))
+                await asyncio.sleep(0)
+        await it.receives_all_of_it()
+        assert not [name for name in it.it.counters if name.startswith("Failure")]
+
+
 @pytest.mark.parametrize(("client_sends", "word"), [(True, "close"), (True, "fin"), (False, "close")])
-async def test_reset_behind_the_last_word_takes_nothing_back_over_tls(word: str, *, client_sends: bool) -> None:
+@pytest.mark.parametrize("limits", [ROOMY, NARROW], ids=["read", "not-read"])
+async def test_reset_behind_the_last_word_takes_nothing_back_over_tls(word: str, limits: alb.Limits, *, client_sends: bool) -> None:
     """On both sides. (The target's TLS is asyncio's, which knows no half-close.)"""
-    async with sides(SWITCHED, client_sends=client_sends, tls=True) as it:
+    async with sides(SWITCHED, client_sends=client_sends, limits=limits, tls=True) as it:
         await it.fill()
         await it.say_that_it_is_through(word)
         it.sender.reset()
