@@ -317,4 +317,4 @@ class TargetChoice:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001 - an algorithm of the user's own must not break the exchange that it is only told of
-            _log.exception("the algorithm of group %s failed in %s", self.group.group.name, name_of(method))
+            _log.exception("the algorithm of group %s failed in %s", self.group.group.name, name_of(method).rpartition(".")[2])
