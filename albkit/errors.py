@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum, StrEnum
 
-__all__ = ("ConfigurationError", "Failure", "FailureKind", "Phase", "Retry", "Side")
+__all__ = ("ConfigurationError", "Failure", "FailureKind", "Phase", "Retry", "Side", "name_of", "told")
 
 
 class ConfigurationError(ValueError):
@@ -225,6 +225,13 @@ class FailureKind(Enum):
     RESPONSE_BARE_LF = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "a line of the response head ends in LF without CR")
     RESPONSE_MALFORMED = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the response head is not well-formed HTTP/1.1")
     RESPONSE_UPGRADE_UNASKED = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the target switched to a protocol nobody asked for")
+    RESPONSE_UPGRADE_TOO_EARLY = (
+        Phase.RESPONSE_HEAD,
+        Side.TARGET,
+        502,
+        Retry.NEVER,
+        "the target switched protocols before it had the whole body of the request",
+    )
     RESPONSE_BODY_MALFORMED = (Phase.RESPONSE_BODY, Side.TARGET, None, Retry.NEVER, "the chunked response body is malformed")
     RESPONSE_BODY_TRUNCATED = (Phase.RESPONSE_BODY, Side.TARGET, None, Retry.NEVER, "the target closed in the middle of its response")
     RESPONSE_BODY_TIMEOUT = (Phase.RESPONSE_BODY, Side.TARGET, None, Retry.NEVER, "the target fell silent in the middle of its response")
@@ -287,3 +294,29 @@ class Failure(Exception):
 
     def __str__(self) -> str:
         return f"{self.kind.reason}: {self.kind.sentence}" + (f" ({self.detail})" if self.detail else "")
+
+
+_LONGEST_TOLD = 500
+"""Characters of what an object says of itself."""
+
+
+def told(thing: object) -> str:
+    """What an object of the program's own says of itself, for the log. One that cannot say it costs its words, and nothing else."""
+    try:
+        text = repr(thing)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001 - a __repr__ of the program's own may raise anything
+        text = object.__repr__(thing)
+    return str.__getitem__(text, slice(_LONGEST_TOLD))
+
+
+def name_of(thing: object) -> str:
+    """The name of a callable of the program's own, for the log, or what it says of itself."""
+    try:
+        name = getattr(thing, "__qualname__", None)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001 - as above
+        name = None
+    return name if type(name) is str else told(thing)

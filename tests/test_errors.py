@@ -81,6 +81,8 @@ _EXPECTED = {
     "RESPONSE_BARE_LF": ("response head", "target", 502, "never"),
     "RESPONSE_MALFORMED": ("response head", "target", 502, "never"),
     "RESPONSE_UPGRADE_UNASKED": ("response head", "target", 502, "never"),
+    # design 6: a body is sent before the answer to its upgrade is awaited
+    "RESPONSE_UPGRADE_TOO_EARLY": ("response head", "target", 502, "never"),
     "RESPONSE_BODY_MALFORMED": ("response body", "target", None, "never"),
     "RESPONSE_BODY_TRUNCATED": ("response body", "target", None, "never"),
     "RESPONSE_BODY_TIMEOUT": ("response body", "target", None, "never"),

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from types import BuiltinMethodType, MethodType
+from typing import Any
 
+from albkit.errors import name_of, told
 from albkit.model.events import Event
 from albkit.model.extensions import EventSubscriber, Tunnel, TunnelCallback
 
 __all__ = ("Announcer", "TunnelAnnouncer")
 
 _log = logging.getLogger("albkit")
+
+
+_METHODS = (MethodType, BuiltinMethodType)
+"""Two looks at a method are two objects, which are equal."""
+
+
+def _remove(callables: list[Any], one: object) -> None:
+    """Take out the one that was put in, whatever it and the others make of being compared."""
+    for place, known in enumerate(callables):
+        if known is one or (type(known) in _METHODS and type(one) in _METHODS and known == one):
+            del callables[place]
+            return
 
 
 class Announcer:
@@ -25,16 +40,17 @@ class Announcer:
 
     def unsubscribe(self, subscriber: EventSubscriber) -> None:
         """Tell it no more; nothing where it was not told."""
-        if subscriber in self._subscribers:
-            self._subscribers.remove(subscriber)
+        _remove(self._subscribers, subscriber)
 
     def tell(self, event: Event) -> None:
         """Tell all, in the order in which they came."""
         for subscriber in tuple(self._subscribers):
             try:
                 subscriber(event)
-            except Exception:  # noqa: BLE001 - a subscriber of the program's own must not break what it is told of
-                _log.exception("event subscriber %r failed on %r", subscriber, event)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # noqa: BLE001 - a subscriber of the program's own must not break what it is told of
+                _log.exception("event subscriber %s failed on %s", name_of(subscriber), told(event))
 
 
 class TunnelAnnouncer:
@@ -46,14 +62,14 @@ class TunnelAnnouncer:
 
     def subscribe(self, opened: TunnelCallback | None, closed: TunnelCallback | None) -> Callable[[], None]:
         """Tell these as well, until what is returned is called."""
-        pairs = [(told, callback) for told, callback in ((self._opened, opened), (self._closed, closed)) if callback is not None]
-        for told, callback in pairs:
-            told.append(callback)
+        pairs = [(kept, callback) for kept, callback in ((self._opened, opened), (self._closed, closed)) if callback is not None]
+        for kept, callback in pairs:
+            kept.append(callback)
 
         def unsubscribe() -> None:
             while pairs:
-                told, callback = pairs.pop()
-                told.remove(callback)
+                kept, callback = pairs.pop()
+                _remove(kept, callback)
 
         return unsubscribe
 
@@ -70,5 +86,7 @@ class TunnelAnnouncer:
         for callback in tuple(callbacks):
             try:
                 callback(tunnel)
-            except Exception:  # noqa: BLE001 - a callback of the program's own must not break the tunnel that it is told of
-                _log.exception("tunnel callback %r failed on %r", callback, tunnel)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # noqa: BLE001 - a callback of the program's own must not break the tunnel that it is told of
+                _log.exception("tunnel callback %s failed on %r", name_of(callback), tunnel)

@@ -8,7 +8,7 @@ import attrs
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from albkit.errors import Failure
+from albkit.errors import Failure, told
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.model.rule import Rule
 from albkit.model.stickiness import AppCookie, LbCookie, RouteSuffix, SourceAddress
@@ -88,7 +88,7 @@ def _forwarded(chosen: CompiledRule[Plan], plan: Plan, request: RequestHead, gat
         why.append(f"500: {failure.detail}")
         return Explanation(chosen.rule, name, None, tuple(why))
     except Exception as error:  # noqa: BLE001 - an algorithm of the program's own may raise anything; here it is only told
-        why.append(f"500: the algorithm of group {name} failed: {error!r}")
+        why.append(f"500: the algorithm of group {name} failed: {told(error)}")
         return Explanation(chosen.rule, name, None, tuple(why))
     if member is None:
         why.append(f"503: group {name} has no target that could be chosen")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from math import floor
 
+from albkit.errors import told
 from albkit.model.health import TargetHealthReason, TargetHealthState
 from albkit.model.health_check import HealthCheck
 from albkit.policy.health import CheckResult, HealthTrack
@@ -182,14 +183,19 @@ class HealthChecker:
         limit = asyncio.timeout(check.timeout)
         try:
             async with limit:
-                answer = await check.probe(target)
+                result = _result(await check.probe(target))
         except TimeoutError:
             return timed_out(limit, check.timeout)
-        except Exception as error:  # noqa: BLE001 - a probe of the program's own may raise anything: that is its way of saying no
-            return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed: {error!r}")
-        if limit.expired():
-            return timed_out(limit, check.timeout)
-        if answer is True:
-            return CheckResult()
-        why = f": {answer}" if isinstance(answer, str) and answer else ""
-        return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed{why}")
+        except (KeyboardInterrupt, SystemExit, asyncio.CancelledError):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a probe of the program's own may raise anything: that is its way of saying no
+            return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed: {told(error)}")
+        return timed_out(limit, check.timeout) if limit.expired() else result
+
+
+def _result(answer: object) -> CheckResult:
+    """What a probe of the program's own says: True, or text that tells why not."""
+    if answer is True:
+        return CheckResult()
+    why = f": {str.__str__(answer)}" if isinstance(answer, str) and answer else ""
+    return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed{why}")

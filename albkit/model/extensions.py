@@ -70,8 +70,9 @@ class Condition(Protocol):
 class Action(Protocol):
     """An action of a program's own: any `async` callable, in front of the rule's routing action.
 
-    Returns a `Response` to answer the request, or `None` to go on to the next action. Cancelled when the client leaves, and after
-    `Limits.hook_timeout` seconds. Anything else returned is a 500.
+    Returns a `Response` to answer the request, or `None` to go on to the next action. Anything else returned is a 500. Runs in a task of
+    its own, all actions of a request in one context. Cancelled when the client leaves, and after `Limits.hook_timeout` seconds; nobody
+    waits for it then. Where it does not end by the end of a stop, a warning names it.
     """
 
     async def __call__(self, request: Request, /) -> Response | None: ...
@@ -229,8 +230,9 @@ class Recheck(Protocol):
     """For `TunnelPolicy(recheck=...)`: any `async` callable that tells whether a tunnel may go on.
 
     Called every `recheck_every` seconds, one call at a time per tunnel. Anything false ends the tunnel with Close 1008. Raising, and taking
-    longer than `Limits.hook_timeout`, ends it with Close 1011, a counter and a log line. Cancelled when the tunnel ends by itself,
-    and waited for: it must not take long to end.
+    longer than `Limits.hook_timeout`, ends it with Close 1011, a counter and a log line. Runs in a task of its
+    own, cancelled when the tunnel ends by itself, and after that time; nobody waits for it then. Where it does not end by the end of a
+    stop, a warning names it.
     """
 
     async def __call__(self, tunnel: Tunnel, /) -> bool: ...

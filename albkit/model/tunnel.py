@@ -80,8 +80,8 @@ class TunnelPolicy:
         ping_interval: Seconds, above 0 and below the idle timeout: a side from which nothing has come for so long is pinged, and its
             pong is not passed on. So a session that is silent and alive outlasts the idle timeout, and a dead peer is noticed. A side
             that is in the middle of sending a frame is not pinged. `None` (default) for no pings.
-        pong_timeout: Seconds for an answer to a ping, above 0 to a year, 20 by default. Then that side is reset and the other gets
-            Close 1011.
+        pong_timeout: Seconds for an answer to a ping, above 0 to a year, 20 by default, also where that goes beyond the idle timeout. Then
+            that side is reset and the other gets Close 1011.
         max_age: Seconds from the 101, above 0 to a year, after which both sides get Close 1001; `None` (default) for no limit.
         max_tunnels: Tunnels per target, 1 and more: an upgrade goes to a target that has room, and is answered 503 where none has, or
             where its session's target has none. `None` (default) for no limit.

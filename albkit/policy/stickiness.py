@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 from albkit.clock import Clock, http_date
-from albkit.errors import Failure, FailureKind
+from albkit.errors import Failure, FailureKind, name_of, told
 from albkit.model.message import RequestHead, ResponseHead
 from albkit.model.stickiness import AppCookie, LbCookie, RouteSuffix, SourceAddress
 from albkit.policy.client_cookie import LIFETIME, ClientCookie
@@ -275,12 +275,15 @@ class _KeyStickiness:
     def _ask(self, request: RequestHead) -> str | None:
         try:
             key = self._key(request)
-        except Exception as error:  # noqa: BLE001 - a key of the program's own may raise anything
-            _log.exception("the sticky key %s failed", _name(self._key))
-            raise Failure(FailureKind.HOOK_FAILED, f"the sticky key {_name(self._key)}: {error!r}") from None
-        if key is None or isinstance(key, str):
-            return key
-        raise Failure(FailureKind.HOOK_FAILED, f"the sticky key {_name(self._key)} returned {key!r}, which is neither text nor None")
+            if key is None or isinstance(key, str):
+                # A plain text, whatever a kind of text of the program's own makes of itself.
+                return None if key is None else str.__str__(key)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a key of the program's own may raise anything
+            _log.exception("the sticky key %s failed", name_of(self._key))
+            raise Failure(FailureKind.HOOK_FAILED, f"the sticky key {name_of(self._key)}: {told(error)}") from None
+        raise Failure(FailureKind.HOOK_FAILED, f"the sticky key {name_of(self._key)} returned {told(key)}, which is neither text nor None")
 
 
 def _client_address(request: RequestHead) -> str:
@@ -290,7 +293,3 @@ def _client_address(request: RequestHead) -> str:
 def _takes_one_more(member: TargetState) -> bool:
     """A target on probation gets one request at a time; a key has nothing that would make another target wait for its session."""
     return not has_enough(member)
-
-
-def _name(key: object) -> str:
-    return getattr(key, "__qualname__", repr(key))

@@ -8,7 +8,7 @@ from copy import copy
 from typing import Any
 
 from albkit.clock import Clock
-from albkit.errors import Failure, FailureKind
+from albkit.errors import Failure, FailureKind, name_of, told
 from albkit.model.message import RequestHead
 from albkit.policy.algorithms import algorithm_for
 from albkit.policy.ejection import Ejector, has_enough
@@ -282,31 +282,39 @@ class TargetChoice:
                 member = self._choose_for(request, candidates, self._chance)
             else:
                 member = self._algorithm.choose(candidates, self._chance)
-        except Exception as error:  # noqa: BLE001 - an algorithm of the program's own may raise anything
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - an algorithm of the program's own may raise anything
             _log.exception("the algorithm of group %s failed in choose", self.group.group.name)
-            raise Failure(FailureKind.HOOK_FAILED, f"the algorithm of group {self.group.group.name}: {error!r}") from None
+            raise Failure(FailureKind.HOOK_FAILED, f"the algorithm of group {self.group.group.name}: {told(error)}") from None
         return self._checked(member)
 
     def _checked(self, member: Any) -> TargetState | None:
-        if member is None or (isinstance(member, TargetState) and member.eligible):
-            return member
+        # By its type: what an object of the program's own says that it is may be anything, or raise.
+        if member is None or (issubclass(type(member), TargetState) and member.eligible):
+            return member  # type: ignore[no-any-return]
         raise self._no_candidate(member)
 
     def _no_candidate(self, chosen: object) -> Failure:
-        return Failure(FailureKind.HOOK_FAILED, f"the algorithm of group {self.group.group.name} chose {chosen!r}, which is no candidate")
+        return Failure(
+            FailureKind.HOOK_FAILED, f"the algorithm of group {self.group.group.name} chose {told(chosen)}, which is no candidate"
+        )
 
     def _let_hear(self, name: str, member: TargetState, figure: float) -> None:
         """Call a method that an algorithm may have; since the request began another one may have taken its place."""
-        told = getattr(self._algorithm, name, None)
-        if told is None:
-            return
         try:
-            told(member, figure)
-        except Exception:  # noqa: BLE001 - as in `_tell`
+            method = getattr(self._algorithm, name, None)
+            if method is not None:
+                method(member, figure)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001 - as in `_tell`
             _log.exception("the algorithm of group %s failed in %s", self.group.group.name, name)
 
-    def _tell(self, told: Callable[[TargetState], None], member: TargetState) -> None:
+    def _tell(self, method: Callable[[TargetState], None], member: TargetState) -> None:
         try:
-            told(member)
-        except Exception:  # noqa: BLE001 - an algorithm of the user's own must not break the exchange that it is only told of
-            _log.exception("the algorithm of group %s failed in %s", self.group.group.name, getattr(told, "__name__", told))
+            method(member)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001 - an algorithm of the user's own must not break the exchange that it is only told of
+            _log.exception("the algorithm of group %s failed in %s", self.group.group.name, name_of(method).rpartition(".")[2])

@@ -23,7 +23,7 @@ def condition_in_words(condition: Condition) -> str:
         return f"query has {' or '.join(pairs)}"
     if isinstance(condition, SourceIp):
         return f"client is in {' or '.join(condition.values)}"
-    return f"{getattr(condition, '__name__', type(condition).__name__)}() holds"
+    return f"{_name(condition)}() holds"
 
 
 def _alternatives(subject: str, values: tuple[str, ...], regex: tuple[str, ...]) -> str:
@@ -42,4 +42,13 @@ def action_in_words(action: Action) -> str:
     if isinstance(action, Forward):
         groups = [group.name if len(action.groups) == 1 else f"{group.name} ({weight})" for group, weight in action.groups]
         return "forward to " + ", ".join(groups)
-    return f"ask {getattr(action, '__name__', type(action).__name__)}()"
+    return f"ask {_name(action)}()"
+
+
+def _name(own: object) -> str:
+    """Of a callable of the program's own."""
+    try:
+        name = getattr(own, "__name__", None)
+    except Exception:  # noqa: BLE001 - its attributes may raise anything
+        name = None
+    return name if type(name) is str else type(own).__name__

@@ -16,7 +16,7 @@ import logging
 from functools import partial
 
 from albkit.clock import http_date
-from albkit.errors import Failure, FailureKind
+from albkit.errors import Failure, FailureKind, told
 from albkit.model.message import RequestHead
 from albkit.model.record import ExchangeRecord
 from albkit.policy.plan import Plan
@@ -66,7 +66,7 @@ async def _exchange(client: Client, entrance: Entrance) -> bool:
         record.matched_rule_priority = rule.priority
         gateway.counters.rule_evaluations += rule.position
         plan = rule.action
-        answer = await ask_hooks(client, request, plan.hooks, gateway.settings.limits.hook_timeout) if plan.hooks else None
+        answer = await ask_hooks(client, request, plan.hooks, gateway) if plan.hooks else None
         if answer is not None:
             answer_with(client, request, answer, record, entrance)
             return _over(client, record, gateway)
@@ -89,18 +89,29 @@ async def _exchange(client: Client, entrance: Entrance) -> bool:
     except Failure as failure:
         return _failed(client, failure, record, entrance)
     except asyncio.CancelledError:
-        raise
+        if _is_cancelled():
+            raise
+        _log.exception("what an exchange of client %s waited for was cancelled", record.client)
+        return _failed(client, Failure(FailureKind.INTERNAL_ERROR, "cancelled"), record, entrance)
     except Exception:  # noqa: BLE001 - whatever it is, it must cost this exchange only
         _log.exception("an exchange of client %s failed inside the load balancer", record.client)
         return _failed(client, Failure(FailureKind.INTERNAL_ERROR), record, entrance)
 
 
+def _is_cancelled() -> bool:
+    """Whether this task is to end, and not only something that it waits for."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 def _route(request: RequestHead, entrance: Entrance) -> CompiledRule[Plan]:
     try:
         return entrance.rules.match(request)
-    except Exception as error:  # noqa: BLE001 - a condition of the program's own may raise anything
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a condition of the program's own may raise anything
         _log.exception("a condition failed")
-        raise Failure(FailureKind.HOOK_FAILED, f"a condition: {error!r}") from None
+        raise Failure(FailureKind.HOOK_FAILED, f"a condition: {told(error)}") from None
 
 
 async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord, gateway: Gateway) -> None:
@@ -142,6 +153,7 @@ def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, r
     connection = forwarding.connection
     response = connection.response
     record.elb_status_code = 101
+    record.received_bytes = client.received_bytes
     fields = b"Connection: Upgrade\r\nUpgrade: " + response.upgrade
     response.lines[-2] = fields + b"\r\n" + forwarding.set_cookie if forwarding.set_cookie else fields
     response.lines[-1] = b"\r\n"
@@ -165,7 +177,7 @@ def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, r
     head = b"\r\n".join(response.lines)
     # A tunnel may live for days: it keeps nothing of the exchange but what it needs at its end.
     request.lines.clear()
-    tunnel.open(head, behind, early, target_is_through=target_is_through)
+    tunnel.open(head, behind, early, target_is_through=target_is_through, client_is_full=client.is_full, target_is_full=connection.is_full)
     tunnel_opened(entrance, tunnel, policy)
 
 

@@ -247,6 +247,9 @@ async def _attempt(
         if connection.response.status == 101:
             if not accepts(request.upgrade, connection.response.upgrade):
                 raise Failure(FailureKind.RESPONSE_UPGRADE_UNASKED, repr(connection.response.upgrade[:50]))
+            if not client.body_over:
+                # What is still to come of the body would be taken for the tunnel's.
+                raise Failure(FailureKind.RESPONSE_UPGRADE_TOO_EARLY, f"{client.received_bytes} bytes of the request had come")
             if member.state is TargetHealthState.DRAINING and not member.keeps_sessions:
                 raise Failure(FailureKind.UPGRADE_WHILE_DRAINING, member.address)
     except BaseException as error:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from itertools import count
-from typing import Any, Protocol
+from typing import Protocol
 
 from albkit.clock import Clock
 from albkit.model.extensions import Tunnel
@@ -14,6 +15,7 @@ from albkit.model.settings import Settings
 from albkit.model.target_group import TargetGroup
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.connections import Connections
+from albkit.proxy.questions import Questions
 from albkit.proxy.sweep import Sweep, interval_for
 from albkit.proxy.waiting_line import WaitingLine
 from albkit.state.counters import Counters
@@ -27,6 +29,8 @@ except ImportError:  # Windows has no such limit.
     resource = None  # type: ignore[assignment]
 
 __all__ = ("GRACE", "Gateway", "LiveTunnel", "Stoppable")
+
+_log = logging.getLogger("albkit")
 
 _SPARE_SOCKETS = 64
 """Descriptors left to the embedding program, files and listeners."""
@@ -125,7 +129,7 @@ class Gateway:
         """Called behind a 101, and when both sockets of a tunnel are gone; raise nothing."""
         self._lines: dict[TargetChoice, WaitingLine] = {}
         self._tunnel_ids = count(1)
-        self._asking: set[asyncio.Task[None]] = set()
+        self.questions = Questions(loop)
         self.stopping = False
         self._emptied = asyncio.Event()
         self._most_sockets = most_sockets()
@@ -171,13 +175,6 @@ class Gateway:
         """A tunnel is over, and about to be counted."""
         self.tunnels.pop(tunnel, None)
 
-    def ask(self, question: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a hook of the program's own in a task that is kept until it is over, however long it takes to be cancelled."""
-        task = self.loop.create_task(question)
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
-        return task
-
     def see_whether_empty(self) -> None:
         """Whoever waits for the last client and tunnel to be over goes on, if it is."""
         if self.stopping and not self.clients and not self.tunnels:
@@ -186,20 +183,28 @@ class Gateway:
     async def stop(self, timeout: float) -> None:
         """End everything: idle connections now, exchanges and tunnels in good order within `timeout` seconds, the rest by cutting."""
         self.stopping = True
-        for party in (*self.clients, *self.tunnels):
-            party.stop()
+        until = self.loop.time() + timeout
+        self._tell_all(lambda party: party.stop())
         try:
             if self.clients or self.tunnels:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout_at(until):
                     await self._emptied.wait()
         except TimeoutError:
             pass
         finally:
             # Also where whoever stops us does not wait any more: nothing may go on behind that.
-            for party in (*self.clients, *self.tunnels):
-                party.abandon()
+            self._tell_all(lambda party: party.abandon())
             self.connections.abort()
             self.sweep.stop()
         if self.clients or self.tunnels:
             await self._emptied.wait()
         await self.connections.close()
+        await self.questions.end(until)
+
+    def _tell_all(self, word: Callable[[Stoppable], None]) -> None:
+        """Tell every client and tunnel that it is to end; one in a bad way keeps no other from being told."""
+        for party in (*self.clients, *self.tunnels):
+            try:
+                word(party)
+            except Exception:  # noqa: BLE001 - whatever it is, all others must end
+                _log.exception("%r could not be ended in good order", party)

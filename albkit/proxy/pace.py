@@ -10,6 +10,10 @@ _WINDOW: Final = 5.0
 """Seconds of being waited for over which the mean is taken: a pause of the network's is no slow client."""
 
 
+_LONGEST_STEP: Final = 2.0
+"""Seconds between two sweeps that count at the most: where the loop stood still for longer, nobody has taken what the client sent."""
+
+
 class Pace:
     """Compares, sweep by sweep, what has come with what must come at least.
 
@@ -41,7 +45,7 @@ class Pace:
         if request != self._request:
             self._request, self._seconds, self._begin = request, 0.0, received
         elif self._seen:
-            self._seconds += now - self._seen
+            self._seconds += min(now - self._seen, _LONGEST_STEP)
         self._seen = now if awaited else 0.0
         if self._seconds < _WINDOW:
             return False

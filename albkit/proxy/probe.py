@@ -69,6 +69,10 @@ class Probe:
         self._answered = number
         return True
 
+    def is_awaited(self, now: float) -> bool:
+        """Whether the side was asked, and still has time to answer."""
+        return self._asked_since is not None and now - self._asked_since < self._timeout
+
     def look(self, now: float, *, heard: bool) -> bool:
         """Ping the side where that is due. Returns whether it is dead: it has been asked, and silent for too long.
 

@@ -16,6 +16,9 @@ __all__ = ("Sweep", "Swept", "interval_for")
 
 _LONGEST_INTERVAL = 1.0
 _SHORTEST_INTERVAL = 0.01
+_TURNS = 3
+"""Of the loop before each look, which may have been late as well. By then it has read what had come, on uvloop behind its timers, and on
+both whoever waited for that has been woken."""
 _log = logging.getLogger("albkit")
 
 
@@ -67,6 +70,13 @@ class Sweep:
         # A loop that stood still has heard of nobody: what came meanwhile is read first, before anyone is taken for silent.
         self._put_off = late > self.interval and not self._put_off
         if not self._put_off:
+            self._look_behind(_TURNS)
+
+    def _look_behind(self, turns: int) -> None:
+        """Look after so many turns of the loop, unless the sweep was stopped meanwhile."""
+        if turns:
+            self._loop.call_soon(self._look_behind, turns - 1)
+        elif self._timer is not None:
             self.look(self._clock.monotonic())
 
     def look(self, now: float) -> None:

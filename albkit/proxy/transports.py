@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import array
 import asyncio
+import os
 import select
 import socket
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -27,6 +29,7 @@ __all__ = (
     "locate",
     "peer_has_left",
     "peer_has_reset",
+    "read_rest",
     "reset",
     "send",
     "send_fin",
@@ -123,6 +126,16 @@ def unacknowledged(transport: asyncio.Transport) -> int:
     return size[0]
 
 
+def read_rest(transport: asyncio.Transport) -> Iterator[bytes]:
+    """What is still in the kernel of a connection that is just being lost; nothing where that is no plain text."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.get_extra_info("ssl_object") is not None:
+        return
+    with suppress(OSError, ValueError):
+        while data := os.read(sock.fileno(), SEGMENT):
+            yield data
+
+
 def peer_has_left(transport: asyncio.Transport) -> bool:
     """Whether the peer has sent FIN or RST, which a transport with paused reading does not notice; `False` where nobody tells."""
     sock = transport.get_extra_info("socket")
@@ -138,13 +151,18 @@ def peer_has_left(transport: asyncio.Transport) -> bool:
 def peer_has_reset(transport: asyncio.Transport) -> bool:
     """Whether the peer has sent RST, which a transport with paused reading, or kept open after EOF, does not notice.
 
-    The state alone does not tell: it is the same where both sides have sent FIN, and what came before may still wait to be read.
+    The state alone does not tell: it is the same where both sides have sent FIN, and what came before may still wait to be read. The
+    error is left where it is: taken away it would look as FIN to whoever reads on.
     """
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family == socket.AF_UNIX or not _HAS_TCP_INFO:
         return False
     try:
         state: int = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-        return state == _TCP_CLOSE and bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        if state != _TCP_CLOSE:
+            return False
+        asking = select.poll()
+        asking.register(sock.fileno(), 0)
+        return any(event & select.POLLERR for _, event in asking.poll(0))
     except OSError:
         return True

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from albkit.errors import Failure, FailureKind
+from albkit.errors import Failure, FailureKind, told
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.model.record import ExchangeRecord
 from albkit.model.target import Target
@@ -57,6 +57,7 @@ class Tunnel:
         "_policy",
         "_recheck",
         "_recheck_at",
+        "_recheck_timer",
         "_silent_since",
         "_used_since",
         "client_leg",
@@ -92,7 +93,8 @@ class Tunnel:
         self._closed_at: float | None = None
         self._drain_at: float | None = None
         self._recheck_at = now + policy.recheck_every * (1 + gateway.clock.random()) / 2 if policy.recheck is not None else 0.0
-        self._recheck: asyncio.Task[None] | None = None
+        self._recheck: asyncio.Task[bool] | None = None
+        self._recheck_timer: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] | None = None
         self.client_leg: Leg
         self.target_leg: Leg
@@ -115,7 +117,17 @@ class Tunnel:
                 leg.probe = Probe(leg, policy.ping_interval, policy.pong_timeout, self.key(), self._opened)
         return legs
 
-    def open(self, head: bytes, behind: bytes, early: bytes, *, target_is_through: bool, client_is_through: bool = False) -> None:
+    def open(
+        self,
+        head: bytes,
+        behind: bytes,
+        early: bytes,
+        *,
+        target_is_through: bool,
+        client_is_through: bool = False,
+        client_is_full: bool = False,
+        target_is_full: bool = False,
+    ) -> None:
         """Send the 101 with what came behind it to the client, what the client sent early to the target, and let the bytes flow.
 
         Args:
@@ -124,11 +136,17 @@ class Tunnel:
             early: What has come of the client.
             target_is_through: Whether FIN has come behind the former.
             client_is_through: Whether FIN has come behind the latter.
+            client_is_full: Whether as much as may be waits to be sent to the client: its transport will not say so again.
+            target_is_full: The same of the target, as behind a large request body.
         """
         self.record.sent_bytes += len(head)
         client, target = self.client_leg, self.target_leg
         client.transport.set_protocol(client)
         target.transport.set_protocol(target)
+        if client_is_full:
+            client.pause_writing()
+        if target_is_full:
+            target.pause_writing()
         if head:
             client.transport.write(head)
         if behind:
@@ -259,12 +277,14 @@ class Tunnel:
             self.note_end(leg)
         if self.client_leg.gone and self.target_leg.gone:
             self._leave()
+        else:
+            # The other side has a time of its own to take what was written to it.
+            self._silent_since = self._gateway.clock.monotonic()
 
     def _leave(self) -> None:
         client, target = self.client_leg, self.target_leg
         self._gateway.sweep.discard(self)
-        if self._recheck is not None:
-            self._recheck.cancel()
+        self._give_up_recheck()
         self.record.received_bytes += client.count
         self.record.sent_bytes += target.count - target.swallowed + client.injected
         try:
@@ -337,37 +357,48 @@ class Tunnel:
             if now - self._closed_at >= GRACE:
                 self.abandon()
             return
-        if client.is_deaf or target.is_deaf:
+        if client.gone or target.gone:
+            self._sweep_last(target if client.gone else client, silent)
+        elif client.is_deaf or target.is_deaf:
             self._sweep_deaf(silent)
         self._sweep_deadlines(now, silent, client_heard=client_moved, target_heard=target_moved)
 
     def _sweep_deadlines(self, now: float, silent: float, *, client_heard: bool, target_heard: bool) -> None:
         client, target = self.client_leg, self.target_leg
-        if silent >= (self._policy.idle_timeout or self._gateway.settings.idle_timeout):
-            self._conclude(TunnelEnd.IDLE, _GOING_AWAY, "idle", Failure(FailureKind.TUNNEL_IDLE))
-        elif self._drain_at is not None and now >= self._drain_at:
-            self._conclude(TunnelEnd.DRAIN, self._policy.drain_code, "the target goes away")
-        elif self._policy.max_age is not None and now - self._opened >= self._policy.max_age:
+        policy = self._policy
+        if self._drain_at is not None and now >= self._drain_at:
+            self._conclude(TunnelEnd.DRAIN, policy.drain_code, "the target goes away")
+            return
+        if policy.max_age is not None and now - self._opened >= policy.max_age:
             self._conclude(TunnelEnd.MAX_AGE, _GOING_AWAY, "too old")
-        else:
-            if self._recheck_at and now >= self._recheck_at and self._recheck is None:
-                self._recheck_at = now + self._policy.recheck_every
-                self._recheck = self._gateway.ask(self._ask_again())
-                self._recheck.add_done_callback(self._asked_again)
-            if self._policy.ping_interval is not None:
-                self._sweep_pings(client, now, heard=client_heard or client.reading_paused)
-                self._sweep_pings(target, now, heard=target_heard or target.reading_paused)
+            return
+        if policy.ping_interval is not None:
+            self._sweep_pings(client, now, heard=client_heard or client.reading_paused)
+            self._sweep_pings(target, now, heard=target_heard or target.reading_paused)
+        if silent >= (policy.idle_timeout or self._gateway.settings.idle_timeout) and not self._awaits_pong(now):
+            self._conclude(TunnelEnd.IDLE, _GOING_AWAY, "idle", Failure(FailureKind.TUNNEL_IDLE))
+        elif policy.recheck is not None and now >= self._recheck_at and self._recheck is None and not self.closing:
+            self._recheck_at = now + policy.recheck_every
+            self._ask_again(policy.recheck)
+
+    def _awaits_pong(self, now: float) -> bool:
+        """Whether a side was asked for a sign of life and has time left: also where the loop stood still, and so has asked late."""
+        return any(
+            isinstance(leg, WebSocketLeg) and leg.probe is not None and leg.probe.is_awaited(now)
+            for leg in (self.client_leg, self.target_leg)
+        )
 
     def _sweep_deaf(self, silent: float) -> None:
         """End a tunnel of which a side is not read, and has been reset, or has sent FIN for long."""
         for leg in (self.client_leg, self.target_leg):
             if leg.is_deaf and peer_has_reset(leg.transport):
-                self._reset_by(leg)
-                if not leg.other.gone:
-                    reset(leg.other.transport)
-                leg.transport.abort()
-                return
+                leg.meet_reset()
         if silent >= HALF_CLOSE_SILENCE and (self.client_leg.received_fin or self.target_leg.received_fin):
+            self.abandon()
+
+    def _sweep_last(self, leg: Leg, silent: float) -> None:
+        """End what is left of a tunnel, when this side has taken all that the other one, which is gone, had said; or takes no more."""
+        if silent >= (GRACE if leg.is_flushed else HALF_CLOSE_SILENCE):
             self.abandon()
 
     def _sweep_pings(self, leg: Leg, now: float, *, heard: bool) -> None:
@@ -383,25 +414,46 @@ class Tunnel:
         leg.other.conclude(_INTERNAL_ERROR, f"the {'client' if ours else 'target'} does not answer pings")
         reset(leg.transport)
 
-    async def _ask_again(self) -> None:
-        """Ask the policy's `recheck`."""
-        recheck = self._policy.recheck
-        try:
-            async with asyncio.timeout(self._gateway.settings.limits.hook_timeout):
-                stays = recheck is None or await recheck(self)
-        except Exception as error:  # noqa: BLE001 - a hook of the program's own may raise anything
-            _log.exception("the recheck of %r failed", self)
-            self._conclude(TunnelEnd.ERROR, _INTERNAL_ERROR, "", Failure(FailureKind.TUNNEL_RECHECK_FAILED, repr(error)))
-        else:
-            if not stays:
-                kind = FailureKind.TUNNEL_NOT_ALLOWED_ANY_MORE
-                self._conclude(TunnelEnd.RECHECK, _POLICY_VIOLATION, "not allowed any more", Failure(kind))
+    def _ask_again(self, recheck: Callable[[Tunnel], Awaitable[object]]) -> None:
+        """Ask the policy's `recheck`, in a task of its own: the tunnel waits for no answer that does not come in time."""
+        gateway = self._gateway
+        self._recheck = task = gateway.questions.ask(_stays(recheck, self), recheck)
+        task.add_done_callback(self._asked_again)
+        self._recheck_timer = gateway.loop.call_later(gateway.settings.limits.hook_timeout, self._give_up_recheck, "it took too long")
 
-    def _asked_again(self, task: asyncio.Task[None]) -> None:
+    def _asked_again(self, task: asyncio.Task[bool]) -> None:
+        if task is not self._recheck:
+            return  # It was given up.
         self._recheck = None
-        if task.cancelled() and not (self.client_leg.gone and self.target_leg.gone):
+        if self._recheck_timer is not None:
+            self._recheck_timer.cancel()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.error("the recheck of %r failed", self, exc_info=error)
+            self._recheck_failed(told(error))
+        elif task.cancelled():
             # Not by us: what the hook waited for was cancelled. What cannot be checked is not allowed.
-            self._conclude(TunnelEnd.ERROR, _INTERNAL_ERROR, "", Failure(FailureKind.TUNNEL_RECHECK_FAILED, "cancelled"))
+            self._recheck_failed("cancelled")
+        elif not task.result():
+            kind = FailureKind.TUNNEL_NOT_ALLOWED_ANY_MORE
+            self._conclude(TunnelEnd.RECHECK, _POLICY_VIOLATION, "not allowed any more", Failure(kind))
+
+    def _give_up_recheck(self, why: str = "") -> None:
+        """Nobody waits for its answer any more: the tunnel is over, or what has taken so long is not allowed."""
+        task, self._recheck = self._recheck, None
+        if self._recheck_timer is not None:
+            self._recheck_timer.cancel()
+        if task is not None:
+            self._gateway.questions.give_up(task)
+            if why:
+                self._recheck_failed(why)
+
+    def _recheck_failed(self, why: str) -> None:
+        self._conclude(TunnelEnd.ERROR, _INTERNAL_ERROR, "", Failure(FailureKind.TUNNEL_RECHECK_FAILED, why))
+
+
+async def _stays(recheck: Callable[[Tunnel], Awaitable[object]], tunnel: Tunnel) -> bool:
+    return bool(await recheck(tunnel))
 
 
 def _frames(leg: Leg) -> int | None:

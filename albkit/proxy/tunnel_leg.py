@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from albkit.proxy.transports import reset, send_fin, unacknowledged
+from albkit.proxy.transports import read_rest, reset, send_fin, unacknowledged
 
 __all__ = ("Leg", "Owner")
 
@@ -57,6 +57,8 @@ class Leg(asyncio.Protocol):
         "_on_its_way",
         "_owner",
         "_queued",
+        "_reads_out",
+        "_through",
         "active",
         "count",
         "gone",
@@ -91,21 +93,22 @@ class Leg(asyncio.Protocol):
         self.writing_paused = False
         self.received_fin = False
         self.sent_fin = False
+        self._through = self._reads_out = False
         self._queued = self._on_its_way = self._arrived = self._excused = 0
 
     # What the loop says.
 
     def data_received(self, data: bytes) -> None:
-        self.active = True
         self.count += len(data)
         other = self.other
         if not other.sent_fin:
+            self.active = True
             other.transport.write(data)
 
     def eof_received(self) -> bool:
         """FIN is passed on; the other direction goes on."""
         self.received_fin = self.active = True
-        self._owner.note_end(self)
+        self._be_through()
         other = self.other
         other.send_fin()
         if other.received_fin:
@@ -116,18 +119,31 @@ class Leg(asyncio.Protocol):
         return self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._read_rest(exc)
+        broken_off = exc is not None and not self.is_through and not self._owner.closing
         self.gone = self.sent_fin = self.received_fin = True
         other = self.other
         if not other.gone:
-            if exc is not None:
+            if broken_off:
                 reset(other.transport)
             elif other.received_fin:
                 other.sent_fin = True
                 other.transport.close()
             else:
-                # TLS closes as a whole: what it said before is flushed, and FIN goes behind it.
+                # A side that is through, or whose TLS has closed as a whole: what it said before is flushed, and FIN goes behind it.
                 other.send_fin()
         self._owner.lost(self, exc)
+
+    def _read_rest(self, exc: Exception | None) -> None:
+        """Where a write has met its RST before anybody has read what came before that: it may hold its last word."""
+        if exc is not None and self.reading_paused:
+            self.reading_paused = False
+            for data in read_rest(self.transport):
+                self.data_received(data)
+
+    def _be_through(self) -> None:
+        self._through = True
+        self._owner.note_end(self)
 
     def pause_writing(self) -> None:
         self.writing_paused = True
@@ -147,13 +163,25 @@ class Leg(asyncio.Protocol):
 
     def pause_reading(self, paused: bool) -> None:
         """Read this side no more for now, or again."""
-        if self.reading_paused != paused:
+        if self.reading_paused != paused and not self._reads_out:
             self.reading_paused = paused
             if not self.gone:
                 if paused:
                     self.transport.pause_reading()
                 else:
                     self.transport.resume_reading()
+
+    def meet_reset(self) -> None:
+        """It has sent RST while it was not read: read what came before that, which may hold its last word, and then the RST.
+
+        There will be no more than what the kernel has of it now, so that it need not wait for a slow other side.
+        """
+        if self.received_fin:
+            # All has been read. What was written to the other side stays written.
+            self.transport.abort()
+        elif not self._reads_out:
+            self.pause_reading(False)
+            self._reads_out = True
 
     def send_fin(self) -> None:
         """End this side's outgoing direction, once."""
@@ -180,16 +208,28 @@ class Leg(asyncio.Protocol):
         """
         moved = self.active or self.heard
         self.active = self.heard = False
+        if self.gone:
+            return moved
         queued = self.other.count - self.other.swallowed + self.injected
         if queued != self._queued or self._on_its_way:
             self._queued = queued
-            self._on_its_way = 0 if self.gone else self.transport.get_write_buffer_size() + unacknowledged(self.transport)
+            self._on_its_way = self.transport.get_write_buffer_size() + unacknowledged(self.transport)
             arrived = queued - self._on_its_way
             expected = min(arrived, self._arrived + self.injected - self._excused)
             self._excused += max(0, expected - self._arrived)
             moved |= arrived > max(expected, self._arrived)
             self._arrived = max(arrived, self._arrived)
         return moved
+
+    @property
+    def is_through(self) -> bool:
+        """Whether this side has said that it sends nothing more, so that a RST behind that takes nothing back."""
+        return self._through
+
+    @property
+    def is_flushed(self) -> bool:
+        """Whether all that was sent to this side had arrived there at the last look."""
+        return self._on_its_way == 0
 
     @property
     def is_deaf(self) -> bool:

@@ -71,9 +71,9 @@ class WebSocketLeg(Leg):
                 if follower.behind:
                     data = self._put_off(data, follower.behind)
                 self._notice(seen)
-        self.active = True
         other = self.other
         if not other.sent_fin:
+            self.active = True
             other.transport.write(data)
 
     def eof_received(self) -> bool:
@@ -92,6 +92,7 @@ class WebSocketLeg(Leg):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._owner.closing:
+            self._read_rest(exc)
             self._flush()
             super().connection_lost(exc)
             return
@@ -149,6 +150,11 @@ class WebSocketLeg(Leg):
         return self.follower is not None and bool(self.follower.held or not self.follower.between)
 
     @property
+    def is_through(self) -> bool:
+        """With FIN, or with a whole Close frame."""
+        return self._through and (self.received_fin or not self.is_within_frame)
+
+    @property
     def may_be_pinged(self) -> bool:
         """Whether a ping has a meaning: frames are followed, and neither side has begun to say goodbye."""
         mine, others = self.follower, self.other.follower
@@ -172,12 +178,12 @@ class WebSocketLeg(Leg):
 
     def _notice(self, seen: Seen) -> None:
         if seen is Seen.CLOSE:
-            self._owner.note_end(self)
+            self._be_through()
         elif seen is Seen.MANY:
             self._rest()
         else:
             if self.follower is not None and self.follower.closed:
-                self._owner.note_end(self)
+                self._be_through()
             self._owner.lose_frames(self)
 
     def _take_apart(self, follower: FrameFollower, data: bytes) -> None:
@@ -208,7 +214,7 @@ class WebSocketLeg(Leg):
             lost = True
         self._pass_on(out)
         if follower.closed and not closed:
-            self._owner.note_end(self)
+            self._be_through()
             if self.told:
                 self.send_fin()
         if lost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from albkit.errors import FailureKind
 from albkit.model.record import ExchangeRecord
 from albkit.state.counters import Counters
 

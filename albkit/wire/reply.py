@@ -6,12 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
+from multidict import CIMultiDict
+
 from albkit.clock import http_date
+from albkit.errors import told
 from albkit.model.extensions import Response
 from albkit.wire.grammar import TOKEN
 from albkit.wire.response import UPGRADE_OPTION
 
-__all__ = ("WITHOUT_BODY", "ResponseFields", "error_page", "fault_of_response", "own_answer", "plain_http_answer", "program_answer")
+__all__ = ("WITHOUT_BODY", "ResponseFields", "as_response", "error_page", "own_answer", "plain_http_answer", "program_answer")
 
 _REASONS = {
     460: "Client Closed Request",
@@ -82,23 +85,31 @@ _UPGRADE_REQUIRED = 426
 _FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"))
 
 
-def fault_of_response(answer: object) -> str | None:
-    """What makes an answer of the program's own one that cannot be sent, or `None`."""
+def as_response(answer: object) -> Response | str:
+    """An answer of the program's own, made of plain values that do not change any more; text where it cannot be sent, which says why.
+
+    Raises:
+        BaseException: whatever the objects of the program's own raise when they are looked at.
+    """
     if not isinstance(answer, Response):
-        return f"{answer!r}, which is neither a Response nor None"
-    if isinstance(answer.status, bool) or not isinstance(answer.status, int) or not 200 <= answer.status <= 599:
-        return f"the status {answer.status!r}; 200 to 599"
-    if not isinstance(answer.body, bytes):
-        return f"a body that is not bytes but {type(answer.body).__name__}"
-    if answer.headers is not None and not isinstance(answer.headers, Mapping):
-        return f"headers that are not a mapping but {type(answer.headers).__name__}"
-    for name, value in (answer.headers or {}).items():
-        good = isinstance(name, str) and name.isascii() and TOKEN.fullmatch(name.encode())
-        if not good or not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value):
-            return f"the field {name!r}: {value!r}, which cannot be sent"
-        if name.lower() in _FRAMING and not (answer.status == _UPGRADE_REQUIRED and name.lower() == "upgrade"):
-            return f"the field {name}, which is ours to write"
-    return None
+        return f"{told(answer)}, which is neither a Response nor None"
+    status, body, headers = answer.status, answer.body, answer.headers
+    if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 599:
+        return f"the status {told(status)}; 200 to 599"
+    if not isinstance(body, bytes):
+        return f"a body that is not bytes but {type(body).__name__}"
+    if headers is not None and not isinstance(headers, Mapping):
+        return f"headers that are not a mapping but {type(headers).__name__}"
+    fields: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items() if headers is not None else ():
+        good = isinstance(name, str) and isinstance(value, str)
+        plain_name, plain_value = (str.__str__(name), str.__str__(value)) if good else ("", "")
+        if not plain_name.isascii() or not TOKEN.fullmatch(plain_name.encode()) or not _FIELD_VALUE.fullmatch(plain_value):
+            return f"the field {told(name)}: {told(value)}, which cannot be sent"
+        if plain_name.lower() in _FRAMING and not (status == _UPGRADE_REQUIRED and plain_name.lower() == "upgrade"):
+            return f"the field {plain_name}, which is ours to write"
+        fields.add(plain_name, plain_value)
+    return Response(int.__int__(status), headers=fields, body=bytes.__getitem__(body, slice(None)))
 
 
 def program_answer(answer: Response, second: int) -> list[bytes]:

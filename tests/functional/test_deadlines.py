@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 
 import pytest
 
@@ -38,13 +37,14 @@ async def test_head_that_drips_gets_one_idle_timeout_in_all() -> None:
     """A byte now and then does not stretch the time for a head."""
     async with target() as origin, running(origin.address, idle_timeout=IDLE) as gateway:
         client = await gateway.client()
-        started = time.monotonic()
         answered = asyncio.ensure_future(client.response())
+        drops = 0
         while not answered.done():
             client.send(b"A")
+            drops += 1
             await asyncio.wait([answered], timeout=IDLE / 8)
         assert (await answered).status == 408
-        assert time.monotonic() - started < IDLE * 10
+        assert drops < 8 * 10
         assert origin.conversations == []
 
 
@@ -141,11 +141,12 @@ async def test_old_connection_gets_one_more_answer() -> None:
         client = await gateway.client()
         answer = await client.get()
         assert answer.get(b"connection") is None
-        started = time.monotonic()
+        answers = 1
         while (answer := await client.get()).get(b"connection") is None:
+            answers += 1
             await asyncio.sleep(IDLE / 10)
         assert answer.status == 200
-        assert time.monotonic() - started < IDLE * 10
+        assert answers < 10 * 10
         assert await client.is_closed()
 
 

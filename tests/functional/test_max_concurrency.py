@@ -256,8 +256,9 @@ async def test_wait_that_is_too_long_is_503() -> None:
         client = await it.client()
         for count in (1, 2):
             began = time.monotonic()
-            assert (await client.get("/out")).status == 503
-            assert 0.09 < time.monotonic() - began < 2
+            async with asyncio.timeout(10):
+                assert (await client.get("/out")).status == 503
+            assert time.monotonic() - began > 0.09
             assert it.counters["TargetControlRequestRejectCount"] == count
             assert it.counters["Failure_WaitedTooLong"] == count
         a.let(2)

@@ -166,10 +166,10 @@ async def test_time_to_live_is_kept(server: NameServer) -> None:
     """Not asked again before, and then soon."""
     server.put(HERE, "A", "127.0.0.1", ttl=1)
     name = alb.DnsName(HERE, 80, record_type="A", nameservers=server.address, min_ttl=0.01)
+    started = asyncio.get_running_loop().time()
     async with balancing(front(name)):
-        started = asyncio.get_running_loop().time()
         await server.heard(2)
-        assert 0.8 < asyncio.get_running_loop().time() - started < 3
+        assert asyncio.get_running_loop().time() - started > 0.8
 
 
 @pytest.mark.parametrize(("ttl", "least", "most"), [(0, 0.1, 300), (1000, 0.01, 0.1)])
@@ -177,10 +177,10 @@ async def test_bounds_of_the_time_to_live_are_kept(server: NameServer, ttl: int,
     """`min_ttl` where the zone's is too short, `max_ttl` where it is too long."""
     server.put(HERE, "A", "127.0.0.1", ttl=ttl)
     name = alb.DnsName(HERE, 80, record_type="A", nameservers=server.address, min_ttl=least, max_ttl=most)
+    started = asyncio.get_running_loop().time()
     async with balancing(front(name)):
-        started = asyncio.get_running_loop().time()
         await server.heard(1 + 3)
-        assert 0.25 < asyncio.get_running_loop().time() - started < 2
+        assert asyncio.get_running_loop().time() - started > 0.25
 
 
 @pytest.mark.parametrize("fault", [("failing",), ("refusing",), ("garbage",), ("wrong id",), ()], ids=str)
@@ -216,9 +216,7 @@ async def test_start_without_a_name_server_goes_on_without_targets(server: NameS
     async with named("a") as (a,):
         serve(server, a)
         server.fail()
-        started = asyncio.get_running_loop().time()
-        async with balancing(front(service(server, timeout=0.1))) as it:
-            assert asyncio.get_running_loop().time() - started < 2
+        async with asyncio.timeout(10), balancing(front(service(server, timeout=0.1))) as it:
             assert (await (await it.client()).get()).status == 503
             assert [record.levelname for record in caplog.records][:1] == ["WARNING"]
             server.recover()
@@ -439,13 +437,10 @@ async def test_stop_while_a_question_is_under_way_leaves_nothing(server: NameSer
     """Nor does it wait for the answer; the guard of the suite looks for tasks and sockets."""
     async with named("a") as (a,):
         serve(server, a)
-        started = 0.0
         before = asyncio.all_tasks()
-        async with balancing(front(service(server, timeout=30))):
+        async with asyncio.timeout(20), balancing(front(service(server, timeout=60))):
             server.fail()
             await server.heard_again(1)
-            started = asyncio.get_running_loop().time()
-        assert asyncio.get_running_loop().time() - started < 2
         assert {task for task in asyncio.all_tasks() - before if "_keep_up" in repr(task)} == set()
 
 
@@ -587,9 +582,13 @@ async def test_two_groups_follow_the_same_name_apart(server: NameServer) -> None
 
 
 async def test_many_names_are_asked_for_at_the_same_time(server: NameServer) -> None:
-    """start() takes as long as the slowest of them, not as all of them together."""
+    """start() takes as long as the slowest of them, not as all of them together: none waits for the answer to another."""
     server.fail()
-    names = [service(server, f"_{number}._tcp.api.test", timeout=0.3) for number in range(10)]
-    started = asyncio.get_running_loop().time()
-    async with balancing(front(*names)):
-        assert asyncio.get_running_loop().time() - started < 2
+    names = [service(server, f"_{number}._tcp.api.test", timeout=60) for number in range(10)]
+    balancer = alb.LoadBalancer(front(*names))
+    starting = asyncio.ensure_future(balancer.start())
+    await server.heard(10)
+    assert len({name for name, _, _ in server.asked}) == 10
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 
@@ -131,12 +132,12 @@ async def test_flood_of_tiny_frames_lets_others_have_their_turn() -> None:
         flood = asyncio.ensure_future(pour(client))
         conversation = await origin.arrived()
         drain = asyncio.ensure_future(swallow(conversation))
-        loop = asyncio.get_running_loop()
         longest = 0.0
         for _ in range(100):
-            before = loop.time()
+            # What the processor does in a turn; who else has it meanwhile is no matter of ours.
+            before = time.thread_time()
             await asyncio.sleep(0)
-            longest = max(longest, loop.time() - before)
+            longest = max(longest, time.thread_time() - before)
         flood.cancel()
         drain.cancel()
         await asyncio.gather(flood, drain, return_exceptions=True)

@@ -334,3 +334,73 @@ async def test_side_that_is_held_back_is_not_taken_for_dead() -> None:
             await both.client.reader.readexactly(len(block))
             both.later(0)
         assert both.end is None
+
+
+@pytest.mark.parametrize("stood_still", [30, 31, 100_000])
+async def test_loop_that_stood_still_asks_before_it_takes_a_tunnel_for_idle(stood_still: float) -> None:
+    """It could send no pings meanwhile, so that silence says nothing."""
+    async with ends(PINGING) as both:
+        both.later(5)
+        both.later(stood_still)
+        assert both.end is None
+        client, target = await pinged(both.client), await pinged(both.target)
+        both.later(4.9)
+        assert both.end is None
+        both.client.send(frame(PONG, client))
+        both.target.send(frame(PONG, target, mask=False))
+        await both.settle()
+        both.later(9)
+        assert both.end is None
+        assert both.gateway.counters["TunnelPingCount"] == 2
+
+
+async def test_silence_behind_the_ping_of_a_loop_that_stood_still_is_death() -> None:
+    """After the time that every ping has, and not before."""
+    async with ends(PINGING) as both:
+        both.later(1000)
+        both.later(4.9)
+        assert both.end is None
+        both.later(0.2)
+        assert both.end is alb.TunnelEnd.PONG_TIMEOUT
+
+
+async def test_pong_that_came_while_the_loop_stood_still_counts() -> None:
+    """It was sent in time; that it was not read was not its fault."""
+    async with ends(PINGING) as both:
+        client, target = await both_pinged(both)
+        both.client.send(frame(PONG, client))
+        both.target.send(frame(PONG, target, mask=False))
+        both.clock.advance(1000)
+        await both.settle()
+        both.later(0)
+        assert both.end is None
+
+
+@pytest.mark.parametrize("who", ["client", "target"])
+async def test_loop_that_stood_still_does_not_wait_for_whom_it_cannot_ask(who: str) -> None:
+    """One half of a frame and then silence for the idle timeout is idle, as ever."""
+    async with ends(PINGING) as both:
+        if who == "client":
+            both.client.send(HELLO[:3])
+            both.target.send(ANSWER[:3])
+        else:
+            both.target.send(ANSWER[:3])
+            both.client.send(HELLO[:3])
+        await both.settle()
+        both.later(1000)
+        assert both.end is alb.TunnelEnd.IDLE
+
+
+async def test_ping_that_is_not_answered_yet_has_its_time_beyond_the_idle_timeout() -> None:
+    """A session that is silent and alive outlasts it, however long an answer may take."""
+    async with ends(alb.TunnelPolicy(idle_timeout=30, ping_interval=20, pong_timeout=20)) as both:
+        both.later(20)
+        client, _ = await pinged(both.client), await pinged(both.target)
+        both.later(19)
+        assert both.end is None
+        both.client.send(frame(PONG, client))
+        await both.settle()
+        both.later(0.5)
+        assert both.end is None
+        both.later(0.6)
+        assert both.end is alb.TunnelEnd.PONG_TIMEOUT

@@ -151,7 +151,7 @@ async def test_any_protocol_of_a_list_may_be_chosen() -> None:
         pytest.param(request("GET", "/", "Upgrade: websocket"), id="without-connection"),
         pytest.param(request("GET", "/", "Connection: Upgrade"), id="without-upgrade"),
         pytest.param(b"GET / HTTP/1.0\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", id="http-1.0"),
-        pytest.param(request("POST", "/", *UPGRADE[:2], "Content-Length: 2") + b"hi", id="with-a-body"),
+        pytest.param(request("POST", "/", *UPGRADE[:2], "Transfer-Encoding: chunked") + b"2\r\nhi\r\n0\r\n\r\n", id="with-a-chunked-body"),
     ],
 )
 async def test_what_is_no_upgrade_goes_on_without_its_fields(wire: bytes) -> None:

@@ -107,3 +107,13 @@ def test_slow_client_is_not_found_where_it_has_just_sent_all() -> None:
     assert upload.goes_on(4.5, RATE / 2) is None
     upload.now += 0.5
     assert not upload.look(awaited=False)
+
+
+def test_loop_that_stood_still_is_not_the_clients_slowness() -> None:
+    """It could send no more than the kernel takes, while nobody took that."""
+    upload = Upload()
+    upload.look()
+    for _ in range(4):
+        upload.now += 60
+        upload.received += int(RATE * 2)
+        assert not upload.look()

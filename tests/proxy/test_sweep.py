@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -23,6 +25,7 @@ class Loop:
     def __init__(self) -> None:
         self.now = 100.0
         self.due: list[tuple[float, Callable[[], None]]] = []
+        self.soon: list[Callable[[], None]] = []
 
     def time(self) -> float:
         return self.now
@@ -31,12 +34,23 @@ class Loop:
         self.due.append((self.now + seconds, call))
         return Timer()
 
+    def call_soon(self, call: Callable[..., None], *arguments: object) -> None:
+        self.soon.append(lambda: call(*arguments))
+
+    def turn(self) -> None:
+        """What was to be called soon is."""
+        soon, self.soon = self.soon, []
+        for call in soon:
+            call()
+
     def run_after(self, late: float) -> None:
         """The next timer, so much after its time."""
         ((at, call),) = self.due
         self.due.clear()
         self.now = at + late
         call()
+        while self.soon:
+            self.turn()
 
 
 class Looked:
@@ -85,6 +99,64 @@ def test_loop_that_is_always_late_still_looks(loop: Loop, looked: Looked) -> Non
     for _ in range(10):
         loop.run_after(3)
     assert looked.times == 5
+
+
+def test_sweep_that_was_stopped_looks_no_more(loop: Loop) -> None:
+    """Also where a round had begun."""
+    sweep = Sweep(cast("asyncio.AbstractEventLoop", loop), FakeClock(), 0.5)
+    looked = Looked()
+    sweep.add(looked)
+    sweep.start()
+    ((_, call),) = loop.due
+    loop.due.clear()
+    call()
+    loop.turn()
+    sweep.stop()
+    while loop.soon:
+        loop.turn()
+    assert looked.times == 0
+
+
+class Listening(asyncio.Protocol):
+    """Notes what comes, and lets whoever waits for it know."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        self.heard.set_result(data)
+
+
+async def test_what_had_come_is_read_before_the_look() -> None:
+    """By the loop, whose timers may go before its sockets, and by whoever waited for it."""
+    loop = asyncio.get_running_loop()
+    order: list[str] = []
+
+    class Watching:
+        def sweep(self, now: float) -> None:
+            assert now
+            order.append("looked")
+            sweep.stop()
+
+    async def hear() -> None:
+        await protocol.heard
+        order.append("heard")
+
+    peer, ours = socket.socketpair()
+    with peer:
+        transport, protocol = await loop.create_unix_connection(Listening, sock=ours)
+        task = asyncio.ensure_future(hear())
+        await asyncio.sleep(0)
+        sweep = Sweep(loop, FakeClock(), 0.01)
+        sweep.add(Watching())
+        sweep.start()
+        peer.send(b"in the kernel")
+        time.sleep(0.015)  # The loop stands still, for less than would put the round off.
+        while "looked" not in order:
+            await asyncio.sleep(0)
+        await task
+        transport.close()
+    assert order == ["heard", "looked"]
 
 
 @pytest.mark.parametrize(("shortest", "interval"), [(60, 1.0), (4, 1.0), (2, 0.51), (0.1, 0.0255), (0.001, 0.01)])

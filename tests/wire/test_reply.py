@@ -9,7 +9,7 @@ import pytest
 from albkit.clock import http_date
 from albkit.errors import FailureKind
 from albkit.model.extensions import Response
-from albkit.wire.reply import ResponseFields, error_page, fault_of_response, own_answer, program_answer
+from albkit.wire.reply import ResponseFields, as_response, error_page, own_answer, program_answer
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,9 @@ def test_response_fields_are_put_on_a_head(fields: list[tuple[str, str | None]],
 )
 def test_answer_of_a_program_that_can_be_sent_has_no_fault(answer: Response) -> None:
     """200 to 599, fields that HTTP allows, bytes."""
-    assert fault_of_response(answer) is None
+    sound = as_response(answer)
+    assert isinstance(sound, Response)
+    assert (sound.status, sound.body, dict(sound.headers or {})) == (answer.status, answer.body, answer.headers or {})
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_answer_of_a_program_that_can_be_sent_has_no_fault(answer: Response) -> 
 )
 def test_answer_of_a_program_that_cannot_be_sent_has_a_fault(answer: object) -> None:
     """Nonsense of any kind is named, and never raises."""
-    assert fault_of_response(answer)
+    assert isinstance(as_response(answer), str)
 
 
 def test_answer_of_a_program_becomes_the_lines_of_a_head() -> None:
@@ -172,8 +174,8 @@ def test_answer_of_a_program_says_what_to_upgrade_to_in_a_426_alone() -> None:
     assert fault_of_response(required) is None
     assert program_answer(required, 0)[-5:] == [b"Upgrade: websocket", b"Connection: Upgrade", b"Content-Length: 0", b"", b""]
     assert b"Connection: Upgrade" not in program_answer(Response(426), 0)
-    assert fault_of_response(Response(200, headers={"Upgrade": "websocket"}))
-    assert fault_of_response(Response(426, headers={"Connection": "Upgrade"}))
+    assert isinstance(as_response(Response(200, headers={"Upgrade": "websocket"})), str)
+    assert isinstance(as_response(Response(426, headers={"Connection": "Upgrade"})), str)
 
 
 def test_answer_of_a_program_with_205_has_no_content() -> None:

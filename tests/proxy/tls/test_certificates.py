@@ -362,10 +362,10 @@ def test_key_of_another_certificate_is_named_with_both_files(tmp_path: Path) -> 
 
 def test_bytes_without_end_are_refused_at_once() -> None:
     """A megabyte of beginnings is searched once, not once for each."""
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(CertificateError, match="there is no certificate"):
         _load(b"-----BEGIN A-----" * 60_000)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def _without_a_warning(certificate: bytes, key: bytes) -> LoadedCertificate:
