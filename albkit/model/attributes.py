@@ -221,6 +221,12 @@ _TABLE = (
         meaning="How many requests a target may have outstanding in relation to the mean by weight; None for as many as come.",
     ),
     Attribute(
+        "TargetGroup", "ejection", "", "auto", choices=("auto",),
+        meaning="Which targets get no new requests for a while because they fail. auto: in a group without `health_check` one whose "
+        "connection is refused, times out or fails in TLS, for 10 seconds, and for up to 60 where it goes on failing; never the last one. "
+        "`Ejection(...)`: those that fail their requests as it says. None: nobody.",
+    ),
+    Attribute(
         "Ejection", "consecutive_failures", "", 5, minimum=1, maximum=1000, whole=True,
         meaning="Requests in a row on which a target failed (no connection, no answer) that eject it; None for no such limit.",
     ),

@@ -37,6 +37,10 @@ class LazyHeap:
         self._heap.clear()
         self._latest.clear()
 
+    def in_order(self) -> list[TargetState]:
+        """The targets, those first whose figures were put first."""
+        return sorted(self._latest, key=self._latest.__getitem__)
+
     def lowest(self) -> TargetState | None:
         """The target with the lowest figure."""
         while self._heap:
