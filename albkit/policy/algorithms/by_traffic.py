@@ -33,6 +33,7 @@ class ByTraffic:
         self._now = now
         self._chance = chance
         self._is_fresh = True
+        """Whether nothing has gone through yet, so that all are equal."""
         self._since = now()
         self._bytes: dict[TargetState, float] = {}
         self._average = 1024.0
@@ -40,12 +41,11 @@ class ByTraffic:
 
     def joined(self, target: TargetState) -> None:
         top = self._heap.lowest()
-        if self._is_fresh or top is None:
-            # Before anything went through: less than a byte, by which it is settled who is the first.
-            self._bytes[target] = self._chance()
+        self._bytes[target] = self._traffic(top) * (target.weight or 1) if top is not None else 0.0
+        if self._is_fresh and target.weight:
+            self._heap.put_among_first(target, self._traffic(target), self._chance())
         else:
-            self._bytes[target] = self._traffic(top) * (target.weight or 1)
-        self._put(target)
+            self._put(target)
 
     def left(self, target: TargetState) -> None:
         self._bytes.pop(target, None)

@@ -89,7 +89,7 @@ class LeastOutstandingRequests:
         if self._equal:
             self._targets = {target: None for targets in self._by_count.values() for target in targets}
         else:
-            self._targets = {target: None for target in self._heap.in_order()} | self._targets
+            self._targets = dict.fromkeys(self._heap.in_order()) | self._targets
 
     def _rebuild(self) -> None:
         """Targets have come or gone, perhaps a thousand at once: file all of them anew, when the next one is asked for."""
