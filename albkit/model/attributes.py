@@ -298,7 +298,8 @@ _TABLE = (
         meaning="The most requests that the target has at any time; further ones go elsewhere, wait, or get 503. None for no limit.",
     ),
     Attribute(
-        "Target", "standby", "", False, meaning="Get requests only while no other target of the group is healthy.",
+        "Target", "standby", "", False,
+        meaning="Get requests only while no other target of the group is in use, and when the others have failed one.",
     ),
     Attribute("Target", "port", "Port", None, minimum=1, maximum=65535, meaning="The target's port; a unix socket has none."),
     Attribute(
