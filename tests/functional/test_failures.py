@@ -248,9 +248,7 @@ async def test_body_too_large_to_keep_is_not_sent_again() -> None:
     async def dying(conversation: Conversation) -> None:
         await conversation.request()
 
-    async with target(dying) as first, target() as second, running(
-        first.address, second.address, clock=first_in_order()
-    ) as gateway:
+    async with target(dying) as first, target() as second, running(first.address, second.address, clock=first_in_order()) as gateway:
         client = await gateway.client()
         client.send(request("PUT", "/", "Content-Length: 1000000") + b"a" * 1000000)
         assert (await client.response()).status == 502
