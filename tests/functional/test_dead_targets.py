@@ -180,6 +180,7 @@ async def test_group_whose_targets_are_all_dead_goes_on_trying_and_is_well_as_so
     async with house(*(f"127.0.0.1:{port}" for port in ports), clock=clock) as it:
         choice = it.gateway.choices["group"]
         assert await asked(it, 10) == {502: 10}
+        assert it.counters["TargetConnectionErrorCount"] == 30
         (last,) = choice.group.eligible
         assert len(choice.group.ejected) == len(ports) - 1
         revived = next((member for member in choice.group.ejected), last)
@@ -410,3 +411,21 @@ async def test_upgrade_goes_to_a_standby_with_room_for_a_tunnel() -> None:
                 client.send(request("GET", "/ws", *UPGRADE))
                 statuses.append((await client.response()).status)
             assert statuses == [101, 101, 502, 502]
+
+
+async def test_upgrade_for_which_the_mains_have_no_room_is_none_for_a_standby() -> None:
+    """They have not failed."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.head()
+        conversation.send(SWITCHED)
+        await echo(conversation)
+
+    async with target(script) as a, target(script) as s, house(a.address, standby(s), tunnel=alb.TunnelPolicy(max_tunnels=1)) as it:
+        statuses = []
+        for _ in range(3):
+            client = await it.client()
+            client.send(request("GET", "/ws", *UPGRADE))
+            statuses.append((await client.response()).status)
+        assert statuses == [101, 503, 503]
+        assert s.conversations == []

@@ -337,14 +337,10 @@ def test_session_of_a_target_that_is_back_waits_for_its_first_answer_elsewhere()
 
 def test_thousand_targets_of_which_one_lives_are_not_gone_through_for_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """All others are back and have their one request: what is too much for them goes to the living one without a search."""
-    looked = 0
 
-    def counting(member: TargetState) -> bool:
-        nonlocal looked
-        looked += 1
-        return has_enough(member)
+    def search(*_: Any) -> None:
+        raise AssertionError("all targets are gone through")
 
-    has_enough = target_choice.has_enough
     targets = [alb.Target(f"t{number}", 80) for number in range(1000)]
     for algorithm in _ALGORITHMS:
         group = group_of()
@@ -352,17 +348,47 @@ def test_thousand_targets_of_which_one_lives_are_not_gone_through_for_each_reque
         choice = target_choice.TargetChoice(state, group.clock)
         alive, *dead = state.members.values()
         for member in dead:
-            choice.failed(member, member.epoch, REFUSED)
-        assert state.eligible == (alive,)
-        choice.readmit(*dead)
+            member.probation = 1
+        choice.refresh()
         for member in dead:
             choice.started(member)
         with monkeypatch.context() as patched:
-            patched.setattr(target_choice, "has_enough", counting)
-            looked = 0
+            patched.setattr(target_choice.TargetChoice, "pick_other", search)
             picked = {choice.pick(request_for(client=f"192.0.2.{number % 250}")) for number in range(500)}
         assert picked == {alive}
-        assert looked <= 500
+        proven = dead[0]
+        choice.answered(proven, 200, proven.epoch)
+        if algorithm in ("round_robin", "weighted_random", "ip_hash"):
+            assert {choice.pick(request_for(client=f"192.0.2.{number}")) for number in range(100)} == {alive, proven}
+
+
+def test_sessions_come_to_a_target_on_probation_behind_its_first_answer() -> None:
+    """Also where it has to give more of them before others come as they did."""
+    group = Group("ab", ejection=alb.Ejection(consecutive_failures=1, probation=3), stickiness=alb.LbCookie())
+    a = group.members["a"]
+    assert group.choice.stickiness is not None
+    fields = group.choice.stickiness.fields(a, request_for(), ResponseHead(), group.clock.time())
+    request = request_for(cookie=fields.removeprefix(b"Set-Cookie: ").partition(b";")[0])
+    group.play("a! a<")
+    group.choice.started(a)
+    assert group.choice.bound(request, group.clock.time()) is None
+    group.choice.answered(a, 200, a.epoch)
+    assert group.choice.bound(request, group.clock.time()) is a
+    assert a.probation == 2
+
+
+def test_standby_stands_in_for_a_main_with_a_limit_that_is_on_probation() -> None:
+    """It is not among those whose room is counted."""
+    targets = [alb.Target("a", 80, max_concurrency=5), alb.Target("s", 80, standby=True)]
+    clock = group_of().clock
+    choice = target_choice.TargetChoice(target_choice.TargetGroupState(alb.TargetGroup("group", targets)), clock)
+    a, s = choice.group.members.values()
+    choice.failed(a, a.epoch, REFUSED)
+    assert choice.pick(request_for()) is s
+    choice.readmit(a)
+    assert choice.pick(request_for()) is a
+    choice.started(a)
+    assert choice.pick(request_for()) is s
 
 
 def test_thousand_targets_come_back_with_one_look_at_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def test_first_target_is_followed_by_all_others(algorithm: str) -> None:
 @pytest.mark.parametrize("change", ["weight", "leaves and joins", "nothing"])
 def test_change_of_one_target_begins_nothing_anew(algorithm: str, weights: str, change: str) -> None:
     """Else a group in which something changes again and again would ask the same target every time."""
-    choice = choice_of(algorithm, weights)
+    choice = choice_of(algorithm, weights, chance=random.Random(8).random)
     member = choice.group.members["d:80"]
     seen: Counter[str] = Counter()
     for _ in range(60):
@@ -84,6 +84,19 @@ def test_change_of_one_target_begins_nothing_anew(algorithm: str, weights: str, 
             choice.refresh()
     assert min(seen[name] for name in "abc") >= 6, seen
     assert max(seen.values()) <= 36, seen
+
+
+def test_target_that_had_a_request_while_another_joined_is_not_the_next_one() -> None:
+    """A session's, say: also what happens between a change and the next choice counts."""
+    for weights in ("1111", "2221"):
+        choice = choice_of("least_outstanding_requests", weights)
+        assert served(choice) == "a"
+        member = choice.group.members["d:80"]
+        choice.reweigh(member, member.weight)
+        second = choice.group.members["b:80"]
+        choice.started(second)
+        choice.finished(second)
+        assert served(choice) == "c"
 
 
 @pytest.mark.parametrize("algorithm", _TURNS)
