@@ -202,7 +202,6 @@ SECTIONS = (
                 "stickiness.enabled, stickiness.type",
                 "`LbCookie(...)`, `AppCookie(...)`, `RouteSuffix(...)`, `SourceAddress()`, a callable, or `None`",
             ),
-            "ejection": Part("", "`Ejection(...)` or `None`"),
             "verify": Part("", "`True`, `False` or a path"),
             "client_certificate": Part("", "`Certificate(...)` or `None`"),
             "health_check": Part("HealthCheckEnabled", "`HealthCheck(...)` or `None`"),

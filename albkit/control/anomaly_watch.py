@@ -37,8 +37,9 @@ class AnomalyWatch:
         self._seen: dict[TargetState, tuple[int, int]] = {}
 
     def watch(self, choice: TargetChoice) -> None:
-        """From now on hear when a member of this group is ejected."""
+        """From now on hear when a member of this group is ejected, and when it is well again."""
         choice.group.on_ejected = lambda member, seconds, why: self._ejected(choice, member, seconds, why)
+        choice.group.on_recovered = lambda member: self._recovered(choice, member)
 
     def begin_anew(self, member: TargetState) -> None:
         """The member is well again, as far as is known: what it failed before does not count any more."""
@@ -64,21 +65,31 @@ class AnomalyWatch:
                 self._compare(choice, seen)
 
     def _readmit(self, choice: TargetChoice, now: float) -> None:
-        ejection = choice.group.group.ejection
-        for member in tuple(choice.group.ejected):
-            if ejection is None or now >= (member.ejected_until or 0.0):
-                self._judge(choice, member, "", anomalous=False)
-                choice.readmit(member)
-                self.begin_anew(member)
-                _log.info("target %s of group %s gets requests again", member.address, choice.group.group.name)
-                self._tell(TargetReadmitted(choice.group.group.name, member.target))
+        nobody = choice.group.group.ejection_in_force is None
+        back = [member for member in choice.group.ejected if nobody or now >= (member.ejected_until or 0.0)]
+        if not back:
+            return
+        for member in back:
+            self._judge(choice, member, "", anomalous=False)
+            self.begin_anew(member)
+        choice.readmit(*back)
+        for member in back:
+            _log.info("target %s of group %s gets requests again", member.address, choice.group.group.name)
+            self._tell(TargetReadmitted(choice.group.group.name, member.target))
 
     def _ejected(self, choice: TargetChoice, member: TargetState, seconds: float, why: str) -> None:
         self._gateway.counters.ejections += 1
         # What was connected before has ended without a word, perhaps: no request of a probation is to find that out.
         self._gateway.connections.drop_idle(member)
-        _log.warning("target %s of group %s is ejected for %g s: %s", member.address, choice.group.group.name, seconds, why)
-        self._tell(TargetEjected(choice.group.group.name, member.target, seconds, why))
+        group = choice.group.group
+        # Whoever did not ask for ejections is not told again and again of a target that stays dead.
+        level = logging.INFO if group.ejects_unconnected_only and member.ejections > 1 else logging.WARNING
+        _log.log(level, "target %s of group %s is ejected for %g s: %s", member.address, group.name, seconds, why)
+        self._tell(TargetEjected(group.name, member.target, seconds, why))
+
+    def _recovered(self, choice: TargetChoice, member: TargetState) -> None:
+        if choice.group.group.ejects_unconnected_only:
+            _log.warning("target %s of group %s is back: it can be connected to again", member.address, choice.group.group.name)
 
     def _compare(self, choice: TargetChoice, seen: dict[TargetState, tuple[int, int]]) -> None:
         members = []
@@ -113,5 +124,5 @@ class AnomalyWatch:
                 choice.share(member, next_share(member.share, anomalous=anomalous))
         elif member.share < 1.0:
             choice.share(member, 1.0)
-        elif anomalous and group.ejection is not None and group.ejection.anomalies:
+        elif anomalous and group.ejection_in_force is not None and group.ejection_in_force.anomalies:
             choice.eject(member, why)

@@ -91,6 +91,7 @@ class Registration:
         """
         honors = not for_good and getattr(choice.group.group.stickiness, "while_draining", "") == "honor"
         leaving: dict[TargetState, None] = {}
+        ejected: list[TargetState] = []
         for target in targets:
             member = choice.group.members.get(str(target))
             if member is None or member.state is TargetHealthState.DRAINING:
@@ -99,9 +100,11 @@ class Registration:
             member.deadline = self._gateway.clock.monotonic() + choice.group.group.deregistration_delay
             member.keeps_sessions = honors and member.eligible and choice.group.group.deregistration_delay > 0
             self._draining[member] = choice
-            if member in choice.group.ejected:
-                choice.readmit(member)
-                member.probation = member.ejections = 0
+            ejected += [member] if member in choice.group.ejected else []
+        if ejected:
+            choice.readmit(*ejected)
+        for member in leaving:
+            member.probation = member.ejections = member.failures_in_row = 0
         self._become(choice, tuple(leaving), TargetHealthState.DRAINING, TargetHealthReason.DEREGISTRATION_IN_PROGRESS)
         self._let_go(member for member in leaving if not member.keeps_sessions)
         self._drain_tunnels(leaving)

@@ -221,6 +221,12 @@ _TABLE = (
         meaning="How many requests a target may have outstanding in relation to the mean by weight; None for as many as come.",
     ),
     Attribute(
+        "TargetGroup", "ejection", "", "auto", choices=("auto",),
+        meaning="Which targets get no new requests for a while because they fail. auto: in a group without `health_check` one whose "
+        "connection is refused, times out or fails in TLS, for 10 seconds, and for up to 60 where it goes on failing; never the last one. "
+        "`Ejection(...)`: those that fail their requests as it says. None: nobody.",
+    ),
+    Attribute(
         "Ejection", "consecutive_failures", "", 5, minimum=1, maximum=1000, whole=True,
         meaning="Requests in a row on which a target failed (no connection, no answer) that eject it; None for no such limit.",
     ),
@@ -292,7 +298,8 @@ _TABLE = (
         meaning="The most requests that the target has at any time; further ones go elsewhere, wait, or get 503. None for no limit.",
     ),
     Attribute(
-        "Target", "standby", "", False, meaning="Get requests only while no other target of the group is healthy.",
+        "Target", "standby", "", False,
+        meaning="Get requests only while no other target of the group is in use, and when the others have failed one.",
     ),
     Attribute("Target", "port", "Port", None, minimum=1, maximum=65535, meaning="The target's port; a unix socket has none."),
     Attribute(

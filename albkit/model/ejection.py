@@ -9,7 +9,7 @@ import attrs
 from albkit.model.attributes import default
 from albkit.model.validation import Faults
 
-__all__ = ("Ejection",)
+__all__ = ("CONNECTION_FAILURES", "Ejection")
 
 
 @attrs.frozen(kw_only=True)
@@ -27,7 +27,8 @@ class Ejection:
         duration: Seconds of the first ejection, 30 by default; each further one in a row is twice as long.
         max_duration: Seconds of the longest, 300 by default.
         max_percent: How many of a group's targets may be ejected at any time, 1 to 100 percent, 50 by default. One always may, but never
-            the last one.
+            the last one. Where all that are left have failed their latest request as well and a standby is well they may be, too: then
+            it takes over.
         probation: Answers in a row, 1 to 1000, 5 by default, behind which a target counts as any other again.
 
     Raises:
@@ -51,3 +52,11 @@ class Ejection:
                 "", "neither consecutive_failures nor anomalies: nothing would ever be ejected; drop the Ejection, or one of the two"
             )
         faults.raise_if_any()
+
+
+CONNECTION_FAILURES = Ejection(consecutive_failures=1, anomalies=False, duration=10, max_duration=60, max_percent=100, probation=1)
+"""What `TargetGroup(ejection="auto")` stands for in a group without a health check, where nobody else would notice a target that is dead.
+
+Only connections that do not come about count. One is enough, since the next client would wait for the same target as long; and one that
+does come about makes the target as any other again.
+"""

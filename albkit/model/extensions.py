@@ -103,7 +103,7 @@ class Algorithm(Protocol):
         """It may not be chosen any more."""
 
     def started(self, target: AlgorithmTarget, /) -> None:
-        """A request goes to it; counted in `outstanding` already."""
+        """A request goes to it; counted in `outstanding` already. It may have left, or never joined: a session's, or a standby."""
 
     def finished(self, target: AlgorithmTarget, /) -> None:
         """A request to it is over; no longer counted in `outstanding`."""

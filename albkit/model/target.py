@@ -29,7 +29,8 @@ class Target:
         port: 1 to 65535; none for a unix socket.
         weight: The target's share of new requests among those of its group, 0 to 999, 1 by default. 0 gets none, unless all have 0.
         protocol: `"HTTP"` or `"HTTPS"`; `None` for the group's.
-        standby: Whether it gets requests only while no other target of its group is healthy, or the group fails open; `False` by default.
+        standby: Whether it gets requests only while no other target of its group is in use, when the others have failed one, or where the
+            group fails open; `False` by default.
         max_concurrency: The most requests that it has at any time, tunnels among them, 1 and more; `None` (default) for no limit. Where all
             targets have as many as they may have requests wait in a line (`TargetGroup(waiting_line=..., waiting_timeout=...)`).
         route: How it calls itself in ids of sessions, for `RouteSuffix`; `None` (default) for its address.

@@ -12,7 +12,7 @@ from albkit.model.attributes import default
 from albkit.model.certificate import Certificate
 from albkit.model.consistent_hash import ConsistentHash
 from albkit.model.dns_name import DnsName
-from albkit.model.ejection import Ejection
+from albkit.model.ejection import CONNECTION_FAILURES, Ejection
 from albkit.model.health_check import HealthCheck
 from albkit.model.names import fault_of_name
 from albkit.model.stickiness import AppCookie, LbCookie, RouteSuffix, SourceAddress, StickyKey, fault_of_stickiness
@@ -84,7 +84,10 @@ class TargetGroup:
             (see `albkit.extensions.Algorithm`).
         anomaly_mitigation: `"on"`: a target whose share of errors stands out from its peers' gets less of the traffic, until it is well
             (alb-reference 5.2); `"off"` by default. Only with `"weighted_random"`.
-        ejection: `Ejection(...)`: targets that fail their requests get no new ones for a while; `None` (default) for never.
+        ejection: Which targets get no new requests for a while because they fail. `"auto"` (default): in a group without `health_check`
+            one whose connection is refused, times out or fails in TLS, for 10 seconds, and for up to 60 where it goes on failing; never
+            the last one. With a `health_check` that alone decides. `Ejection(...)`: those that fail their requests as it says. `None`:
+            nobody.
         protocol: `"HTTP"` or `"HTTPS"`, what is spoken with the targets; `None` (default) for each target's own, HTTP where it has
             none. A target with another scheme in its address is a fault. Behind TCP and TLS listeners `"TCP"`, which `None`
             means there, or `"TLS"`.
@@ -118,7 +121,7 @@ class TargetGroup:
     anomaly_mitigation: str = attrs.field(
         default=cast("str", default("TargetGroup", "anomaly_mitigation")), converter=_on_or_off, kw_only=True
     )
-    ejection: Ejection | None = attrs.field(default=None, kw_only=True)
+    ejection: Ejection | str | None = attrs.field(default=cast("str", default("TargetGroup", "ejection")), kw_only=True)
     protocol: str | None = attrs.field(default=None, kw_only=True)
     verify: bool | str = attrs.field(default=False, kw_only=True)
     client_certificate: Certificate | None = attrs.field(default=None, kw_only=True)
@@ -141,8 +144,8 @@ class TargetGroup:
         wrong = fault_of_stickiness(self.stickiness)
         if wrong:
             faults.add("stickiness", wrong)
-        if self.ejection is not None and not isinstance(self.ejection, Ejection):
-            faults.add("ejection", f"{self.ejection!r} is not Ejection(...) or None")
+        if self.ejection is not None and not isinstance(self.ejection, Ejection) and self.ejection != "auto":
+            faults.add("ejection", f"{self.ejection!r} is not Ejection(...), 'auto' or None")
         if self.protocol is not None:
             faults.attribute(self, "protocol")
         if not isinstance(self.verify, bool | str) or self.verify == "":
@@ -193,6 +196,18 @@ class TargetGroup:
     def names(self) -> tuple[DnsName, ...]:
         """The names that further targets are found by."""
         return tuple(target for target in self.targets if isinstance(target, DnsName))
+
+    @property
+    def ejection_in_force(self) -> Ejection | None:
+        """Which targets are ejected, and for how long; `None` where nobody is."""
+        if not isinstance(self.ejection, str):
+            return self.ejection
+        return CONNECTION_FAILURES if self.health_check is None else None
+
+    @property
+    def ejects_unconnected_only(self) -> bool:
+        """Whether connections that do not come about are all that targets are ejected for."""
+        return self.ejection_in_force is CONNECTION_FAILURES
 
     def fault_of_member(self, target: Target | DnsName) -> str | None:
         """What keeps a target from being one of this group's, or `None`."""

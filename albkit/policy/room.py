@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from albkit.state.target import TargetState
 
-__all__ = ("Room",)
+__all__ = ("Room", "has_room")
 
 
 def _nobody() -> None:
@@ -32,9 +32,10 @@ class Room:
     def settle(self, eligible: Iterable[TargetState]) -> None:
         """These targets may be chosen now: those of weight 0 only where all have 0."""
         members = tuple(eligible)
-        usable = [member for member in members if member.weight] or members
+        usable = dict.fromkeys([member for member in members if member.weight] or members)
         self._usable = set(usable)
-        self._free = {member: None for member in usable if _is_free(member)}
+        # Those that had room stay in their order: what happens to one target must not begin the turns of all anew.
+        self._free = {member: None for member in (*(one for one in self._free if one in usable), *usable) if has_room(member)}
         if self._free:
             self.freed()
 
@@ -50,18 +51,19 @@ class Room:
         """A request to the target has begun."""
         if member in self._free:
             del self._free[member]
-            if _is_free(member):
+            if has_room(member):
                 self._free[member] = None
 
     def ended(self, member: TargetState) -> None:
         """A request to the target is over."""
-        if member in self._usable and _is_free(member):
+        if member in self._usable and has_room(member):
             # Behind the others, so that a target that was full is not the next one every time.
             self._free.pop(member, None)
             self._free[member] = None
             self.freed()
 
 
-def _is_free(member: TargetState) -> bool:
+def has_room(member: TargetState) -> bool:
+    """Whether the member takes one more request than it has."""
     most = member.target.max_concurrency
     return most is None or member.outstanding < most

@@ -48,8 +48,8 @@ class SlowStart:
             member.good = good
 
     def settle(self, eligible: Sequence[TargetState]) -> None:
-        """These may be chosen now; the healthy ones that do not begin slowly take what is too much for the others."""
-        self._settled = [member for member in eligible if member.slow_since is None and member.weight and member.state in GOOD]
+        """These may be chosen now; the healthy ones that have their full share take what is too much for the others."""
+        self._settled = [one for one in eligible if one.slow_since is None and not one.probation and one.weight and one.state in GOOD]
         self._sums = list(accumulate(member.weight for member in self._settled))
 
     def ease(self, member: TargetState, group: TargetGroupState, now: float) -> TargetState:
@@ -59,6 +59,10 @@ class SlowStart:
             member.slow_since = None
             self.settle(group.eligible)
             return member
-        if self._chance() * duration < now - since or not self._settled:
+        if self._chance() * duration < now - since:
             return member
-        return drawn(self._settled, self._sums, self._chance)
+        return self.stand_in() or member
+
+    def stand_in(self) -> TargetState | None:
+        """One that has its full share, by weight and chance; `None` where nobody has."""
+        return drawn(self._settled, self._sums, self._chance) if self._settled else None

@@ -12,10 +12,11 @@ from albkit.errors import Failure, FailureKind, name_of, told
 from albkit.model.message import RequestHead
 from albkit.policy.algorithms import algorithm_for
 from albkit.policy.ejection import Ejector, has_enough
-from albkit.policy.eligibility import eligible
-from albkit.policy.room import Room
+from albkit.policy.eligibility import GOOD, eligible
+from albkit.policy.room import Room, has_room
 from albkit.policy.slow_start import SlowStart
 from albkit.policy.stickiness import Stickiness, stickiness_for
+from albkit.policy.weights import drawn_by_weight
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
 
@@ -24,6 +25,8 @@ __all__ = ("TargetChoice",)
 _log = logging.getLogger("albkit")
 
 _COUNTS_NOTHING = ("round_robin", "weighted_random", "ip_hash", "least_response_time")
+_MANY = 32
+"""Among more targets than these nobody looks for the best one for a request that a target on probation is not to get."""
 
 
 class TargetChoice:
@@ -98,7 +101,7 @@ class TargetChoice:
 
     def _take_algorithm(self) -> None:
         setting = self._setting = self.group.group.algorithm
-        self._algorithm = algorithm_for(setting, self._clock.monotonic)
+        self._algorithm = algorithm_for(setting, self._clock.monotonic, self._chance)
         self._choose_for: Callable[..., TargetState | None] | None = getattr(self._algorithm, "choose_for", None)
         self._tells = setting not in _COUNTS_NOTHING
         """Whether it wants to know of every request; those that count nothing need not be told."""
@@ -152,7 +155,9 @@ class TargetChoice:
         if self.stickiness is None:
             return None
         member = self.stickiness.target(request, now)
-        return member if member is not None and (member.eligible or self._honors(member, request)) else None
+        if member is None or not (member.eligible or self._honors(member, request)):
+            return None
+        return None if member.probation and self._ejector.awaits_proof(member) else member
 
     def _honors(self, member: TargetState, request: RequestHead) -> bool:
         """Whether a draining member still takes requests of its sessions.
@@ -191,8 +196,16 @@ class TargetChoice:
         if member.slow_since is not None:
             member = self._slow_start.ease(member, self.group, self._clock.monotonic())
         if member.probation and has_enough(member):
-            member = self.pick_other((member,), request) or member
+            other = self._instead_of(member, request)
+            if not other.eligible:
+                return other
+            member = other
         return member if self.room is None else self.room.for_one_more(member)
+
+    def _instead_of(self, member: TargetState, request: RequestHead) -> TargetState:
+        """Who gets a request for which the algorithm chose a member on probation that has its one request."""
+        other = self._slow_start.stand_in() if len(self.group.eligible) > _MANY else None
+        return other or self.pick_other((member,), request) or member
 
     def peek(self, request: RequestHead) -> TargetState | None:
         """The target that `pick` would give now, as far as it is no matter of chance; takes no turn."""
@@ -201,18 +214,65 @@ class TargetChoice:
             return self._checked(algorithm.choose_for(request, self.group.eligible, self._chance))
         return self._checked(algorithm.choose(self.group.eligible, self._chance))
 
-    def pick_other(self, tried: Collection[TargetState], request: RequestHead) -> TargetState | None:
+    def pick_other(self, tried: Collection[TargetState], request: RequestHead, *, last: bool = False) -> TargetState | None:
         """A target that was not tried yet, and has room; `None` when there is none.
+
+        First come those in use of which nothing bad is known, then standbys, then the others in use.
+
+        Args:
+            tried: By this request, in vain.
+            request: Whose.
+            last: Whether this is its last try: then standbys come first, for those that were tried may not be the only ones that fail.
 
         Raises:
             Failure: 500, an algorithm of the program's own failed.
         """
+        untried = self._in_use(tried)
+        sound = [member for member in untried if not (member.failures_in_row or member.probation)]
+        if sound and not last:
+            return self._choose_among(sound, request)
+        standby = drawn_by_weight(self._standbys(tried), self._chance)
+        if standby is not None:
+            return standby
+        return self._choose_among(sound or [member for member in untried if not has_enough(member)] or untried, request)
+
+    def pick_in_use(self, passed: Collection[TargetState], request: RequestHead) -> TargetState | None:
+        """A target in use that is none of these, and has room; `None` when there is none.
+
+        Raises:
+            Failure: 500, an algorithm of the program's own failed.
+        """
+        others = self._in_use(passed)
+        return self._choose_among([member for member in others if not has_enough(member)] or others, request)
+
+    def pick_ejected(self, tried: Collection[TargetState]) -> TargetState | None:
+        """An ejected target that was not tried yet: it may be well again. One request at a time, so that no more than one waits for it."""
+        idle = [one for one in self.group.ejected if one not in tried and one.state in GOOD and one.outstanding == one.tunnels]
+        return drawn_by_weight(idle, self._chance)
+
+    def _in_use(self, but: Collection[TargetState]) -> list[TargetState]:
+        """Who may be chosen and has room, but for these; of weight 0 only where all are."""
         room = self.room
-        untried = [member for member in self.group.eligible if member not in tried and (room is None or room.has(member))]
-        if self.group.group.ejection is not None:
-            untried = [member for member in untried if not has_enough(member)] or untried
-        member = self._choose(untried, request) if untried else None
-        if member is not None and member not in untried:
+        others = [member for member in self.group.eligible if member not in but and (room is None or room.has(member))]
+        return [member for member in others if member.weight] or others
+
+    def _standbys(self, but: Collection[TargetState]) -> list[TargetState]:
+        """Who waits for the targets in use to fail, but for these."""
+        return [
+            member
+            for member in self.group.members.values()
+            if member.target.standby
+            and not member.eligible
+            and member.state in GOOD
+            and member.ejected_until is None
+            and member not in but
+            and has_room(member)
+        ]
+
+    def _choose_among(self, members: Sequence[TargetState], request: RequestHead) -> TargetState | None:
+        """One of some of those that may be chosen."""
+        member = self._choose(members, request) if members else None
+        if member is not None and member not in members:
             raise self._no_candidate(member)
         return member
 
@@ -229,10 +289,12 @@ class TargetChoice:
         member.requests += 1
         if status >= 500:
             member.errors += 1
-        if member.failures_in_row:
+        if member.failures_in_row and member.epoch == epoch:
             member.failures_in_row = 0
-        if member.probation and member.epoch == epoch and self._ejector.answered(member, status):
-            self.eject(member, f"on probation it answered {status}")
+            if member.ejected_until is not None:
+                self._ejector.shorten(member)
+        if member.probation and member.epoch == epoch:
+            self._prove(member, status)
 
     def took(self, member: TargetState, seconds: float) -> None:
         """So long; for an algorithm that hears of it."""
@@ -242,17 +304,32 @@ class TargetChoice:
         """So many bytes went through; for an algorithm that hears of it."""
         self._let_hear("transferred", member, count)
 
-    def failed(self, member: TargetState, epoch: int) -> None:
-        """The member did not answer a request of this epoch of its, and it is the one to blame."""
+    def _prove(self, member: TargetState, status: int) -> None:
+        if self._ejector.answered(member, status):
+            self.eject(member, f"on probation it answered {status}")
+        elif not member.probation:
+            self._slow_start.settle(self.group.eligible)
+
+    def failed(self, member: TargetState, epoch: int, unconnected: str = "") -> None:
+        """The member did not answer a request of this epoch of its, and it is the one to blame.
+
+        Args:
+            member: The member.
+            epoch: Of the request.
+            unconnected: Why no connection came about; empty where one did.
+        """
         member.requests += 1
         member.errors += 1
         if member.epoch != epoch:
             # It was sent before the member was ejected, and tells nothing of how it does now.
             return
         member.failures_in_row += 1
-        why = self._ejector.reason(member)
+        why = self._ejector.reason(member, unconnected)
         if why:
             self.eject(member, why)
+        elif member.probation and not unconnected:
+            # Its connections were bad, and this one was not.
+            self._prove(member, 0)
 
     def eject(self, member: TargetState, why: str) -> None:
         """Send no new requests to the member for a while, where the group lets that happen."""
@@ -261,9 +338,10 @@ class TargetChoice:
             self.refresh()
             self.group.on_ejected(member, seconds, why)
 
-    def readmit(self, member: TargetState) -> None:
-        """Send requests to an ejected member again, one at a time at first."""
-        self._ejector.readmit(member)
+    def readmit(self, *members: TargetState) -> None:
+        """Send requests to ejected members again, one at a time at first. All at once: seeing who may be chosen looks at every member."""
+        for member in members:
+            self._ejector.readmit(member)
         self.refresh()
 
     def finished(self, member: TargetState) -> None:

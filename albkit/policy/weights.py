@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from albkit.state.target import TargetState
 
-__all__ = ("Chance", "drawn", "index_at", "weights_of")
+__all__ = ("Chance", "drawn", "drawn_by_weight", "index_at", "weights_of")
 
 Chance = Callable[[], float]
 """Gives numbers of [0, 1)."""
@@ -22,6 +23,11 @@ def weights_of(targets: Sequence[TargetState]) -> list[int]:
 def drawn(targets: Sequence[TargetState], sums: Sequence[float], chance: Chance) -> TargetState:
     """One of the targets, of which `sums` holds the running sums of their weights, by chance."""
     return targets[index_at(sums, chance() * sums[-1])]
+
+
+def drawn_by_weight(targets: Sequence[TargetState], chance: Chance) -> TargetState | None:
+    """One of the targets by weight and chance; `None` where there are none."""
+    return drawn(targets, list(accumulate(weights_of(targets))), chance) if targets else None
 
 
 def index_at(sums: Sequence[float], figure: float) -> int:

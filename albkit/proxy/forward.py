@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from albkit.errors import Failure, FailureKind, Phase, Retry, Side
+from albkit.errors import Failure, FailureKind, Phase, Side
 from albkit.model.health import TargetHealthState
 from albkit.model.message import RequestHead
 from albkit.model.record import ExchangeRecord
 from albkit.model.stickiness import AppCookie
 from albkit.model.tunnel import TunnelPolicy
-from albkit.policy.failover import IDEMPOTENT, deposit, may_try_again
+from albkit.policy.failover import IDEMPOTENT, MOST_ATTEMPTS, deposit, may_try_again
 from albkit.policy.plan import Plan
 from albkit.policy.stickiness import Stickiness
 from albkit.policy.target_choice import TargetChoice
@@ -21,6 +21,9 @@ from albkit.state.target import TargetState
 from albkit.wire.upgrade import accepts, protocols_allowed
 
 __all__ = ("Forwarding", "elsewhere", "find_room", "forward", "note_failure", "pick")
+
+_ENDED = (FailureKind.TARGET_CLOSED, FailureKind.TARGET_RESET)
+"""How a connection fails that had ended before the request came, and how no other one tells of itself."""
 
 
 class Forwarding:
@@ -105,7 +108,7 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
                 # A session's target gets a second chance on a fresh connection.
                 following: TargetState | None = member
             else:
-                following = elsewhere(request, choice, tried, tunnel)
+                following = elsewhere(request, choice, tried, tunnel, failure)
             if following is None:
                 raise
             gateway.counters.retries += 1
@@ -168,7 +171,7 @@ def find_room(request: RequestHead, choice: TargetChoice, member: TargetState, t
     """
     if not request.upgrade or tunnel.max_tunnels is None or member.tunnels < tunnel.max_tunnels:
         return member
-    other = None if bound else choice.pick_other(_full(choice, tunnel), request)
+    other = None if bound else choice.pick_in_use(_full(choice, tunnel), request)
     if other is None:
         raise Failure(FailureKind.NO_ROOM_FOR_TUNNEL, member.address if bound else choice.group.group.name)
     return other
@@ -177,20 +180,25 @@ def find_room(request: RequestHead, choice: TargetChoice, member: TargetState, t
 def _full(choice: TargetChoice, tunnel: TunnelPolicy) -> set[TargetState]:
     """The targets that have as many tunnels as they may have."""
     most = tunnel.max_tunnels
-    return set() if most is None else {member for member in choice.group.eligible if member.tunnels >= most}
+    return set() if most is None else {member for member in choice.group.members.values() if member.tunnels >= most}
 
 
-def elsewhere(request: RequestHead, choice: TargetChoice, tried: list[TargetState], tunnel: TunnelPolicy) -> TargetState | None:
-    """Whom to try next: one that was not tried, else the last one again; `None` where that has gone meanwhile."""
-    full = _full(choice, tunnel) if request.upgrade else ()
-    other = choice.pick_other({*tried, *full}, request)
-    return other if other is not None or not choice.keeps(tried[-1]) else tried[-1]
+def elsewhere(
+    request: RequestHead, choice: TargetChoice, tried: list[TargetState], tunnel: TunnelPolicy, failure: Failure
+) -> TargetState | None:
+    """Whom to try next: one that was not tried, an ejected one among them where the last one cannot be connected to; else the latest one
+    of those tried that is still in use; `None` where none is."""
+    passed = {*tried, *_full(choice, tunnel)} if request.upgrade else set(tried)
+    other = choice.pick_other(passed, request, last=len(tried) == MOST_ATTEMPTS - 1)
+    if other is None and failure.kind.phase is Phase.CONNECT:
+        other = choice.pick_ejected(passed)
+    return other or next((member for member in reversed(tried) if choice.keeps(member)), None)
 
 
 def note_failure(failure: Failure, choice: TargetChoice, member: TargetState, epoch: int, gateway: Gateway) -> None:
     """Count it, and against the target where that is to blame for it now."""
     if failure.kind.side is Side.TARGET and not failure.is_stale:
-        choice.failed(member, epoch)
+        choice.failed(member, epoch, failure.kind.sentence if failure.kind.phase is Phase.CONNECT else "")
     if failure.kind.phase is Phase.CONNECT:
         if failure.kind in (FailureKind.TARGET_TLS_FAILED, FailureKind.TARGET_TLS_TIMEOUT):
             gateway.counters.target_tls_errors += 1
@@ -253,7 +261,7 @@ async def _attempt(
             if member.state is TargetHealthState.DRAINING and not member.keeps_sessions:
                 raise Failure(FailureKind.UPGRADE_WHILE_DRAINING, member.address)
     except BaseException as error:
-        if pooled and isinstance(error, Failure) and error.kind.retry is Retry.IF_IDEMPOTENT:
+        if pooled and isinstance(error, Failure) and error.kind in _ENDED:
             error.is_stale = True
         if request.upgrade:
             member.tunnels -= 1

@@ -55,7 +55,7 @@ def _shortest_deadline(settings: Settings) -> float:
     limits = settings.limits
     deadlines = [GRACE, settings.idle_timeout, settings.client_keep_alive, limits.target_keep_alive, limits.handshake_timeout]
     deadlines.append(limits.request_head_timeout or 0)
-    deadlines += [group.ejection.duration for group in settings.groups if group.ejection is not None]
+    deadlines += [group.ejection_in_force.duration for group in settings.groups if group.ejection_in_force is not None]
     for policy in settings.tunnel_policies:
         deadlines += (policy.idle_timeout or 0, policy.max_age or 0, policy.drain_spread / _STEPS_OF_SPREAD)
         if policy.ping_interval is not None:

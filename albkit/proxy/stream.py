@@ -203,7 +203,7 @@ class Stream(asyncio.Protocol):
                 if not may_try_again(choice.group, error.kind, "", record.attempts, body_kept=True):
                     raise
                 tried.append(member)
-                following = elsewhere(request, choice, tried, policy)
+                following = elsewhere(request, choice, tried, policy, error)
                 if following is None:
                     raise
                 gateway.counters.retries += 1

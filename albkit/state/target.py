@@ -74,7 +74,7 @@ class TargetState:
         self.errors = 0
         """Those of them that it answered with 5xx or did not answer."""
         self.failures_in_row = 0
-        """Tries without an answer since the last one that it answered."""
+        """Tries without an answer since the last one that it answered; while it is ejected, those that led to that among them."""
         self.connection_errors = 0
         self.is_anomalous = False
         """Whether it fails more often than its peers."""

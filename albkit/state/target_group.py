@@ -10,14 +10,14 @@ from albkit.state.target import TargetState
 __all__ = ("TargetGroupState",)
 
 
-def _nobody(_member: TargetState, _seconds: float, _why: str) -> None:
+def _nobody(*_: object) -> None:
     """Nobody wants to know."""
 
 
 class TargetGroupState:
     """What is true of one target group now."""
 
-    __slots__ = ("ejected", "eligible", "fails_open", "group", "members", "on_ejected", "retry_tokens")
+    __slots__ = ("ejected", "eligible", "fails_open", "group", "members", "on_ejected", "on_recovered", "retry_tokens")
 
     def __init__(self, group: TargetGroup) -> None:
         self.group = group
@@ -32,6 +32,8 @@ class TargetGroupState:
         """Members that get no requests for a while because they failed too many."""
         self.on_ejected: Callable[[TargetState, float, str], None] = _nobody
         """Called with a member that was ejected, for how many seconds, and why."""
+        self.on_recovered: Callable[[TargetState], None] = _nobody
+        """Called with a member whose probation is over."""
         self.retry_tokens = 100.0
         """What policy.failover lets the group spend; full at the start."""
 

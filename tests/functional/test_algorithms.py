@@ -14,7 +14,7 @@ import pytest
 import albkit as alb
 from albkit.extensions import AlgorithmTarget
 from tests.support.balancing import Balancing, balancing, listener, named
-from tests.support.clock import FakeClock
+from tests.support.clock import FakeClock, first_in_order
 from tests.support.gateway import Running
 from tests.support.peers import Conversation, RawClient, Response, Script, free_port, request, response, target
 from tests.support.tunnels import UPGRADE, echo, switching
@@ -159,7 +159,7 @@ async def test_algorithm_is_changed_while_requests_are_under_way(algorithm: Any)
                 await release.wait()
             conversation.send(response(200, b"held"))
 
-    async with target(held) as a, named("b") as (b,), balancing(using("round_robin", a.address, b.address)) as it:
+    async with target(held) as a, named("b") as (b,), balancing(using("round_robin", a.address, b.address), clock=first_in_order()) as it:
         waits = await it.client()
         waits.send(request("GET", "/held"))
         await a.arrived()

@@ -11,6 +11,7 @@ import albkit as alb
 from albkit.events import ConfigurationApplied, Event, ListenerClosed, ListenerOpened, TargetDrained, TargetRegistered, TargetStateChanged
 from tests.functional.test_hooks import Keeper
 from tests.support.balancing import Balancing, balancing, listener, named
+from tests.support.clock import first_in_order
 from tests.support.peers import Conversation, RawClient, free_port, request, target
 from tests.support.tunnels import SWITCHED, UPGRADE, echo, switching
 
@@ -230,7 +231,7 @@ async def test_same_description_again_touches_nothing() -> None:
             for _ in range(6):
                 seen.append((await client.get()).body)
                 await it.load_balancer.apply([door])
-            assert seen == [b"a", b"b"] * 3
+            assert seen in ([b"a", b"b"] * 3, [b"b", b"a"] * 3)
             assert events == [ConfigurationApplied(1, 1)] * 6
             assert len(a.conversations) == len(b.conversations) == 1
 
@@ -242,7 +243,7 @@ async def test_target_that_drains_and_is_declared_again_comes_back() -> None:
         def description(*targets: str) -> alb.Listener:
             return listener(alb.Forward(alb.TargetGroup("web", targets)), name="door")
 
-        async with balancing(description(a.address, b.address)) as it:
+        async with balancing(description(a.address, b.address), clock=first_in_order()) as it:
             slow = await it.client()
             slow.send(request("POST", "/", "Content-Length: 1"))
             await a.arrived()

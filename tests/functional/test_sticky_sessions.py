@@ -13,7 +13,7 @@ import pytest
 
 import albkit as alb
 from tests.support.balancing import Balancing, balancing, listener
-from tests.support.clock import FakeClock
+from tests.support.clock import FakeClock, first_in_order
 from tests.support.gateway import Running, running
 from tests.support.peers import Conversation, RawClient, Response, Target, free_port, request, response, target
 from tests.support.tunnels import SWITCHED, UPGRADE, holding
@@ -321,7 +321,8 @@ async def test_cookie_of_a_retried_request_names_the_target_that_answered(kind: 
 
     async with target(closing) as broken, shops("a", "b") as found:
         bad = broken.address if how == "closes" else f"127.0.0.1:{free_port()}"
-        async with running(bad, *(shop.declared for shop in found), stickiness=kind.setting) as gateway:
+        targets = [bad, *(shop.declared for shop in found)]
+        async with running(*targets, stickiness=kind.setting, clock=first_in_order()) as gateway:
             browser = kind.browser(gateway)
             answer = await browser.get()
             assert answer.status == 200
@@ -339,7 +340,7 @@ async def checked(setting: Any) -> AsyncIterator[tuple[Balancing, list[Shop]]]:
     async with shops("a", "b", "c") as found:
         check = alb.HealthCheck("/up", **QUICK)  # type: ignore[arg-type]
         group = alb.TargetGroup("group", [shop.declared for shop in found], stickiness=setting, health_check=check)
-        async with balancing(listener(alb.Forward(group))) as it:
+        async with balancing(listener(alb.Forward(group)), clock=first_in_order()) as it:
             await until_healthy(it, 3)
             yield it, found
 

@@ -398,7 +398,7 @@ async def test_target_that_refuses_costs_the_client_nothing() -> None:
     async with target(naming("there")) as origin, streaming(f"127.0.0.1:{free_port()}", origin.address) as it:
         for _ in range(4):
             assert await who(it) == "there"
-        assert it.counters["RetryCount"] == it.counters["TargetConnectionErrorCount"] == 2
+        assert it.counters["RetryCount"] == it.counters["TargetConnectionErrorCount"] == 1
         assert it.counters["NewFlowCount"] == it.counters["ActiveFlowCount"] == 4
         assert not [name for name in it.counters if name.startswith("Failure_")]
 
@@ -406,7 +406,7 @@ async def test_target_that_refuses_costs_the_client_nothing() -> None:
 async def test_client_is_reset_where_every_target_refuses(caplog: pytest.LogCaptureFixture) -> None:
     """What it has sent meanwhile is thrown away; one line tells why."""
     refusing = [f"127.0.0.1:{free_port()}" for _ in range(2)]
-    async with streaming(*refusing) as it:
+    async with streaming(*refusing, ejection=None) as it:
         client = await it.client()
         client.send(b"hello")
         assert await was_reset(client)
@@ -532,7 +532,8 @@ async def test_address_of_the_client_decides(settings: dict[str, Any]) -> None:
 
 async def test_session_of_an_address_outlasts_a_target_that_refuses() -> None:
     """It goes elsewhere, always to the same one, and back when its own is there again."""
-    async with named(*"abc") as origins, streaming(*(origin.address for origin in origins), stickiness=alb.SourceAddress()) as it:
+    settings: dict[str, Any] = {"stickiness": alb.SourceAddress(), "ejection": None}
+    async with named(*"abc") as origins, streaming(*(origin.address for origin in origins), **settings) as it:
         first = await who(it)
         home = origins["abc".index(first)]
         port = home.port

@@ -10,6 +10,7 @@ import pytest
 
 from albkit.proxy.connections import Connections
 from albkit.proxy.target_connection import TargetConnection
+from tests.support.clock import FakeClock
 from tests.support.gateway import running
 from tests.support.peers import Conversation, answering, request, response, target
 
@@ -98,6 +99,81 @@ async def test_idempotent_request_survives_a_connection_closed_under_it() -> Non
         for _ in range(4):
             assert (await client.get()).status == 200
         assert gateway.counters["RetryCount"] == 3
+
+
+async def test_connection_closed_under_a_request_does_not_count_against_its_target() -> None:
+    """It had been idle, and may have ended long before: that tells nothing of how the target does. It is not ejected for it either."""
+
+    async def once(conversation: Conversation) -> None:
+        await conversation.head()
+        conversation.send(response())
+        await conversation.head()  # and closes without an answer
+
+    async def rudely(conversation: Conversation) -> None:
+        await once(conversation)
+        conversation.reset()
+
+    for script in (once, rudely):
+        async with target(script) as origin, target(script) as other, running(origin.address, other.address) as gateway:
+            client = await gateway.client()
+            for _ in range(8):
+                assert (await client.get()).status == 200
+            members = gateway.gateway.registry.group("group").members.values()
+            assert gateway.counters["RetryCount"] >= 3
+            assert [member.errors for member in members] == [0, 0]
+            assert [member.failures_in_row for member in members] == [0, 0]
+            assert "TargetEjectionCount" not in gateway.counters
+
+
+async def test_fresh_connection_closed_without_an_answer_counts_against_its_target() -> None:
+    """There it is the target that fails."""
+
+    async def closing(conversation: Conversation) -> None:
+        await conversation.head()
+
+    async with target(closing) as origin, running(origin.address) as gateway:
+        client = await gateway.client()
+        assert (await client.get()).status == 502
+        (member,) = gateway.gateway.registry.group("group").members.values()
+        assert member.errors == member.failures_in_row == 3
+
+
+async def test_silence_on_a_kept_connection_counts_against_its_target() -> None:
+    """The target had the request and did not answer it; that the connection had been used before is no excuse."""
+
+    async def once(conversation: Conversation) -> None:
+        await conversation.head()
+        conversation.send(response())
+        await conversation.read_to_end()
+
+    async with target(once) as origin, running(origin.address, idle_timeout=0.3) as gateway:
+        (member,) = gateway.gateway.registry.group("group").members.values()
+        for status, errors in ((200, 0), (504, 1), (200, 1), (504, 2)):
+            client = await gateway.client()
+            assert (await client.get()).status == status
+            assert member.errors == errors
+            assert member.failures_in_row == (status == 504)
+        assert len(origin.conversations) == 2
+
+
+async def test_connection_is_given_up_before_the_target_closes_it() -> None:
+    """Half a second earlier than it tells, or requests would meet it as it goes."""
+    clock = FakeClock()
+    answer = response(200, b"ok", b"Keep-Alive: timeout=5")
+    async with target(None, answer) as origin, running(origin.address, clock=clock) as gateway:
+        connections, sweep = gateway.gateway.connections, gateway.gateway.sweep
+        client = await gateway.client()
+        for _ in range(2):
+            assert (await client.get()).status == 200
+            sweep.look(clock.monotonic())
+            clock.advance(4.4)
+            sweep.look(clock.monotonic())
+            assert connections.count == 1
+        assert len(origin.conversations) == 1
+        clock.advance(0.2)
+        sweep.look(clock.monotonic())
+        async with asyncio.timeout(5):
+            await origin.conversations[0].over.wait()
 
 
 async def test_early_answer_is_delivered_and_its_connection_dropped() -> None:

@@ -94,10 +94,29 @@ def test_ejection_is_a_value_given_by_name() -> None:
         alb.Ejection(5)  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("ejection", [True, False, 5, "on", alb.Ejection, {"duration": 5}], ids=repr)
+def test_group_ejects_whom_it_cannot_connect_to_unless_it_is_told_otherwise() -> None:
+    """A health check decides alone; what is given holds; `None` is for never."""
+    group = alb.TargetGroup("api")
+    assert group == alb.TargetGroup("api", ejection="auto")
+    assert hash(group) == hash(alb.TargetGroup("api", ejection="auto"))
+    assert group != alb.TargetGroup("api", ejection=None)
+    assert "ejection='auto'" in repr(group)
+    assert group.ejects_unconnected_only
+    assert group.ejection_in_force is not None
+    assert (group.ejection_in_force.duration, group.ejection_in_force.max_duration) == (10, 60)
+    checked = attrs.evolve(group, health_check=alb.HealthCheck())
+    assert (checked.ejection, checked.ejection_in_force, checked.ejects_unconnected_only) == ("auto", None, False)
+    assert attrs.evolve(checked, health_check=None) == group
+    for given in (None, alb.Ejection(), alb.Ejection(consecutive_failures=1, duration=10, max_duration=60)):
+        for check in (None, alb.HealthCheck()):
+            told = attrs.evolve(group, ejection=given, health_check=check)
+            assert told.ejection_in_force is given
+            assert not told.ejects_unconnected_only
+
+
+@pytest.mark.parametrize("ejection", [True, False, 5, "on", "AUTO", "", ["auto"], alb.Ejection, {"duration": 5}], ids=repr)
 def test_group_refuses_an_ejection_that_is_none(ejection: Any) -> None:
-    """`None` is for never."""
-    assert alb.TargetGroup("api").ejection is None
+    """`None` is for never, and the one word says what holds where nothing is given."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.TargetGroup("api", ejection=ejection)
     assert _paths(raised.value) == ["ejection"]

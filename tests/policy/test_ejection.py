@@ -25,6 +25,9 @@ HEALTHY, UNHEALTHY, UNAVAILABLE, DRAINING = (
 )
 
 
+REFUSED = "the target refused the connection"
+
+
 class Group:
     """Targets a, b, c, ... whose answers a test gives."""
 
@@ -54,15 +57,17 @@ class Group:
         return None if until is None else until - self.clock.monotonic()
 
     def play(self, script: str) -> None:
-        """`a!` a failure of a, `a+` an answer, `a5` a 503, `a<` back on probation, `a-` unhealthy, `a*` healthy again."""
+        """`a!` no answer, `ax` no connection, `a+` an answer, `a5` a 503, `a<` back on probation, `a-` unhealthy, `a*` healthy again."""
         for step in script.split():
             self._step(self.members[step[0]], step[1])
 
     def _step(self, member: TargetState, what: str) -> None:
-        if what in "!+5":
+        if what in "!x+5":
             self.choice.started(member)
             if what == "!":
                 self.choice.failed(member, member.epoch)
+            elif what == "x":
+                self.choice.failed(member, member.epoch, REFUSED)
             else:
                 self.choice.answered(member, 503 if what == "5" else 200, member.epoch)
             self.choice.finished(member)

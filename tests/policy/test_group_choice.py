@@ -36,7 +36,7 @@ class _Groups:
         chance: Callable[[], float] = lambda: 0.0,
     ) -> None:
         groups = {name: alb.TargetGroup(name, () if name in empty else f"{name}:80") for name in weights}
-        self.choices = {name: TargetChoice(TargetGroupState(group), FakeClock(chance)) for name, group in groups.items()}
+        self.choices = {name: TargetChoice(TargetGroupState(group), FakeClock()) for name, group in groups.items()}
         forward = alb.Forward({groups[name]: weight for name, weight in weights.items()}, stickiness, on_failure=on_failure)
         self.choice = GroupChoice(forward, self.choices, FakeClock(chance))
 

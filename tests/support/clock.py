@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 
+from albkit.clock import SystemClock
+
 
 class FakeClock:
     """Starts at odd, large values, so that code that expects time to begin at 0 shows."""
@@ -31,3 +33,10 @@ class FakeClock:
     def entropy(self, size: int) -> bytes:
         self._drawn += 1
         return bytes((self._drawn + index) % 256 for index in range(size))
+
+
+def first_in_order() -> SystemClock:
+    """The machine's time, and no chance: algorithms begin with their first target."""
+    clock = SystemClock()
+    clock.random = float
+    return clock

@@ -218,8 +218,8 @@ class Target:
         self._server: asyncio.Server | None = None
         self._arrived = asyncio.Event()
 
-    async def open(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=2**26)
+    async def open(self, port: int = 0) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", port, limit=2**26)
 
     @property
     def port(self) -> int:

@@ -26,10 +26,14 @@ class ByTraffic:
 
     Args:
         now: The monotonic clock.
+        chance: With which target it begins.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], chance: Chance = float) -> None:
         self._now = now
+        self._chance = chance
+        self._is_fresh = True
+        """Whether nothing has gone through yet, so that all are equal."""
         self._since = now()
         self._bytes: dict[TargetState, float] = {}
         self._average = 1024.0
@@ -38,7 +42,10 @@ class ByTraffic:
     def joined(self, target: TargetState) -> None:
         top = self._heap.lowest()
         self._bytes[target] = self._traffic(top) * (target.weight or 1) if top is not None else 0.0
-        self._put(target)
+        if self._is_fresh and target.weight:
+            self._heap.put_among_first(target, self._traffic(target), self._chance())
+        else:
+            self._put(target)
 
     def left(self, target: TargetState) -> None:
         self._bytes.pop(target, None)
@@ -54,6 +61,7 @@ class ByTraffic:
 
     def transferred(self, target: TargetState, count: int) -> None:
         """An exchange with it is about to be finished, and so many bytes went through."""
+        self._is_fresh = False
         self._average += _NEWEST * (count - self._average)
         worth = self._worth()
         if target in self._bytes:

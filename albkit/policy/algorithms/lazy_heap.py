@@ -28,6 +28,18 @@ class LazyHeap:
             self._heap = [entry for entry in self._heap if self._latest.get(entry[2]) == entry[1]]
             heapq.heapify(self._heap)
 
+    def put_among_first(self, target: TargetState, figure: float, place: float) -> None:
+        """This is the target's figure now; among equals it comes before those that were put otherwise, in the order of their places.
+
+        Args:
+            target: The target.
+            figure: Its figure.
+            place: A number of [0, 1), the last places first.
+        """
+        self._serial += 1
+        serial = self._latest[target] = self._serial - (int(place * 2**32) << 64)
+        heapq.heappush(self._heap, (figure, serial, target))
+
     def discard(self, target: TargetState) -> None:
         """The target has no figure any more."""
         self._latest.pop(target, None)
@@ -36,6 +48,10 @@ class LazyHeap:
         """None has."""
         self._heap.clear()
         self._latest.clear()
+
+    def in_order(self) -> list[TargetState]:
+        """The targets, those first whose figures were put first."""
+        return sorted(self._latest, key=self._latest.__getitem__)
 
     def lowest(self) -> TargetState | None:
         """The target with the lowest figure."""

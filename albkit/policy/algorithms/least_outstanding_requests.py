@@ -17,10 +17,16 @@ class LeastOutstandingRequests:
 
     Equal weights: targets are kept by their number of requests, and the first of the lowest number is taken. Other weights: a heap, in
     which entries that are out of date are passed over.
+
+    Args:
+        chance: With which target it begins.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, chance: Chance = float) -> None:
         self._targets: dict[TargetState, None] = {}
+        """While they are not filed: among equals the first one is to be taken first."""
+        self._start: float | None = chance()
+        """Where the first one of those that it begins with stands, as a part of all; `None` once it has begun."""
         self._equal = True
         self._by_count: dict[int, OrderedDict[TargetState, None]] = {}
         self._lowest = 0
@@ -28,12 +34,12 @@ class LeastOutstandingRequests:
         self._stale = False
 
     def joined(self, target: TargetState) -> None:
+        self._unfile()
         self._targets[target] = None
-        self._stale = True
 
     def left(self, target: TargetState) -> None:
+        self._unfile()
         self._targets.pop(target, None)
-        self._stale = True
 
     def started(self, target: TargetState) -> None:
         self._moved(target, target.outstanding - 1)
@@ -58,7 +64,11 @@ class LeastOutstandingRequests:
         return None
 
     def _moved(self, target: TargetState, before: int) -> None:
-        if self._stale or target not in self._targets:
+        if target not in self._targets:
+            return
+        if self._stale:
+            del self._targets[target]
+            self._targets[target] = None
             return
         if not self._equal:
             self._push(target)
@@ -71,9 +81,24 @@ class LeastOutstandingRequests:
         targets[target] = None
         self._lowest = min(self._lowest, count)
 
+    def _unfile(self) -> None:
+        """Targets come or go. The others keep their order: the one that has waited longest is still to be taken first."""
+        if self._stale:
+            return
+        self._stale = True
+        if self._equal:
+            self._targets = {target: None for targets in self._by_count.values() for target in targets}
+        else:
+            self._targets = dict.fromkeys(self._heap.in_order()) | self._targets
+
     def _rebuild(self) -> None:
         """Targets have come or gone, perhaps a thousand at once: file all of them anew, when the next one is asked for."""
         self._stale = False
+        if self._start is not None:
+            targets = list(self._targets)
+            first = int(self._start * len(targets))
+            self._targets = dict.fromkeys(targets[first:] + targets[:first])
+            self._start = None
         self._equal = len({target.weight for target in self._targets}) <= 1
         self._by_count = {}
         self._heap.clear()

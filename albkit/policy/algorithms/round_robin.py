@@ -11,15 +11,22 @@ from albkit.state.target import TargetState
 __all__ = ("RoundRobin",)
 
 _LONGEST_SCHEDULE = 8192
+_TURNS = 2**32
+"""Many more than a round can have, so that each turn of it is as likely to be the first."""
 
 
 class RoundRobin:
-    """Each target in turn, as often as its weight says, spread evenly."""
+    """Each target in turn, as often as its weight says, spread evenly.
 
-    def __init__(self) -> None:
+    Args:
+        chance: With whose turn it begins.
+    """
+
+    def __init__(self, chance: Chance = float) -> None:
         self._targets: dict[TargetState, None] = {}
         self._schedule: Sequence[TargetState] = ()
-        self._turn = 0
+        # Whoever comes, goes or gets another weight: turns are counted on from here.
+        self._turn = int(chance() * _TURNS)
 
     def joined(self, target: TargetState) -> None:
         self._targets[target] = None
