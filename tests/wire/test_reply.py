@@ -171,7 +171,7 @@ def test_answer_of_a_program_becomes_the_lines_of_a_head() -> None:
 def test_answer_of_a_program_says_what_to_upgrade_to_in_a_426_alone() -> None:
     """It must (RFC 9110 section 15.5.22); elsewhere it would be ours to switch."""
     required = Response(426, headers={"Upgrade": "websocket"})
-    assert fault_of_response(required) is None
+    assert isinstance(as_response(required), Response)
     assert program_answer(required, 0)[-5:] == [b"Upgrade: websocket", b"Connection: Upgrade", b"Content-Length: 0", b"", b""]
     assert b"Connection: Upgrade" not in program_answer(Response(426), 0)
     assert isinstance(as_response(Response(200, headers={"Upgrade": "websocket"})), str)
