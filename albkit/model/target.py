@@ -19,7 +19,7 @@ _FORMS = "give 'host:port', '[v6-address]:port', 'http://host[:port]' or 'unix:/
 _UNIX_PATH_MAX = 107  # sun_path of Linux, less its final zero
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Target:
     """One place where requests can be sent: a host and port, or a unix socket.
 

@@ -22,18 +22,32 @@ class LeastOutstandingRequests:
     def __init__(self) -> None:
         self._targets: dict[TargetState, None] = {}
         self._equal = True
+        self._weight = 0
+        """Of every target, where they are equal."""
         self._by_count: dict[int, OrderedDict[TargetState, None]] = {}
         self._lowest = 0
         self._heap = LazyHeap()
         self._stale = False
 
     def joined(self, target: TargetState) -> None:
+        if self._stale or target in self._targets or (self._equal and target.weight != self._weight):
+            self._stale = True
+        elif self._equal:
+            self._file(target)
+        else:
+            self._push(target)
         self._targets[target] = None
-        self._stale = True
 
     def left(self, target: TargetState) -> None:
-        self._targets.pop(target, None)
-        self._stale = True
+        known = self._targets.pop(target, self) is None
+        if self._stale or not known:
+            return
+        if self._equal:
+            self._by_count[target.outstanding].pop(target, None)
+        else:
+            self._heap.discard(target)
+            # Those of weight 0 that are left, if any, are equal.
+            self._stale = self._heap.lowest() is None
 
     def started(self, target: TargetState) -> None:
         self._moved(target, target.outstanding - 1)
@@ -63,8 +77,11 @@ class LeastOutstandingRequests:
         if not self._equal:
             self._push(target)
             return
-        count = target.outstanding
         self._by_count[before].pop(target, None)
+        self._file(target)
+
+    def _file(self, target: TargetState) -> None:
+        count = target.outstanding
         targets = self._by_count.get(count)
         if targets is None:
             targets = self._by_count[count] = OrderedDict()
@@ -72,9 +89,11 @@ class LeastOutstandingRequests:
         self._lowest = min(self._lowest, count)
 
     def _rebuild(self) -> None:
-        """Targets have come or gone, perhaps a thousand at once: file all of them anew, when the next one is asked for."""
+        """Targets have come that weigh otherwise: file all of them anew, when the next one is asked for."""
         self._stale = False
-        self._equal = len({target.weight for target in self._targets}) <= 1
+        weights = {target.weight for target in self._targets}
+        self._equal = len(weights) <= 1
+        self._weight = min(weights, default=0)
         self._by_count = {}
         self._heap.clear()
         for target in self._targets:
