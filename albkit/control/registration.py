@@ -55,17 +55,20 @@ class Registration:
             if member is None:
                 member = choice.group.members[address] = TargetState(target, checked=choice.group.group.health_check is not None)
                 new.append(target)
-            else:
-                self._come_back(choice, member, target)
-            changed.append(member)
+                changed.append(member)
+            elif self._come_back(choice, member, target):
+                changed.append(member)
         # Once for all: seeing what many changes mean looks at every member.
         choice.update(changed)
         self._checker.watch(choice, changed)
         for target in new:
             self._tell(TargetRegistered(choice.group.group.name, target))
 
-    def _come_back(self, choice: TargetChoice, member: TargetState, target: Target) -> None:
+    def _come_back(self, choice: TargetChoice, member: TargetState, target: Target) -> bool:
+        """A target that is known was registered again; whether more than its weight is another one."""
         before, protocol_of = member.target, choice.group.group.protocol_of
+        if before is target and member.state is not TargetHealthState.DRAINING:
+            return False
         if (protocol_of(before), before.server_name) != (protocol_of(target), target.server_name):
             # What was verified for another name does not serve this one.
             self._gateway.connections.outdate(member)
@@ -82,6 +85,8 @@ class Registration:
                     tunnel.spare()
             self._tell_waiting(member)
             self._begin(choice, (member,))
+            return True
+        return (before.standby, before.max_concurrency, before.route) != (target.standby, target.max_concurrency, target.route)
 
     def deregister(self, choice: TargetChoice, targets: Iterable[Target], *, for_good: bool = False) -> None:
         """Send no new request to these targets; what goes on may end within the deregistration delay. Unknown ones are no fault.

@@ -59,7 +59,7 @@ class Census:
         self._gather()
 
     def change(self, here: Collection[TargetState], gone: Collection[TargetState], group: TargetGroup) -> Collection[TargetState]:
-        """Some members have come or changed, and some have gone; whoever may be chosen from now on, or not any more, is among the answer."""
+        """Some members have come or changed, some have gone; whoever may be chosen from now on, or not any more, is among the answer."""
         for member in gone:
             kind = self._kinds.pop(member, None)
             if kind is not None:

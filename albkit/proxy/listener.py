@@ -9,8 +9,10 @@ from contextlib import AsyncExitStack
 
 from albkit.model.listener import Listener
 from albkit.model.message import ClientAddress
+from albkit.policy.plan import Plan
+from albkit.policy.rule_table import RuleTable
 from albkit.proxy.client_connection import ClientConnection
-from albkit.proxy.entrance import Entrance
+from albkit.proxy.entrance import Entrance, compile_rules
 from albkit.proxy.exchange import serve
 from albkit.proxy.gateway import Gateway
 from albkit.proxy.sockets import SocketFile, change_backlog, open_sockets, reached_at, release, serve_on, told_port
@@ -62,7 +64,8 @@ class RunningListener:
         self._file = bound.file
         self.port = told_port(self.listener, bound.sockets[0])
         self._reached_at = reached_at(self.listener, bound.sockets[0])
-        entrance = self.entrance = Entrance(self._gateway, self.listener, self.port, termination)
+        rules = await compile_rules(self.listener, self._gateway)
+        entrance = self.entrance = Entrance(self._gateway, self.listener, self.port, termination, rules)
         for sock in bound.sockets:
             for watched in _as_often_as_watched(sock, loop):
                 server = await serve_on(watched, loop, lambda: _let_in(entrance), self.listener.backlog)
@@ -70,13 +73,19 @@ class RunningListener:
         for server in self._servers:
             await server.start_serving()
 
-    def take(self, listener: Listener, termination: Termination | None) -> None:
-        """Decide by this description from the next connection and request on, and let as many connections wait as it says."""
+    def take(self, listener: Listener, termination: Termination | None, rules: RuleTable[Plan] | None = None) -> None:
+        """Decide by this description from the next connection and request on, and let as many connections wait as it says.
+
+        Args:
+            listener: The description.
+            termination: How TLS is spoken with clients; `None` where it is not.
+            rules: Those of the description, compiled; `None` where they are the same as before.
+        """
         if listener.backlog != self.listener.backlog:
             for server in self._servers:
                 change_backlog(server, listener.backlog)
         self.listener = listener
-        self.entrance.take(listener, termination)
+        self.entrance.take(listener, termination, rules if rules is not None else self.entrance.rules)
 
     def end_connections(self) -> None:
         """End the connections that came in here: idle ones now, others behind their exchange. Tunnels stay."""
