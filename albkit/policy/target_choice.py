@@ -110,13 +110,14 @@ class TargetChoice:
         self._update_stickiness(here, gone)
         self._slow_start.forget(gone)
         self._slow_start.look(here, group.group.slow_start, self._clock.monotonic())
-        for member in self._census.change(here, gone, group.group):
+        changed = self._census.change(here, gone, group.group)
+        for member in changed:
             chosen = self._census.may_be_chosen(member)
             if chosen is not member.eligible:
                 member.eligible = chosen
                 self._tell(self._algorithm.joined if chosen else self._algorithm.left, member)
         self._settle()
-        if self.room is not None or any(member.target.max_concurrency is not None for member in here):
+        if self.room is not None or any(member.target.max_concurrency is not None for member in changed):
             self._refresh_room()
 
     def _settle(self) -> None:
