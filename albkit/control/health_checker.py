@@ -100,12 +100,17 @@ class HealthChecker:
             check = watch.choice.group.group.health_check
             if check is None or watch.due != due or self._watches.get(watch.member) is not watch:
                 continue
-            if watch.task is None:
+            if watch.task is None and self._gateway.lets_check():
+                self._gateway.checks += 1
                 watch.task = self._gateway.loop.create_task(self._check(watch, check))
                 self._tasks.add(watch.task)
-                watch.task.add_done_callback(self._tasks.discard)
+                watch.task.add_done_callback(self._checked)
             self._schedule(self._following(watch, due, now, check.interval), watch)
         self._set_timer()
+
+    def _checked(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._gateway.checks -= 1
 
     def close(self) -> None:
         """Ask nobody any more."""

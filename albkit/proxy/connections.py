@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
+from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,14 @@ _LEAST_KEPT = 1024
 _MINUTE = 60.0
 _AT_ONCE = 64
 """So many are closed in one round, so that a crowd that has gone costs no turn of the loop much."""
+
+
+_LEAST_SHED = 16
+"""So many are closed at a time where descriptors run short, so that not every client that comes costs a look at all targets."""
+
+
+def _nothing(_: int) -> None:
+    """There is room."""
 
 
 class _Pool:
@@ -89,6 +98,8 @@ class Connections:
         self._closed: asyncio.Event | None = None
         self.contexts = TargetContexts()
         """How TLS is spoken with targets."""
+        self.make_room: Callable[[int], None] = _nothing
+        """Called before so many descriptors are taken, so that idle connections can give way."""
         self._most_idle = limits.idle_target_connections
         self._minute_ends = 0.0
         sweep.add(self)
@@ -190,6 +201,18 @@ class Connections:
             if turns:
                 pool.turn_minute()
 
+    def shed(self, count: int) -> None:
+        """Close so many idle connections or some more, where there are as many: those that were not used for longest, of whom has most."""
+        left = max(count, _LEAST_SHED)
+        for pool in sorted(self._pools.values(), key=lambda pool: len(pool.idle), reverse=True):
+            for connection in tuple(islice(pool.idle, left)):
+                self._counters.idle_connections_closed += 1
+                self._unfile(connection)
+                connection.abort()
+                left -= 1
+            if left <= 0:
+                break
+
     def _unfile(self, connection: TargetConnection) -> None:
         """It is not to be taken any more, if it was."""
         pool = self._pools[connection.member]
@@ -234,6 +257,7 @@ class Connections:
         Raises:
             Failure: the target refused, cannot be reached or took too long; or the client left.
         """
+        self.make_room(1)
         waiter = client.wait()
         task = self._loop.create_task(self._connect(member, group, client, kind))
         task.add_done_callback(lambda done: _hand_over(done, waiter))

@@ -101,7 +101,9 @@ class Entrance:
         gateway = self.gateway
         counters = gateway.counters
         peer = transport.get_extra_info("peername")
-        if peer is None or gateway.stopping or not gateway.admits():
+        sock = transport.get_extra_info("socket")
+        admitted = gateway.admits(sock.fileno() if sock is not None else -1)
+        if peer is None or gateway.stopping or not admitted:
             counters.rejected_connections += peer is not None
             return None
         address = address_of(peer)

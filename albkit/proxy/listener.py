@@ -11,6 +11,7 @@ from albkit.model.listener import Listener
 from albkit.model.message import ClientAddress
 from albkit.policy.plan import Plan
 from albkit.policy.rule_table import RuleTable
+from albkit.proxy.acceptor import Server
 from albkit.proxy.client_connection import ClientConnection
 from albkit.proxy.entrance import Entrance, compile_rules
 from albkit.proxy.exchange import serve
@@ -37,7 +38,7 @@ class RunningListener:
         self.port = listener.port
         """The port that is open, also where the listener asked for any; of a unix or inherited socket the one that targets are told."""
         self._gateway = gateway
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[Server] = []
         self._file: SocketFile | None = None
         self._reached_at = ""
 
@@ -68,7 +69,7 @@ class RunningListener:
         entrance = self.entrance = Entrance(self._gateway, self.listener, self.port, termination, rules)
         for sock in bound.sockets:
             for watched in _as_often_as_watched(sock, loop):
-                server = await serve_on(watched, loop, lambda: _let_in(entrance), self.listener.backlog)
+                server = await serve_on(watched, loop, lambda: _let_in(entrance), self._gateway, self.listener.backlog)
                 self._servers.append(server)
         for server in self._servers:
             await server.start_serving()

@@ -232,7 +232,8 @@ async def test_connection_that_ends_as_soon_as_it_is_made_is_not_kept(monkeypatc
 class Crowd:
     """A target that answers when so many requests are there, so that so many connections are in use at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: bytes | None = None) -> None:
+        self._answer = answer or response()
         self._waiting: list[asyncio.Future[None]] = []
         self._wanted = 1
 
@@ -246,13 +247,14 @@ class Crowd:
                     one.set_result(None)
                 self._waiting = []
             await answered
-            conversation.send(response())
+            conversation.send(self._answer)
 
     async def ask(self, clients: list[RawClient]) -> None:
-        """All of them at the same time."""
+        """All of them at the same time; whoever asks later is answered at once."""
         self._wanted = len(clients)
         for answer in await asyncio.gather(*[client.get() for client in clients]):
             assert answer.status == 200
+        self._wanted = 1
 
 
 def kept(gateway: Running) -> int:
