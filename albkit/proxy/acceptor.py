@@ -17,6 +17,8 @@ _AT_ONCE = 32
 _PAUSE = 1.0
 """Seconds for which nothing is accepted where there was no descriptor for it."""
 _OUT_OF_SOCKETS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_LOST = (errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH)
+"""The connection that is next was lost on its way, or a firewall forbids it (accept(2)): there may be others behind it."""
 
 
 class Doorman(Protocol):
@@ -97,6 +99,8 @@ class Acceptor:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
+                if error.errno in _LOST:
+                    continue
                 if error.errno not in _OUT_OF_SOCKETS:
                     raise
                 log_out_of_sockets("no connection can be accepted for a second: %s", error.strerror)

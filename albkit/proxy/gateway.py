@@ -163,19 +163,17 @@ class Gateway:
             descriptor: The number of the client's own. At least so many are taken, whoever took them.
         """
         self._expected.discard(descriptor)
-        most = self.descriptors.for_sockets
+        descriptors = self.descriptors
         parties = len(self.clients) + len(self.tunnels) + len(self._expected)
-        if 2 * (parties + 1) <= most and descriptor < self.descriptors.highest:
+        reserve_goes = descriptor >= descriptors.highest
+        if 2 * (parties + 1) <= descriptors.for_sockets and not reserve_goes:
             self._make_room(2)
             return True
-        self.connections.shed(1)
-        log_out_of_sockets(
-            "a client is turned away; %d are here, with a descriptor each for them and their targets, and %d more are in use; raise the "
-            "limit of %d (ulimit -n)",
-            parties,
-            max(0, descriptor - self._taken()),
-            self.descriptors.limit,
-        )
+        if reserve_goes:
+            self.connections.shed(1)
+        taken = max(descriptor, self._taken())
+        words = "a client is turned away; %d clients and tunnels are here, %d descriptors are taken, and the limit is %d (ulimit -n)"
+        log_out_of_sockets(words, parties, taken, descriptors.limit)
         return False
 
     def lets_check(self) -> bool:

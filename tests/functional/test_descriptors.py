@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+import albkit as alb
+from albkit.proxy.descriptors import Descriptors
 from tests.functional.test_target_connections import Crowd
+from tests.support.balancing import balancing, listener
 from tests.support.peers import RawClient, response, target
 
 pytestmark = [
@@ -168,3 +171,44 @@ async def test_program_that_takes_all_descriptors_hears_of_it_once_a_second(tmp_
         assert (len(new), turned_away) == (10, 0)
         assert [(await client.get()).status for client in served] == [200] * 10
         assert len(it.lines()) <= it.most_lines(), it.lines()
+
+
+async def test_checks_that_hang_take_no_more_than_their_part_of_the_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While there is nothing else left; each end of one lets another one begin."""
+    divide = Descriptors.__init__
+
+    def few(they: Descriptors) -> None:
+        divide(they)
+        they.for_checks, they.for_sockets = 3, 0
+
+    monkeypatch.setattr(Descriptors, "__init__", few)
+    asked: dict[alb.Target, int] = {}
+    going_on = most = 0
+    release = asyncio.Event()
+
+    async def hang(one: alb.Target) -> bool:
+        nonlocal going_on, most
+        asked[one] = asked.get(one, 0) + 1
+        going_on += 1
+        most = max(most, going_on)
+        try:
+            await release.wait()
+        finally:
+            going_on -= 1
+        return True
+
+    check = alb.HealthCheck(interval=0.02, timeout=5, probe=hang)
+    web = alb.TargetGroup("web", [f"192.0.2.{place}:80" for place in range(1, 11)], health_check=check)
+    async with balancing(listener(alb.Forward(web))) as it:
+        gateway = it.gateway
+        async with asyncio.timeout(5):
+            while going_on < 3:
+                await asyncio.sleep(0)
+            for _ in range(20):
+                await asyncio.sleep(0.005)
+                assert gateway.checks == going_on == 3
+            release.set()
+            while len(asked) < 10:
+                await asyncio.sleep(0.005)
+        assert most == 3
+    assert gateway.checks == 0

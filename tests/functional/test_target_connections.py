@@ -345,3 +345,30 @@ async def test_every_target_keeps_what_it_has_used_until_it_goes() -> None:
         async with asyncio.timeout(5):
             while pools:
                 await asyncio.sleep(0)
+
+
+async def test_want_of_descriptors_closes_what_was_idle_for_longest() -> None:
+    """Of the target that has most; what is in use stays."""
+    crowds = [Crowd(), Crowd()]
+    async with target(crowds[0].script) as a, target(crowds[1].script) as b, running(a.address, b.address) as gateway:
+        for crowd in crowds:
+            crowd._wanted = 20
+        clients = [await gateway.client() for _ in range(40)]
+        await asyncio.gather(*[client.get() for client in clients])
+        assert kept(gateway) == 40
+        pool = gateway.gateway.connections
+        members = list(next(iter(gateway.gateway.registry.groups)).members.values())
+        oldest = {member: list(pool._pools[member].idle)[:16] for member in members}
+        pool.shed(1)
+        assert sorted(map(pool.idle, members)) == [4, 20]
+        async with asyncio.timeout(5):
+            while pool.count > 24:
+                await asyncio.sleep(0)
+        (shed,) = [member for member in members if pool.idle(member) == 4]
+        assert all(connection.transport is None for connection in oldest[shed])
+        pool.shed(1000)
+        assert kept(gateway) == 0
+        assert gateway.counters["IdleTargetConnectionsClosedCount"] == 40
+        for crowd in crowds:
+            crowd._wanted = 1
+        assert (await clients[0].get()).status == 200
