@@ -61,11 +61,11 @@ class RunningListener:
             OSError: what it listens on is in use or may not be used, is not of this machine, or was not inherited; the text says which.
         """
         loop = self._gateway.loop
+        rules = await compile_rules(self.listener, self._gateway)
         bound = await open_sockets(self.listener, loop)
         self._file = bound.file
         self.port = told_port(self.listener, bound.sockets[0])
         self._reached_at = reached_at(self.listener, bound.sockets[0])
-        rules = await compile_rules(self.listener, self._gateway)
         entrance = self.entrance = Entrance(self._gateway, self.listener, self.port, termination, rules)
         for sock in bound.sockets:
             for watched in _as_often_as_watched(sock, loop):

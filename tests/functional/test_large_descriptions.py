@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import albkit as alb
 from albkit.control import reload
 from tests.support.balancing import Balancing, balancing, listener, named
-from tests.support.peers import RawClient
+from tests.support.peers import RawClient, free_port
 
 RULES = 400
 GROUPS = 4
@@ -100,6 +101,34 @@ async def test_apply_cancelled_in_any_turn_has_done_all_or_nothing() -> None:
             assert len(it.gateway.choices) == GROUPS
             wait += 1
         assert wait > RULES // 16
+
+
+async def test_new_listener_with_many_rules_cancelled_in_any_turn_leaves_no_socket_open() -> None:
+    """Its port is free again at once."""
+    port = free_port()
+    rules = [alb.Rule(place, alb.PathPattern(f"/{place}"), alb.FixedResponse(200)) for place in range(1, 200)]
+    door = alb.Listener(port, alb.FixedResponse(200), rules, host="127.0.0.1", name="new")
+    other = listener(alb.FixedResponse(200), name="other")
+    async with balancing(other) as it:
+        ended = False
+        wait = 0
+        while not ended:
+            applying = asyncio.create_task(it.load_balancer.apply([other, door]))
+            for _ in range(wait):
+                await asyncio.sleep(0)
+            ended = applying.done()
+            applying.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await applying
+            if len(it.load_balancer.listeners) == 1:
+                with socket.socket() as sock:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    sock.bind(("127.0.0.1", port))
+                    sock.listen()
+            else:
+                await it.load_balancer.apply(other)
+            wait += 1
+        assert wait > 10
 
 
 async def test_two_large_descriptions_at_once_come_one_behind_the_other() -> None:

@@ -39,15 +39,19 @@ class LeastOutstandingRequests:
         self._targets[target] = None
 
     def left(self, target: TargetState) -> None:
-        known = self._targets.pop(target, self) is None
-        if self._stale or not known:
+        if target not in self._targets:
             return
+        del self._targets[target]
         if self._equal:
-            self._by_count[target.outstanding].pop(target, None)
+            filed = self._by_count.get(target.outstanding)
+            if filed is not None and target in filed:
+                del filed[target]
+            else:
+                self._stale = True
         else:
             self._heap.discard(target)
             # Those of weight 0 that are left, if any, are equal.
-            self._stale = self._heap.lowest() is None
+            self._stale = self._stale or self._heap.lowest() is None
 
     def started(self, target: TargetState) -> None:
         self._moved(target, target.outstanding - 1)
