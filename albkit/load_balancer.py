@@ -226,9 +226,11 @@ class LoadBalancer:
         choice, registration = self._group(group)
         new = targets_from(targets)
         faults = Faults("targets")
+        members = choice.group.members.values() if any(target.route is not None for target in new) else ()
+        routes = {member.target.route: member.target for member in members if member.target.route is not None}
         for index, target in enumerate(new):
-            others = [*(member.target for member in choice.group.members.values()), *new[:index]]
-            wrong = choice.group.group.fault_of_member(target) or fault_of_route(target, others)
+            of_route = fault_of_route(target, routes)
+            wrong = choice.group.group.fault_of_member(target) or of_route
             if wrong:
                 faults.add(f"[{index}]", wrong)
         faults.raise_if_any()

@@ -11,6 +11,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from albkit.report import failure_log
+from albkit.report.seldom import Seldom
+
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Every test that runs in a loop runs in both, or in the one that ALBKIT_TEST_LOOP names."""
@@ -28,6 +31,12 @@ def blockbuster() -> Iterator[BlockBuster]:
     """A blocking call of albkit's in a loop fails the test."""
     with blockbuster_ctx("albkit") as guard:
         yield guard
+
+
+@pytest.fixture(autouse=True)
+def lines_not_kept_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test before this one has told says nothing of what this one may tell in the same second."""
+    monkeypatch.setattr(failure_log, "_out_of_sockets", Seldom())
 
 
 @pytest.fixture(scope="module", autouse=True)

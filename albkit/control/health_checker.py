@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from math import floor
 
@@ -63,14 +63,18 @@ class HealthChecker:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def watch(self, choice: TargetChoice) -> None:
-        """Members of the group have come or gone, or its check has changed: ask from now on who is to be asked."""
+    def watch(self, choice: TargetChoice, members: Iterable[TargetState]) -> None:
+        """These members of the group have come, gone or begun to drain: ask from now on who is to be asked."""
         check = choice.group.group.health_check
-        members = choice.group.members.values() if check is not None else ()
-        wanted = dict.fromkeys(member for member in members if member.state is not TargetHealthState.DRAINING)
-        for member in [one for one, watch in self._watches.items() if watch.choice is choice and one not in wanted]:
-            self._forget(member)
-        new = [member for member in wanted if member not in self._watches]
+        here = choice.group.members
+        new: list[TargetState] = []
+        for member in members:
+            wanted = check is not None and member.state is not TargetHealthState.DRAINING and here.get(member.address) is member
+            if wanted is not (member in self._watches):
+                if wanted:
+                    new.append(member)
+                else:
+                    self._forget(member)
         if check is None or not new:
             return
         clock = self._gateway.clock
@@ -83,9 +87,11 @@ class HealthChecker:
 
     def watch_anew(self, choice: TargetChoice) -> None:
         """The group's check has changed: nothing that the old one asked, counted or waits for matters any more."""
-        for member in [member for member, watch in self._watches.items() if watch.choice is choice]:
-            self._forget(member)
-        self.watch(choice)
+        members = choice.group.members.values()
+        for member in members:
+            if member in self._watches:
+                self._forget(member)
+        self.watch(choice, members)
 
     def look(self) -> None:
         """Begin every check whose time has come."""
@@ -95,12 +101,17 @@ class HealthChecker:
             check = watch.choice.group.group.health_check
             if check is None or watch.due != due or self._watches.get(watch.member) is not watch:
                 continue
-            if watch.task is None:
+            if watch.task is None and self._gateway.lets_check():
+                self._gateway.checks += 1
                 watch.task = self._gateway.loop.create_task(self._check(watch, check))
                 self._tasks.add(watch.task)
-                watch.task.add_done_callback(self._tasks.discard)
+                watch.task.add_done_callback(self._checked)
             self._schedule(self._following(watch, due, now, check.interval), watch)
         self._set_timer()
+
+    def _checked(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._gateway.checks -= 1
 
     def close(self) -> None:
         """Ask nobody any more."""

@@ -48,22 +48,27 @@ class Registration:
     def register(self, choice: TargetChoice, targets: Iterable[Target]) -> None:
         """Send new requests to these targets, from the next one on. A draining one comes back; a known one takes the new weight."""
         new: list[Target] = []
+        changed: list[TargetState] = []
         for target in targets:
             address = str(target)
             member = choice.group.members.get(address)
             if member is None:
-                choice.group.members[address] = TargetState(target, checked=choice.group.group.health_check is not None)
+                member = choice.group.members[address] = TargetState(target, checked=choice.group.group.health_check is not None)
                 new.append(target)
-            else:
-                self._come_back(choice, member, target)
-        # Once for all: seeing who may be chosen looks at every member.
-        choice.refresh()
-        self._checker.watch(choice)
+                changed.append(member)
+            elif self._come_back(choice, member, target):
+                changed.append(member)
+        # Once for all: seeing what many changes mean looks at every member.
+        choice.update(changed)
+        self._checker.watch(choice, changed)
         for target in new:
             self._tell(TargetRegistered(choice.group.group.name, target))
 
-    def _come_back(self, choice: TargetChoice, member: TargetState, target: Target) -> None:
+    def _come_back(self, choice: TargetChoice, member: TargetState, target: Target) -> bool:
+        """A target that is known was registered again; whether more than its weight is another one."""
         before, protocol_of = member.target, choice.group.group.protocol_of
+        if before is target and member.state is not TargetHealthState.DRAINING:
+            return False
         if (protocol_of(before), before.server_name) != (protocol_of(target), target.server_name):
             # What was verified for another name does not serve this one.
             self._gateway.connections.outdate(member)
@@ -75,11 +80,13 @@ class Registration:
             member.on_idle = None
             member.keeps_sessions = False
             self._anomalies.forget(choice, member)
-            for tunnel in self._gateway.tunnels:
+            for tunnel in self._gateway.tunnels if member.tunnels else ():
                 if tunnel.member is member:
                     tunnel.spare()
             self._tell_waiting(member)
             self._begin(choice, (member,))
+            return True
+        return (before.standby, before.max_concurrency, before.route) != (target.standby, target.max_concurrency, target.route)
 
     def deregister(self, choice: TargetChoice, targets: Iterable[Target], *, for_good: bool = False) -> None:
         """Send no new request to these targets; what goes on may end within the deregistration delay. Unknown ones are no fault.
@@ -107,8 +114,8 @@ class Registration:
             member.probation = member.ejections = member.failures_in_row = 0
         self._become(choice, tuple(leaving), TargetHealthState.DRAINING, TargetHealthReason.DEREGISTRATION_IN_PROGRESS)
         self._let_go(member for member in leaving if not member.keeps_sessions)
-        self._drain_tunnels(leaving)
-        self._checker.watch(choice)
+        self._drain_tunnels([member for member in leaving if member.tunnels])
+        self._checker.watch(choice, leaving)
 
     def dishonor(self, choice: TargetChoice) -> None:
         """Sessions bound to draining members of the group may not come any more."""
@@ -129,10 +136,10 @@ class Registration:
     def _drain_tunnels(self, members: Collection[TargetState]) -> None:
         """Spread the ends of these targets' tunnels evenly over the last part of their deregistration delay."""
         clock = self._gateway.clock
-        leaving: dict[TargetState, list[LiveTunnel]] = {}
-        for tunnel in self._gateway.tunnels:
-            if tunnel.member in members:
-                leaving.setdefault(tunnel.member, []).append(tunnel)
+        leaving: dict[TargetState, list[LiveTunnel]] = {member: [] for member in members}
+        for tunnel in self._gateway.tunnels if members else ():
+            if tunnel.member in leaving:
+                leaving[tunnel.member].append(tunnel)
         now = clock.monotonic()
         for member, tunnels in leaving.items():
             for index, tunnel in enumerate(tunnels):
@@ -178,7 +185,7 @@ class Registration:
     def begin(self, choice: TargetChoice) -> None:
         """Look from now on after the targets of a group: whether they are well, where that is to be asked, and how they do their work."""
         self._anomalies.watch(choice)
-        self._checker.watch(choice)
+        self._checker.watch(choice, choice.group.members.values())
 
     async def look_up_names(self, groups: Iterable[tuple[TargetChoice, Collection[DnsName]]]) -> None:
         """Follow these names for these groups from now on; returns when each has been asked for once, whatever came of it."""
@@ -240,11 +247,13 @@ class Registration:
     def _drained(self, members: Collection[TargetState]) -> None:
         """Nothing goes on with these members any more: their groups forget them. One look at each group for all of its members."""
         choices = {member: self._draining.pop(member) for member in members if member in self._draining}
+        gone: dict[TargetChoice, list[TargetState]] = {}
         for member, choice in choices.items():
             member.on_idle = None
             choice.group.members.pop(member.address, None)
-        for choice in dict.fromkeys(choices.values()):
-            choice.refresh()
+            gone.setdefault(choice, []).append(member)
+        for choice, members_gone in gone.items():
+            choice.update(members_gone)
         for member, choice in choices.items():
             self._tell_waiting(member)
             self._tell(TargetDrained(choice.group.group.name, member.target))
@@ -281,7 +290,7 @@ class Registration:
             for member in changed:
                 self._anomalies.begin_anew(member)
         if look:
-            choice.refresh()
+            choice.update(changed)
         for member in changed:
             self._tell(TargetStateChanged(choice.group.group.name, member.target, state, reason))
 

@@ -7,15 +7,22 @@ but for their backlog. All that can fail is done first, so that a description th
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+
+import attrs
 
 from albkit.control.registration import Registration
+from albkit.model.actions import Action, Forward
 from albkit.model.events import ConfigurationApplied, Event, ListenerClosed, ListenerOpened
 from albkit.model.listener import Listener
 from albkit.model.settings import Settings
 from albkit.model.target_group import TargetGroup
 from albkit.model.validation import Faults
+from albkit.policy.plan import Plan
+from albkit.policy.rule_table import RuleTable
+from albkit.proxy.entrance import compile_rules
 from albkit.proxy.gateway import Gateway
 from albkit.proxy.listener import RunningListener, close_all
 from albkit.proxy.tls.loading import Loaded
@@ -23,6 +30,11 @@ from albkit.proxy.tls.loading import Loaded
 __all__ = ("apply",)
 
 Identity = tuple[object, ...]
+
+_RULES_IN_A_TURN = 64
+_SETTINGS_OF_LISTENER = [field.name for field in attrs.fields(Listener) if field.name not in ("rules", "default_actions")]
+_SETTINGS_OF_GROUP = [field.name for field in attrs.fields(TargetGroup) if field.name != "targets"]
+_SETTINGS_OF_FORWARD = [field.name for field in attrs.fields(Forward) if field.name != "groups"]
 
 
 async def apply(
@@ -67,6 +79,14 @@ async def apply(
         await registration.look_up_names(
             [(gateway.choices[group.name], {*old_names.get(group.name, ()), *group.names}) for group in settings.groups]
         )
+        # What takes long is made ready in many turns of the loop; all of it is put in force in one.
+        changed = await _changed_groups(settings, known, gateway)
+        rules: dict[Identity, RuleTable[Plan]] = {}
+        for identity, listener in wanted:
+            if staying[identity] not in opened and await _is_changed(staying[identity].listener, listener, changed):
+                rules[identity] = await compile_rules(listener, gateway)
+        # Once more: others may have been registered meanwhile.
+        _check_members(settings, gateway)
     except BaseException:
         try:
             await close_all(opened)
@@ -76,13 +96,13 @@ async def apply(
 
     gateway.connections.contexts.update(loaded.contexts)
     for group in settings.groups:
-        if group.name in known:
+        if group.name in changed:
             _change_group(group, gateway, registration)
-        else:
+        elif group.name not in known:
             registration.begin(gateway.choices[group.name])
     for identity, listener in wanted:
-        if staying[identity].listener != listener or listener.is_secure:
-            staying[identity].take(listener, terminations[identity])
+        if identity in rules or listener.is_secure:
+            staying[identity].take(listener, terminations[identity], rules.get(identity))
     for new in opened:
         tell(ListenerOpened(new.listener.name, new.port))
     in_force(tuple(staying[identity] for identity, _ in wanted))
@@ -96,6 +116,49 @@ async def apply(
         _remove_groups(settings, gateway, registration)
         gateway.take(settings)
         tell(ConfigurationApplied(len(settings.listeners), len(settings.groups)))
+
+
+async def _changed_groups(settings: Settings, known: set[str], gateway: Gateway) -> set[str]:
+    """The names of the groups that were there before and are described in another way now."""
+    changed = set()
+    for group in settings.groups:
+        if group.name in known and gateway.choices[group.name].group.group != group:
+            changed.add(group.name)
+        await asyncio.sleep(0)
+    return changed
+
+
+async def _is_changed(old: Listener, new: Listener, changed: Collection[str]) -> bool:
+    """Whether a listener is described in another way now, where of the groups these are."""
+    if old is new:
+        return False
+    if any(group.name in changed for group in new.groups) or len(old.rules) != len(new.rules):
+        return True
+    if any(getattr(old, name) != getattr(new, name) for name in _SETTINGS_OF_LISTENER):
+        return True
+    if not _are_alike(old.default_actions, new.default_actions):
+        return True
+    for place, (before, rule) in enumerate(zip(old.rules, new.rules, strict=True)):
+        settings = (before.priority, before.conditions, before.transforms), (rule.priority, rule.conditions, rule.transforms)
+        if before is not rule and (settings[0] != settings[1] or not _are_alike(before.actions, rule.actions)):
+            return True
+        if place % _RULES_IN_A_TURN == 0:
+            await asyncio.sleep(0)
+    return False
+
+
+def _are_alike(old: Sequence[Action], new: Sequence[Action]) -> bool:
+    """Whether these actions do the same, where the groups that they send to have not changed: their names tell, and a thousand rules
+    compare no target with another."""
+    return len(old) == len(new) and all(
+        _of_forward(before) == _of_forward(action) if isinstance(before, Forward) and isinstance(action, Forward) else before == action
+        for before, action in zip(old, new, strict=True)
+    )
+
+
+def _of_forward(forward: Forward) -> tuple[object, ...]:
+    groups = [(group.name, weight) for group, weight in forward.groups]
+    return (groups, *(getattr(forward, name) for name in _SETTINGS_OF_FORWARD))
 
 
 def _leave_as_it_was(known: set[str], gateway: Gateway, registration: Registration) -> None:
@@ -146,8 +209,6 @@ def _change_group(new: TargetGroup, gateway: Gateway, registration: Registration
     """Take over the settings; change the members only where the declared list has changed, so that those registered at run time stay."""
     choice = gateway.choices[new.name]
     old = choice.group.group
-    if old == new:
-        return
     choice.group.group = new
     if _how_connected(old) != _how_connected(new):
         # What was connected in another way serves no further request.
@@ -155,7 +216,8 @@ def _change_group(new: TargetGroup, gateway: Gateway, registration: Registration
             gateway.connections.outdate(member)
     if old.targets != new.targets:
         registration.change_targets(choice)
-    choice.refresh()
+    if any(getattr(old, name) != getattr(new, name) for name in _SETTINGS_OF_GROUP):
+        choice.refresh()
     if getattr(new.stickiness, "while_draining", "") != "honor":
         registration.dishonor(choice)
     if old.health_check != new.health_check:

@@ -143,8 +143,9 @@ _TABLE = (
         meaning="How long an action of the program's own may take; then it is cancelled and the client told 500.",
     ),
     Attribute(
-        "Limits", "idle_target_connections", "", 64, minimum=0, maximum=100000, whole=True,
-        meaning="How many idle connections are kept per target; what is above it is closed, and 0 keeps none.",
+        "Limits", "idle_target_connections", "", None, minimum=0, maximum=100000, whole=True,
+        meaning="How many idle connections are kept per target; what is above it is closed, and 0 keeps none. None keeps 1024, or as many "
+        "as were in use at a time in the last minute where that is more.",
     ),
     Attribute(
         "Limits", "target_keep_alive", "", 60, unit="seconds", minimum=0, maximum=604800,

@@ -36,7 +36,8 @@ class Limits:
         request_body_rate: Bytes per second of a request body that a client must send at least, over any 5 seconds in which it is waited
             for; else 408. 0 (default) asks for nothing but a byte per idle timeout.
         hook_timeout: Seconds for an action of the program's own, 30; then it is cancelled and the client told 500.
-        idle_target_connections: Idle connections kept per target, 64; 0 keeps none. What is above it is closed.
+        idle_target_connections: Idle connections kept per target; what is above it is closed, and 0 keeps none. `None` (default) keeps
+            1024, or as many as were in use at a time in the last minute where that is more.
         target_keep_alive: Seconds that an idle target connection is kept, 60, unless the target says less; then it is closed.
 
     Raises:
@@ -56,13 +57,12 @@ class Limits:
     request_head_timeout: float | None = _limit("request_head_timeout")
     request_body_rate: float = _limit("request_body_rate")
     hook_timeout: float = _limit("hook_timeout")
-    idle_target_connections: int = _limit("idle_target_connections")
+    idle_target_connections: int | None = _limit("idle_target_connections")
     target_keep_alive: float = _limit("target_keep_alive")
 
     def __attrs_post_init__(self) -> None:
         faults = Faults("Limits")
         names = [attribute.name for attribute in attrs.fields(Limits)]
-        if self.request_head_timeout is None:
-            names.remove("request_head_timeout")
-        faults.attribute(self, *names)
+        may_be_none = ("request_head_timeout", "idle_target_connections")
+        faults.attribute(self, *(name for name in names if name not in may_be_none or getattr(self, name) is not None))
         faults.raise_if_any()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, cast
 
 import attrs
@@ -225,13 +226,13 @@ class Listener:
         """What is done with a request that no rule matches."""
         return routing_action(self.default_actions)
 
-    @property
+    @cached_property
     def forwards(self) -> tuple[Forward, ...]:
         """The default action and those of the rules that send to a target group, in this order."""
         from_rules = [action for rule in self.rules for action in rule.actions]
         return tuple(action for action in (*self.default_actions, *from_rules) if isinstance(action, Forward))
 
-    @property
+    @cached_property
     def groups(self) -> tuple[TargetGroup, ...]:
         """Every target group that a rule or the default action may send to, each once, in order of appearance."""
         return tuple(dict.fromkeys(group for forward in self.forwards for group, _ in forward.groups))

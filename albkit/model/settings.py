@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -91,19 +92,19 @@ class Settings:
                 if wrong:
                     faults.add(f"listeners[{index}]", f"the ping_interval of {whose}: {wrong}")
 
-    @property
+    @cached_property
     def groups(self) -> tuple[TargetGroup, ...]:
         """Every target group in use, each once, in order of appearance."""
         return tuple(dict.fromkeys(group for listener in self.listeners for group in listener.groups))
 
-    @property
+    @cached_property
     def stream_groups(self) -> frozenset[str]:
         """The names of the target groups of which nothing but bytes is known: TCP and TLS listeners alone send to them."""
         streams = {group.name for listener in self.listeners if listener.is_stream for group in listener.groups}
         others = {group.name for listener in self.listeners if not listener.is_stream for group in listener.groups} if streams else set()
         return frozenset(streams - others)
 
-    @property
+    @cached_property
     def tunnel_policies(self) -> tuple[TunnelPolicy, ...]:
         """Every tunnel policy that may come to be in force, each once."""
         return tuple(dict.fromkeys(policy for listener in self.listeners for _, policy in _policies(listener)))

@@ -20,7 +20,7 @@ _WEBSOCKET = {"ws": "http", "wss": "https"}
 _UNIX_PATH_MAX = 107  # sun_path of Linux, less its final zero
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Target:
     """One place where requests can be sent: a host and port, or a unix socket.
 

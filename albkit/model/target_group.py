@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import attrs
@@ -48,12 +48,17 @@ def targets_from(value: Any) -> tuple[Target, ...]:
     return tuple(targets)
 
 
-def fault_of_route(target: Target, others: Iterable[Target]) -> str | None:
-    """What is wrong with a target whose sessions would go to another one, or `None`."""
-    for other in others:
-        if target.route is not None and target.route == other.route and str(target) != str(other):
-            return f"its route {target.route!r} is that of {other}; a route names one target"
-    return None
+def fault_of_route(target: Target, routes: dict[str, Target]) -> str | None:
+    """What is wrong with a target whose sessions would go to another one, or `None`.
+
+    Args:
+        target: Whose route is to be its own.
+        routes: The targets that have one already; this one is added.
+    """
+    if target.route is None:
+        return None
+    other = routes.setdefault(target.route, target)
+    return None if str(other) == str(target) else f"its route {target.route!r} is that of {other}; a route names one target"
 
 
 def _target_or_raw(item: Any) -> Any:
@@ -69,7 +74,7 @@ def _on_or_off(value: Any) -> Any:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class TargetGroup:
     """A named group of targets, as ALB's target group (alb-reference 1.8).
 
@@ -246,6 +251,7 @@ class TargetGroup:
 
     def _check_targets(self, faults: Faults, targets: Sequence[object]) -> None:
         seen: dict[str, int] = {}
+        routes: dict[str, Target] = {}
         for index, item in enumerate(targets):
             try:
                 target = item if isinstance(item, DnsName) else target_from(item)
@@ -253,9 +259,8 @@ class TargetGroup:
                 for fault in error.faults:
                     faults.add(f"targets[{index}]", fault)
                 continue
-            wrong = self.fault_of_member(target)
-            if wrong is None and isinstance(target, Target):
-                wrong = fault_of_route(target, (other for other in targets[:index] if isinstance(other, Target)))
+            of_route = fault_of_route(target, routes) if isinstance(target, Target) else None
+            wrong = self.fault_of_member(target) or of_route
             if wrong:
                 faults.add(f"targets[{index}]", wrong)
             first = seen.setdefault(str(target), index)

@@ -63,6 +63,18 @@ class ClientCookie(Generic[Named]):
         self._second = -1
         self._lines: dict[Named, bytes] = {}
 
+    def name(self, named: Named, key: str) -> None:
+        """One more thing that can be named."""
+        digest = self._digests[named] = _digest(key)
+        self._named[digest] = named
+
+    def forget(self, named: Named) -> None:
+        """A thing that is not there any more."""
+        digest = self._digests.pop(named, None)
+        self._lines.pop(named, None)
+        if digest is not None and self._named.get(digest) is named:
+            del self._named[digest]
+
     def find(self, cookies: bytes, now: float) -> Named | None:
         """What the first valid, unexpired cookie names; `None` where there is none, which then is a fresh pick."""
         for name in self._names:

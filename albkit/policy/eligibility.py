@@ -2,27 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Collection, Iterable
 
 from albkit.model.health import TargetHealthState
 from albkit.model.target_group import TargetGroup
 from albkit.state.target import TargetState
 
-__all__ = ("AVAILABLE", "GOOD", "eligible")
+__all__ = ("AVAILABLE", "GOOD", "Census", "eligible")
 
 GOOD = (TargetHealthState.HEALTHY, TargetHealthState.UNAVAILABLE)
 AVAILABLE = (*GOOD, TargetHealthState.UNHEALTHY, TargetHealthState.INITIAL)
 
 
-def eligible(members: Iterable[TargetState], group: TargetGroup) -> tuple[tuple[TargetState, ...], bool]:
-    """The members that new requests may go to, in their order, and whether the group fails open.
+_NOT_AVAILABLE, _AVAILABLE, _GOOD, _STANDBY = range(4)
+"""Kinds of members: gone or draining; not in good health, or ejected; in good health; the same, and to be used where there is no other."""
+
+
+def _kind_of(member: TargetState) -> int:
+    state = member.state
+    if state in GOOD and member.ejected_until is None:
+        return _STANDBY if member.target.standby else _GOOD
+    return _AVAILABLE if state in AVAILABLE else _NOT_AVAILABLE
+
+
+class Census:
+    """Who of the members of one group may be chosen. Kept up member by member, so that nobody counts ten thousand when one has changed.
 
     Those in good health that are not ejected; a standby only where there is no other. Where they are fewer than the group must have
     it fails open: unhealthy and new ones get requests as well, because an answer of one of them is better than none. A draining member
     never gets a new request.
     """
-    available = tuple(member for member in members if member.state in AVAILABLE)
-    good = tuple(member for member in available if member.state in GOOD and member.ejected_until is None)
-    if len(good) < len(available) and group.too_few(len(good), len(available)):
-        return available, True
-    return tuple(member for member in good if not member.target.standby) or good, False
+
+    __slots__ = ("_counts", "_kinds", "_next", "_places", "_wanted", "eligible", "fails_open")
+
+    def __init__(self) -> None:
+        self.eligible: tuple[TargetState, ...] = ()
+        """In the order in which they have come."""
+        self.fails_open = False
+        self._kinds: dict[TargetState, int] = {}
+        self._places: dict[TargetState, int] = {}
+        """Which come before which."""
+        self._next = 0
+        self._counts = [0, 0, 0, 0]
+        self._wanted: tuple[int, ...] = ()
+        """The kinds that may be chosen."""
+
+    def take(self, members: Iterable[TargetState], group: TargetGroup) -> None:
+        """These are the members."""
+        self._kinds = {member: _kind_of(member) for member in members}
+        self._places = {member: place for place, member in enumerate(self._kinds)}
+        self._next = len(self._places)
+        kinds = list(self._kinds.values())
+        self._counts = [kinds.count(kind) for kind in range(4)]
+        self._decide(group)
+        self._gather()
+
+    def change(self, here: Collection[TargetState], gone: Collection[TargetState], group: TargetGroup) -> Collection[TargetState]:
+        """Some members have come or changed, some have gone; whoever may be chosen from now on, or not any more, is among the answer."""
+        for member in gone:
+            kind = self._kinds.pop(member, None)
+            if kind is not None:
+                self._counts[kind] -= 1
+        for member in here:
+            kind = self._kinds.get(member)
+            if kind is None:
+                self._places[member] = self._next
+                self._next += 1
+            else:
+                self._counts[kind] -= 1
+            kind = self._kinds[member] = _kind_of(member)
+            self._counts[kind] += 1
+        before, wanted = self.eligible, self._wanted
+        self._decide(group)
+        if wanted != self._wanted:
+            self._gather()
+            changed: Collection[TargetState] = {*before, *self.eligible}
+        else:
+            changed = (*here, *gone)
+            for member in changed:
+                self._move(member)
+        for member in gone:
+            self._places.pop(member, None)
+        return changed
+
+    def may_be_chosen(self, member: TargetState) -> bool:
+        """Whether the member is among the eligible."""
+        return self._kinds.get(member) in self._wanted
+
+    def _decide(self, group: TargetGroup) -> None:
+        _, ill, good, standbys = self._counts
+        self.fails_open = ill > 0 and group.too_few(good + standbys, ill + good + standbys)
+        if self.fails_open:
+            self._wanted = (_AVAILABLE, _GOOD, _STANDBY)
+        else:
+            self._wanted = (_GOOD,) if good else (_STANDBY,)
+
+    def _gather(self) -> None:
+        wanted = self._wanted
+        self.eligible = tuple(member for member, kind in self._kinds.items() if kind in wanted)
+
+    def _move(self, member: TargetState) -> None:
+        """See to it that one member is among the eligible if it may be chosen, and is not if it may not."""
+        eligible = self.eligible
+        place = self._places.get(member)
+        if place is None:
+            return
+        index = bisect_left(eligible, place, key=self._places.__getitem__)
+        if (index < len(eligible) and eligible[index] is member) is not self.may_be_chosen(member):
+            rest = eligible[index:] if self.may_be_chosen(member) else eligible[index + 1 :]
+            self.eligible = (*eligible[:index], member, *rest) if self.may_be_chosen(member) else eligible[:index] + rest
+
+
+def eligible(members: Iterable[TargetState], group: TargetGroup) -> tuple[tuple[TargetState, ...], bool]:
+    """The members that new requests may go to, in their order, and whether the group fails open (see `Census`)."""
+    census = Census()
+    census.take(members, group)
+    return census.eligible, census.fails_open

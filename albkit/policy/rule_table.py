@@ -8,7 +8,7 @@ and only before what has been found: such a condition is called for no request t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from albkit.model.conditions import CONDITIONS, Condition, HostHeader, PathPattern
@@ -21,6 +21,8 @@ from albkit.policy.paths import path_to_match
 __all__ = ("CompiledRule", "RuleTable")
 
 Action = TypeVar("Action")
+
+_RULES_IN_A_STEP = 16
 
 
 class CompiledRule(Generic[Action]):
@@ -55,21 +57,36 @@ class RuleTable(Generic[Action]):
     __slots__ = ("_anywhere", "_asking", "_by_host", "_by_host_ending", "_default", "rules")
 
     def __init__(self, listener: Listener, prepare: Callable[[Rule | None], Action]) -> None:
+        for _ in self.compile(listener, prepare):
+            pass
+
+    @classmethod
+    def in_steps(cls, listener: Listener, prepare: Callable[[Rule | None], Action]) -> Generator[None, None, RuleTable[Action]]:
+        """The same table, made in steps of a few rules each: between them whoever asks for it can do something else."""
+        table = cls.__new__(cls)
+        yield from table.compile(listener, prepare)
+        return table
+
+    def compile(self, listener: Listener, prepare: Callable[[Rule | None], Action]) -> Iterator[None]:
+        """Make the table, a few rules at each step; only when it is done it may be asked."""
         ordered = sorted(listener.rules, key=lambda rule: rule.priority)
-        self.rules = tuple(
-            CompiledRule(rule, position, tuple(map(compile_condition, rule.conditions)), prepare(rule))
-            for position, rule in enumerate(ordered, 1)
-        )
+        compiled: list[CompiledRule[Action]] = []
         self._default = CompiledRule(None, len(ordered), (), prepare(None))
         self._by_host: dict[str, _Shelf[Action]] = {}
         self._by_host_ending: dict[str, _Shelf[Action]] = {}
         self._anywhere: _Shelf[Action] = _Shelf()
-        self._asking = [rule for rule in self.rules if _asks_the_program(rule)]
-        for rule in self.rules:
+        self._asking: list[CompiledRule[Action]] = []
+        for position, described in enumerate(ordered, 1):
+            rule = CompiledRule(described, position, tuple(map(compile_condition, described.conditions)), prepare(described))
+            compiled.append(rule)
             if _asks_the_program(rule):
-                continue
-            for shelf in self._shelves(rule):
-                shelf.add(rule)
+                self._asking.append(rule)
+            else:
+                for shelf in self._shelves(rule):
+                    shelf.add(rule)
+            if position % _RULES_IN_A_STEP == 0:
+                yield
+        self.rules = tuple(compiled)
 
     def match(self, request: RequestHead) -> CompiledRule[Action]:
         """The first rule by priority whose conditions all hold, else the default rule (priority 0)."""
@@ -135,9 +152,10 @@ class _Shelf(Generic[Action]):
                 self._depth = max(self._depth, start.count("/", 1))
             else:
                 file = self._by_start.setdefault(start, [])
+                if len(start) not in self._lengths:
+                    self._lengths = tuple(sorted((*self._lengths, len(start))))
             if not file or file[-1] is not rule:
                 file.append(rule)
-        self._lengths = tuple(sorted({len(start) for start in self._by_start}))
 
     def first(self, request: RequestHead, path: str, best: CompiledRule[Action]) -> CompiledRule[Action]:
         """The first rule here that holds and comes before `best`, else `best`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import accumulate
 
 from albkit.policy.eligibility import GOOD
@@ -20,43 +20,81 @@ class SlowStart:
         chance: Numbers of [0, 1).
     """
 
-    __slots__ = ("_chance", "_settled", "_sums")
+    __slots__ = ("_chance", "_eligible", "_full", "_settled", "_slow", "_sums")
 
     def __init__(self, chance: Callable[[], float]) -> None:
         self._chance = chance
+        self._eligible: Sequence[TargetState] | None = None
+        """Among whom the settled ones are to be looked for, when one is needed."""
         self._settled: Sequence[TargetState] = ()
         self._sums: Sequence[float] = ()
+        self._full: set[TargetState] = set()
+        """The members in good health that have their full share."""
+        self._slow: set[TargetState] = set()
 
-    def look(self, members: Iterable[TargetState], duration: float, now: float) -> None:
-        """Members have come, gone, or changed their states: who has become healthy begins slowly, if another has its full share.
+    def look_at_all(self, members: Iterable[TargetState], duration: float, now: float) -> None:
+        """The same as `look`, where these are all members, whatever became of them."""
+        members = tuple(members)
+        self._slow = {member for member in members if member.slow_since is not None}
+        self._full = {member for member in members if member.good and member.slow_since is None}
+        self._end(tuple(self._slow), duration, now)
+        self.look(members, duration, now)
+
+    def forget(self, members: Iterable[TargetState]) -> None:
+        """These members have gone."""
+        self._full.difference_update(members)
+        self._slow.difference_update(members)
+
+    def _end(self, slow: Iterable[TargetState], duration: float, now: float) -> None:
+        """Of these members who are slow some need not be so any more."""
+        for member in slow:
+            if member.slow_since is None or now - member.slow_since >= duration or member.state not in GOOD:
+                member.slow_since = None
+                self._slow.discard(member)
+                if member.good:
+                    self._full.add(member)
+
+    def look(self, members: Collection[TargetState], duration: float, now: float) -> None:
+        """Members have come or changed their states: who has become healthy begins slowly, if another has its full share.
 
         That one must have had it when the member came: those that a group begins with do not wait for the first of them to be checked.
         """
-        members = tuple(members)
+        self._end([member for member in members if member in self._slow], duration, now)
         for member in members:
-            if member.slow_since is not None and (now - member.slow_since >= duration or member.state not in GOOD):
-                member.slow_since = None
-        settled = any(member.good and member.slow_since is None and member.state in GOOD for member in members)
+            if member.state not in GOOD:
+                self._full.discard(member)
+        if not self._full and self._slow:
+            self._end(tuple(self._slow), duration, now)
+        settled = bool(self._full)
         for member in members:
             good = member.state in GOOD
             if member.is_late is None:
                 member.is_late = settled
             if good and not member.good and settled and duration and member.is_late:
                 member.slow_since = now
+                self._slow.add(member)
             elif member.good and not good:
                 member.is_late = True
+            if good and member.slow_since is None:
+                self._full.add(member)
             member.good = good
 
     def settle(self, eligible: Sequence[TargetState]) -> None:
         """These may be chosen now; the healthy ones that have their full share take what is too much for the others."""
-        self._settled = [one for one in eligible if one.slow_since is None and not one.probation and one.weight and one.state in GOOD]
-        self._sums = list(accumulate(member.weight for member in self._settled))
+        self._eligible = eligible
+
+    def _find_settled(self) -> Sequence[TargetState]:
+        eligible, self._eligible = self._eligible, None
+        if eligible is not None:
+            self._settled = [one for one in eligible if one.slow_since is None and not one.probation and one.weight and one.state in GOOD]
+            self._sums = list(accumulate(member.weight for member in self._settled))
+        return self._settled
 
     def ease(self, member: TargetState, group: TargetGroupState, now: float) -> TargetState:
         """The member, as often as its share has grown; else one that has its full share, by weight and chance."""
         since, duration = member.slow_since, group.group.slow_start
         if since is None or now - since >= duration:
-            member.slow_since = None
+            self._end((member,), duration, now)
             self.settle(group.eligible)
             return member
         if self._chance() * duration < now - since:
@@ -65,4 +103,5 @@ class SlowStart:
 
     def stand_in(self) -> TargetState | None:
         """One that has its full share, by weight and chance; `None` where nobody has."""
-        return drawn(self._settled, self._sums, self._chance) if self._settled else None
+        settled = self._find_settled()
+        return drawn(settled, self._sums, self._chance) if settled else None

@@ -42,6 +42,12 @@ class Stickiness(Protocol):
     def fields(self, member: TargetState, request: RequestHead, response: ResponseHead, now: float) -> bytes:
         """The lines for a response of the target, without a line end behind the last; empty for none."""
 
+    def come(self, member: TargetState) -> None:
+        """One more member, which sessions may be bound to."""
+
+    def go(self, member: TargetState) -> None:
+        """One member less."""
+
     def settle(self, eligible: Sequence[TargetState]) -> None:
         """These are the targets that may be chosen now."""
 
@@ -77,16 +83,21 @@ def marked_secure(lines: bytes, request: RequestHead) -> bytes:
     return lines + b"; Secure" if lines and request.client.is_secure else lines
 
 
+def _key(group: TargetGroupState, member: TargetState) -> str:
+    return f"{group.group.name}\0{member.address}"
+
+
 def _keys(group: TargetGroupState) -> dict[TargetState, str]:
-    return {member: f"{group.group.name}\0{member.address}" for member in group.members.values()}
+    return {member: _key(group, member) for member in group.members.values()}
 
 
 class _LbCookieStickiness:
     """Binds sessions to targets with `AWSALB` and `AWSALBCORS`, of which the second takes precedence."""
 
-    __slots__ = ("_cookie",)
+    __slots__ = ("_cookie", "_group")
 
     def __init__(self, setting: LbCookie, group: TargetGroupState, clock: Clock) -> None:
+        self._group = group
         write = plain_and_cors(b"AWSALB=", b"AWSALBCORS=")
         self._cookie: ClientCookie[TargetState] = ClientCookie(
             (b"AWSALBCORS=", b"AWSALB="), write, _keys(group), setting.duration, setting.secrets, clock.entropy
@@ -100,6 +111,12 @@ class _LbCookieStickiness:
 
     def fields(self, member: TargetState, request: RequestHead, _response: ResponseHead, now: float) -> bytes:
         return marked_secure(self._cookie.lines(member, now, request.cookie), request)
+
+    def come(self, member: TargetState) -> None:
+        self._cookie.name(member, _key(self._group, member))
+
+    def go(self, member: TargetState) -> None:
+        self._cookie.forget(member)
 
     def settle(self, eligible: Sequence[TargetState]) -> None: ...
 
@@ -115,9 +132,10 @@ _FIRST_STRICT_CHROMIUM = 80
 class _AppCookieStickiness:
     """Binds sessions with `AWSALBAPP-0`, as long as the application's own cookie comes with it."""
 
-    __slots__ = ("_application", "_cookie", "_cross_origin", "_query")
+    __slots__ = ("_application", "_cookie", "_cross_origin", "_group", "_query")
 
     def __init__(self, setting: AppCookie, group: TargetGroupState, clock: Clock) -> None:
+        self._group = group
         self._application = setting.cookie_name.encode() + b"="
         self._query = _query_parameter(setting.query_parameter)
 
@@ -148,6 +166,14 @@ class _AppCookieStickiness:
         if others:
             return cookie.with_others(others, now)
         return _nothing_to_stick_to(_CROSS_ORIGIN if strict else b"", int(now))
+
+    def come(self, member: TargetState) -> None:
+        for cookie in (self._cookie, self._cross_origin):
+            cookie.name(member, _key(self._group, member))
+
+    def go(self, member: TargetState) -> None:
+        for cookie in (self._cookie, self._cross_origin):
+            cookie.forget(member)
 
     def settle(self, eligible: Sequence[TargetState]) -> None: ...
 
@@ -199,7 +225,9 @@ class _RouteSuffixStickiness:
         self._parameter = re.compile(f";{re.escape(setting.cookie_name)}=([^;/]*)", re.ASCII | re.IGNORECASE)
         self._query = _query_parameter(setting.query_parameter)
         self._separator = setting.separator
-        self._routes = {member.target.route or member.address: member for member in group.members.values()}
+        self._routes: dict[str, TargetState] = {}
+        for member in group.members.values():
+            self.come(member)
 
     def target(self, request: RequestHead, _now: float) -> TargetState | None:
         for session in self._sessions(request):
@@ -214,6 +242,14 @@ class _RouteSuffixStickiness:
 
     def fields(self, _member: TargetState, _request: RequestHead, _response: ResponseHead, _now: float) -> bytes:
         return b""
+
+    def come(self, member: TargetState) -> None:
+        self._routes[member.target.route or member.address] = member
+
+    def go(self, member: TargetState) -> None:
+        route = member.target.route or member.address
+        if self._routes.get(route) is member:
+            del self._routes[route]
 
     def settle(self, eligible: Sequence[TargetState]) -> None: ...
 
@@ -267,6 +303,10 @@ class _KeyStickiness:
 
     def fields(self, _member: TargetState, _request: RequestHead, _response: ResponseHead, _now: float) -> bytes:
         return b""
+
+    def come(self, member: TargetState) -> None: ...
+
+    def go(self, member: TargetState) -> None: ...
 
     def settle(self, eligible: Sequence[TargetState]) -> None:
         self._eligible = eligible

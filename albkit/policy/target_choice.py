@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from copy import copy
 from typing import Any
 
@@ -12,7 +12,7 @@ from albkit.errors import Failure, FailureKind, name_of, told
 from albkit.model.message import RequestHead
 from albkit.policy.algorithms import algorithm_for
 from albkit.policy.ejection import Ejector, has_enough
-from albkit.policy.eligibility import GOOD, eligible
+from albkit.policy.eligibility import GOOD, Census
 from albkit.policy.room import Room, has_room
 from albkit.policy.slow_start import SlowStart
 from albkit.policy.stickiness import Stickiness, stickiness_for
@@ -23,6 +23,9 @@ from albkit.state.target_group import TargetGroupState
 __all__ = ("TargetChoice",)
 
 _log = logging.getLogger("albkit")
+
+_FEW = 16
+"""So many changed members are looked at one by one; for more it is cheaper to look at all."""
 
 _COUNTS_NOTHING = ("round_robin", "weighted_random", "ip_hash", "least_response_time")
 _MANY = 32
@@ -39,7 +42,9 @@ class TargetChoice:
 
     __slots__ = (
         "_algorithm",
-        "_bound",
+        "_bindable",
+        "_binding",
+        "_census",
         "_chance",
         "_choose_for",
         "_clock",
@@ -58,10 +63,14 @@ class TargetChoice:
         self.group = group
         self._clock = clock
         self._chance = clock.random
+        self._census = Census()
         self._slow_start = SlowStart(clock.random)
         self._ejector = Ejector(group, clock.monotonic)
         self._setting: Any = None
-        self._bound: tuple[object, ...] = ()
+        self._binding: Any = None
+        """The setting that `stickiness` was made for."""
+        self._bindable: dict[TargetState, str | None] = {}
+        """The members that it knows, and the routes by which it does; empty where there is no stickiness."""
         self.stickiness: Stickiness | None = None
         self.room: Room | None = None
         """Who has room for one more request, where a target says how many it takes."""
@@ -78,21 +87,48 @@ class TargetChoice:
             before = set()
         self._refresh_stickiness()
         self._ejector.settle()
-        self._slow_start.look(group.members.values(), group.group.slow_start, self._clock.monotonic())
-        group.eligible, group.fails_open = eligible(group.members.values(), group.group)
-        self._slow_start.settle(group.eligible)
-        now = set(group.eligible)
+        self._slow_start.look_at_all(group.members.values(), group.group.slow_start, self._clock.monotonic())
+        self._census.take(group.members.values(), group.group)
+        now = set(self._census.eligible)
         for member in chosen - now:
             member.eligible = False
             if member in before:
                 self._tell(self._algorithm.left, member)
-        for member in group.eligible:
+        for member in self._census.eligible:
             if member not in before:
                 member.eligible = True
                 self._tell(self._algorithm.joined, member)
+        self._settle()
+        self._refresh_room()
+
+    def update(self, members: Collection[TargetState]) -> None:
+        """These members have come, gone or changed, and nothing else has: the same as `refresh`, without looking at all others."""
+        if len(members) > _FEW:
+            self.refresh()
+            return
+        group = self.group
+        known = group.members
+        here = [member for member in members if known.get(member.address) is member]
+        gone = [member for member in members if known.get(member.address) is not member]
+        self._update_stickiness(here, gone)
+        self._slow_start.forget(gone)
+        self._slow_start.look(here, group.group.slow_start, self._clock.monotonic())
+        changed = self._census.change(here, gone, group.group)
+        for member in changed:
+            chosen = self._census.may_be_chosen(member)
+            if chosen is not member.eligible:
+                member.eligible = chosen
+                self._tell(self._algorithm.joined if chosen else self._algorithm.left, member)
+        self._settle()
+        if self.room is not None or any(member.target.max_concurrency is not None for member in changed):
+            self._refresh_room()
+
+    def _settle(self) -> None:
+        group = self.group
+        group.eligible, group.fails_open = self._census.eligible, self._census.fails_open
+        self._slow_start.settle(group.eligible)
         if self.stickiness is not None:
             self.stickiness.settle(group.eligible)
-        self._refresh_room()
 
     def _is_other_algorithm(self) -> bool:
         """Whether the group's description names another algorithm than the one that is asked."""
@@ -109,13 +145,34 @@ class TargetChoice:
         self.hears_traffic = callable(getattr(self._algorithm, "transferred", None))
 
     def _refresh_stickiness(self) -> None:
-        """A cookie for each member costs a digest: made anew only when there are others, not when one has changed its state."""
         setting = self.group.group.stickiness
         members = self.group.members.values()
-        bound = (setting, *members, *(member.target.route for member in members))
-        if bound != self._bound:
-            self._bound = bound
+        if setting is None or setting != self._binding:
+            self._binding = setting
+            self._bindable = {member: member.target.route for member in members} if setting is not None else {}
             self.stickiness = stickiness_for(setting, self.group, self._clock)
+        else:
+            here = set(members)
+            self._update_stickiness(members, [member for member in self._bindable if member not in here])
+
+    def _update_stickiness(self, here: Iterable[TargetState], gone: Iterable[TargetState]) -> None:
+        """A cookie for each member costs a digest: made only for who has come, not when one has changed its state."""
+        stickiness, bindable = self.stickiness, self._bindable
+        if stickiness is None:
+            return
+        for member in gone:
+            if member in bindable:
+                del bindable[member]
+                stickiness.go(member)
+        other_routes = []
+        for member in here:
+            if member not in bindable:
+                stickiness.come(member)
+            elif bindable[member] != member.target.route:
+                other_routes.append(member)
+            bindable[member] = member.target.route
+        if other_routes:
+            self.stickiness = stickiness_for(self._binding, self.group, self._clock)
 
     def _refresh_room(self) -> None:
         """See to it that limits on requests are kept, where there are any."""
@@ -132,7 +189,8 @@ class TargetChoice:
         """Give a member another weight."""
         member.weight = weight
         self._rejoin(member)
-        self._refresh_room()
+        if self.room is not None:
+            self._refresh_room()
 
     def share(self, member: TargetState, share: float) -> None:
         """Give a member so much of the requests that its weight stands for."""
@@ -335,14 +393,14 @@ class TargetChoice:
         """Send no new requests to the member for a while, where the group lets that happen."""
         seconds = self._ejector.eject(member, why)
         if seconds:
-            self.refresh()
+            self.update((member,))
             self.group.on_ejected(member, seconds, why)
 
     def readmit(self, *members: TargetState) -> None:
-        """Send requests to ejected members again, one at a time at first. All at once: seeing who may be chosen looks at every member."""
+        """Send requests to ejected members again, one at a time at first."""
         for member in members:
             self._ejector.readmit(member)
-        self.refresh()
+        self.update(members)
 
     def finished(self, member: TargetState) -> None:
         """A request to the member is over."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
+from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from albkit.errors import Failure, FailureKind
@@ -31,6 +33,52 @@ __all__ = ("OUT_OF_SOCKETS", "Connections", "server_name")
 
 OUT_OF_SOCKETS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 
+_LEAST_KEPT = 1024
+"""Idle connections that are kept per target without a question, unless `Limits.idle_target_connections` says another number."""
+_MINUTE = 60.0
+_AT_ONCE = 64
+"""So many are closed in one round, so that a crowd that has gone costs no turn of the loop much."""
+
+
+_LEAST_SHED = 16
+"""So many are closed at a time where descriptors run short, so that not every client that comes costs a look at all targets."""
+
+
+def _nothing(_: int) -> None:
+    """There is room."""
+
+
+class _Pool:
+    """The connections to one target. What is kept of it goes with the last of them."""
+
+    __slots__ = ("_most", "_most_before", "idle", "open")
+
+    def __init__(self) -> None:
+        self.open: set[TargetConnection] = set()
+        self.idle: dict[TargetConnection, None] = {}
+        """The one that was used last is the last one; so a target that has less to do leaves the first ones alone, until they time out."""
+        self._most = self._most_before = 0
+        """How many were in use at a time, since the last minute began and in the one before; counted where that matters."""
+
+    def is_full(self, most: int | None) -> bool:
+        """Whether one that is in use now is one too many to be kept: so many, or as many as were in use in the last minute."""
+        if most is not None:
+            return len(self.idle) >= most
+        self._most = max(self._most, len(self.open) - len(self.idle))
+        return len(self.idle) >= self._worth_keeping
+
+    @property
+    def _worth_keeping(self) -> int:
+        return max(_LEAST_KEPT, self._most, self._most_before)
+
+    def turn_minute(self) -> None:
+        """A minute is over."""
+        self._most, self._most_before = len(self.open) - len(self.idle), self._most
+
+    def surplus(self) -> list[TargetConnection]:
+        """Some of those that are too many by now, the ones first that were not used for longest."""
+        return list(islice(self.idle, min(_AT_ONCE, max(0, len(self.idle) - self._worth_keeping))))
+
 
 class Connections:
     """Connects to targets, and keeps connections that can serve another request."""
@@ -44,12 +92,19 @@ class Connections:
         self._limits = limits
         self.sip = memoryview(bytearray(SIP))
         """What slow clients' responses are read through, one read at a time."""
-        self._idle: dict[TargetState | ClientAddress, list[TargetConnection]] = {}
-        """By target; where the target was told of the client, by the client."""
+        self._pools: dict[TargetState, _Pool] = {}
+        """Of every target that there is a connection to."""
+        self._owned: dict[ClientAddress, dict[TargetState, dict[TargetConnection, None]]] = {}
+        """The idle ones by client and target, where the target was told of the client."""
         self._open: set[TargetConnection] = set()
         self._closed: asyncio.Event | None = None
         self.contexts = TargetContexts()
         """How TLS is spoken with targets."""
+        self.make_room: Callable[[int], None] = _nothing
+        """Called before so many descriptors are taken, so that idle connections can give way."""
+        self._most_idle = limits.idle_target_connections
+        self._minute_ends = 0.0
+        sweep.add(self)
 
     @property
     def count(self) -> int:
@@ -58,7 +113,8 @@ class Connections:
 
     def idle(self, member: TargetState) -> int:
         """Idle connections to one target."""
-        return len(self._idle.get(member, ()))
+        pool = self._pools.get(member)
+        return len(pool.idle) if pool is not None else 0
 
     def take(self, member: TargetState, owner: ClientAddress | None, *, careful: bool) -> TargetConnection | None:
         """The idle connection used last, `None` where there is none to be trusted.
@@ -68,11 +124,14 @@ class Connections:
             owner: Whose connections alone will do, where the target was told of an address; else `None`.
             careful: Whether to make sure that the target has not closed it just now: for a request that may not be sent twice.
         """
-        idle = self._idle.get(owner or member)
+        pool = self._pools.get(member)
+        if pool is None:
+            return None
+        idle = pool.idle if owner is None else self._owned.get(owner, {}).get(member)
         while idle:
-            connection = idle.pop() if owner is None else _pop_one_to(member, idle)
-            if connection is None:
-                return None
+            connection, _ = idle.popitem()
+            if owner is not None:
+                del pool.idle[connection]
             transport = connection.transport
             if transport is not None and not transport.is_closing() and not (careful and peer_has_left(transport)):
                 return connection
@@ -86,54 +145,103 @@ class Connections:
             connection: With nothing going on.
             timeout: Seconds that the target keeps it, where it has told; half a second less is trusted.
         """
-        if self._closed is not None or (connection.member.state is TargetHealthState.DRAINING and not connection.member.keeps_sessions):
+        member = connection.member
+        if self._closed is not None or (member.state is TargetHealthState.DRAINING and not member.keeps_sessions):
             connection.abort()
             return
-        key = connection.owner or connection.member
-        idle = self._idle.get(key)
-        if idle is None:
-            idle = self._idle[key] = []
-        most = self._limits.target_keep_alive
-        connection.idle_limit = most if timeout is None else min(most, max(0.0, timeout - 0.5))
-        if len(idle) >= self._limits.idle_target_connections or connection.idle_limit == 0:
+        longest = self._limits.target_keep_alive
+        connection.idle_limit = longest if timeout is None else min(longest, max(0.0, timeout - 0.5))
+        pool = self._pools[member]
+        most = self._most_idle
+        if connection.idle_limit == 0 or (len(pool.open) > (_LEAST_KEPT if most is None else most) and pool.is_full(most)):
             self._counters.idle_connections_closed += 1
             connection.abort()
-        else:
-            idle.append(connection)
+            return
+        pool.idle[connection] = None
+        owner = connection.owner
+        if owner is not None:
+            self._owned.setdefault(owner, {}).setdefault(member, {})[connection] = None
 
     def drop_idle(self, member: TargetState) -> None:
         """Close the idle connections to a target that gets no more requests."""
-        dropped = list(self._idle.pop(member, ()))
-        dropped += [connection for idle in self._idle.values() for connection in idle if connection.member is member]
-        for connection in dropped:
+        pool = self._pools.get(member)
+        for connection in tuple(pool.idle) if pool is not None else ():
+            self._unfile(connection)
             connection.abort()
 
     def outdate(self, member: TargetState) -> None:
         """A target is connected to in another way from now on: what is open to it serves no further request."""
         self.drop_idle(member)
-        for connection in self._open:
-            if connection.member is member:
-                connection.is_last = True
+        pool = self._pools.get(member)
+        for connection in pool.open if pool is not None else ():
+            connection.is_last = True
 
     def drop_owned(self, owner: ClientAddress) -> None:
         """Close the idle connections whose targets were told of a client that has left."""
-        for connection in tuple(self._idle.pop(owner, ())):
-            connection.abort()
+        for member, idle in self._owned.pop(owner, {}).items():
+            for connection in idle:
+                del self._pools[member].idle[connection]
+                connection.abort()
 
     def bound_to(self, member: TargetState) -> list[Client]:
         """The clients whose exchanges are with this target now."""
-        return [connection.client for connection in self._open if connection.member is member and connection.client is not None]
+        pool = self._pools.get(member)
+        return [connection.client for connection in pool.open if connection.client is not None] if pool is not None else []
+
+    def sweep(self, now: float) -> None:
+        """Close what is more than the last minute has needed."""
+        turns = now >= self._minute_ends
+        if turns:
+            self._minute_ends = now + _MINUTE
+        if self._most_idle is not None:
+            return
+        for pool in self._pools.values():
+            for connection in pool.surplus():
+                self._counters.idle_connections_closed += 1
+                self._unfile(connection)
+                connection.abort()
+            if turns:
+                pool.turn_minute()
+
+    def shed(self, count: int) -> None:
+        """Close so many idle connections or some more, where there are as many: those that were not used for longest, of whom has most."""
+        left = max(count, _LEAST_SHED)
+        for pool in sorted(self._pools.values(), key=lambda pool: len(pool.idle), reverse=True):
+            for connection in tuple(islice(pool.idle, left)):
+                self._counters.idle_connections_closed += 1
+                self._unfile(connection)
+                connection.abort()
+                left -= 1
+            if left <= 0:
+                break
+
+    def _unfile(self, connection: TargetConnection) -> None:
+        """It is not to be taken any more, if it was."""
+        pool = self._pools[connection.member]
+        if connection not in pool.idle:
+            return
+        del pool.idle[connection]
+        owner = connection.owner
+        if owner is not None:
+            mine = self._owned[owner]
+            del mine[connection.member][connection]
+            if not mine[connection.member]:
+                del mine[connection.member]
+            if not mine:
+                del self._owned[owner]
 
     def forget(self, connection: TargetConnection) -> None:
         """A connection has ended or belongs to a tunnel now."""
         if connection not in self._open:
             return
+        self._unfile(connection)
+        pool = self._pools[connection.member]
+        pool.open.discard(connection)
+        if not pool.open:
+            del self._pools[connection.member]
         self._open.discard(connection)
         self._sweep.discard(connection)
         self._counters.active_connections -= 1
-        idle = self._idle.get(connection.owner or connection.member)
-        if idle and connection in idle:
-            idle.remove(connection)
         if self._closed is not None and not self._open:
             self._closed.set()
 
@@ -151,6 +259,7 @@ class Connections:
         Raises:
             Failure: the target refused, cannot be reached or took too long; or the client left.
         """
+        self.make_room(1)
         waiter = client.wait()
         task = self._loop.create_task(self._connect(member, group, client, kind))
         task.add_done_callback(lambda done: _hand_over(done, waiter))
@@ -165,6 +274,10 @@ class Connections:
             # It ended before this task was woken, and will not say so again.
             raise Failure(FailureKind.TARGET_UNREACHABLE, "closed as soon as it was connected")
         self._open.add(connection)
+        pool = self._pools.get(member)
+        if pool is None:
+            pool = self._pools[member] = _Pool()
+        pool.open.add(connection)
         self._sweep.add(connection)
         self._counters.active_connections += 1
         self._counters.new_connections += 1
@@ -233,13 +346,6 @@ class Connections:
         self.abort()
         if self._open and self._closed is not None:
             await self._closed.wait()
-
-
-def _pop_one_to(member: TargetState, idle: list[TargetConnection]) -> TargetConnection | None:
-    for place in range(len(idle) - 1, -1, -1):
-        if idle[place].member is member:
-            return idle.pop(place)
-    return None
 
 
 def server_name(target: Target) -> str:

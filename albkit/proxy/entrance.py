@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
@@ -29,15 +30,39 @@ from albkit.wire.reply import ResponseFields
 from albkit.wire.request import RequestReader
 from albkit.wire.tls_fields import tls_field_lines
 
-__all__ = ("Entrance",)
+__all__ = ("Entrance", "compile_rules")
 
 _REJECTED = frozenset((FailureKind.TOO_MANY_CONNECTIONS, FailureKind.TOO_MANY_CONNECTIONS_OF_CLIENT))
+
+
+def _planning(listener: Listener, gateway: Gateway) -> Callable[[Rule | None], Plan]:
+    """What makes a plan of each of the listener's rules."""
+
+    def plan(rule: Rule | None) -> Plan:
+        actions, transforms = (listener.default_actions, ()) if rule is None else (rule.actions, rule.transforms)
+        return Plan(actions, transforms, gateway.choices, gateway.clock)
+
+    return plan
+
+
+async def compile_rules(listener: Listener, gateway: Gateway) -> RuleTable[Plan]:
+    """The rules of a listener, ready to be put in force, whose groups the gateway knows. In many turns of the loop, where they are many."""
+    steps = RuleTable.in_steps(listener, _planning(listener, gateway))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as over:
+            table: RuleTable[Plan] = over.value
+            return table
+        await asyncio.sleep(0)
 
 
 class Entrance:
     """One per listener."""
 
-    def __init__(self, gateway: Gateway, listener: Listener, port: int, termination: Termination | None) -> None:
+    def __init__(
+        self, gateway: Gateway, listener: Listener, port: int, termination: Termination | None, rules: RuleTable[Plan] | None = None
+    ) -> None:
         self.gateway = gateway
         self.listener = listener
         self.port = port
@@ -52,19 +77,13 @@ class Entrance:
         self.rules: RuleTable[Plan]
         self._names: dict[str, str]
         self._trusted: tuple[IPv4Network | IPv6Network, ...]
-        self.take(listener, termination)
+        self.take(listener, termination, rules if rules is not None else RuleTable(listener, _planning(listener, gateway)))
 
-    def take(self, listener: Listener, termination: Termination | None) -> None:
+    def take(self, listener: Listener, termination: Termination | None, rules: RuleTable[Plan]) -> None:
         """Decide by this description from the next connection and request on; what is going on keeps what it has."""
-        gateway = self.gateway
-        settings = gateway.settings
-
-        def plan(rule: Rule | None) -> Plan:
-            actions, transforms = (listener.default_actions, ()) if rule is None else (rule.actions, rule.transforms)
-            return Plan(actions, transforms, gateway.choices, gateway.clock)
-
+        settings = self.gateway.settings
         self.listener = listener
-        self.rules = RuleTable(listener, plan)
+        self.rules = rules
         self.response_fields = ResponseFields(listener.response_headers) if listener.response_headers else None
         self.termination = termination
         self.has_vestibule = termination is not None or listener.proxy_protocol is not None
@@ -89,7 +108,9 @@ class Entrance:
         gateway = self.gateway
         counters = gateway.counters
         peer = transport.get_extra_info("peername")
-        if peer is None or gateway.stopping or not gateway.admits():
+        sock = transport.get_extra_info("socket")
+        admitted = gateway.admits(sock.fileno() if sock is not None else -1)
+        if peer is None or gateway.stopping or not admitted:
             counters.rejected_connections += peer is not None
             return None
         address = address_of(peer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Callable
 from itertools import count
 from typing import Protocol
@@ -15,36 +14,22 @@ from albkit.model.settings import Settings
 from albkit.model.target_group import TargetGroup
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.connections import Connections
+from albkit.proxy.descriptors import Descriptors
 from albkit.proxy.questions import Questions
 from albkit.proxy.sweep import Sweep, interval_for
 from albkit.proxy.waiting_line import WaitingLine
+from albkit.report.failure_log import log_out_of_sockets
 from albkit.state.counters import Counters
 from albkit.state.registry import Registry
 from albkit.state.target import TargetState
 from albkit.wire.forwarded import TraceIds
 
-try:
-    import resource
-except ImportError:  # Windows has no such limit.
-    resource = None  # type: ignore[assignment]
-
 __all__ = ("GRACE", "Gateway", "LiveTunnel", "Stoppable")
 
 _log = logging.getLogger("albkit")
 
-_SPARE_SOCKETS = 64
-"""Descriptors left to the embedding program, files and listeners."""
-
 GRACE = 2.0
 """Seconds for both sides of a tunnel to end after our Close frames or FINs, before they are cut. No deadline of our own is shorter."""
-
-
-def most_sockets() -> int:
-    """How many sockets may be open before new clients are turned away, so that accepting never runs out of descriptors."""
-    if resource is None:
-        return sys.maxsize
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if soft == resource.RLIM_INFINITY else max(soft - _SPARE_SOCKETS, soft // 2)
 
 
 _STEPS_OF_SPREAD = 5
@@ -132,7 +117,12 @@ class Gateway:
         self.questions = Questions(loop)
         self.stopping = False
         self._emptied = asyncio.Event()
-        self._most_sockets = most_sockets()
+        self.checks = 0
+        """Health checks that are going on."""
+        self._expected: set[int] = set()
+        """The descriptors of connections that were accepted, and are not clients yet."""
+        self.descriptors = Descriptors()
+        self.connections.make_room = self._make_room
 
     def take(self, settings: Settings) -> None:
         """Go by these settings from now on."""
@@ -156,9 +146,51 @@ class Gateway:
             line = self._lines[choice] = WaitingLine(choice, self.loop, self.counters)
         return line
 
-    def admits(self) -> bool:
-        """Whether there is room for one more client connection and the target connection it may need."""
-        return len(self.clients) + 2 * len(self.tunnels) + self.connections.count < self._most_sockets
+    def expects(self, descriptor: int) -> bool:
+        """Whether there is room for a connection that has just been accepted; it counts until `admits` is asked, or it is `missed`."""
+        if not self.admits(descriptor):
+            self.counters.rejected_connections += 1
+            return False
+        self._expected.add(descriptor)
+        return True
+
+    def missed(self, descriptor: int) -> None:
+        """A connection that was expected will not come."""
+        self._expected.discard(descriptor)
+
+    def admits(self, descriptor: int) -> bool:
+        """Whether there is room for one more client connection and the target connection that it may need.
+
+        Args:
+            descriptor: The number of the client's own. At least so many are taken, whoever took them.
+        """
+        self._expected.discard(descriptor)
+        descriptors = self.descriptors
+        parties = len(self.clients) + len(self.tunnels) + len(self._expected)
+        reserve_goes = descriptor >= descriptors.highest
+        if 2 * (parties + 1) <= descriptors.for_sockets and not reserve_goes:
+            self._make_room(2)
+            return True
+        if reserve_goes:
+            self.connections.shed(1)
+        taken = max(descriptor, self._taken())
+        words = "a client is turned away; %d clients and tunnels are here, %d descriptors are taken, and the limit is %d (ulimit -n)"
+        log_out_of_sockets(words, parties, taken, descriptors.limit)
+        return False
+
+    def lets_check(self) -> bool:
+        """Whether one more health check may take a descriptor."""
+        return self.checks < self.descriptors.for_checks or self._taken() < self.descriptors.for_sockets
+
+    def _taken(self) -> int:
+        """How many descriptors there are of ours, as far as they are counted."""
+        return len(self.clients) + 2 * len(self.tunnels) + len(self._expected) + self.connections.count + self.checks
+
+    def _make_room(self, count: int) -> None:
+        """So many descriptors are wanted: idle target connections give way."""
+        missing = self._taken() + count - self.descriptors.for_sockets
+        if missing > 0:
+            self.connections.shed(missing)
 
     def entered(self, tunnel: LiveTunnel) -> int:
         """A tunnel begins; its number."""

@@ -11,8 +11,11 @@ from contextlib import AsyncExitStack
 from albkit.model.listener import Listener
 from albkit.model.message import ClientAddress
 from albkit.model.redirect_loops import doubts_about_redirects
+from albkit.policy.plan import Plan
+from albkit.policy.rule_table import RuleTable
+from albkit.proxy.acceptor import Server
 from albkit.proxy.client_connection import ClientConnection
-from albkit.proxy.entrance import Entrance
+from albkit.proxy.entrance import Entrance, compile_rules
 from albkit.proxy.exchange import serve
 from albkit.proxy.gateway import Gateway
 from albkit.proxy.sockets import SocketFile, change_backlog, open_sockets, reached_at, release, serve_on, told_port
@@ -38,7 +41,7 @@ class RunningListener:
         self.port = listener.port
         """The port that is open, also where the listener asked for any; of a unix or inherited socket the one that targets are told."""
         self._gateway = gateway
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[Server] = []
         self._file: SocketFile | None = None
         self._reached_at = ""
 
@@ -61,27 +64,34 @@ class RunningListener:
             OSError: what it listens on is in use or may not be used, is not of this machine, or was not inherited; the text says which.
         """
         loop = self._gateway.loop
+        rules = await compile_rules(self.listener, self._gateway)
         bound = await open_sockets(self.listener, loop)
         self._file = bound.file
         self.port = told_port(self.listener, bound.sockets[0])
         self._reached_at = reached_at(self.listener, bound.sockets[0])
-        entrance = self.entrance = Entrance(self._gateway, self.listener, self.port, termination)
+        entrance = self.entrance = Entrance(self._gateway, self.listener, self.port, termination, rules)
         for sock in bound.sockets:
             for watched in _as_often_as_watched(sock, loop):
-                server = await serve_on(watched, loop, lambda: _let_in(entrance), self.listener.backlog)
+                server = await serve_on(watched, loop, lambda: _let_in(entrance), self._gateway, self.listener.backlog)
                 self._servers.append(server)
         for server in self._servers:
             await server.start_serving()
         self._warn()
 
-    def take(self, listener: Listener, termination: Termination | None) -> None:
-        """Decide by this description from the next connection and request on, and let as many connections wait as it says."""
+    def take(self, listener: Listener, termination: Termination | None, rules: RuleTable[Plan] | None = None) -> None:
+        """Decide by this description from the next connection and request on, and let as many connections wait as it says.
+
+        Args:
+            listener: The description.
+            termination: How TLS is spoken with clients; `None` where it is not.
+            rules: Those of the description, compiled; `None` where they are the same as before.
+        """
         if listener.backlog != self.listener.backlog:
             for server in self._servers:
                 change_backlog(server, listener.backlog)
         is_another = listener != self.listener
         self.listener = listener
-        self.entrance.take(listener, termination)
+        self.entrance.take(listener, termination, rules if rules is not None else self.entrance.rules)
         if is_another:
             self._warn()
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import attrs
 
 from albkit.model.listener import Listener
+from albkit.proxy.acceptor import Acceptor, Doorman, Server
 
 __all__ = ("Bound", "SocketFile", "change_backlog", "open_sockets", "reached_at", "release", "serve_on", "told_port")
 
@@ -117,21 +118,23 @@ async def release(file: SocketFile | None, loop: asyncio.AbstractEventLoop) -> N
 
 
 async def serve_on(
-    sock: socket.socket, loop: asyncio.AbstractEventLoop, protocol: Callable[[], asyncio.BaseProtocol], backlog: int
-) -> asyncio.Server:
+    sock: socket.socket, loop: asyncio.AbstractEventLoop, protocol: Callable[[], asyncio.BaseProtocol], doorman: Doorman, backlog: int
+) -> Server:
     """A server on a socket of `open_sockets`, which it owns; it never removes its file.
 
     It accepts once its `start_serving` is called. A cancelled `create_server` that accepts at once would never be closed.
     """
+    if isinstance(loop, asyncio.SelectorEventLoop):
+        return Acceptor(sock, loop, protocol, doorman, backlog)
     if sock.family == socket.AF_UNIX and not isinstance(loop, asyncio.BaseEventLoop):
         # uvloop takes unix sockets here only. With Python 3.13 and later it would remove the file, also of a socket that is inherited.
         create: Callable[..., Any] = loop.create_unix_server
-        server: asyncio.Server = await create(protocol, sock=sock, backlog=backlog, cleanup_socket=False, start_serving=False)
+        server: Server = await create(protocol, sock=sock, backlog=backlog, cleanup_socket=False, start_serving=False)
         return server
     return await loop.create_server(protocol, sock=sock, backlog=backlog, start_serving=False)
 
 
-def change_backlog(server: asyncio.Server, backlog: int) -> None:
+def change_backlog(server: Server, backlog: int) -> None:
     """Let so many connections wait from now on, on every socket of a server."""
     for listening in server.sockets:
         with socket.socket(fileno=os.dup(listening.fileno())) as sock:

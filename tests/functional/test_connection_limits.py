@@ -574,7 +574,7 @@ async def test_handshakes_that_never_end_are_bounded_and_end_after_the_timeout(c
 async def test_descriptors_that_run_short_turn_pending_handshakes_away_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a limit of the listener's, the file descriptors are one: connections in mid-handshake count for it."""
     async with target() as origin, crowd("HTTPS", origin.address) as it:
-        monkeypatch.setattr(it.gateway, "_most_sockets", 5)
+        monkeypatch.setattr(it.gateway.descriptors, "for_sockets", 11)
         for _ in range(5):
             await it.knock()
         await it.until(5)

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 import albkit as alb
-from albkit.proxy import gateway as gateway_room
 from tests.support.gateway import running
 from tests.support.peers import Conversation, RawClient, request, response, target
 
@@ -121,8 +120,9 @@ async def test_idle_connections_per_target_are_bounded() -> None:
 
 async def test_clients_beyond_the_descriptor_limit_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Accepting never runs out of descriptors; who is in stays in."""
-    monkeypatch.setattr(gateway_room, "most_sockets", lambda: 3)
     async with target() as origin, running(origin.address) as gateway:
+        # One for each client, and one for the target connection that it may need.
+        monkeypatch.setattr(gateway.gateway.descriptors, "for_sockets", 5)
         inside = [await gateway.client() for _ in range(2)]
         assert (await inside[0].get()).status == 200
         outside = await RawClient.connect(gateway.port)

@@ -188,7 +188,7 @@ async def test_connections_go_with_their_client(version: str) -> None:
             await asyncio.wait_for(conversation.over.wait(), 5)
         assert it.gateway.connections.count == 2
         assert it.counters["ActiveConnectionCount"] == 3
-        assert len(it.gateway.connections._idle) == 1
+        assert len(it.gateway.connections._owned) == 1
         assert (await other.get()).status == 200
 
 
@@ -204,7 +204,7 @@ async def test_connection_of_a_client_that_is_told_to_go_goes_as_well(version: s
             await client.close()
             await asyncio.wait_for(web.conversations[-1].over.wait(), 5)
             assert it.gateway.connections.count == 0
-            assert not it.gateway.connections._idle
+            assert not it.gateway.connections._owned
 
 
 @BOTH
@@ -250,7 +250,7 @@ async def test_client_that_resets_in_the_moment_of_the_answer_leaves_no_connecti
         web.conversations[0].send(response())
         await until(lambda: not it.gateway.clients)
         await until(lambda: it.gateway.connections.count == 0)
-        assert not it.gateway.connections._idle
+        assert not it.gateway.connections._owned
 
 
 async def heard(conversation: Conversation) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import albkit as alb
+from albkit.proxy import connections
 from albkit.proxy.connections import Connections
 from albkit.proxy.target_connection import TargetConnection
 from tests.support.clock import FakeClock
-from tests.support.gateway import running
-from tests.support.peers import Conversation, answering, request, response, target
+from tests.support.gateway import Running, running
+from tests.support.peers import HEAD_END, Conversation, RawClient, answering, free_port, request, response, target
 
 
 async def test_connection_is_used_again() -> None:
@@ -297,3 +300,151 @@ async def test_connection_that_ends_as_soon_as_it_is_made_is_not_kept(monkeypatc
         assert gateway.counters["Failure_TargetUnreachable"] == 1
         assert gateway.gateway.connections.count == 0
         assert gateway.counters["ActiveConnectionCount"] == 1
+
+
+# How many are kept.
+
+
+class Crowd:
+    """A target that answers when so many requests are there, so that so many connections are in use at a time."""
+
+    def __init__(self, answer: bytes | None = None) -> None:
+        self._answer = answer or response()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._wanted = 1
+
+    async def script(self, conversation: Conversation) -> None:
+        while True:
+            await conversation.request()
+            answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(answered)
+            if len(self._waiting) >= self._wanted:
+                for one in self._waiting:
+                    one.set_result(None)
+                self._waiting = []
+            await answered
+            conversation.send(self._answer)
+
+    async def ask(self, clients: list[RawClient]) -> None:
+        """All of them at the same time; whoever asks later is answered at once."""
+        self._wanted = len(clients)
+        for answer in await asyncio.gather(*[client.get() for client in clients]):
+            assert answer.status == 200
+        self._wanted = 1
+
+
+def kept(gateway: Running) -> int:
+    (state,) = gateway.gateway.registry.groups
+    return sum(map(gateway.gateway.connections.idle, state.members.values()))
+
+
+async def test_crowd_that_comes_again_finds_its_connections() -> None:
+    """As many as were in use are kept: the same crowd makes no new ones, and the last one used is the first one taken."""
+    crowd = Crowd()
+    async with target(crowd.script) as origin, running(origin.address) as gateway:
+        clients = [await gateway.client() for _ in range(100)]
+        for _ in range(3):
+            await crowd.ask(clients)
+            assert kept(gateway) == 100
+        assert len(origin.conversations) == 100
+        await crowd.ask(clients[:1])
+        (used,) = [one for one in origin.conversations if one.received.count(HEAD_END) == 4]
+        await crowd.ask(clients[:1])
+        assert used.received.count(HEAD_END) == 5
+        assert "IdleTargetConnectionsClosedCount" not in gateway.counters
+
+
+async def test_what_a_crowd_has_left_is_closed_when_a_minute_did_not_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the least number only what the last minute has used at a time is kept, the ones first that were not used for longest."""
+    monkeypatch.setattr(connections, "_LEAST_KEPT", 4)
+    crowd = Crowd()
+    limits = alb.Limits(target_keep_alive=3600)
+    async with target(crowd.script) as origin, running(origin.address, limits=limits, idle_timeout=4000) as gateway:
+        look = gateway.gateway.sweep.look
+        now = gateway.gateway.clock.monotonic()
+        clients = [await gateway.client() for _ in range(30)]
+        look(now)
+        await crowd.ask(clients)
+        look(now + 61)
+        await crowd.ask(clients[:6])
+        look(now + 120)
+        assert kept(gateway) == 30
+        look(now + 122)
+        look(now + 123)
+        assert kept(gateway) == 6
+        await crowd.ask(clients[:6])
+        assert len(origin.conversations) == 30
+        look(now + 183)
+        look(now + 244)
+        look(now + 245)
+        assert kept(gateway) == 4
+
+
+async def test_number_of_kept_connections_that_was_set_is_not_exceeded() -> None:
+    """Whatever was in use; and 0 keeps none."""
+    for most in (0, 70):
+        crowd = Crowd()
+        async with target(crowd.script) as origin, running(origin.address, limits=alb.Limits(idle_target_connections=most)) as gateway:
+            clients = [await gateway.client() for _ in range(80)]
+            await crowd.ask(clients)
+            assert kept(gateway) == most
+            assert gateway.counters["IdleTargetConnectionsClosedCount"] == 80 - most
+
+
+async def test_retries_on_fresh_connections_do_not_fill_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second try connects anew beside the idle ones; one at a time is in use, so no more than the least number is kept."""
+    monkeypatch.setattr(connections, "_LEAST_KEPT", 3)
+    async with target() as origin, running(origin.address, f"127.0.0.1:{free_port()}") as gateway:
+        client = await gateway.client()
+        for _ in range(20):
+            assert (await client.get()).status == 200
+        assert kept(gateway) == 3
+
+
+async def test_every_target_keeps_what_it_has_used_until_it_goes() -> None:
+    """The books of a target are there for as long as there is a connection to it."""
+    async with contextlib.AsyncExitStack() as stack:
+        origins = [await stack.enter_async_context(target()) for _ in range(20)]
+        gateway = await stack.enter_async_context(running(*[origin.address for origin in origins]))
+        client = await gateway.client()
+        for _ in range(40):
+            assert (await client.get()).status == 200
+        assert [len(origin.conversations) for origin in origins] == [1] * 20
+        pools = gateway.gateway.connections._pools
+        assert len(pools) == 20
+        for origin in origins[:10]:
+            await origin.close()
+        async with asyncio.timeout(5):
+            while len(pools) > 10:
+                await asyncio.sleep(0)
+        await gateway.load_balancer.deregister_targets("group", [origin.address for origin in origins[10:]])
+        async with asyncio.timeout(5):
+            while pools:
+                await asyncio.sleep(0)
+
+
+async def test_want_of_descriptors_closes_what_was_idle_for_longest() -> None:
+    """Of the target that has most; what is in use stays."""
+    crowds = [Crowd(), Crowd()]
+    async with target(crowds[0].script) as a, target(crowds[1].script) as b, running(a.address, b.address) as gateway:
+        for crowd in crowds:
+            crowd._wanted = 20
+        clients = [await gateway.client() for _ in range(40)]
+        await asyncio.gather(*[client.get() for client in clients])
+        assert kept(gateway) == 40
+        pool = gateway.gateway.connections
+        members = list(next(iter(gateway.gateway.registry.groups)).members.values())
+        oldest = {member: list(pool._pools[member].idle)[:16] for member in members}
+        pool.shed(1)
+        assert sorted(map(pool.idle, members)) == [4, 20]
+        async with asyncio.timeout(5):
+            while pool.count > 24:
+                await asyncio.sleep(0)
+        (shed,) = [member for member in members if pool.idle(member) == 4]
+        assert all(connection.transport is None for connection in oldest[shed])
+        pool.shed(1000)
+        assert kept(gateway) == 0
+        assert gateway.counters["IdleTargetConnectionsClosedCount"] == 40
+        for crowd in crowds:
+            crowd._wanted = 1
+        assert (await clients[0].get()).status == 200

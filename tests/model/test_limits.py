@@ -18,15 +18,15 @@ def test_limits_default_to_the_decided_bounds() -> None:
     assert limits.early_bytes == 64 * 1024
     assert limits.in_flight == 64 * 1024
     assert limits.connect_timeout == 10
-    assert (limits.idle_target_connections, limits.target_keep_alive) == (64, 60)
+    assert (limits.idle_target_connections, limits.target_keep_alive) == (None, 60)
 
 
 @pytest.mark.parametrize("name", [attribute.name for attribute in attrs.fields(Limits)])
 @pytest.mark.parametrize("value", [-1, None, "100", True, float("nan"), 10**12], ids=repr)
 def test_limit_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
     """Every bound has a range, and the fault says which bound it was."""
-    if (name, value) == ("request_head_timeout", None):
-        value = 0  # None is its default.
+    if name in ("request_head_timeout", "idle_target_connections") and value is None:
+        value = -2  # None is its default.
     with pytest.raises(ConfigurationError) as raised:
         Limits(**{name: value})
     assert [fault.partition(":")[0] for fault in raised.value.faults] == [name]

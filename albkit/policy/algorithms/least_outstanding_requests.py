@@ -28,18 +28,40 @@ class LeastOutstandingRequests:
         self._start: float | None = chance()
         """Where the first one of those that it begins with stands, as a part of all; `None` once it has begun."""
         self._equal = True
+        self._weight = 0
+        """Of every target, where they are equal."""
         self._by_count: dict[int, OrderedDict[TargetState, None]] = {}
         self._lowest = 0
         self._heap = LazyHeap()
         self._stale = False
 
     def joined(self, target: TargetState) -> None:
-        self._unfile()
+        if self._stale or target in self._targets or (self._equal and target.weight != self._weight):
+            self._unfile()
+        elif self._equal:
+            self._file(target)
+        else:
+            self._push(target)
         self._targets[target] = None
 
     def left(self, target: TargetState) -> None:
-        self._unfile()
-        self._targets.pop(target, None)
+        if target not in self._targets:
+            return
+        if self._stale:
+            del self._targets[target]
+        elif self._equal:
+            filed = self._by_count.get(target.outstanding)
+            if filed is None or target not in filed:
+                self._unfile()
+            else:
+                del filed[target]
+            del self._targets[target]
+        else:
+            self._heap.discard(target)
+            del self._targets[target]
+            if self._heap.lowest() is None:
+                # Those of weight 0 that are left, if any, are equal.
+                self._unfile()
 
     def started(self, target: TargetState) -> None:
         self._moved(target, target.outstanding - 1)
@@ -73,8 +95,11 @@ class LeastOutstandingRequests:
         if not self._equal:
             self._push(target)
             return
-        count = target.outstanding
         self._by_count[before].pop(target, None)
+        self._file(target)
+
+    def _file(self, target: TargetState) -> None:
+        count = target.outstanding
         targets = self._by_count.get(count)
         if targets is None:
             targets = self._by_count[count] = OrderedDict()
@@ -92,14 +117,16 @@ class LeastOutstandingRequests:
             self._targets = dict.fromkeys(self._heap.in_order()) | self._targets
 
     def _rebuild(self) -> None:
-        """Targets have come or gone, perhaps a thousand at once: file all of them anew, when the next one is asked for."""
+        """Targets have come that weigh otherwise: file all of them anew, when the next one is asked for."""
         self._stale = False
         if self._start is not None:
             targets = list(self._targets)
             first = int(self._start * len(targets))
             self._targets = dict.fromkeys(targets[first:] + targets[:first])
             self._start = None
-        self._equal = len({target.weight for target in self._targets}) <= 1
+        weights = {target.weight for target in self._targets}
+        self._equal = len(weights) <= 1
+        self._weight = min(weights, default=0)
         self._by_count = {}
         self._heap.clear()
         for target in self._targets:

@@ -24,17 +24,25 @@ class RoundRobin:
 
     def __init__(self, chance: Chance = float) -> None:
         self._targets: dict[TargetState, None] = {}
-        self._schedule: Sequence[TargetState] = ()
+        self._schedule: list[TargetState] = []
+        self._weight: int | None = None
+        """Of every target, where all have the same and the schedule is made."""
         # Whoever comes, goes or gets another weight: turns are counted on from here.
         self._turn = int(chance() * _TURNS)
 
     def joined(self, target: TargetState) -> None:
+        if self._schedule and target.weight == self._weight and target not in self._targets:
+            self._schedule.append(target)
+        else:
+            self._schedule = []
         self._targets[target] = None
-        self._schedule = ()
 
     def left(self, target: TargetState) -> None:
+        if target in self._targets and self._schedule and self._weight is not None:
+            self._schedule.remove(target)
+        else:
+            self._schedule = []
         self._targets.pop(target, None)
-        self._schedule = ()
 
     def started(self, target: TargetState) -> None: ...
 
@@ -52,10 +60,12 @@ class RoundRobin:
         self._turn = turn + 1
         return schedule[turn % len(schedule)]
 
-    def _make_schedule(self) -> Sequence[TargetState]:
+    def _make_schedule(self) -> list[TargetState]:
         targets = list(self._targets)
         weights = weights_of(targets)
-        self._schedule = targets if len(set(weights)) <= 1 else _spread(targets, weights)
+        alike = len(set(weights)) <= 1
+        self._weight = targets[0].weight if targets and alike else None
+        self._schedule = targets if alike else _spread(targets, weights)
         return self._schedule
 
 
