@@ -100,7 +100,10 @@ BAD: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({"proxy_protocol": "maybe"}, [("proxy_protocol", "'maybe'")]),
     ({"proxy_protocol": True}, [("proxy_protocol", "True")]),
     ({"proxy_protocol": "optional"}, [("trusted_networks", "missing; with proxy_protocol='optional' anybody could claim any address")]),
-    ({"trusted_networks": "10.0.0.0/8"}, [("trusted_networks", "is for PROXY protocol headers; give proxy_protocol='required'")]),
+    (
+        {"protocol": "TCP", "default": to(), "trusted_networks": "10.0.0.0/8"},
+        [("trusted_networks", "TCP has no fields to believe; give proxy_protocol='required' with it")],
+    ),
     (
         {"proxy_protocol": "required", "trusted_networks": ["10.0.0.0/8", "ten", "10.0.0.1/8", "::/200"]},
         [
@@ -234,7 +237,7 @@ def test_unknown_protocol_is_one_fault(protocol: Any) -> None:
 @pytest.mark.parametrize("protocol", ["HTTP", "TCP"])
 def test_what_is_no_rule_does_not_hide_the_rest(rules: Any, protocol: str) -> None:
     """It is told, and no exception of another kind comes of it."""
-    faults = faults_of(to(), rules, protocol=protocol, trusted_networks="10.0.0.0/8")
+    faults = faults_of(to(), rules, protocol=protocol, trusted_networks="10.0.0.1/8")
     assert any(fault.startswith("rules[") for fault in faults)
     assert any(fault.startswith("trusted_networks") for fault in faults)
 

@@ -9,7 +9,7 @@ import pytest
 
 import albkit as alb
 from albkit.model.message import ResponseHead
-from albkit.policy import target_choice
+from albkit.policy.eligibility import Census
 from albkit.state.target import TargetState
 from tests.policy.requests import request_for
 from tests.policy.test_ejection import REFUSED, Group
@@ -394,14 +394,17 @@ def test_standby_stands_in_for_a_main_with_a_limit_that_is_on_probation() -> Non
 def test_thousand_targets_come_back_with_one_look_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many were ejected at the same time."""
     looks = 0
-    eligible = target_choice.eligible
 
-    def counting(*given: Any) -> Any:
-        nonlocal looks
-        looks += 1
-        return eligible(*given)
+    def counted(method: Any) -> Any:
+        def counting(*given: Any) -> Any:
+            nonlocal looks
+            looks += 1
+            return method(*given)
 
-    monkeypatch.setattr(target_choice, "eligible", counting)
+        return counting
+
+    for name in ("take", "change"):
+        monkeypatch.setattr(Census, name, counted(getattr(Census, name)))
     group = group_of("abcdefgh")
     group.play("ax bx cx dx ex fx gx")
     looks = 0
