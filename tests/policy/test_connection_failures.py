@@ -9,6 +9,7 @@ import pytest
 
 import albkit as alb
 from albkit.model.message import ResponseHead
+from albkit.policy import target_choice
 from albkit.policy.eligibility import Census
 from albkit.state.target import TargetState
 from tests.policy.requests import request_for
