@@ -533,7 +533,7 @@ class ClientConnection(asyncio.Protocol):
             self._inbox.take_all()
             if self._paused:
                 self._resume_reading()
-            self._sweep_end(transport, 0.0)
+            self._sweep_end(transport, self._entrance.gateway.clock.monotonic())
         else:
             # The length, or the last chunk that is missing, tells the client.
             self.finish()
@@ -541,10 +541,11 @@ class ClientConnection(asyncio.Protocol):
     def _abort(self) -> None:
         """End now, whatever is still to be sent."""
         transport = self._transport
+        whole = self._phase == _LINGERING and not self._owes_reset
         self._phase = _LEFT
         if transport is None:
             return
-        if self._until_close:
+        if self._until_close and not (whole and transport.get_write_buffer_size() == 0):
             reset(transport)
         else:
             transport.abort()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -181,6 +182,30 @@ async def test_lingering_begins_when_all_is_sent() -> None:
             assert await one.pass_by(1)
             assert await one.pass_by(SILENCE - 1)
             assert not await one.pass_by(1)
+
+
+async def test_whole_response_until_close_is_lingered_for_and_ends_without_reset() -> None:
+    """A reset would say that it is not whole."""
+    clock = FakeClock()
+
+    async def early(conversation: Any) -> None:
+        await conversation.head()
+        conversation.send(b"HTTP/1.1 200 OK\r\n\r\nwhole")
+
+    async with target(early) as origin:
+        group = alb.TargetGroup("group", [origin.address])
+        async with answering(alb.Forward(group), clock=clock) as it:
+            one = Clocked(it, clock)
+            client = await it.client()
+            client.writer.transport.pause_reading()
+            client.send(b"POST / HTTP/1.0\r\nContent-Length: 10\r\n\r\nhalf")
+            while not (it.gateway.clients and next(iter(it.gateway.clients))._lingering):  # type: ignore[attr-defined]
+                await asyncio.sleep(0)
+            assert await one.pass_by(1)
+            assert not await one.pass_by(SILENCE)
+            assert client.writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+            client.writer.transport.resume_reading()
+            assert (await client.read_to_end()).endswith(b"\r\n\r\nwhole")
 
 
 async def test_stop_ends_lingering_with_those_who_are_silent() -> None:
