@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -231,3 +232,14 @@ def test_callable_is_a_condition_as_it_is() -> None:
 
     assert compile_condition(on_monday) is on_monday
     assert _holds(on_monday, fields=[("day", "monday")])
+
+
+@pytest.mark.parametrize("pattern", ["^/(a+)+$", "^/(a|aa)+$", "^/(a|a?)+$", "^/(.*)*x$"])
+def test_regex_takes_time_in_proportion_to_what_it_looks_at(pattern: str) -> None:
+    """Expressions on which a matcher that tries one way after the other takes for ever, on the longest path that is taken."""
+    holds = compile_condition(alb.PathPattern(regex=pattern))
+    request = request_for("/" + "a" * 16_000 + "!")
+    request.path_to_match = request.path
+    begin = time.thread_time()
+    assert not holds(request)
+    assert time.thread_time() - begin < 0.5
