@@ -77,7 +77,7 @@ class Census:
         self._decide(group)
         if wanted != self._wanted:
             self._gather()
-            changed: Collection[TargetState] = {*before, *self.eligible}
+            changed: Collection[TargetState] = dict.fromkeys((*before, *self.eligible))
         else:
             changed = (*here, *gone)
             for member in changed:

@@ -195,6 +195,7 @@ class _Pair:
         room = choice.room
         return (
             [member.address for member in choice.group.eligible],
+            [member.address for member in choice._algorithm._targets],
             choice.group.fails_open,
             [(one.address, one.eligible, one.good, one.is_late, one.ejected_until) for one in members],
             [one.slow_since for one in members if one.slow_since is not None and self.clock.now - one.slow_since < 60],
@@ -274,3 +275,13 @@ def test_target_choice_among_a_thousand_looks_at_those_that_have_changed(algorit
     assert choice.group.eligible[-1] is late
     assert choice.pick(_REQUEST) is not None
     assert _Watched.looked <= 40
+
+
+def test_target_choice_tells_its_algorithm_in_order_who_has_come() -> None:
+    """Also the first ones of all: they take their turns as they were given."""
+    choice = _choice(0)
+    members = [TargetState(alb.Target(f"t{number}", 80)) for number in range(16)]
+    for member in members:
+        choice.group.members[member.address] = member
+    choice.update(members)
+    assert [choice.pick(_REQUEST) for _ in range(16)] == members
