@@ -13,6 +13,7 @@ import albkit as alb
 from albkit.proxy import connections
 from albkit.proxy.connections import Connections
 from albkit.proxy.target_connection import TargetConnection
+from tests.support.balancing import balancing, listener
 from tests.support.clock import FakeClock
 from tests.support.gateway import Running, running
 from tests.support.peers import HEAD_END, Conversation, RawClient, answering, free_port, request, response, target
@@ -394,11 +395,14 @@ async def test_number_of_kept_connections_that_was_set_is_not_exceeded() -> None
 async def test_retries_on_fresh_connections_do_not_fill_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second try connects anew beside the idle ones; one at a time is in use, so no more than the least number is kept."""
     monkeypatch.setattr(connections, "_LEAST_KEPT", 3)
-    async with target() as origin, running(origin.address, f"127.0.0.1:{free_port()}") as gateway:
-        client = await gateway.client()
-        for _ in range(20):
-            assert (await client.get()).status == 200
-        assert kept(gateway) == 3
+    async with target() as origin:
+        # One that is dead and never left out, so that every second request is tried again.
+        group = alb.TargetGroup("group", [origin.address, f"127.0.0.1:{free_port()}"], ejection=None)
+        async with balancing(listener(alb.Forward(group))) as gateway:
+            client = await gateway.client()
+            for _ in range(20):
+                assert (await client.get()).status == 200
+            assert kept(gateway) == 3
 
 
 async def test_every_target_keeps_what_it_has_used_until_it_goes() -> None:

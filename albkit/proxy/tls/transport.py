@@ -344,6 +344,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def can_write_eof(self) -> bool:
         return True
 
+    def forgo_goodbye(self) -> None:
+        """Let it end without a close_notify: what was written is not all that there should be (RFC 8446 section 6.1)."""
+        self._said_goodbye = True
+
     def _say_goodbye(self) -> None:
         if self._said_goodbye:
             return
