@@ -273,15 +273,19 @@ class Connections:
         if connection.transport is None:
             # It ended before this task was woken, and will not say so again.
             raise Failure(FailureKind.TARGET_UNREACHABLE, "closed as soon as it was connected")
+        self.enter(connection)
+        return connection
+
+    def enter(self, connection: TargetConnection) -> None:
+        """One more connection is open."""
         self._open.add(connection)
-        pool = self._pools.get(member)
+        pool = self._pools.get(connection.member)
         if pool is None:
-            pool = self._pools[member] = _Pool()
+            pool = self._pools[connection.member] = _Pool()
         pool.open.add(connection)
         self._sweep.add(connection)
         self._counters.active_connections += 1
         self._counters.new_connections += 1
-        return connection
 
     async def _connect(self, member: TargetState, group: TargetGroup, client: Waiting, kind: type[TargetConnection]) -> TargetConnection:
         target = member.target
