@@ -21,6 +21,7 @@ from albkit.proxy.lingering import Lingering
 from albkit.proxy.pace import Pace
 from albkit.proxy.stillness import Stillness
 from albkit.proxy.taken_body import TakenBody
+from albkit.proxy.tls.transport import TlsTransport
 from albkit.proxy.transports import SMALL, bound_buffers, locate, peer_has_left, reset, send, send_fin, unacknowledged
 from albkit.proxy.upload import LARGEST_WHOLE
 from albkit.wire.framing import Body, ChunkedBody, FramingError, SizedBody, encode_chunk, encode_last_chunk
@@ -529,7 +530,9 @@ class ClientConnection(asyncio.Protocol):
                 self._resume_reading()
             self._sweep_end(transport, self._entrance.gateway.clock.monotonic())
         else:
-            # The length, or the last chunk that is missing, tells the client.
+            # The length, or the last chunk that is missing, tells the client, and so does the goodbye that TLS would say.
+            if isinstance(transport, TlsTransport):
+                transport.say_no_goodbye()
             self.finish()
 
     def _abort(self) -> None:

@@ -341,6 +341,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.write_eof()
 
+    def say_no_goodbye(self) -> None:
+        """What ends the connection from now on goes without a close_notify, so that the peer knows that something is missing."""
+        self._said_goodbye = True
+
     def can_write_eof(self) -> bool:
         return True
 
