@@ -86,6 +86,7 @@ async def test_what_came_of_a_marked_response_is_sent_and_then_fin(door: str, re
         wire = await client.read_to_end()
         assert wire.count(b"X") == SIZE
         assert not wire.endswith(b"0\r\n\r\n")
+        assert not (isinstance(client, SecureClient) and client.was_told), "a close_notify would say that nothing is missing"
         client.writer.close()
         await until(lambda: not it.gateway.clients)
 
