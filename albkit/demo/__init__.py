@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from functools import partial
 
@@ -49,6 +50,8 @@ async def _serve(port: int) -> None:
 
 async def _check(port: int) -> int:
     tell = partial(print, flush=True)
+    # The tour stops a target, and says so itself.
+    logging.getLogger("albkit").setLevel(logging.ERROR)
     async with Demo(port) as demo:
         tell(f"albkit demo --check, against {demo.url}")
         outcomes = await Tour(demo.url, demo.targets, lambda: demo.load_balancer.counters).walk(tell)
