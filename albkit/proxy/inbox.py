@@ -40,7 +40,7 @@ class Inbox:
         self._scanned = 0
         """Up to where the end of a head has been searched for."""
         self._blank_lines = 0
-        """That stood before a request line which has not come yet."""
+        """That have come since the last head."""
 
     def __len__(self) -> int:
         return len(self._data) - self._place
@@ -95,6 +95,7 @@ class Inbox:
             self._judge_beginning(place, self._scanned)
             self._scanned = len(data)
             return None
+        self._blank_lines = 0
         end += 4
         if end == len(data):
             self._data = b""
@@ -121,7 +122,6 @@ class Inbox:
             return -1
         first = data[place]
         if first in TOKEN_BYTES:
-            self._blank_lines = 0
             return place
         if first == _HANDSHAKE:
             raise Failure(FailureKind.TLS_ON_PLAIN_PORT, "let the client use http://, or give the listener protocol='HTTPS'")
