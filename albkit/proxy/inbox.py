@@ -28,7 +28,7 @@ def unexpected_proxy_header() -> Failure:
 class Inbox:
     """Keeps bytes in order, and finds where a request head ends without looking at any byte twice."""
 
-    __slots__ = ("_data", "_harmless", "_limits", "_place", "_scanned")
+    __slots__ = ("_blank_lines", "_data", "_harmless", "_limits", "_place", "_scanned")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -39,6 +39,8 @@ class Inbox:
         """Where the next message begins."""
         self._scanned = 0
         """Up to where the end of a head has been searched for."""
+        self._blank_lines = 0
+        """That have come since the last head."""
 
     def __len__(self) -> int:
         return len(self._data) - self._place
@@ -93,6 +95,7 @@ class Inbox:
             self._judge_beginning(place, self._scanned)
             self._scanned = len(data)
             return None
+        self._blank_lines = 0
         end += 4
         if end == len(data):
             self._data = b""
@@ -109,10 +112,10 @@ class Inbox:
                 the request line in the first of them.
         """
         data = self._data
-        start = place
-        while data.startswith(b"\r\n", place):
+        while data.startswith(b"\r\n", place) and self._blank_lines <= _MOST_BLANK_LINES:
             place += 2
-        if place - start > 2 * _MOST_BLANK_LINES:
+            self._blank_lines += 1
+        if self._blank_lines > _MOST_BLANK_LINES:
             raise Failure(FailureKind.REQUEST_MALFORMED, "too many blank lines")
         self._place = place
         if len(data) == place or data[place:] == b"\r":

@@ -178,7 +178,9 @@ def kinds_without(names: Iterable[bytes]) -> dict[bytes, int]:
     ours = frozenset(map(_as_read, names))
 
     def judge(name: bytes) -> int:
-        return OURS if _as_read(name.lower()) in ours else REQUEST_FIELDS[name]
+        kind = REQUEST_FIELDS[name]
+        # What is no token is refused, whatever it reads as.
+        return OURS if kind != BAD and _as_read(name.lower()) in ours else kind
 
     return _FieldKinds(judge)
 

@@ -78,5 +78,6 @@ def _address(text: str) -> tuple[str, int] | None:
         address = ip_address(match["v6"] or match["v4"] or match["bare"])
     except ValueError:
         return None
+    port = int(match["v6_port"] or match["v4_port"] or 0)
     mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address), int(match["v6_port"] or match["v4_port"] or 0)
+    return (str(mapped or address), port) if port < 65536 else None

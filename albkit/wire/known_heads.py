@@ -129,7 +129,7 @@ class KnownHeads:
         if self._blocks.rests() or not _REQUEST_LINE.fullmatch(head, 0, end):
             return
         length = _length_of(head, end)
-        size = _BLOCK + len(head) + _LINE * len(request.lines)
+        size = _BLOCK + len(head) + len(request.cookie) + _LINE * len(request.lines)
         if length is None:
             if not request.has_body:
                 self._blocks.remember(head[end:], _Block(request, b"", 0, any_method=any_method), size)

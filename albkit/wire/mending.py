@@ -20,7 +20,8 @@ __all__ = ("Mended", "mend")
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _LATER_MINOR = re.compile(rb"HTTP/1\.[2-9]")
 """Read as HTTP/1.1, the highest that is spoken here (RFC 9110 section 2.5)."""
-_NOT_IN_TARGET = re.compile(rb"[\x00-\x20\x7f]")
+_UNFIT = bytes((*range(0x21), 0x7F))
+"""What no target holds."""
 _NOT_ALPHANUMERIC = re.compile(rb"[^0-9a-z]+")
 _FRAMING = (b"content-length", b"transfer-encoding")
 _CONTROL_BYTES = frozenset(CONTROLS)
@@ -125,8 +126,7 @@ class _Mending:
 
     def _target(self, target: bytes) -> bytes:
         """The target without anything that could end it, as a browser would have written it."""
-        unfit = _NOT_IN_TARGET.search(target)
-        if unfit is None:
+        if len(target) == len(target.translate(None, _UNFIT)):
             return target
         if b"\0" in target or b"\r" in target:
             self._note(Flaw.BAD_URI, f"the request target {_shown(target)} holds NUL or CR")
@@ -135,7 +135,10 @@ class _Mending:
                 self._note(Flaw.SPACE_IN_URI, f"the request target {_shown(target)} holds a blank")
             if target.translate(None, b" ") != target.translate(None, b" " + CONTROLS + b"\t"):
                 self._note(Flaw.AMBIGUOUS_URI, f"the request target {_shown(target)} holds a control byte")
-        return _NOT_IN_TARGET.sub(lambda byte: b"%%%02X" % byte[0][0], target)
+        # Each of these bytes at once: there may be thousands.
+        for byte in set(target).intersection(_UNFIT):
+            target = target.replace(bytes((byte,)), b"%%%02X" % byte)
+        return target
 
     # Fields (RFC 9112 section 5).
 

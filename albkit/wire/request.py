@@ -15,7 +15,7 @@ from albkit.model.settings import Settings
 from albkit.wire import fields
 from albkit.wire.authority import Authorities
 from albkit.wire.desync import Classification, Flaw, classify_body, worse
-from albkit.wire.fields import REQUEST_FIELDS, connection_options, drop_named, kinds_without
+from albkit.wire.fields import REQUEST_FIELDS, ConnectionOptions, connection_options, drop_named, kinds_without
 from albkit.wire.fronts import Told
 from albkit.wire.grammar import CONTROLS, LONGEST_METHOD, TOKEN
 from albkit.wire.known_heads import METHODS, KnownHeads
@@ -151,10 +151,11 @@ class RequestReader:
             Failure: as in `read`.
         """
         lines = head.split(b"\r\n")
+        # Before any flaw is found: nothing of a head without bounds is mended.
+        self._judge_size(head, lines)
         # No control byte but the CR and LF between the lines.
         if len(head) - len(head.translate(None, CONTROLS)) != 2 * len(lines) - 2:
             raise _Unclean
-        self._judge_size(head, lines)
         request = RequestHead()
         request.head = head
         request.lines = lines
@@ -162,9 +163,11 @@ class RequestReader:
         found = self._sort_fields(request, lines)
         if fields.CONNECTION in found:
             # Before any line of ours is added: a client must not be able to name one of those.
-            named = connection_options(found[fields.CONNECTION]).named
-            if named:
-                drop_named(lines, named)
+            options = connection_options(found[fields.CONNECTION])
+            if options.named:
+                drop_named(lines, options.named)
+        else:
+            options = None
         self._read_target(request, target)
         self._read_host(request, found)
         if found.keys() <= _ORDINARY:
@@ -174,17 +177,17 @@ class RequestReader:
             request.cookie = found.get(fields.COOKIE, b"")
             request.trace_id = request.forwarded_for = b""
             request.classification = None
-            self._read_connection(request, found)
+            self._read_connection(request, found, options)
             if classification is not None:
                 self._judge(request, found, classification)
-            elif not (request.http_1_0 or request.upgrade or self._believes):
+            elif not (request.http_1_0 or self._believes):
                 self._known.remember(head, request, any_method=True)
         else:
             self._read_body(request, found)
-            self._read_connection(request, found)
+            self._read_connection(request, found, options)
             self._read_rest(request, found)
             self._judge(request, found, classification)
-            if found.keys() <= _ORDINARY_WITH_BODY and request.classification is None and not request.http_1_0 and not request.upgrade:
+            if found.keys() <= _ORDINARY_WITH_BODY and request.classification is None and not (request.http_1_0 or self._believes):
                 self._known.remember(head, request, any_method=False)
         return request
 
@@ -327,14 +330,12 @@ class RequestReader:
             request.content_length = int(length)
 
     @staticmethod
-    def _read_connection(request: RequestHead, found: dict[int, bytes]) -> None:
+    def _read_connection(request: RequestHead, found: dict[int, bytes], options: ConnectionOptions | None) -> None:
         """Whether the connection stays, and whether it is to be upgraded."""
         request.upgrade = b""
-        connection = found.get(fields.CONNECTION)
-        if connection is None:
+        if options is None:
             request.keep_alive = not request.http_1_0
             return
-        options = connection_options(connection)
         request.keep_alive = not options.close and (options.keep_alive or not request.http_1_0)
         upgrade = found.get(fields.UPGRADE)
         if options.upgrade and upgrade and not request.http_1_0 and request.content_length >= 0:

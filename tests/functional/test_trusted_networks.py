@@ -90,6 +90,9 @@ async def test_what_is_not_told_or_cannot_be_read_is_the_listeners(fields: tuple
         ("198.51.100.7, unknown", "127.0.0.1"),
         ("198.51.100.7, , 10.0.0.2", "10.0.0.2"),
         ("1.2.3", "127.0.0.1"),
+        ("198.51.100.7:65535", "198.51.100.7"),
+        ("198.51.100.7:65536", "127.0.0.1"),
+        ("[2001:db8::1]:99999", "127.0.0.1"),
         ("", "127.0.0.1"),
     ],
 )
@@ -203,6 +206,31 @@ async def test_proxy_protocol_tells_targets_of_each_request_s_client() -> None:
         for number in (7, 8, 7):
             assert (await client.get("/", f"X-Forwarded-For: 198.51.100.{number}")).status == 200
         assert [head.split(b" ")[2] for head in heads] == [b"198.51.100.7", b"198.51.100.8", b"198.51.100.7"]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_port_that_is_none_reaches_no_proxy_header(version: str) -> None:
+    """Nor does it end the request."""
+    heads: list[bytes] = []
+
+    async def script(conversation: Any) -> None:
+        heads.append(await conversation.read_until(b"\r\n") if version == "v1" else await conversation.read_exactly(28))
+        await conversation.request()
+        conversation.send(response())
+
+    async with target(script) as origin, balancing(fronted(origin, group={"proxy_protocol": version})) as it:
+        client = await it.client()
+        assert (await client.get("/", "X-Forwarded-For: 198.51.100.7:99999")).status == 200
+        assert (b"127.0.0.1" if version == "v1" else bytes((127, 0, 0, 1, 127, 0, 0, 1))) in heads[0]
+
+
+async def test_request_of_a_trusted_proxy_that_comes_again_is_answered() -> None:
+    """Its fields are known; that they tell nothing of the client is read anew."""
+    async with target() as origin, balancing(fronted(origin)) as it:
+        client = await it.client()
+        for body in (b"a", b"bc", b"bc"):
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            assert (await client.response()).status == 200
 
 
 async def test_trust_that_is_taken_back_holds_for_open_connections() -> None:

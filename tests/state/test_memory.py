@@ -136,3 +136,19 @@ def test_what_peers_send_is_kept_within_the_common_budget() -> None:
         tracemalloc.stop()
     assert kept <= 8 * 1024 * 1024
     assert kept > 1024 * 1024, "nothing was remembered at all"
+
+
+def test_cookie_that_is_kept_beside_its_line_counts() -> None:
+    """A block keeps the bytes of its Cookie three times: to be known by, to be sent on, and to choose a target."""
+    readers = [RequestReader(Settings(alb.Listener(80, alb.FixedResponse(200))), 80, lambda _: pytest.fail("clean")) for _ in range(4)]
+    raw = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: %d=%s\r\n\r\n"
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(2_000):
+            for _ in range(2):
+                readers[number % 4].read(raw % (number, b"x" * 4_500))
+            assert tracemalloc.get_traced_memory()[0] - before <= 8 * 1024 * 1024
+        assert tracemalloc.get_traced_memory()[0] - before > 1024 * 1024, "nothing was remembered at all"
+    finally:
+        tracemalloc.stop()

@@ -63,10 +63,10 @@ class Reading:
         assert contents(recalled) == contents(request)
         return request
 
-    def reader(self, *, port: int = 80, **settings: Any) -> RequestReader:
+    def reader(self, *, port: int = 80, ours: tuple[str, ...] = (), peers: str = "anybody", **settings: Any) -> RequestReader:
         """Of a listener on `port`, which has read nothing yet."""
         described = Settings(alb.Listener(port, alb.FixedResponse(200)), **settings)
-        return RequestReader(described, port, partial(verdict, described.desync_mitigation_mode))
+        return RequestReader(described, port, partial(verdict, described.desync_mitigation_mode), ours, peers)
 
     def _outcome(self, reader: RequestReader, raw: bytes) -> tuple[RequestHead | None, FailureKind | None]:
         try:

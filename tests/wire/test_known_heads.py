@@ -169,3 +169,12 @@ def test_length_of_nothing_is_recalled_for_no_method_that_it_says_something_of(r
         assert known.recall(get(b"Content-Length: 0", method=b"POST")) is not None
         assert known.recall(get(b"Content-Length: 0", method=b"GET")) is None
         assert known.recall(get(b"Content-Length: 0", method=b"HEAD")) is None
+
+
+@pytest.mark.parametrize("raw", [get(), *_POSTS, get(b"Content-Length: 0", method=b"POST"), get(method=b"POST")])
+def test_what_a_trusted_proxy_tells_is_read_with_each_request(reading: Reading, raw: bytes) -> None:
+    """That it tells nothing is told, too: a request that was recalled would say nothing of it."""
+    reader = reading.reader(peers="trusted")
+    for _ in range(2):
+        told = reader.read(raw).told
+        assert (told.host, told.port, told.protocol) == (b"", 0, "")

@@ -177,13 +177,29 @@ def test_coding_that_exists_and_is_not_known_is_a_501_unless_more_is_wrong(readi
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("flaw", [b"A \xff: ", b"\0", b" ", b":", b"\r", b"\n", b"\r\n ", b"\r\nA", b"\r\n:"], ids=repr)
+@pytest.mark.parametrize(
+    "flaw", [b"A \xff: ", b"\0", b"\x01", b" ", b":", b"\r", b"\n", b"\r\n ", b"\r\nA", b"\r\n:", b"\r\nTransfer-Encoding:,"], ids=repr
+)
 @pytest.mark.timeout(5)
 def test_head_full_of_flaws_is_judged_at_once(reading: Reading, flaw: bytes, mode: str) -> None:
     """Whatever came, naming what is wrong with it and writing it anew take no longer than reading it."""
     reader = reading.reader(desync_mitigation_mode=mode)
-    for raw in (b"G" + flaw * (60_000 // len(flaw)) + b"\r\n\r\n", get(flaw * (60_000 // len(flaw))), get(b"A: b" + flaw * 180)):
+    full = flaw * (60_000 // len(flaw))
+    for raw in (
+        b"G" + full + b"\r\n\r\n",
+        get(full),
+        get(b"A: \x01", b"B: c" + full),
+        get(b"A: b" + flaw * 180),
+        get(target=b"/" + full[:16_000]),
+    ):
         begin = time.thread_time()
         with contextlib.suppress(Failure):
             reader.read(raw)
         assert time.thread_time() - begin < 0.05
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("line", [b"A", b":", b"A(: b", b"Content-Length: 5", b" b"])
+def test_lines_that_mending_leaves_out_count_as_fields(reading: Reading, line: bytes, mode: str) -> None:
+    """Else whoever sends a control byte besides may send as many as there is room for."""
+    assert reading.refusal(get(b"A: \x01", *[line] * 199), desync_mitigation_mode=mode) is FailureKind.REQUEST_HEAD_TOO_LARGE

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from albkit.errors import FailureKind
+from albkit.errors import Failure, FailureKind
 from tests.wire.heads import HOST, Reading, get, head
 
 _POST = b"POST"
@@ -736,3 +736,12 @@ def test_requests_of_one_reader_share_nothing(reading: Reading) -> None:
     request = reading.request(get())
     assert (request.cookie, request.forwarded_for, request.trace_id, request.upgrade) == (b"", b"", b"", b"")
     assert (request.expects_continue, request.irregular_names, request.content_length) == (False, False, 0)
+
+
+@pytest.mark.parametrize("name", [b"My(Cert", b"My Cert", b"My\xffCert", b"My\tCert"])
+def test_name_that_is_no_token_is_refused_though_it_reads_as_one_of_ours(reading: Reading, name: bytes) -> None:
+    """It is not taken for the field that the load balancer writes, and left out."""
+    reader = reading.reader(ours=("My-Cert",))
+    assert b"My_Cert: a" not in reader.read(get(b"My_Cert: a")).lines
+    with pytest.raises(Failure, match="NonCompliantHeader"):
+        reader.read(get(name + b": a"))
