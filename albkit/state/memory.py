@@ -52,7 +52,11 @@ class Budget:
     @property
     def held(self) -> int:
         """Bytes that are in use."""
-        return sum(holder.held for holder in self._holders.values())
+        return sum(holder.held for holder in self._there())
+
+    def _there(self) -> list[Holder]:
+        """A list made at once, for other threads may have load balancers of theirs."""
+        return [holder for holder in (reference() for reference in self._holders.valuerefs()) if holder is not None]
 
     def join(self, holder: Holder) -> None:
         """One more holder."""
@@ -67,7 +71,7 @@ class Budget:
         while self._held > self._most:
             self._held = self.held
             if self._held > self._most:
-                max(self._holders.values(), key=lambda one: one.held).forget()
+                max(self._there(), key=lambda one: one.held).forget()
 
     def give_back(self, holder: Holder) -> None:
         """A holder has forgotten everything."""
