@@ -104,9 +104,7 @@ class _Mending:
         target = target.strip(b" ")
         if not target:
             if version and not version.startswith(b"HTTP/"):
-                raise Failure(
-                    FailureKind.REQUEST_VERSION_UNSUPPORTED, f"{Flaw.NON_COMPLIANT_VERSION.reason}: no version in the request line"
-                )
+                raise Failure(FailureKind.REQUEST_MALFORMED, f"{Flaw.NON_COMPLIANT_VERSION.reason}: the request line has no version")
             self._note(Flaw.MISSING_URI, "no target in the request line")
         elif line != b" ".join((method, target, version)):
             self._note(Flaw.NON_COMPLIANT_VERSION, "more blanks in the request line than two")

@@ -156,9 +156,9 @@ def test_version_that_is_not_spoken_is_a_505(reading: Reading, version: bytes) -
     assert reading.refusal(head(b"GET / " + version, HOST)) is FailureKind.REQUEST_VERSION_UNSUPPORTED
 
 
-def test_request_line_without_a_version_is_a_505(reading: Reading) -> None:
-    """HTTP/0.9 has no heads, and its answers have none either."""
-    assert reading.refusal(head(b"GET /", HOST)) is FailureKind.REQUEST_VERSION_UNSUPPORTED
+def test_request_line_without_a_version_is_a_400(reading: Reading) -> None:
+    """HTTP/0.9 has no heads, and its answers have none either; a first line of such a kind is a 400 however it comes."""
+    assert reading.refusal(head(b"GET /", HOST)) is FailureKind.REQUEST_MALFORMED
 
 
 @pytest.mark.parametrize(
