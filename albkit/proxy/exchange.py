@@ -192,6 +192,8 @@ def _over(client: Client, record: ExchangeRecord, gateway: Gateway) -> bool:
 
 def _failed(client: Client, failure: Failure, record: ExchangeRecord, entrance: Entrance) -> bool:
     gateway = entrance.gateway
+    # Its traceback holds this exchange and the exchange holds it: a flood of failures would keep the garbage collector busy.
+    failure.__traceback__ = None
     told = answer_failure(client, record.request, failure, record, entrance)
     log_failure(record)
     if told:

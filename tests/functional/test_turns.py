@@ -245,6 +245,18 @@ async def test_turn_stays_short_while_ten_clients_pipeline(action: Any) -> None:
         assert await quickest(flood) < LONGEST
 
 
+@pytest.mark.usefixtures("undisturbed")
+async def test_failures_leave_nothing_to_the_garbage_collector() -> None:
+    """A whole collection takes as long as many turns: no flood of failures may ask for one after the other."""
+    async with acting(ACTIONS["no target"]) as it:
+        client = await it.client()
+        await client.get()
+        gc.collect()
+        for _ in range(50):
+            assert (await client.get()).status == 503
+        assert gc.collect() < 50, "not one object of each"
+
+
 @pytest.mark.parametrize("how", ["fin", "rst"])
 async def test_client_that_leaves_in_its_flood_is_answered_no_more(how: str) -> None:
     """What waited for its turn goes with it."""
