@@ -15,9 +15,11 @@ from albkit.report import failure_log
 from albkit.report.seldom import Seldom
 
 
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Every test that runs in a loop runs in both, or in the one that ALBKIT_TEST_LOOP names."""
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every test that runs in a loop runs in both, or in the one that ALBKIT_TEST_LOOP names; what is for one alone always runs there."""
     factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if item.get_closest_marker("only_asyncio") is not None:
+        return factories
     if sys.platform != "win32":
         import uvloop
 

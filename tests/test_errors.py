@@ -32,6 +32,8 @@ _EXPECTED = {
     "UNMAPPED_CONNECTION_ERROR": ("entry", "client", None, "never"),
     # alb-reference 2.3, 2.4 and 6
     "REQUEST_MALFORMED": ("request head", "client", 400, "never"),
+    "REQUEST_BARE_LF": ("request head", "client", 400, "never"),
+    "REQUEST_EXPECTATION_UNKNOWN": ("request head", "client", 417, "never"),
     "REQUEST_AMBIGUOUS": ("request head", "client", 400, "never"),
     "REQUEST_HEAD_TOO_LARGE": ("request head", "client", 400, "never"),
     "REQUEST_TARGET_TOO_LONG": ("request head", "client", 414, "never"),

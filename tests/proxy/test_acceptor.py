@@ -16,6 +16,9 @@ from albkit.proxy import acceptor
 from albkit.proxy.acceptor import Acceptor
 from tests.support.peers import RawClient
 
+pytestmark = pytest.mark.only_asyncio
+"""uvloop accepts by itself."""
+
 
 class Door:
     """Lets so many in, and keeps the books."""
@@ -49,8 +52,6 @@ class Guest(asyncio.Protocol):
 
 @pytest.fixture
 async def listening() -> AsyncIterator[socket.socket]:
-    if not isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
-        pytest.skip("uvloop has its own")
     with socket.socket() as sock:
         sock.setblocking(False)
         sock.bind(("127.0.0.1", 0))

@@ -239,6 +239,10 @@ class Target:
         return self.conversations[count - 1]
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None or not self._server.is_serving():
+            # It was accepted in the moment in which we closed: nobody waits for it any more.
+            writer.transport.abort()
+            return
         conversation = Conversation(reader, writer)
         self.conversations.append(conversation)
         self._arrived.set()
