@@ -262,6 +262,13 @@ class Target:
         """Listen no more and end every conversation; closing again is nothing."""
         if self._server is None:
             return
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            # asyncio loses sight of a connection that it has accepted in the moment in which its server closes.
+            for sock in self._server.sockets:
+                loop.remove_reader(sock.fileno())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
         self._server.close()
         for task in tuple(self._tasks):
             task.cancel()
