@@ -43,6 +43,7 @@ __all__ = (
     "connection_options",
     "drop_named",
     "kinds_without",
+    "reads_as_framing",
 )
 
 PLAIN: Final = 0
@@ -152,6 +153,11 @@ def _as_read(lower: bytes) -> bytes:
     return _NOT_ALPHANUMERIC.sub(b"-", lower)
 
 
+def reads_as_framing(lower: bytes) -> bool:
+    """Whether some server may take a name, given in lower case, for one of the fields that say how long a body is."""
+    return _as_read(lower).strip(b"-") in _FRAMING_NAMES
+
+
 def _judge_request_field(name: bytes) -> int:
     lower = name.lower()
     if lower in _REQUEST_KNOWN:
@@ -162,7 +168,7 @@ def _judge_request_field(name: bytes) -> int:
     if read.startswith(_ONLY_OURS):
         return OURS
     regular = _REGULAR.fullmatch(name)
-    if read.strip(b"-") in _FRAMING_NAMES:
+    if reads_as_framing(lower):
         return LOOKALIKE if regular else IRREGULAR_LOOKALIKE
     if regular:
         return PLAIN

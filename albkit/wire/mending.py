@@ -12,7 +12,7 @@ from itertools import pairwise
 from albkit.errors import Failure, FailureKind
 from albkit.wire import fields
 from albkit.wire.desync import Classification, Flaw, worse
-from albkit.wire.fields import REQUEST_FIELDS
+from albkit.wire.fields import REQUEST_FIELDS, reads_as_framing
 from albkit.wire.grammar import CONTROLS, LONGEST_METHOD, TOKEN
 
 __all__ = ("Mended", "mend")
@@ -22,8 +22,6 @@ _LATER_MINOR = re.compile(rb"HTTP/1\.[2-9]")
 """Read as HTTP/1.1, the highest that is spoken here (RFC 9110 section 2.5)."""
 _UNFIT = bytes((*range(0x21), 0x7F))
 """What no target holds."""
-_NOT_ALPHANUMERIC = re.compile(rb"[^0-9a-z]+")
-_FRAMING = (b"content-length", b"transfer-encoding")
 _CONTROL_BYTES = frozenset(CONTROLS)
 _BLANKS_FOR_CONTROLS = bytes(32 if byte in _CONTROL_BYTES else byte for byte in range(256))
 _CHUNKED = [b"chunked"]
@@ -158,7 +156,7 @@ class _Mending:
         kind = REQUEST_FIELDS[name]
         if kind == fields.BAD:
             # It is left out: no server can be told of it in a way that all read alike.
-            framing = _NOT_ALPHANUMERIC.sub(b"-", name.lower()).strip(b"-") in _FRAMING
+            framing = reads_as_framing(name.lower())
             self._note(Flaw.UNREADABLE_FRAMING if framing else Flaw.NON_COMPLIANT_HEADER, f"the name {_shown(name)} is no token")
         elif kind == fields.CONTENT_LENGTH:
             self._folds_into = None
