@@ -24,8 +24,8 @@ from albkit.model.target import target_from
 from albkit.model.target_group import fault_of_route, targets_from
 from albkit.model.validation import Faults
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.listener import RunningListener, close_all
+from albkit.proxy.accept.listener import RunningListener, close_all
+from albkit.proxy.runtime import Gateway
 from albkit.proxy.tls.loading import Loaded, load
 from albkit.state.counters import Counters
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 import albkit as alb
-from albkit.proxy.gateway import Gateway
+from albkit.proxy.runtime import Gateway
 from albkit.state.target import TargetState
 from benchmarks.measure import descriptors
 

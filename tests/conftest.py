@@ -12,7 +12,7 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from albkit.report import failure_log
-from albkit.report.seldom import Seldom
+from albkit.report.log_throttle import Seldom
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

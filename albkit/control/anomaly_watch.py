@@ -11,7 +11,7 @@ from albkit.model.health import AnomalyResult
 from albkit.policy.anomaly import FEWEST_TARGETS, next_share, outliers
 from albkit.policy.eligibility import GOOD
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.gateway import Gateway
+from albkit.proxy.runtime import Gateway
 from albkit.state.target import TargetState
 
 __all__ = ("AnomalyWatch",)

@@ -10,8 +10,8 @@ from math import inf
 
 from albkit.errors import ConfigurationError
 from albkit.model.events import CertificatesRead, Event
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.listener import RunningListener
+from albkit.proxy.accept.listener import RunningListener
+from albkit.proxy.runtime import Gateway
 from albkit.proxy.tls.loading import Loaded, Stamp, files_of, load, stamp_of
 
 __all__ = ("CertificateWatch",)

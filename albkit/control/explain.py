@@ -13,11 +13,11 @@ from albkit.model.message import ClientAddress, RequestHead
 from albkit.model.rule import Rule
 from albkit.model.stickiness import AppCookie, LbCookie, RouteSuffix, SourceAddress
 from albkit.model.target import Target
-from albkit.policy.plan import Plan
+from albkit.policy.describe import action_in_words, condition_in_words
+from albkit.policy.route_plan import Plan
 from albkit.policy.rule_table import CompiledRule
-from albkit.policy.words import action_in_words, condition_in_words
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.listener import RunningListener
+from albkit.proxy.accept.listener import RunningListener
+from albkit.proxy.runtime import Gateway
 
 __all__ = ("Explanation", "explain")
 

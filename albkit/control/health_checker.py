@@ -14,8 +14,8 @@ from albkit.model.health import TargetHealthReason, TargetHealthState
 from albkit.model.health_check import HealthCheck
 from albkit.policy.health import CheckResult, HealthTrack
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.probes import Prober, timed_out
+from albkit.proxy.runtime import Gateway
+from albkit.proxy.target.health_probe import Prober, timed_out
 from albkit.state.target import TargetState
 
 __all__ = ("Become", "HealthChecker")

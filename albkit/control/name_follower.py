@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable
 from albkit.model.dns_name import DnsName
 from albkit.model.target import Target
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.resolver import NameAnswer, Resolver, UnresolvedError
+from albkit.proxy.runtime import Gateway
+from albkit.proxy.target.resolver import NameAnswer, Resolver, UnresolvedError
 
 __all__ = ("NameFollower",)
 

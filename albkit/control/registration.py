@@ -14,7 +14,7 @@ from albkit.model.events import Event, TargetDrained, TargetRegistered, TargetSt
 from albkit.model.health import AnomalyDetection, AnomalyResult, TargetHealthDescription, TargetHealthReason, TargetHealthState
 from albkit.model.target import Target
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.gateway import Gateway, LiveTunnel
+from albkit.proxy.runtime import Gateway, LiveTunnel
 from albkit.state.target import TargetState
 
 __all__ = ("Registration", "is_mitigated")

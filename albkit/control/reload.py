@@ -20,11 +20,11 @@ from albkit.model.listener import Listener
 from albkit.model.settings import Settings
 from albkit.model.target_group import TargetGroup
 from albkit.model.validation import Faults
-from albkit.policy.plan import Plan
+from albkit.policy.route_plan import Plan
 from albkit.policy.rule_table import RuleTable
-from albkit.proxy.entrance import compile_rules
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.listener import RunningListener, close_all
+from albkit.proxy.accept.listener import RunningListener, close_all
+from albkit.proxy.accept.listener_runtime import compile_rules
+from albkit.proxy.runtime import Gateway
 from albkit.proxy.tls.loading import Loaded
 
 __all__ = ("apply",)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from albkit.model.actions import Action, Forward
 from albkit.model.listener import Listener
-from albkit.policy.words import action_in_words, condition_in_words
+from albkit.policy.describe import action_in_words, condition_in_words
 
 __all__ = ("aligned", "rules_table")
 

@@ -12,7 +12,7 @@ import attrs
 from albkit.model.actions import Action, FixedResponse, Forward, Redirect
 from albkit.model.attributes import default
 from albkit.model.certificate import Certificate
-from albkit.model.doors import check_doors
+from albkit.model.listener_checks import check_doors
 from albkit.model.mutual_authentication import MutualAuthentication
 from albkit.model.names import fault_of_name
 from albkit.model.response_headers import fault_of_response_header

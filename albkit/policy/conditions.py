@@ -10,7 +10,7 @@ from albkit.model.conditions import Condition, HostHeader, HttpHeader, HttpReque
 from albkit.model.message import RequestHead
 from albkit.model.regex import compile_regex
 from albkit.policy.wildcards import compile_wildcards
-from albkit.state.memory import Memory
+from albkit.state.bounded_cache import Memory
 
 __all__ = ("Holds", "compile_condition", "host_to_match")
 

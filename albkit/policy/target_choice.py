@@ -11,9 +11,9 @@ from albkit.clock import Clock
 from albkit.errors import Failure, FailureKind, name_of, told
 from albkit.model.message import RequestHead
 from albkit.policy.algorithms import algorithm_for
+from albkit.policy.concurrency import Room, has_room
 from albkit.policy.ejection import Ejector, has_enough
 from albkit.policy.eligibility import GOOD, Census
-from albkit.policy.room import Room, has_room
 from albkit.policy.slow_start import SlowStart
 from albkit.policy.stickiness import Stickiness, stickiness_for
 from albkit.policy.weights import drawn_by_weight

@@ -19,19 +19,19 @@ from albkit.clock import http_date
 from albkit.errors import Failure, FailureKind, told
 from albkit.model.message import RequestHead
 from albkit.model.record import ExchangeRecord
-from albkit.policy.plan import Plan
+from albkit.policy.route_plan import Plan
 from albkit.policy.rule_table import CompiledRule
-from albkit.proxy.client import Client
-from albkit.proxy.entrance import Entrance
+from albkit.proxy.accept.listener_runtime import Entrance
+from albkit.proxy.downstream import Client
 from albkit.proxy.forward import Forwarding, forward
-from albkit.proxy.gateway import Gateway
 from albkit.proxy.hooks import ask_hooks
-from albkit.proxy.reply import answer_failure, answer_itself, answer_with
-from albkit.proxy.tunnel import Tunnel
-from albkit.proxy.tunnel_record import tunnel_opened, tunnel_over
+from albkit.proxy.local_reply import answer_failure, answer_itself, answer_with
+from albkit.proxy.runtime import Gateway
+from albkit.proxy.tunnel.tunnel import Tunnel
+from albkit.proxy.tunnel.tunnel_record import tunnel_opened, tunnel_over
 from albkit.report.failure_log import log_failure
 from albkit.report.metrics import count_exchange
-from albkit.wire.upgrade import agreed_extensions
+from albkit.wire.http1.upgrade import agreed_extensions
 
 __all__ = ("serve",)
 

@@ -9,16 +9,16 @@ from albkit.model.record import ExchangeRecord
 from albkit.model.stickiness import AppCookie
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import IDEMPOTENT, MOST_ATTEMPTS, deposit, may_try_again
-from albkit.policy.plan import Plan
+from albkit.policy.route_plan import Plan
 from albkit.policy.stickiness import Stickiness
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.client import Client
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.target_connection import TargetConnection
-from albkit.proxy.upload import Upload
+from albkit.proxy.downstream import Client
+from albkit.proxy.runtime import Gateway
+from albkit.proxy.target.http1_connection import TargetConnection
+from albkit.proxy.target.request_body_writer import Upload
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
-from albkit.wire.upgrade import accepts, protocols_allowed
+from albkit.wire.http1.upgrade import accepts, protocols_allowed
 
 __all__ = ("Forwarding", "elsewhere", "find_room", "forward", "note_failure", "pick")
 

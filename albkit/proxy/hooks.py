@@ -11,9 +11,9 @@ from albkit.errors import Failure, FailureKind, name_of, told
 from albkit.model.actions import Hook
 from albkit.model.extensions import Response
 from albkit.model.message import RequestHead
-from albkit.proxy.client import Client
-from albkit.proxy.gateway import Gateway
-from albkit.wire.reply import as_response
+from albkit.proxy.downstream import Client
+from albkit.proxy.runtime import Gateway
+from albkit.wire.http1.responses import as_response
 
 __all__ = ("ask_hooks",)
 

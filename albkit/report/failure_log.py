@@ -6,7 +6,7 @@ import logging
 
 from albkit.errors import FailureKind, Side
 from albkit.model.record import ExchangeRecord
-from albkit.report.seldom import Seldom
+from albkit.report.log_throttle import Seldom
 
 __all__ = ("log_failure", "log_out_of_sockets")
 

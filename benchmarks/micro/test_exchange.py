@@ -12,11 +12,11 @@ import uvloop
 import albkit as alb
 from albkit.clock import SYSTEM
 from albkit.model.settings import Settings
-from albkit.proxy.client_connection import ClientConnection
-from albkit.proxy.entrance import Entrance
+from albkit.proxy.accept.listener_runtime import Entrance
+from albkit.proxy.client.http1_connection import ClientConnection
 from albkit.proxy.exchange import serve
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.target_connection import TargetConnection
+from albkit.proxy.runtime import Gateway
+from albkit.proxy.target.http1_connection import TargetConnection
 from albkit.state.counters import Counters
 from benchmarks.micro import BROWSER_HEAD, WRK_HEAD, Benchmark
 

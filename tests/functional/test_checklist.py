@@ -11,7 +11,7 @@ import pytest
 
 import albkit as alb
 from albkit.model.limits import Limits
-from albkit.proxy.sips import SIP
+from albkit.proxy.target.small_reads import SIP
 from albkit.proxy.transports import SEGMENT
 from tests.support.clock import FakeClock
 from tests.support.gateway import Running, running

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.proxy.entrance import Entrance
-from albkit.proxy.listener import _let_in
+from albkit.proxy.accept.listener import _let_in
+from albkit.proxy.accept.listener_runtime import Entrance
 from tests.support.authority import Authority, Issued
 from tests.support.gateway import Running, leaving_nothing
 from tests.support.peers import Conversation, RawClient, Script, Target, free_port, request, response, target
@@ -429,7 +429,7 @@ async def test_upgrade_whose_target_leaves_right_behind_its_101_leaves_nothing(d
 async def test_upgrade_whose_connections_are_lost_at_the_handover_leaves_nothing(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client has been taken over already when the target turns out to be gone: it is let go of, and counted as gone, once."""
     from albkit.errors import Failure, FailureKind
-    from albkit.proxy.target_connection import TargetConnection
+    from albkit.proxy.target.http1_connection import TargetConnection
 
     def lost(_: TargetConnection) -> Any:
         raise Failure(FailureKind.TARGET_CLOSED)
@@ -450,7 +450,7 @@ async def test_upgrade_whose_connections_are_lost_at_the_handover_leaves_nothing
 async def test_flow_whose_target_is_lost_at_the_handover_leaves_nothing(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same, where nothing of a connection is read."""
     from albkit.errors import Failure, FailureKind
-    from albkit.proxy.target_connection import RawConnection
+    from albkit.proxy.target.http1_connection import RawConnection
 
     def lost(_: RawConnection) -> Any:
         raise Failure(FailureKind.TARGET_CLOSED)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.proxy.lingering import MOST, SILENCE, Lingering
+from albkit.proxy.lingering_close import MOST, SILENCE, Lingering
 from tests.functional.test_connection_limits import described
 from tests.support.clock import FakeClock
 from tests.support.gateway import Running, leaving_nothing

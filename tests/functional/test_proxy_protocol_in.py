@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.proxy.client_connection import ClientConnection
-from albkit.wire.tls_fields import tls_field_lines
+from albkit.proxy.client.http1_connection import ClientConnection
+from albkit.wire.tls.fields import tls_field_lines
 from tests.support.authority import Authority
 from tests.support.balancing import Balancing, listener, named
 from tests.support.peers import RawClient, request, target

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.proxy.client_connection import _BODY, ClientConnection
+from albkit.proxy.client.http1_connection import _BODY, ClientConnection
 from tests.functional.test_connection_limits import Crowd, _client_hello, crowd, header
 from tests.support.peers import Conversation, RawClient, Response, request, response, target
 from tests.support.tunnels import SWITCHED, UPGRADE, echo, switching

@@ -20,9 +20,9 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 import albkit as alb
-from albkit.proxy.connections import Connections
-from albkit.proxy.stream import Stream
-from albkit.proxy.tunnel import Tunnel
+from albkit.proxy.target.connection_pool import Connections
+from albkit.proxy.tunnel.layer4 import Stream
+from albkit.proxy.tunnel.tunnel import Tunnel
 from albkit.state.target import TargetState
 from tests.functional.test_tls_targets import AUTHORITY, secure
 from tests.support.balancing import Balancing, balancing, listener

@@ -13,7 +13,7 @@ import pytest
 import albkit as alb
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
-from albkit.proxy.target_connection import TargetConnection
+from albkit.proxy.target.http1_connection import TargetConnection
 from albkit.state.counters import Counters
 from tests.functional.test_health_checks import QUICK, UNHEALTHY, Patient, one, until
 from tests.functional.test_tls_targets import in_front_of

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.proxy import connections
-from albkit.proxy.connections import Connections
-from albkit.proxy.target_connection import TargetConnection
+from albkit.proxy.target import connection_pool
+from albkit.proxy.target.connection_pool import Connections
+from albkit.proxy.target.http1_connection import TargetConnection
 from tests.support.balancing import balancing, listener
 from tests.support.clock import FakeClock
 from tests.support.gateway import Running, running

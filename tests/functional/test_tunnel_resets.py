@@ -11,7 +11,7 @@ import pytest
 
 import albkit as alb
 from albkit.proxy.transports import unacknowledged
-from albkit.proxy.tunnel_leg import Leg
+from albkit.proxy.tunnel.leg import Leg
 from tests.functional.test_tls_targets import secure
 from tests.support.clock import FakeClock
 from tests.support.frames import BINARY, closing, frame

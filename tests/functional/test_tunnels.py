@@ -301,7 +301,7 @@ async def test_silent_tunnel_ends_after_the_idle_timeout() -> None:
 
 async def test_silent_half_of_a_tunnel_does_not_live_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """After one FIN the other direction ends after some silence."""
-    monkeypatch.setattr("albkit.proxy.tunnel.HALF_CLOSE_SILENCE", 0.2)
+    monkeypatch.setattr("albkit.proxy.tunnel.tunnel.HALF_CLOSE_SILENCE", 0.2)
 
     async def stubborn(conversation: Conversation) -> None:
         await conversation.read_to_end()

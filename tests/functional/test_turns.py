@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.proxy.client_connection import _AT_A_TIME
-from albkit.wire.frames import MANY_FRAMES
+from albkit.proxy.client.http1_connection import _AT_A_TIME
+from albkit.wire.websocket.frames import MANY_FRAMES
 from tests.support.gateway import Running, leaving_nothing, running
 from tests.support.peers import Conversation, request, response, target
 from tests.support.secure import SecureClient, secured

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.policy.room import Room
+from albkit.policy.concurrency import Room
 from albkit.policy.target_choice import TargetChoice
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 import albkit as alb
-from albkit.proxy.gateway import Gateway
+from albkit.proxy.runtime import Gateway
 from tests.support.peers import RawClient
 
 AnyRunning = TypeVar("AnyRunning", bound="Running")
