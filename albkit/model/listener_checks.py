@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
-from albkit.model.actions import Forward, Redirect
+from albkit.model.actions import Action, Forward, Redirect
 from albkit.model.attributes import default
 from albkit.model.certificate import Certificate
 from albkit.model.consistent_hash import ConsistentHash
+from albkit.model.listener_settings import ListenerSettings
 from albkit.model.mutual_authentication import MutualAuthentication
 from albkit.model.redirect_loops import faults_of_redirects
 from albkit.model.response_headers import fault_of_response_header
@@ -19,10 +20,7 @@ from albkit.model.target_group import TargetGroup
 from albkit.model.tls import TLS_FIELDS
 from albkit.model.validation import Faults
 
-if TYPE_CHECKING:
-    from albkit.model.listener import Listener
-
-__all__ = ("check_doors",)
+__all__ = ("check_actions_of_protocol", "check_protocol_settings")
 
 _TAKEN = frozenset(
     (
@@ -40,16 +38,14 @@ _TAKEN = frozenset(
 """Fields of requests that mean something else already."""
 
 
-def check_doors(listener: Listener, faults: Faults) -> None:
+def check_protocol_settings(listener: ListenerSettings, faults: Faults) -> None:
     """Note what is wrong with how clients come in, and with what cannot be done with them then."""
-    faults.attribute(listener, "alpn_policy")
     _check_tls(listener, faults)
     _check_proxy_protocol(listener, faults)
     _check_names(listener, faults)
-    _check_actions(listener, faults)
 
 
-def _check_tls(listener: Listener, faults: Faults) -> None:
+def _check_tls(listener: ListenerSettings, faults: Faults) -> None:
     wrong = fault_of_ssl_policy(listener.ssl_policy)
     if wrong:
         faults.add("ssl_policy", wrong)
@@ -71,7 +67,7 @@ def _check_tls(listener: Listener, faults: Faults) -> None:
         faults.add("alpn_policy", f"is for TLS listeners; {listener.protocol} has nothing to agree on")
 
 
-def _check_proxy_protocol(listener: Listener, faults: Faults) -> None:
+def _check_proxy_protocol(listener: ListenerSettings, faults: Faults) -> None:
     if listener.proxy_protocol is not None:
         faults.attribute(listener, "proxy_protocol")
     for index, network in enumerate(listener.trusted_networks):
@@ -91,7 +87,7 @@ def _check_proxy_protocol(listener: Listener, faults: Faults) -> None:
         faults.add("trusted_networks", f"{listener.protocol} has no fields to believe; give proxy_protocol='required' with it")
 
 
-def _check_names(listener: Listener, faults: Faults) -> None:
+def _check_names(listener: ListenerSettings, faults: Faults) -> None:
     known = {name.lower() for name in TLS_FIELDS}
     renamed: set[str] = set()
     given: set[str] = set()
@@ -120,34 +116,35 @@ def _fault_of_other_name(name: str, other: str) -> str | None:
     return wrong
 
 
-def _check_actions(listener: Listener, faults: Faults) -> None:
+def check_actions_of_protocol(listener: ListenerSettings, default_actions: Sequence[Action], rules: Sequence[Rule], faults: Faults) -> None:
+    """Note which actions and target groups the listener's protocol does not allow."""
     if listener.is_stream:
-        _check_stream(listener, faults)
+        _check_stream(listener, default_actions, rules, faults)
         return
-    actions = [("default_actions", listener.default_actions), *((f"rules[{n}].actions", rule.actions) for n, rule in _rules(listener))]
+    actions = [("default_actions", default_actions), *((f"rules[{n}].actions", rule.actions) for n, rule in _rules(rules))]
     for path, of_rule in actions:
         for action in of_rule:
             if isinstance(action, Redirect) and action.protocol == "HTTP" and listener.protocol == "HTTPS":
-                faults.add(path, "redirects from HTTPS to HTTP, which ALB refuses (alb-reference 4.2); use protocol='HTTPS'")
-    for path, wrong in faults_of_redirects(listener):
+                faults.add(path, "redirects from HTTPS to HTTP, which ALB refuses (docs/alb.md 4.2); use protocol='HTTPS'")
+    for path, wrong in faults_of_redirects(listener, default_actions, rules):
         faults.add(path, wrong)
-    for group in _groups(listener):
+    for group in _groups(default_actions, rules):
         if group.protocol in ("TCP", "TLS"):
             faults.add("", f"target group {group.name!r} speaks {group.protocol}, which is for TCP and TLS listeners")
 
 
-def _check_stream(listener: Listener, faults: Faults) -> None:
+def _check_stream(listener: ListenerSettings, default_actions: Sequence[Action], rules: Sequence[Rule], faults: Faults) -> None:
     """A connection is passed on before anything of it is read: there is nothing to match, to answer, or to keep a cookie in."""
-    if listener.rules:
+    if rules:
         faults.add("rules", f"{listener.protocol} listeners read no requests and so have no rules; use HTTP or HTTPS")
-    if [type(action) for action in listener.default_actions] != [Forward]:
+    if [type(action) for action in default_actions] != [Forward]:
         faults.add("default_actions", f"{listener.protocol} listeners take one Forward(...) and nothing else")
     if listener.response_headers:
         faults.add("response_headers", f"{listener.protocol} listeners send no responses of their own")
-    for forward in listener.default_actions:
+    for forward in default_actions:
         if isinstance(forward, Forward) and forward.stickiness is not None:
             faults.add("default_actions", "a Forward with stickiness needs cookies, which are HTTP's; leave it out")
-    for group in _groups(listener):
+    for group in _groups(default_actions, rules):
         for wrong in _faults_of_stream_group(group):
             faults.add("", f"target group {group.name!r} of a {listener.protocol} listener: {wrong}")
 
@@ -167,12 +164,13 @@ def _faults_of_stream_group(group: TargetGroup) -> list[str]:
     return wrong
 
 
-def _rules(listener: Listener) -> list[tuple[int, Rule]]:
-    return [(number, rule) for number, rule in enumerate(listener.rules) if isinstance(rule, Rule)]
+def _rules(rules: Sequence[Rule]) -> list[tuple[int, Rule]]:
+    """Those that are rules: whatever else stands among them is a fault of its own."""
+    return [(number, rule) for number, rule in enumerate(rules) if isinstance(rule, Rule)]
 
 
-def _groups(listener: Listener) -> tuple[TargetGroup, ...]:
-    try:
-        return listener.groups
-    except AttributeError:  # Something else stands where a rule belongs, which is told elsewhere.
-        return ()
+def _groups(default_actions: Sequence[Action], rules: Sequence[Rule]) -> Iterator[TargetGroup]:
+    """Every target group that an action sends to, each once."""
+    actions = [*default_actions, *(action for _, rule in _rules(rules) for action in rule.actions)]
+    forwards = [action for action in actions if isinstance(action, Forward)]
+    yield from dict.fromkeys(group for forward in forwards for group, _ in forward.groups)

@@ -1,4 +1,4 @@
-"""Who has room for one more request, where targets say how many they take at a time (`max_concurrency`; alb-reference 5.8)."""
+"""Who has room for one more request, where targets say how many they take at a time (`max_concurrency`; docs/alb.md 5.8)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 
 from albkit.state.target import TargetState
 
-__all__ = ("Room", "has_room")
+__all__ = ("Capacity", "has_room")
 
 
 def _nobody() -> None:
     """Nobody waits."""
 
 
-class Room:
+class Capacity:
     """The targets of one group that may be chosen and have room, in the order in which they are to be taken."""
 
     __slots__ = ("_free", "_usable", "freed", "is_awaited")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from albkit.model.actions import Action, FixedResponse, Forward, Redirect
 from albkit.model.conditions import Condition, HostHeader, HttpHeader, HttpRequestMethod, PathPattern, QueryString, SourceIp
 
-__all__ = ("action_in_words", "condition_in_words")
+__all__ = ("describe_action", "describe_condition")
 
 
-def condition_in_words(condition: Condition) -> str:
+def describe_condition(condition: Condition) -> str:
     """What a condition asks for."""
     if isinstance(condition, HostHeader):
         return _alternatives("host", condition.values, condition.regex)
@@ -32,7 +32,7 @@ def _alternatives(subject: str, values: tuple[str, ...], regex: tuple[str, ...])
     return f"{subject} is {' or '.join(values)}"
 
 
-def action_in_words(action: Action) -> str:
+def describe_action(action: Action) -> str:
     """What an action does."""
     if isinstance(action, FixedResponse):
         return f"answer {action.status_code} ({action.content_type})"

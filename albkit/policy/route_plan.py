@@ -12,10 +12,10 @@ from albkit.policy.group_choice import GroupChoice
 from albkit.policy.target_choice import TargetChoice
 from albkit.policy.transforms import compile_transforms
 
-__all__ = ("Plan",)
+__all__ = ("RoutePlan",)
 
 
-class Plan:
+class RoutePlan:
     """The actions of one rule.
 
     Args:

@@ -10,7 +10,7 @@ from albkit.errors import Failure
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.wire.http1.forwarded import ForwardedFields
 
-__all__ = ("BodySink", "Client", "Upstream", "Waiting")
+__all__ = ("BodySink", "DownstreamExchange", "Upstream", "Waiting")
 
 
 class Upstream(Protocol):
@@ -26,7 +26,7 @@ class Upstream(Protocol):
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
 
-    def sip(self) -> None:
+    def read_in_small_chunks(self) -> None:
         """The client is slow: read the rest of its response in small parts."""
 
 
@@ -49,12 +49,12 @@ class Waiting(Protocol):
         """The one thing that it waits for now. Whoever brings it about sets the result; a failure on either side ends it."""
 
 
-class Client(Protocol):
+class DownstreamExchange(Protocol):
     """One client, for one exchange after the other."""
 
     address: ClientAddress
     forwarded: ForwardedFields
-    is_front: bool
+    is_trusted_proxy: bool
     """Whether it is a trusted proxy, whose requests come from clients that it tells of."""
     has_left: bool
     """Whether the client closed its connection."""
@@ -158,5 +158,5 @@ class Client(Protocol):
     def cut(self) -> None:
         """End the connection so that an unfinished response cannot look complete."""
 
-    def leave(self) -> tuple[asyncio.Transport, bytes]:
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
         """Give the connection away to a tunnel: its transport, and what the client has sent already. Reading is paused."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from albkit.errors import name_of
 
-__all__ = ("Questions",)
+__all__ = ("HookTasks",)
 
 _log = logging.getLogger("albkit")
 
@@ -19,7 +19,7 @@ _PATIENCE: Final = 0.25
 """Seconds that a stop leaves at least to hooks that it has just cancelled."""
 
 
-class Questions:
+class HookTasks:
     """Keeps the tasks of hooks until they are over, however long they take to be cancelled."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

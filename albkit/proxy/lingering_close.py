@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ("MOST", "SILENCE", "Lingering")
+__all__ = ("MOST", "SILENCE", "LingeringClose")
 
 SILENCE: Final = 5.0
 """Seconds without a byte of the peer, after which it has nothing more to send."""
@@ -12,7 +12,7 @@ MOST: Final = 30.0
 """Seconds in all, however much still comes."""
 
 
-class Lingering:
+class LingeringClose:
     """Reads, and throws away, what a peer still sends while it may not have seen our last answer.
 
     Closed at once, the connection would be reset with the next byte that comes: a client that sends its whole body before it reads would

@@ -1,4 +1,4 @@
-"""What every exchange needs around it: one `Gateway` per load balancer."""
+"""What every exchange needs around it: one `Runtime` per load balancer."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from albkit.model.settings import Settings
 from albkit.model.target_group import TargetGroup
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.descriptors import Descriptors
-from albkit.proxy.hook_tasks import Questions
+from albkit.proxy.hook_tasks import HookTasks
 from albkit.proxy.sweep import Sweep, interval_for
-from albkit.proxy.target.connection_pool import Connections
+from albkit.proxy.target.connection_pool import ConnectionPool
 from albkit.proxy.target.waiting_line import WaitingLine
 from albkit.report.failure_log import log_out_of_sockets
 from albkit.state.counters import Counters
@@ -24,7 +24,7 @@ from albkit.state.registry import Registry
 from albkit.state.target import TargetState
 from albkit.wire.http1.forwarded import TraceIds
 
-__all__ = ("GRACE", "Gateway", "LiveTunnel", "Stoppable")
+__all__ = ("GRACE", "LiveTunnel", "Runtime", "Stoppable")
 
 _log = logging.getLogger("albkit")
 
@@ -68,7 +68,7 @@ class ClientParty(Stoppable, Protocol):
     """A client connection, when its listener goes."""
 
     @property
-    def entrance(self) -> object:
+    def listener(self) -> object:
         """Where it came in."""
 
 
@@ -91,7 +91,7 @@ class LiveTunnel(Tunnel, Stoppable, Protocol):
         """End it where it is overdue."""
 
 
-class Gateway:
+class Runtime:
     """The running parts that all listeners of one load balancer share."""
 
     def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop, clock: Clock, counters: Counters) -> None:
@@ -104,7 +104,7 @@ class Gateway:
         self.registry = Registry(settings.groups)
         self.choices = {state.group.name: TargetChoice(state, clock) for state in self.registry.groups}
         self.sweep = Sweep(loop, clock, interval_for(_shortest_deadline(settings)))
-        self.connections = Connections(loop, counters, self.sweep, settings.limits)
+        self.connections = ConnectionPool(loop, counters, self.sweep, settings.limits)
         self.trace_ids = TraceIds(clock)
         self.clients: set[ClientParty] = set()
         self.tunnels: dict[LiveTunnel, None] = {}
@@ -114,7 +114,7 @@ class Gateway:
         """Called behind a 101, and when both sockets of a tunnel are gone; raise nothing."""
         self._lines: dict[TargetChoice, WaitingLine] = {}
         self._tunnel_ids = count(1)
-        self.questions = Questions(loop)
+        self.hook_tasks = HookTasks(loop)
         self.stopping = False
         self._emptied = asyncio.Event()
         self.checks = 0
@@ -124,7 +124,7 @@ class Gateway:
         self.descriptors = Descriptors()
         self.connections.make_room = self._make_room
 
-    def take(self, settings: Settings) -> None:
+    def reconfigure(self, settings: Settings) -> None:
         """Go by these settings from now on."""
         self.settings = settings
         self.stream_groups = settings.stream_groups
@@ -173,22 +173,22 @@ class Gateway:
             return True
         if reserve_goes:
             self.connections.shed(1)
-        taken = max(descriptor, self._taken())
+        taken = max(descriptor, self._buffered())
         words = "a client is turned away; %d clients and tunnels are here, %d descriptors are taken, and the limit is %d (ulimit -n)"
         log_out_of_sockets(words, parties, taken, descriptors.limit)
         return False
 
     def lets_check(self) -> bool:
         """Whether one more health check may take a descriptor."""
-        return self.checks < self.descriptors.for_checks or self._taken() < self.descriptors.for_sockets
+        return self.checks < self.descriptors.for_checks or self._buffered() < self.descriptors.for_sockets
 
-    def _taken(self) -> int:
+    def _buffered(self) -> int:
         """How many descriptors there are of ours, as far as they are counted."""
         return len(self.clients) + 2 * len(self.tunnels) + len(self._expected) + self.connections.count + self.checks
 
     def _make_room(self, count: int) -> None:
         """So many descriptors are wanted: idle target connections give way."""
-        missing = self._taken() + count - self.descriptors.for_sockets
+        missing = self._buffered() + count - self.descriptors.for_sockets
         if missing > 0:
             self.connections.shed(missing)
 
@@ -231,7 +231,7 @@ class Gateway:
         if self.clients or self.tunnels:
             await self._emptied.wait()
         await self.connections.close()
-        await self.questions.end(until)
+        await self.hook_tasks.end(until)
 
     def _tell_all(self, word: Callable[[Stoppable], None]) -> None:
         """Tell every client and tunnel that it is to end; one in a bad way keeps no other from being told."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-__all__ = ("Seldom",)
+__all__ = ("LogThrottle",)
 
 
-class Seldom:
+class LogThrottle:
     """Lets one line a second through, and knows how many it has kept back since the last one.
 
     Args:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
-__all__ = ("BUDGET", "Budget", "Holder", "Memory")
+__all__ = ("BUDGET", "BoundedCache", "Budget", "Holder")
 
 _MOST_BYTES: Final = 8 * 1024 * 1024
 """For everything that this process remembers, keys and what is kept for them."""
@@ -83,7 +83,7 @@ BUDGET = Budget(_MOST_BYTES)
 """Of this process."""
 
 
-class Memory(Generic[Key, Known]):
+class BoundedCache(Generic[Key, Known]):
     """Remembers things by text or bytes that an adversary may have chosen: so many, and only as long as they are asked for again."""
 
     __slots__ = ("__weakref__", "_budget", "_known", "_recalled", "_resting", "held", "recall")

@@ -445,7 +445,7 @@ async def test_check_that_fails_inside_the_load_balancer_is_told_as_such(
     async def broken(*_: object) -> None:
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr("albkit.proxy.target.health_probe.Prober.ask", broken)
+    monkeypatch.setattr("albkit.proxy.target.health_probe.HealthProber.ask", broken)
     async with one(Patient()) as (it, _):
         await until(lambda: UNHEALTHY in states(it).values())
         assert it.load_balancer.describe_target_health("group")[0].reason == "Elb.InternalError"

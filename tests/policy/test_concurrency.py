@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import albkit as alb
 from albkit.model.health import TargetHealthState
-from albkit.policy.concurrency import Room
+from albkit.policy.concurrency import Capacity
 from albkit.policy.target_choice import TargetChoice
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
@@ -24,7 +24,7 @@ class _Group:
 
     def __init__(self, most: Sequence[int | None]) -> None:
         self.members = [TargetState(alb.Target(f"t{number}", 80, max_concurrency=limit)) for number, limit in enumerate(most)]
-        self.room = Room()
+        self.room = Capacity()
         self.calls = 0
         self.room.freed = self._called
         for member in self.members:

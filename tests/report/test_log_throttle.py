@@ -9,14 +9,14 @@ from albkit.model.message import ClientAddress
 from albkit.model.record import ExchangeRecord
 from albkit.report import failure_log
 from albkit.report.failure_log import log_failure, log_out_of_sockets
-from albkit.report.log_throttle import Seldom
+from albkit.report.log_throttle import LogThrottle
 from tests.support.clock import FakeClock
 
 
 def test_seldom_lets_one_line_a_second_through_and_counts_the_others() -> None:
     """The next one says how many there were."""
     clock = FakeClock()
-    seldom = Seldom(clock.monotonic)
+    seldom = LogThrottle(clock.monotonic)
     assert [seldom.may_say() for _ in range(5)] == [True, False, False, False, False]
     clock.advance(0.99)
     assert not seldom.may_say()
@@ -31,7 +31,7 @@ def test_seldom_lets_one_line_a_second_through_and_counts_the_others() -> None:
 def test_lines_about_descriptors_share_one_a_second(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that are turned away, and requests that find no descriptor for a target; other failures are told each time."""
     clock = FakeClock()
-    monkeypatch.setattr(failure_log, "_out_of_sockets", Seldom(clock.monotonic))
+    monkeypatch.setattr(failure_log, "_out_of_sockets", LogThrottle(clock.monotonic))
     caplog.set_level(logging.INFO, "albkit")
     record = ExchangeRecord(ClientAddress("192.0.2.1", 2817))
     record.failure = Failure(FailureKind.OUT_OF_SOCKETS, "Too many open files")

@@ -6,13 +6,13 @@ import pytest
 
 import albkit as alb
 from albkit.model.settings import Settings
-from albkit.state.bounded_cache import BUDGET, Budget, Memory
+from albkit.state.bounded_cache import BUDGET, BoundedCache, Budget
 from albkit.wire.http1.fields import connection_options
 from albkit.wire.http1.request import RequestReader
 from albkit.wire.http1.response import read_response
 
 
-def _used(memory: Memory[bytes, int], key: bytes, value: int) -> int | None:
+def _used(memory: BoundedCache[bytes, int], key: bytes, value: int) -> int | None:
     """As a reader uses it."""
     known = memory.recall(key)
     if known is not None:
@@ -24,23 +24,23 @@ def _used(memory: Memory[bytes, int], key: bytes, value: int) -> int | None:
 
 
 @pytest.fixture
-def memory() -> Memory[bytes, int]:
-    return Memory(Budget(2**30))
+def memory() -> BoundedCache[bytes, int]:
+    return BoundedCache(Budget(2**30))
 
 
-def test_memory_tells_what_it_was_told(memory: Memory[bytes, int]) -> None:
+def test_memory_tells_what_it_was_told(memory: BoundedCache[bytes, int]) -> None:
     """And nothing else."""
     assert [_used(memory, key, value) for key, value in ((b"a", 1), (b"b", 2), (b"a", 3), (b"b", 4), (b"c", 5))] == [None, None, 1, 2, None]
 
 
-def test_memory_keeps_so_many_and_no_more(memory: Memory[bytes, int]) -> None:
+def test_memory_keeps_so_many_and_no_more(memory: BoundedCache[bytes, int]) -> None:
     """Keys are an adversary's to choose."""
     for number in range(40_000):
         _used(memory, b"%d" % number, number)
         assert len(memory) <= 512
 
 
-def test_memory_that_does_not_pay_rests(memory: Memory[bytes, int]) -> None:
+def test_memory_that_does_not_pay_rests(memory: BoundedCache[bytes, int]) -> None:
     """Behind 512 things that nobody asked for again nothing is remembered for 16,384 more; then it is tried anew."""
     for number in range(513):
         _used(memory, b"%d" % number, number)
@@ -53,7 +53,7 @@ def test_memory_that_does_not_pay_rests(memory: Memory[bytes, int]) -> None:
     assert memory.recall(b"y") == 7
 
 
-def test_memory_that_pays_goes_on(memory: Memory[bytes, int]) -> None:
+def test_memory_that_pays_goes_on(memory: BoundedCache[bytes, int]) -> None:
     """As many were recalled as were remembered: those that do not come back make room."""
     for number in range(512):
         _used(memory, b"%d" % number, number)
@@ -70,7 +70,7 @@ def test_memory_that_pays_goes_on(memory: Memory[bytes, int]) -> None:
 def test_whoever_holds_the_most_forgets_where_the_budget_is_used_up() -> None:
     """Others keep what they know, and nobody gets more than half."""
     budget = Budget(1_000_000)
-    small, large, third = (Memory[bytes, int](budget) for _ in range(3))
+    small, large, third = (BoundedCache[bytes, int](budget) for _ in range(3))
     small.remember(b"a", 1, 1_000)
     for number in range(200):
         large.remember(b"%d" % number, number, 1_500)
@@ -85,7 +85,7 @@ def test_whoever_holds_the_most_forgets_where_the_budget_is_used_up() -> None:
 def test_thing_that_is_too_large_is_not_remembered_and_harms_nothing() -> None:
     """Nothing that is common is so large."""
     budget = Budget(512_000)
-    memory = Memory[bytes, int](budget)
+    memory = BoundedCache[bytes, int](budget)
     memory.remember(b"a", 1, 0)
     memory.remember(b"b", 2, 1_000)
     memory.remember(b"c" * 1_000, 3, 0)
@@ -96,7 +96,7 @@ def test_holders_that_are_gone_do_not_count_for_ever() -> None:
     """A listener that is replaced by apply() takes its memory along."""
     budget = Budget(1_000_000)
     for _ in range(50):
-        memory = Memory[bytes, int](budget)
+        memory = BoundedCache[bytes, int](budget)
         for number in range(100):
             memory.remember(b"%d" % number, number, 1_000)
     assert budget.held <= 1_000_000

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from albkit.report.failure_log import log_out_of_sockets
 
-__all__ = ("Acceptor", "Doorman", "Server")
+__all__ = ("Acceptor", "Admission", "Server")
 
 _AT_ONCE = 32
 """Connections that are accepted in one turn of the loop."""
@@ -21,7 +21,7 @@ _LOST = (errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.ENETUNREACH, errno.EHO
 """The connection that is next was lost on its way, or a firewall forbids it (accept(2)): there may be others behind it."""
 
 
-class Doorman(Protocol):
+class Admission(Protocol):
     """Knows how many may come in."""
 
     def expects(self, descriptor: int) -> bool:
@@ -59,7 +59,7 @@ class Acceptor:
         sock: socket.socket,
         loop: asyncio.AbstractEventLoop,
         protocol: Callable[[], asyncio.BaseProtocol],
-        doorman: Doorman,
+        doorman: Admission,
         backlog: int,
     ) -> None:
         self._socket = sock

@@ -7,13 +7,13 @@ import ipaddress
 from albkit.errors import Failure, FailureKind
 from albkit.model.listener import Listener
 
-__all__ = ("Guests",)
+__all__ = ("ConnectionLimiter",)
 
 _V6_NETWORK = 8
 """Bytes of an IPv6 address that a client cannot choose: a household has a /64."""
 
 
-class Guests:
+class ConnectionLimiter:
     """Counts open connections of clients, from the first byte to the end of a tunnel."""
 
     __slots__ = ("_of_client", "count")
@@ -22,7 +22,7 @@ class Guests:
         self.count = 0
         self._of_client: dict[str | bytes, int] = {}
 
-    def come(self, listener: Listener, host: str | None, *, limited: bool = True) -> None:
+    def acquire(self, listener: Listener, host: str | None, *, limited: bool = True) -> None:
         """One more connection.
 
         Args:
@@ -36,16 +36,16 @@ class Guests:
         if listener.max_connections is not None and self.count >= listener.max_connections:
             raise Failure(FailureKind.TOO_MANY_CONNECTIONS, f"{self.count} are open")
         if host is not None:
-            self.introduce(listener, host, limited=limited)
+            self.attribute(listener, host, limited=limited)
         self.count += 1
 
-    def introduce(self, listener: Listener, host: str, *, limited: bool = True) -> None:
+    def attribute(self, listener: Listener, host: str, *, limited: bool = True) -> None:
         """Who has come, as soon as that is known.
 
         Args:
             listener: Where.
             host: The client's address; empty for one on a unix socket, of which there is no other.
-            limited: As in `come`.
+            limited: As in `acquire`.
 
         Raises:
             Failure: this client has as many as it may have. It is not counted for it then.
@@ -59,7 +59,7 @@ class Guests:
             raise Failure(FailureKind.TOO_MANY_CONNECTIONS_OF_CLIENT, f"{count} of {host} are open")
         self._of_client[client] = count + 1
 
-    def go(self, host: str | None) -> None:
+    def release(self, host: str | None) -> None:
         """A connection is over; of whom, where that was known."""
         self.count -= 1
         if host:

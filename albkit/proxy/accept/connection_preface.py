@@ -11,14 +11,14 @@ from typing import Final, cast
 
 from albkit.errors import Failure, FailureKind, Phase
 from albkit.model.message import ClientAddress
-from albkit.proxy.accept.listener_runtime import Entrance
-from albkit.proxy.lingering_close import Lingering
+from albkit.proxy.accept.listener_runtime import ListenerRuntime
+from albkit.proxy.lingering_close import LingeringClose
 from albkit.proxy.tls.transport import Session, TlsTransport
 from albkit.proxy.transports import bound_buffers, send_fin
 from albkit.wire.http1.responses import plain_http_answer
 from albkit.wire.proxy_protocol.reader import ProxyHeaderError, may_begin_proxy_header, read_proxy_header
 
-__all__ = ("Vestibule",)
+__all__ = ("ConnectionPreface", "Receive")
 
 _HEADER: Final = 0
 """A PROXY protocol header is awaited."""
@@ -34,24 +34,25 @@ _TLS_FAILURES: Final = frozenset(
     kind for kind in FailureKind if kind.phase is Phase.ENTRY and kind.name.startswith(("TLS_", "CLIENT_CERT_", "UNMAPPED_"))
 )
 
-Receive = Callable[[Entrance, ClientAddress], asyncio.Protocol]
+Receive = Callable[[ListenerRuntime, ClientAddress | None], asyncio.Protocol]
+"""Makes the protocol of a connection. The address is that of a client that was admitted already; without one, the protocol admits it."""
 
 
-class Vestibule(asyncio.Protocol):
+class ConnectionPreface(asyncio.Protocol):
     """One connection, until it may go on.
 
     Args:
-        entrance: The listener's.
+        listener: The listener's.
         receive: Makes the protocol that it goes on with, given whom it comes from.
     """
 
     __slots__ = (
         "_address",
         "_data",
-        "_entrance",
         "_heard",
         "_host",
         "_lingering",
+        "_listener",
         "_phase",
         "_receive",
         "_session",
@@ -62,18 +63,18 @@ class Vestibule(asyncio.Protocol):
         "_wanted",
     )
 
-    def __init__(self, entrance: Entrance, receive: Receive) -> None:
-        self._entrance = entrance
-        self._wanted = entrance.listener.proxy_protocol
+    def __init__(self, listener: ListenerRuntime, receive: Receive) -> None:
+        self._listener = listener
+        self._wanted = listener.config.proxy_protocol
         """Kept, as the termination is: by now another description may be in force."""
         self._receive = receive
-        self._termination = entrance.termination
+        self._termination = listener.termination
         self._phase = _HELLO
         self._data = b""
         self._since = 0.0
         self._heard = False
         """While lingering: whether anything has come since the last sweep."""
-        self._lingering: Lingering | None = None
+        self._lingering: LingeringClose | None = None
         self._host: str | None = None
         """Whom it is counted for."""
         self._address = _NOBODY
@@ -82,31 +83,31 @@ class Vestibule(asyncio.Protocol):
         self._tls: TlsTransport | None = None
 
     @property
-    def entrance(self) -> Entrance:
+    def listener(self) -> ListenerRuntime:
         """Where it came in."""
-        return self._entrance
+        return self._listener
 
     # What the loop says.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance.
-        entrance = self._entrance
-        gateway = entrance.gateway
+        listener = self._listener
+        runtime = listener.runtime
         wanted = self._wanted
-        address = entrance.welcome(transport, is_known=wanted is None)
+        address = listener.admit(transport, is_known=wanted is None)
         if address is None:
             self._phase = _ENDED
             transport.abort()
             return
         self._address = address
         self._transport = transport
-        bound_buffers(transport, gateway.settings.limits.in_flight)
-        self._since = gateway.clock.monotonic()
-        gateway.clients.add(self)
-        gateway.sweep.add(self)
+        bound_buffers(transport, runtime.settings.limits.in_flight)
+        self._since = runtime.clock.monotonic()
+        runtime.clients.add(self)
+        runtime.sweep.add(self)
         if wanted is None:
             self._host = address.host
-        elif entrance.believes(address.host):
+        elif listener.trusts_proxy(address.host):
             self._phase = _HEADER
         elif wanted == "required":
             self._refuse(Failure(FailureKind.PROXY_HEADER_UNTRUSTED, "add the peer's network to trusted_networks"))
@@ -132,9 +133,9 @@ class Vestibule(asyncio.Protocol):
             self._tell(Failure(FailureKind.PROXY_HEADER_MISSING, str(exc or f"the connection ended behind {len(self._data)} bytes")))
         self._phase = _ENDED
         self._tls = self._session = None
-        self._leave_gateway()
-        self._entrance.goodbye(self._host)
-        self._entrance.gateway.counters.active_connections -= 1
+        self._leave_runtime()
+        self._listener.release(self._host)
+        self._listener.runtime.counters.active_connections -= 1
 
     # The PROXY protocol header.
 
@@ -162,7 +163,7 @@ class Vestibule(asyncio.Protocol):
         self._data = b""
         host = self._address.host
         try:
-            self._entrance.introduce(host)
+            self._listener.count_client(host)
         except Failure as failure:
             self._refuse(failure)
             return
@@ -180,12 +181,12 @@ class Vestibule(asyncio.Protocol):
         transport, termination = self._transport, self._termination
         if transport is None or termination is None:
             return
-        if self._entrance.listener.protocol == "HTTPS" and data[:1].isalpha():
+        if self._listener.config.protocol == "HTTPS" and data[:1].isalpha():
             self._answer_plain_http(transport)
             return
         self._phase = _SHAKING
         self._session, incoming, outgoing = termination.begin()
-        self._tls = TlsTransport(transport, self._session, incoming, outgoing, self._entrance.gateway.loop, self._shaken)
+        self._tls = TlsTransport(transport, self._session, incoming, outgoing, self._listener.runtime.loop, self._shaken)
         self._tls.set_protocol(self)
         transport.set_protocol(self._tls)
         self._tls.data_received(data)
@@ -201,17 +202,17 @@ class Vestibule(asyncio.Protocol):
             return
         before = self._address
         self._address = ClientAddress(before.host, before.port, local=before.local, tls=termination.outcome(session))
-        protocol = self._receive(self._entrance, self._address)
+        protocol = self._receive(self._listener, self._address)
         self._hand_on()
         tls.begin(protocol)
-        self._leave_gateway()
+        self._leave_runtime()
 
     def _answer_plain_http(self, transport: asyncio.Transport) -> None:
         """The client speaks HTTP where TLS is spoken: it is told so in its own words."""
         self._phase = _LINGERING
-        self._lingering = Lingering()
+        self._lingering = LingeringClose()
         self._tell(Failure(FailureKind.PLAIN_HTTP_ON_TLS_PORT, "let the client use https://, or give the listener protocol='HTTP'"))
-        transport.write(plain_http_answer(int(self._entrance.gateway.clock.time())))
+        transport.write(plain_http_answer(int(self._listener.runtime.clock.time())))
         send_fin(transport)
 
     # Ends.
@@ -221,13 +222,13 @@ class Vestibule(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        protocol = self._receive(self._entrance, self._address)
+        protocol = self._receive(self._listener, self._address)
         self._hand_on()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         if rest:
             protocol.data_received(rest)
-        self._leave_gateway()
+        self._leave_runtime()
 
     def _hand_on(self) -> None:
         """From now on the connection is another's."""
@@ -243,13 +244,13 @@ class Vestibule(asyncio.Protocol):
 
     def _tell(self, failure: Failure) -> None:
         if failure.kind in _TLS_FAILURES:
-            self._entrance.gateway.counters.client_tls_errors += 1
-        self._entrance.turn_away(self._address, failure)
+            self._listener.runtime.counters.client_tls_errors += 1
+        self._listener.reject(self._address, failure)
 
-    def _leave_gateway(self) -> None:
-        gateway = self._entrance.gateway
-        gateway.sweep.discard(self)
-        gateway.client_left(self)
+    def _leave_runtime(self) -> None:
+        runtime = self._listener.runtime
+        runtime.sweep.discard(self)
+        runtime.client_left(self)
 
     def stop(self) -> None:
         """The load balancer stops: nothing has been asked of it here yet."""
@@ -272,7 +273,7 @@ class Vestibule(asyncio.Protocol):
                 self._phase = _ENDED
                 transport.abort()
             return
-        limit = self._entrance.gateway.settings.limits.handshake_timeout
+        limit = self._listener.runtime.settings.limits.handshake_timeout
         if now - self._since < limit:
             return
         if self._phase == _HEADER and not self._data and self._wanted == "optional" and self._termination is None:

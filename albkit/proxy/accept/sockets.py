@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 
 from albkit.model.listener import Listener
-from albkit.proxy.accept.acceptor import Acceptor, Doorman, Server
+from albkit.proxy.accept.acceptor import Acceptor, Admission, Server
 
 __all__ = ("Bound", "SocketFile", "change_backlog", "open_sockets", "reached_at", "release", "serve_on", "told_port")
 
@@ -118,7 +118,7 @@ async def release(file: SocketFile | None, loop: asyncio.AbstractEventLoop) -> N
 
 
 async def serve_on(
-    sock: socket.socket, loop: asyncio.AbstractEventLoop, protocol: Callable[[], asyncio.BaseProtocol], doorman: Doorman, backlog: int
+    sock: socket.socket, loop: asyncio.AbstractEventLoop, protocol: Callable[[], asyncio.BaseProtocol], doorman: Admission, backlog: int
 ) -> Server:
     """A server on a socket of `open_sockets`, which it owns; it never removes its file.
 

@@ -6,10 +6,10 @@ import asyncio
 
 from albkit.wire.http1.framing import encode_chunk, encode_last_chunk
 
-__all__ = ("TakenBody",)
+__all__ = ("BufferedBody",)
 
 
-class TakenBody:
+class BufferedBody:
     """Takes a body as it comes."""
 
     __slots__ = ("arrived", "over", "pieces", "size", "trailers")

@@ -14,20 +14,20 @@ from typing import Final, cast
 from albkit.errors import Failure, FailureKind
 from albkit.model.extensions import BodyTooLarge
 from albkit.model.message import ClientAddress, RequestHead
-from albkit.proxy.accept.listener_runtime import Entrance
-from albkit.proxy.client.buffered_body import TakenBody
-from albkit.proxy.client.idle_tracker import Stillness
-from albkit.proxy.client.min_body_rate import Pace
-from albkit.proxy.client.receive_buffer import Inbox
+from albkit.proxy.accept.listener_runtime import ListenerRuntime
+from albkit.proxy.client.buffered_body import BufferedBody
+from albkit.proxy.client.idle_tracker import IdleTracker
+from albkit.proxy.client.min_body_rate import MinBodyRate
+from albkit.proxy.client.receive_buffer import ReceiveBuffer
 from albkit.proxy.downstream import BodySink, Upstream
-from albkit.proxy.lingering_close import Lingering
+from albkit.proxy.lingering_close import LingeringClose
 from albkit.proxy.target.request_body_writer import LARGEST_WHOLE
 from albkit.proxy.tls.transport import TlsTransport
 from albkit.proxy.transports import SMALL, bound_buffers, locate, peer_has_left, reset, send, send_fin, unacknowledged
 from albkit.wire.http1.framing import Body, ChunkedBody, FramingError, SizedBody, encode_chunk, encode_last_chunk
 from albkit.wire.http1.response import UPGRADE_OPTION
 
-__all__ = ("ClientConnection",)
+__all__ = ("Http1ClientConnection",)
 
 _AWAITING: Final = 0
 """No exchange is going on; a request head is awaited or coming."""
@@ -46,45 +46,45 @@ _AT_A_TIME: Final = 4
 _MOST_READ = 1024 * 1024
 """Bytes of a body that a hook gets unless it asks for more."""
 
-Serve = Callable[["ClientConnection", Entrance], Awaitable[None]]
+Serve = Callable[["Http1ClientConnection", ListenerRuntime], Awaitable[None]]
 
 
-class ClientConnection(asyncio.Protocol):
+class Http1ClientConnection(asyncio.Protocol):
     """Fulfils `client.Client` for HTTP/1.x.
 
     Args:
-        entrance: The listener's.
+        listener: The listener's.
         serve: Runs as this connection's task.
         address: Whom it comes from, where it was let in already; else it is let in when it is made.
     """
 
     __slots__ = (
+        "_admitted",
         "_body",
+        "_buffered",
         "_chunked",
         "_done",
-        "_entrance",
         "_expires",
         "_failure",
-        "_guest",
         "_head_lines",
         "_head_since",
         "_idle_timeout",
-        "_inbox",
+        "_idle_tracker",
         "_keep",
         "_last",
         "_limits",
         "_lingering",
+        "_listener",
+        "_min_body_rate",
         "_owes_reset",
-        "_pace",
         "_paused",
         "_phase",
+        "_receive_buffer",
         "_request",
         "_resting",
         "_serve",
         "_served",
         "_sink",
-        "_stillness",
-        "_taken",
         "_task",
         "_transport",
         "_until_close",
@@ -94,26 +94,26 @@ class ClientConnection(asyncio.Protocol):
         "forwarded",
         "has_left",
         "interrupt",
-        "is_front",
         "is_full",
+        "is_trusted_proxy",
         "received_bytes",
         "response_started",
         "sent_bytes",
         "upstream",
     )
 
-    def __init__(self, entrance: Entrance, serve: Serve, address: ClientAddress | None = None) -> None:
-        self._entrance = entrance
+    def __init__(self, listener: ListenerRuntime, serve: Serve, address: ClientAddress | None = None) -> None:
+        self._listener = listener
         self._serve = serve
-        self._guest = address
-        self._idle_timeout = entrance.gateway.settings.idle_timeout
-        self._limits = entrance.gateway.settings.limits
+        self._admitted = address
+        self._idle_timeout = listener.runtime.settings.idle_timeout
+        self._limits = listener.runtime.settings.limits
         self._phase = _AWAITING
-        self._inbox = Inbox(self._limits)
+        self._receive_buffer = ReceiveBuffer(self._limits)
         self._request: RequestHead | None = None
         self._body: Body | None = None
         self._sink: BodySink | None = None
-        self._taken: TakenBody | None = None
+        self._buffered: BufferedBody | None = None
         self.interrupt: Callable[[], None] | None = None
         self._waiter: asyncio.Future[object] | None = None
         self._failure: Failure | None = None
@@ -134,9 +134,9 @@ class ClientConnection(asyncio.Protocol):
         """Nothing is read until all others have had a turn."""
         self.is_full = False
         self._served = 0
-        self._stillness = Stillness()
-        self._lingering: Lingering | None = None
-        self._pace = Pace(self._limits.request_body_rate) if self._limits.request_body_rate else None
+        self._idle_tracker = IdleTracker()
+        self._lingering: LingeringClose | None = None
+        self._min_body_rate = MinBodyRate(self._limits.request_body_rate) if self._limits.request_body_rate else None
         self._head_since = 0.0
         self._expires = 0.0
         self.active = True
@@ -147,16 +147,16 @@ class ClientConnection(asyncio.Protocol):
         self._task: asyncio.Future[None] | None = None
 
     @property
-    def entrance(self) -> Entrance:
+    def listener(self) -> ListenerRuntime:
         """Where it came in."""
-        return self._entrance
+        return self._listener
 
     # What the loop says.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance.
-        gateway = self._entrance.gateway
-        address = self._guest or self._entrance.welcome(transport)
+        runtime = self._listener.runtime
+        address = self._admitted or self._listener.admit(transport)
         if address is None:
             self._phase = _LEFT
             transport.abort()
@@ -164,21 +164,21 @@ class ClientConnection(asyncio.Protocol):
         self._transport = transport
         bound_buffers(transport, self._limits.in_flight)
         self.address = address
-        self.is_front = self._entrance.is_front(address, transport)
-        self.forwarded = self._entrance.forwarded_fields(address, is_front=self.is_front)
-        self._expires = gateway.clock.monotonic() + gateway.settings.client_keep_alive
-        gateway.clients.add(self)
-        gateway.sweep.add(self)
-        self._task = gateway.loop.create_task(self._run())
+        self.is_trusted_proxy = self._listener.is_trusted_proxy(address, transport)
+        self.forwarded = self._listener.forwarded_fields(address, is_trusted_proxy=self.is_trusted_proxy)
+        self._expires = runtime.clock.monotonic() + runtime.settings.client_keep_alive
+        runtime.clients.add(self)
+        runtime.sweep.add(self)
+        self._task = runtime.loop.create_task(self._run())
 
     async def _run(self) -> None:
         try:
-            await self._serve(self, self._entrance)
+            await self._serve(self, self._listener)
         finally:
             self._task = None
             if self._phase not in (_LINGERING, _LEFT):
                 self._abort()
-            self._leave_gateway()
+            self._leave_runtime()
 
     def data_received(self, data: bytes) -> None:
         self.active = True
@@ -186,8 +186,8 @@ class ClientConnection(asyncio.Protocol):
         if phase == _BODY:
             self._feed_body(data)
         elif phase < _BODY:
-            if self._inbox.add(data) > self._limits.early_bytes and not self._paused:
-                self._entrance.gateway.counters.reading_paused += 1
+            if self._receive_buffer.add(data) > self._limits.early_bytes and not self._paused:
+                self._listener.runtime.counters.reading_paused += 1
                 self._pause_reading()
             if phase == _AWAITING:
                 self._wake()
@@ -197,7 +197,7 @@ class ClientConnection(asyncio.Protocol):
         self.has_left = True
         if self._phase == _AWAITING:
             self._wake()
-            return len(self._inbox) > 0
+            return len(self._receive_buffer) > 0
         if self._phase in (_BUSY, _BODY):
             if self.body_over or self.response_started:
                 self._fail_left()
@@ -210,7 +210,7 @@ class ClientConnection(asyncio.Protocol):
         phase = self._phase
         if self._transport is None:
             return  # It was turned away.
-        self._entrance.goodbye(self.address.host)
+        self._listener.release(self.address.host)
         self._lose_transport()
         self.has_left = True
         if phase == _AWAITING:
@@ -220,7 +220,7 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.is_full = True
-        self._entrance.gateway.counters.reading_paused += 1
+        self._listener.runtime.counters.reading_paused += 1
         if self.upstream is not None:
             self.upstream.pause_reading()
 
@@ -239,20 +239,20 @@ class ClientConnection(asyncio.Protocol):
         self._failure = None
         self.response_started = False
         self.received_bytes = self.sent_bytes = 0
-        if self._served % _AT_A_TIME == 0 and self._inbox:
+        if self._served % _AT_A_TIME == 0 and self._receive_buffer:
             await asyncio.sleep(0)
             if self._transport is None:
                 return None
         while True:
             # A client that pipelines and does not read gets nothing more to read.
-            head = self._inbox.next_head() if not self.is_full else None
+            head = self._receive_buffer.next_head() if not self.is_full else None
             if head is not None:
                 break
-            if self.has_left and self._inbox:
+            if self.has_left and self._receive_buffer:
                 raise Failure(FailureKind.REQUEST_HEAD_TRUNCATED)
             if self.has_left or self._done:
                 return None
-            if self._paused and len(self._inbox) <= self._limits.early_bytes:
+            if self._paused and len(self._receive_buffer) <= self._limits.early_bytes:
                 self._resume_reading()
             await self.wait()
         self._phase = _BUSY
@@ -273,12 +273,12 @@ class ClientConnection(asyncio.Protocol):
 
     def whole_body(self) -> bytes | None:
         request = self._request
-        if request is None or (self._body is None and self._taken is None):
+        if request is None or (self._body is None and self._buffered is None):
             return b""
-        if self._taken is not None:
-            return self._taken.framed(chunked=request.chunked) if self._taken.over else None
+        if self._buffered is not None:
+            return self._buffered.framed(chunked=request.chunked) if self._buffered.over else None
         length = request.content_length
-        body = self._inbox.take(length) if 0 < length <= LARGEST_WHOLE else None
+        body = self._receive_buffer.take(length) if 0 < length <= LARGEST_WHOLE else None
         if body is not None:
             self._body = None
             self.received_bytes += len(body)
@@ -291,9 +291,9 @@ class ClientConnection(asyncio.Protocol):
         if request.expects_continue:
             request.expects_continue = False
             self.send_continue()
-        taken = self._taken
+        taken = self._buffered
         if taken is None:
-            taken = self._taken = TakenBody()
+            taken = self._buffered = BufferedBody()
         if not taken.over:
             self.pump_body(taken)
             while not taken.over and taken.size <= limit:
@@ -310,7 +310,7 @@ class ClientConnection(asyncio.Protocol):
 
     def pump_body(self, sink: BodySink) -> None:
         self._sink = sink
-        taken = self._taken
+        taken = self._buffered
         if taken is not None and sink is not taken and taken.pieces:
             # What a hook has read goes first.
             sink.feed(taken.pieces, taken.over, taken.trailers)
@@ -318,7 +318,7 @@ class ClientConnection(asyncio.Protocol):
         if self.body_over:
             return
         self._phase = _BODY
-        data = self._inbox.take_all()
+        data = self._receive_buffer.take_all()
         if data or (self._body is not None and self._body.is_behind):
             self._feed_body(data)
         if self._phase == _BODY:
@@ -349,7 +349,7 @@ class ClientConnection(asyncio.Protocol):
         self.received_bytes += len(data)
         if body.over:
             rest = body.rest()
-            self._inbox.add(rest)
+            self._receive_buffer.add(rest)
             self.received_bytes -= len(rest)
             self._phase = _BUSY
         sink.feed(pieces, body.over, body.trailers)
@@ -361,7 +361,7 @@ class ClientConnection(asyncio.Protocol):
         if not self._resting and self._transport is not None:
             self._resting = True
             self._transport.pause_reading()
-            self._entrance.gateway.loop.call_soon(self._rested)
+            self._listener.runtime.loop.call_soon(self._rested)
 
     def _rested(self) -> None:
         self._resting = False
@@ -398,7 +398,7 @@ class ClientConnection(asyncio.Protocol):
         return locate(self.address if self._request is None else self._request.client, self._transport)
 
     def wait(self) -> asyncio.Future[object]:
-        waiter = self._waiter = self._entrance.gateway.loop.create_future()
+        waiter = self._waiter = self._listener.runtime.loop.create_future()
         if self._failure is not None:
             waiter.set_exception(self._failure)
             self._failure = None
@@ -493,7 +493,7 @@ class ClientConnection(asyncio.Protocol):
 
     def response_over(self) -> bool:
         if self._keep and self._transport is not None and not self.has_left:
-            self._body = self._sink = self._taken = None
+            self._body = self._sink = self._buffered = None
             return True
         self.finish()
         return False
@@ -508,12 +508,12 @@ class ClientConnection(asyncio.Protocol):
         self._phase = _LINGERING
         request = self._request
         # A client that has said it sends nothing more, and has not, needs no lingering.
-        silent = request is not None and not request.keep_alive and self.body_over and not self._inbox
-        self._inbox.take_all()
+        silent = request is not None and not request.keep_alive and self.body_over and not self._receive_buffer
+        self._receive_buffer.take_all()
         if silent or self.has_left or not transport.can_write_eof():
             transport.close()
             return
-        self._lingering = Lingering()
+        self._lingering = LingeringClose()
         send_fin(transport)
         if self._paused:
             self._resume_reading()
@@ -531,10 +531,10 @@ class ClientConnection(asyncio.Protocol):
         elif self._until_close:
             self._phase = _LINGERING
             self._owes_reset = True
-            self._inbox.take_all()
+            self._receive_buffer.take_all()
             if self._paused:
                 self._resume_reading()
-            self._sweep_end(transport, self._entrance.gateway.clock.monotonic())
+            self._sweep_end(transport, self._listener.runtime.clock.monotonic())
         else:
             # The length, or the last chunk that is missing, tells the client; over TLS so does a goodbye that is missing.
             if isinstance(transport, TlsTransport):
@@ -565,28 +565,28 @@ class ClientConnection(asyncio.Protocol):
             self.fail(Failure(FailureKind.STOPPED_IN_RESPONSE if self.response_started else FailureKind.STOPPED))
         self._abort()
 
-    def leave(self) -> tuple[asyncio.Transport, bytes]:
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
         transport = self._transport
         if transport is None or self.has_left:
             raise Failure(FailureKind.CLIENT_CLOSED)
         transport.pause_reading()
-        early = self._inbox.take_all()
+        early = self._receive_buffer.take_all()
         self._phase = _LEFT
         self._lose_transport()
         return transport, early
 
     def _lose_transport(self) -> None:
-        gateway = self._entrance.gateway
+        runtime = self._listener.runtime
         self._transport = None
-        gateway.connections.drop_owned(self.address)
-        gateway.counters.active_connections -= 1
-        gateway.sweep.discard(self)
-        self._leave_gateway()
+        runtime.connections.drop_owned(self.address)
+        runtime.counters.active_connections -= 1
+        runtime.sweep.discard(self)
+        self._leave_runtime()
 
-    def _leave_gateway(self) -> None:
-        """The gateway waits for the task as well as for the socket, so that all is counted when it has stopped."""
+    def _leave_runtime(self) -> None:
+        """The runtime waits for the task as well as for the socket, so that all is counted when it has stopped."""
         if self._transport is None and self._task is None:
-            self._entrance.gateway.client_left(self)
+            self._listener.runtime.client_left(self)
 
     # Deadlines.
 
@@ -599,15 +599,15 @@ class ClientConnection(asyncio.Protocol):
             return
         if now >= self._expires:
             self._last = True
-        if self._phase == _AWAITING and self._inbox:
+        if self._phase == _AWAITING and self._receive_buffer:
             self._sweep_slow_head(now)
         awaited = self._phase == _BODY and not self._paused
-        if self._pace is not None and self._pace.is_too_slow(now, self._served, self.received_bytes, awaited=awaited):
+        if self._min_body_rate is not None and self._min_body_rate.is_too_slow(now, self._served, self.received_bytes, awaited=awaited):
             self.fail(Failure(FailureKind.REQUEST_BODY_TOO_SLOW, f"less than {self._limits.request_body_rate:g} bytes a second"))
         unsent = transport.get_write_buffer_size()
         if self.is_full and self.upstream is not None:
-            self.upstream.sip()
-        still = self._stillness.seconds(now, unsent, self.upstream, received=self.active)
+            self.upstream.read_in_small_chunks()
+        still = self._idle_tracker.seconds(now, unsent, self.upstream, received=self.active)
         self.active = False
         if still >= self._idle_timeout:
             self._too_still(transport, unsent)
@@ -623,7 +623,7 @@ class ClientConnection(asyncio.Protocol):
         heard, self.active = self.active, False
         if unsent:
             # What comes in is thrown away: only what goes out counts.
-            over = self._stillness.seconds(now, unsent, None, received=False) >= self._idle_timeout
+            over = self._idle_tracker.seconds(now, unsent, None, received=False) >= self._idle_timeout
         elif self._lingering is not None:
             over = self._lingering.is_over(now, heard=heard) or (self._done and not heard)
         else:
@@ -646,7 +646,7 @@ class ClientConnection(asyncio.Protocol):
         if phase == _AWAITING and unsent:
             transport.abort()
         elif phase == _AWAITING:
-            if self._served and not self._inbox:
+            if self._served and not self._receive_buffer:
                 self._done = True
                 self._wake()
             else:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from albkit.proxy.downstream import Upstream
 
-__all__ = ("Stillness",)
+__all__ = ("IdleTracker",)
 
 
-class Stillness:
+class IdleTracker:
     """Tells, sweep by sweep, for how long no byte has come or gone on a client's side or its target's."""
 
     __slots__ = ("_since", "_unsent")

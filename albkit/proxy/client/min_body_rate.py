@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ("Pace",)
+__all__ = ("MinBodyRate",)
 
 _WINDOW: Final = 5.0
 """Seconds of being waited for over which the mean is taken: a pause of the network's is no slow client."""
@@ -14,7 +14,7 @@ _LONGEST_STEP: Final = 2.0
 """Seconds between two sweeps that count at the most: where the loop stood still for longer, nobody has taken what the client sent."""
 
 
-class Pace:
+class MinBodyRate:
     """Compares, sweep by sweep, what has come with what must come at least.
 
     Time in which the client is not waited for does not count: what it sends then waits in the kernel.

@@ -5,27 +5,19 @@ from __future__ import annotations
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
 from albkit.wire.http1.grammar import LONGEST_METHOD, TOKEN_BYTES
+from albkit.wire.proxy_protocol.signatures import PROXY_HEADERS, unexpected_proxy_header
 
-__all__ = ("PROXY_HEADERS", "Inbox", "unexpected_proxy_header")
+__all__ = ("ReceiveBuffer",)
 
 _MOST_BLANK_LINES = 8
 """Before a request line (RFC 9112 section 2.2 asks to ignore at least one)."""
 _HANDSHAKE = 0x16
 """What every TLS connection begins with (RFC 8446 section 5.1)."""
-PROXY_HEADERS = (b"PROXY TCP", b"PROXY UNKNOWN", b"\0\r\nQUIT")
-"""What PROXY protocol headers begin with; those of version 2 behind blank lines, which may stand before a request."""
 _SHOWN = 60
 """Bytes of what is no request that the log shows."""
 
 
-def unexpected_proxy_header() -> Failure:
-    """What is wrong where nobody has asked for one."""
-    return Failure(
-        FailureKind.PROXY_HEADER_UNEXPECTED, "give the listener proxy_protocol='required', or add the peer to its trusted_networks"
-    )
-
-
-class Inbox:
+class ReceiveBuffer:
     """Keeps bytes in order, and finds where a request head ends without looking at any byte twice."""
 
     __slots__ = ("_blank_lines", "_data", "_harmless", "_limits", "_place", "_scanned")

@@ -16,8 +16,8 @@ from albkit.model.message import ClientAddress
 from albkit.model.target import Target
 from albkit.model.target_group import TargetGroup
 from albkit.proxy.sweep import Sweep
-from albkit.proxy.target.http1_connection import TargetConnection
-from albkit.proxy.target.small_reads import SIP
+from albkit.proxy.target.http1_connection import Http1TargetConnection
+from albkit.proxy.target.small_reads import SMALL_READ
 from albkit.proxy.tls.contexts import in_words
 from albkit.proxy.tls.targets import TargetContexts
 from albkit.proxy.tls.transport import TlsTransport
@@ -27,9 +27,9 @@ from albkit.state.target import TargetState
 from albkit.wire.proxy_protocol.writer import write_v1, write_v2
 
 if TYPE_CHECKING:
-    from albkit.proxy.downstream import Client, Waiting
+    from albkit.proxy.downstream import DownstreamExchange, Waiting
 
-__all__ = ("OUT_OF_SOCKETS", "Connections", "server_name")
+__all__ = ("OUT_OF_SOCKETS", "ConnectionPool", "server_name")
 
 OUT_OF_SOCKETS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 
@@ -54,8 +54,8 @@ class _Pool:
     __slots__ = ("_most", "_most_before", "idle", "open")
 
     def __init__(self) -> None:
-        self.open: set[TargetConnection] = set()
-        self.idle: dict[TargetConnection, None] = {}
+        self.open: set[Http1TargetConnection] = set()
+        self.idle: dict[Http1TargetConnection, None] = {}
         """The one that was used last is the last one; so a target that has less to do leaves the first ones alone, until they time out."""
         self._most = self._most_before = 0
         """How many were in use at a time, since the last minute began and in the one before; counted where that matters."""
@@ -75,12 +75,12 @@ class _Pool:
         """A minute is over."""
         self._most, self._most_before = len(self.open) - len(self.idle), self._most
 
-    def surplus(self) -> list[TargetConnection]:
+    def surplus(self) -> list[Http1TargetConnection]:
         """Some of those that are too many by now, the ones first that were not used for longest."""
         return list(islice(self.idle, min(_AT_ONCE, max(0, len(self.idle) - self._worth_keeping))))
 
 
-class Connections:
+class ConnectionPool:
     """Connects to targets, and keeps connections that can serve another request."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, counters: Counters, sweep: Sweep, limits: Limits) -> None:
@@ -90,13 +90,13 @@ class Connections:
         self._counters = counters
         self._sweep = sweep
         self._limits = limits
-        self.sip = memoryview(bytearray(SIP))
+        self.small_read_buffer = memoryview(bytearray(SMALL_READ))
         """What slow clients' responses are read through, one read at a time."""
         self._pools: dict[TargetState, _Pool] = {}
         """Of every target that there is a connection to."""
-        self._owned: dict[ClientAddress, dict[TargetState, dict[TargetConnection, None]]] = {}
+        self._owned: dict[ClientAddress, dict[TargetState, dict[Http1TargetConnection, None]]] = {}
         """The idle ones by client and target, where the target was told of the client."""
-        self._open: set[TargetConnection] = set()
+        self._open: set[Http1TargetConnection] = set()
         self._closed: asyncio.Event | None = None
         self.contexts = TargetContexts()
         """How TLS is spoken with targets."""
@@ -116,7 +116,7 @@ class Connections:
         pool = self._pools.get(member)
         return len(pool.idle) if pool is not None else 0
 
-    def take(self, member: TargetState, owner: ClientAddress | None, *, careful: bool) -> TargetConnection | None:
+    def take(self, member: TargetState, owner: ClientAddress | None, *, careful: bool) -> Http1TargetConnection | None:
         """The idle connection used last, `None` where there is none to be trusted.
 
         Args:
@@ -138,7 +138,7 @@ class Connections:
             connection.abort()
         return None
 
-    def keep(self, connection: TargetConnection, timeout: float | None) -> None:
+    def keep(self, connection: Http1TargetConnection, timeout: float | None) -> None:
         """Keep a connection for later.
 
         Args:
@@ -183,7 +183,7 @@ class Connections:
                 del self._pools[member].idle[connection]
                 connection.abort()
 
-    def bound_to(self, member: TargetState) -> list[Client]:
+    def bound_to(self, member: TargetState) -> list[DownstreamExchange]:
         """The clients whose exchanges are with this target now."""
         pool = self._pools.get(member)
         return [connection.client for connection in pool.open if connection.client is not None] if pool is not None else []
@@ -215,7 +215,7 @@ class Connections:
             if left <= 0:
                 break
 
-    def _unfile(self, connection: TargetConnection) -> None:
+    def _unfile(self, connection: Http1TargetConnection) -> None:
         """It is not to be taken any more, if it was."""
         pool = self._pools[connection.member]
         if connection not in pool.idle:
@@ -230,7 +230,7 @@ class Connections:
             if not mine:
                 del self._owned[owner]
 
-    def forget(self, connection: TargetConnection) -> None:
+    def forget(self, connection: Http1TargetConnection) -> None:
         """A connection has ended or belongs to a tunnel now."""
         if connection not in self._open:
             return
@@ -246,8 +246,8 @@ class Connections:
             self._closed.set()
 
     async def connect(
-        self, member: TargetState, group: TargetGroup, client: Waiting, kind: type[TargetConnection] = TargetConnection
-    ) -> TargetConnection:
+        self, member: TargetState, group: TargetGroup, client: Waiting, kind: type[Http1TargetConnection] = Http1TargetConnection
+    ) -> Http1TargetConnection:
         """A new connection, unless the client's failure comes first.
 
         Args:
@@ -276,7 +276,7 @@ class Connections:
         self.enter(connection)
         return connection
 
-    def enter(self, connection: TargetConnection) -> None:
+    def enter(self, connection: Http1TargetConnection) -> None:
         """One more connection is open."""
         self._open.add(connection)
         pool = self._pools.get(connection.member)
@@ -287,10 +287,12 @@ class Connections:
         self._counters.active_connections += 1
         self._counters.new_connections += 1
 
-    async def _connect(self, member: TargetState, group: TargetGroup, client: Waiting, kind: type[TargetConnection]) -> TargetConnection:
+    async def _connect(
+        self, member: TargetState, group: TargetGroup, client: Waiting, kind: type[Http1TargetConnection]
+    ) -> Http1TargetConnection:
         target = member.target
 
-        def make() -> TargetConnection:
+        def make() -> Http1TargetConnection:
             return kind(member, self, self._counters, self._limits)
 
         try:
@@ -308,7 +310,7 @@ class Connections:
             await self._secure(connection, transport, group)
         return connection
 
-    async def _secure(self, connection: TargetConnection, transport: asyncio.Transport, group: TargetGroup) -> None:
+    async def _secure(self, connection: Http1TargetConnection, transport: asyncio.Transport, group: TargetGroup) -> None:
         target = connection.member.target
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         shaken: asyncio.Future[Exception | None] = self._loop.create_future()
@@ -363,7 +365,7 @@ def proxy_header(version: str, client: ClientAddress) -> bytes:
     return write_v1(source, client.local) if version == "v1" else write_v2(source, client.local, client.tls)
 
 
-def _hand_over(task: asyncio.Task[TargetConnection], waiter: asyncio.Future[object]) -> None:
+def _hand_over(task: asyncio.Task[Http1TargetConnection], waiter: asyncio.Future[object]) -> None:
     """Tell the exchange how connecting went; where it does not wait any more, leave nothing behind."""
     if task.cancelled():
         if not waiter.done():

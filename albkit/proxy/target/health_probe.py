@@ -1,4 +1,4 @@
-"""Asks one target whether it is well: over HTTP, with a WebSocket handshake, or by connecting alone (alb-reference 5.4)."""
+"""Asks one target whether it is well: over HTTP, with a WebSocket handshake, or by connecting alone (docs/alb.md 5.4)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from albkit.wire.http1.upgrade import accept_of
 from albkit.wire.proxy_protocol.writer import LOCAL_V1, LOCAL_V2
 from albkit.wire.websocket.frames import CLOSE, close_payload, control_frame
 
-__all__ = ("Prober", "timed_out")
+__all__ = ("HealthProber", "timed_out")
 
 _LARGEST_HEAD = 32 * 1024
 _MOST_INTERIM = 10
@@ -32,7 +32,7 @@ _GOODBYE = 1.0
 _USER_AGENT = "ELB-HealthChecker/2.0"
 
 
-class Prober:
+class HealthProber:
     """Asks targets over the network, each time on a connection of its own.
 
     Args:

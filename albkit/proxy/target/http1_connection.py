@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
 from albkit.model.message import ClientAddress, ResponseHead
-from albkit.proxy.target.small_reads import Sips
+from albkit.proxy.target.small_reads import SmallReadProtocol
 from albkit.proxy.tls.transport import TlsTransport
 from albkit.proxy.transports import bound_buffers, send
 from albkit.state.counters import Counters
@@ -17,10 +17,10 @@ from albkit.wire.http1.framing import Body, ChunkedBody, FramingError, SizedBody
 from albkit.wire.http1.response import check_begun, read_response
 
 if TYPE_CHECKING:
-    from albkit.proxy.downstream import Client
-    from albkit.proxy.target.connection_pool import Connections
+    from albkit.proxy.downstream import DownstreamExchange
+    from albkit.proxy.target.connection_pool import ConnectionPool
 
-__all__ = ("RawConnection", "TargetConnection")
+__all__ = ("Http1TargetConnection", "RawConnection")
 
 _NEW: Final = -1
 """No request was sent yet."""
@@ -38,7 +38,7 @@ _MOST_INTERIM = 100
 """1xx heads before one response: more is a target gone mad."""
 
 
-class TargetConnection(asyncio.Protocol):
+class Http1TargetConnection(asyncio.Protocol):
     """Sends requests to one target and reads its responses.
 
     It never speaks of itself: whoever began an exchange is told, through the future that was given, of the response head and of the
@@ -62,7 +62,7 @@ class TargetConnection(asyncio.Protocol):
         "_paused",
         "_phase",
         "_resting",
-        "_sips",
+        "_small_reads",
         "_waiter",
         "active",
         "idle_limit",
@@ -77,7 +77,7 @@ class TargetConnection(asyncio.Protocol):
 
     response: ResponseHead
 
-    def __init__(self, member: TargetState, connections: Connections, counters: Counters, limits: Limits) -> None:
+    def __init__(self, member: TargetState, connections: ConnectionPool, counters: Counters, limits: Limits) -> None:
         self.member = member
         self.owner: ClientAddress | None = None
         """Whom alone it serves, because its target was told of that client."""
@@ -91,7 +91,7 @@ class TargetConnection(asyncio.Protocol):
         self._connections = connections
         self._counters = counters
         self._limits = limits
-        self._client: Client | None = None
+        self._client: DownstreamExchange | None = None
         self._waiter: asyncio.Future[object] | None = None
         self._phase = _NEW
         self._part = bytearray()
@@ -106,7 +106,7 @@ class TargetConnection(asyncio.Protocol):
         self._paused = False
         self._resting = False
         """Nothing is read until all others have had a turn."""
-        self._sips = False
+        self._small_reads = False
         self._has_ended = False
         self._clean = True
         self._interim = 0
@@ -124,13 +124,13 @@ class TargetConnection(asyncio.Protocol):
             below.data_received(part)
 
     @property
-    def client(self) -> Client | None:
+    def client(self) -> DownstreamExchange | None:
         """Whose exchange it serves now."""
         return self._client
 
     # What the exchange does.
 
-    def begin(self, client: Client, method: str, waiter: asyncio.Future[object]) -> None:
+    def begin(self, client: DownstreamExchange, method: str, waiter: asyncio.Future[object]) -> None:
         """Await the response to the request that is written next; its head will be `response` when `waiter` is done."""
         self._client = client
         self._method = method
@@ -230,7 +230,7 @@ class TargetConnection(asyncio.Protocol):
         else:
             self.abort()
 
-    def leave(self) -> tuple[asyncio.Transport, bytes, bool]:
+    def detach(self) -> tuple[asyncio.Transport, bytes, bool]:
         """Give the connection away to a tunnel: its transport, what came behind the 101, and whether FIN came behind that.
 
         Raises:
@@ -334,13 +334,13 @@ class TargetConnection(asyncio.Protocol):
         elif self.transport is not None:
             self.transport.resume_reading()
 
-    def sip(self) -> None:
+    def read_in_small_chunks(self) -> None:
         """The client is slow: read the rest of its response in small parts."""
-        if self._phase == _BODY and not self._sips:
-            self._sips = True
-            self._read_by_sips(True)
+        if self._phase == _BODY and not self._small_reads:
+            self._small_reads = True
+            self._set_small_reads(True)
 
-    def _read_by_sips(self, sips: bool) -> None:
+    def _set_small_reads(self, sips: bool) -> None:
         if self.transport is None:
             return
         transport = self.transport
@@ -349,7 +349,7 @@ class TargetConnection(asyncio.Protocol):
             reader, transport = transport, transport.below
         # uvloop goes on as it did until reading begins anew.
         transport.pause_reading()
-        transport.set_protocol(Sips(reader, self._connections.sip) if sips else reader)
+        transport.set_protocol(SmallReadProtocol(reader, self._connections.small_read_buffer) if sips else reader)
         if not (self._paused or self._resting):
             transport.resume_reading()
 
@@ -467,9 +467,9 @@ class TargetConnection(asyncio.Protocol):
 
     def _end_of_body(self, body: Body) -> None:
         self._phase = _IDLE
-        if self._sips:
-            self._sips = False
-            self._read_by_sips(False)
+        if self._small_reads:
+            self._small_reads = False
+            self._set_small_reads(False)
         if body.rest():
             self._clean = False
 
@@ -497,12 +497,12 @@ class TargetConnection(asyncio.Protocol):
                 self._fail(FailureKind.RESPONSE_BODY_TRUNCATED, detail)
 
 
-class RawConnection(TargetConnection):
+class RawConnection(Http1TargetConnection):
     """A connection that becomes a tunnel without any exchange before: what the target says first is kept for that."""
 
     __slots__ = ()
 
-    def __init__(self, member: TargetState, connections: Connections, counters: Counters, limits: Limits) -> None:
+    def __init__(self, member: TargetState, connections: ConnectionPool, counters: Counters, limits: Limits) -> None:
         super().__init__(member, connections, counters, limits)
         self._phase = _HELD
 

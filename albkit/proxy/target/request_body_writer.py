@@ -6,16 +6,16 @@ from typing import Final
 
 from albkit.model.message import RequestHead
 from albkit.policy.failover import IDEMPOTENT
-from albkit.proxy.target.http1_connection import TargetConnection
+from albkit.proxy.target.http1_connection import Http1TargetConnection
 from albkit.wire.http1.framing import encode_chunk, encode_last_chunk
 
-__all__ = ("LARGEST_WHOLE", "Upload")
+__all__ = ("LARGEST_WHOLE", "RequestBodyWriter")
 
 LARGEST_WHOLE: Final = 64 * 1024
 """Bytes of a body that are kept for a second try."""
 
 
-class Upload:
+class RequestBodyWriter:
     """Writes a body to a target as it comes, framed for it.
 
     The beginning of an idempotent request's body is kept, so that it can be sent again should the target die before it answers.
@@ -25,7 +25,7 @@ class Upload:
 
     def __init__(self, request: RequestHead) -> None:
         self._chunked = request.chunked
-        self._connection: TargetConnection | None = None
+        self._connection: Http1TargetConnection | None = None
         self._kept: list[bytes] | None = [] if request.method in IDEMPOTENT else None
         self._size = 0
         self._unsent: list[bytes] = []
@@ -33,7 +33,7 @@ class Upload:
         self.repeatable = True
         """Whether all that was sent so far could be sent again."""
 
-    def begin(self, connection: TargetConnection, head: bytes) -> None:
+    def begin(self, connection: Http1TargetConnection, head: bytes) -> None:
         """Send to this connection from now on. The head waits until something is fed, or `flush`."""
         self._connection = connection
         self._unsent = [head, *(self._kept or ())]

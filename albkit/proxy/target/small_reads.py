@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-__all__ = ("SIP", "Sips")
+__all__ = ("SMALL_READ", "SmallReadProtocol")
 
-SIP: Final = 32 * 1024
+SMALL_READ: Final = 32 * 1024
 """Bytes that are read at a time. uvloop itself takes 256,000, all of which would wait for the client in memory; a quick one is better
 served by that."""
 
 
-class Sips(asyncio.BufferedProtocol):
+class SmallReadProtocol(asyncio.BufferedProtocol):
     """Stands in for a target's connection as the protocol of its transport.
 
     Args:

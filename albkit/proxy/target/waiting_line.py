@@ -7,7 +7,7 @@ import asyncio
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import RequestHead
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.downstream import Client
+from albkit.proxy.downstream import DownstreamExchange
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
 
@@ -38,7 +38,7 @@ class _Place:
 
     def resume_reading(self) -> None: ...
 
-    def sip(self) -> None: ...
+    def read_in_small_chunks(self) -> None: ...
 
     def call(self) -> bool:
         """Tell it to look whether there is room; `False` where it has been told already."""
@@ -62,7 +62,7 @@ class WaitingLine:
         self._counters = counters
         self._places: dict[_Place, None] = {}
 
-    async def wait(self, client: Client, request: RequestHead) -> TargetState:
+    async def wait(self, client: DownstreamExchange, request: RequestHead) -> TargetState:
         """A target with room, as soon as it is this request's turn.
 
         Raises:

@@ -16,34 +16,34 @@ from albkit.model.record import ExchangeRecord
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import deposit, may_try_again
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.accept.listener_runtime import Entrance
+from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.forward import elsewhere, find_room, note_failure, pick
-from albkit.proxy.target.http1_connection import RawConnection, TargetConnection
+from albkit.proxy.target.http1_connection import Http1TargetConnection, RawConnection
 from albkit.proxy.transports import bound_buffers, locate, peer_has_reset, reset
 from albkit.proxy.tunnel.tunnel import Tunnel
 from albkit.proxy.tunnel.tunnel_record import tunnel_opened, tunnel_over
 from albkit.state.target import TargetState
 
-__all__ = ("Stream",)
+__all__ = ("Layer4Connection",)
 
 _log = logging.getLogger("albkit")
 _NO_FIELDS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
 
 
-class Stream(asyncio.Protocol):
+class Layer4Connection(asyncio.Protocol):
     """The client's side, until a target is connected.
 
     Args:
-        entrance: The listener's.
+        listener: The listener's.
         address: Whom it comes from, where it was let in already; else it is let in when it is made.
     """
 
     __slots__ = (
+        "_admitted",
         "_early",
-        "_entrance",
         "_failure",
-        "_guest",
         "_has_ended",
+        "_listener",
         "_size",
         "_task",
         "_transport",
@@ -51,9 +51,9 @@ class Stream(asyncio.Protocol):
         "address",
     )
 
-    def __init__(self, entrance: Entrance, address: ClientAddress | None = None) -> None:
-        self._entrance = entrance
-        self._guest = address
+    def __init__(self, listener: ListenerRuntime, address: ClientAddress | None = None) -> None:
+        self._listener = listener
+        self._admitted = address
         self._early: list[bytes] = []
         self._size = 0
         self._has_ended = False
@@ -64,33 +64,33 @@ class Stream(asyncio.Protocol):
         self.address: ClientAddress
 
     @property
-    def entrance(self) -> Entrance:
+    def listener(self) -> ListenerRuntime:
         """Where it came in."""
-        return self._entrance
+        return self._listener
 
     # What the loop says.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance.
-        gateway = self._entrance.gateway
-        address = self._guest or self._entrance.welcome(transport)
+        runtime = self._listener.runtime
+        address = self._admitted or self._listener.admit(transport)
         if address is None:
             transport.abort()
             return
         self.address = address
         self._transport = transport
-        bound_buffers(transport, gateway.settings.limits.in_flight)
-        gateway.clients.add(self)
-        gateway.sweep.add(self)
-        self._task = gateway.loop.create_task(self._run())
+        bound_buffers(transport, runtime.settings.limits.in_flight)
+        runtime.clients.add(self)
+        runtime.sweep.add(self)
+        self._task = runtime.loop.create_task(self._run())
 
     def data_received(self, data: bytes) -> None:
         self._early.append(data)
         before = self._size
         self._size += len(data)
-        most = self._entrance.gateway.settings.limits.early_bytes
+        most = self._listener.runtime.settings.limits.early_bytes
         if before <= most < self._size and self._transport is not None:
-            self._entrance.gateway.counters.reading_paused += 1
+            self._listener.runtime.counters.reading_paused += 1
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
@@ -102,7 +102,7 @@ class Stream(asyncio.Protocol):
         if self._transport is None:
             return  # It was turned away, or is a tunnel's.
         self._let_go()
-        self._entrance.goodbye(self.address.host)
+        self._listener.release(self.address.host)
         self.fail(Failure(FailureKind.CLIENT_CLOSED, str(exc) if exc is not None else ""))
 
     # What `Connections` needs of a client.
@@ -112,7 +112,7 @@ class Stream(asyncio.Protocol):
 
     def wait(self) -> asyncio.Future[object]:
         """What is waited for now: the target's connection, or a failure."""
-        waiter = self._waiter = self._entrance.gateway.loop.create_future()
+        waiter = self._waiter = self._listener.runtime.loop.create_future()
         if self._failure is not None:
             waiter.set_exception(self._failure)
         return waiter
@@ -127,7 +127,7 @@ class Stream(asyncio.Protocol):
 
     async def _run(self) -> None:
         record = ExchangeRecord(self.address)
-        record.started = self._entrance.gateway.clock.monotonic()
+        record.started = self._listener.runtime.clock.monotonic()
         try:
             await self._forward(record)
         except Failure as failure:
@@ -137,23 +137,23 @@ class Stream(asyncio.Protocol):
             self._end(Failure(FailureKind.INTERNAL_ERROR), record)
         finally:
             self._task = None
-            self._entrance.gateway.client_left(self)
+            self._listener.runtime.client_left(self)
 
     async def _forward(self, record: ExchangeRecord) -> None:
-        entrance = self._entrance
-        gateway = entrance.gateway
+        listener = self._listener
+        runtime = listener.runtime
         request = self._request()
-        rule = entrance.rules.match(request)
+        rule = listener.rules.match(request)
         record.matched_rule_priority = rule.priority
         plan = rule.action
-        choice, member, bound, _ = pick(request, plan, record, gateway, gateway.clock.time())
+        choice, member, bound, _ = pick(request, plan, record, runtime, runtime.clock.time())
         if member is None:
             raise Failure(FailureKind.NO_ROOM_FOR_TUNNEL, choice.group.group.name)
         policy = plan.tunnel if plan.tunnel is not None else choice.group.group.tunnel
         member = find_room(request, choice, member, policy, bound=bound)
-        gateway.counters.flows += 1
+        runtime.counters.flows += 1
         if choice.group.fails_open:
-            gateway.counters.unhealthy_routing_requests += 1
+            runtime.counters.unhealthy_routing_requests += 1
         deposit(choice.group)
         connection = await self._connect(request, choice, member, policy, record)
         try:
@@ -175,16 +175,16 @@ class Stream(asyncio.Protocol):
         request.irregular_names = request.dropped_names = request.chunked = request.http_1_0 = request.expects_continue = False
         request.keep_alive = request.close_after = True
         request.classification = None
-        request.upgrade = self._entrance.listener.protocol.encode("ascii")
+        request.upgrade = self._listener.config.protocol.encode("ascii")
         request.client = self.address
-        request.listener = self._entrance.listener
+        request.listener = self._listener.config
         return request
 
     async def _connect(
         self, request: RequestHead, choice: TargetChoice, member: TargetState, policy: TunnelPolicy, record: ExchangeRecord
-    ) -> TargetConnection:
+    ) -> Http1TargetConnection:
         """A connection to a target, perhaps to another one than was picked. One outstanding tunnel is counted on it then."""
-        gateway = self._entrance.gateway
+        runtime = self._listener.runtime
         tried: list[TargetState] = []
         while True:
             record.attempts += 1
@@ -193,60 +193,60 @@ class Stream(asyncio.Protocol):
             choice.started(member)
             member.tunnels += 1
             try:
-                connection = await gateway.connections.connect(member, choice.group.group, self, RawConnection)
+                connection = await runtime.connections.connect(member, choice.group.group, self, RawConnection)
             except BaseException as error:
                 member.tunnels -= 1
                 choice.finished(member)
                 if not isinstance(error, Failure):
                     raise
-                note_failure(error, choice, member, epoch, gateway)
+                note_failure(error, choice, member, epoch, runtime)
                 if not may_try_again(choice.group, error.kind, "", record.attempts, body_kept=True):
                     raise
                 tried.append(member)
                 following = elsewhere(request, choice, tried, policy, error)
                 if following is None:
                     raise
-                gateway.counters.retries += 1
+                runtime.counters.retries += 1
                 member = following
             else:
                 choice.answered(member, 101, epoch)
                 return connection
 
     def _open_tunnel(
-        self, connection: TargetConnection, request: RequestHead, choice: TargetChoice, policy: TunnelPolicy, record: ExchangeRecord
+        self, connection: Http1TargetConnection, request: RequestHead, choice: TargetChoice, policy: TunnelPolicy, record: ExchangeRecord
     ) -> None:
-        entrance = self._entrance
-        gateway = entrance.gateway
+        listener = self._listener
+        runtime = listener.runtime
         transport = self._transport
         member = connection.member
         if transport is None:
             raise self._failure or Failure(FailureKind.CLIENT_CLOSED)
         if member.state is TargetHealthState.DRAINING and not member.keeps_sessions:
             raise Failure(FailureKind.UPGRADE_WHILE_DRAINING, member.address)
-        target, behind, target_is_through = connection.leave()
+        target, behind, target_is_through = connection.detach()
         transport.pause_reading()
         self._let_go()
         record.request = request
-        over = partial(_flow_over, entrance, choice)
-        protocol = entrance.listener.protocol.lower()
-        tunnel = Tunnel(transport, target, member, record, protocol, policy, None, gateway, over)
-        gateway.counters.active_flows += 1
+        over = partial(_flow_over, listener, choice)
+        protocol = listener.config.protocol.lower()
+        tunnel = Tunnel(transport, target, member, record, protocol, policy, None, runtime, over)
+        runtime.counters.active_flows += 1
         tunnel.open(b"", behind, b"".join(self._early), target_is_through=target_is_through, client_is_through=self._has_ended)
         self._early.clear()
-        tunnel_opened(entrance, tunnel, policy)
+        tunnel_opened(listener, tunnel, policy)
 
     # Ends.
 
     def _let_go(self) -> None:
         """The socket is gone, or a tunnel's."""
-        gateway = self._entrance.gateway
+        runtime = self._listener.runtime
         self._transport = None
-        gateway.sweep.discard(self)
-        gateway.counters.active_connections -= 1
+        runtime.sweep.discard(self)
+        runtime.counters.active_connections -= 1
 
     def _end(self, failure: Failure, record: ExchangeRecord) -> None:
         record.failure = failure
-        self._entrance.tell(record)
+        self._listener.tell(record)
         self._early.clear()
         if self._transport is not None:
             # There are no words for it but this one.
@@ -269,6 +269,6 @@ class Stream(asyncio.Protocol):
             self.fail(Failure(FailureKind.CLIENT_CLOSED, "seen while it was not read"))
 
 
-def _flow_over(entrance: Entrance, choice: TargetChoice, tunnel: Tunnel) -> None:
-    entrance.gateway.counters.active_flows -= 1
-    tunnel_over(entrance, tunnel.client.host, choice, tunnel)
+def _flow_over(listener: ListenerRuntime, choice: TargetChoice, tunnel: Tunnel) -> None:
+    listener.runtime.counters.active_flows -= 1
+    tunnel_over(listener, tunnel.client.host, choice, tunnel)

@@ -12,11 +12,11 @@ from albkit.model.message import ClientAddress, RequestHead
 from albkit.model.record import ExchangeRecord
 from albkit.model.target import Target
 from albkit.model.tunnel import TunnelEnd, TunnelPolicy, fault_of_close
-from albkit.proxy.runtime import GRACE, Gateway
+from albkit.proxy.runtime import GRACE, Runtime
 from albkit.proxy.transports import peer_has_reset, reset
 from albkit.proxy.tunnel.leg import Leg
 from albkit.proxy.tunnel.websocket_leg import WebSocketLeg
-from albkit.proxy.tunnel.websocket_pinger import Probe
+from albkit.proxy.tunnel.websocket_pinger import Pinger
 from albkit.state.target import TargetState
 from albkit.wire.websocket.frames import FrameFollower
 
@@ -50,7 +50,6 @@ class Tunnel:
     __slots__ = (
         "_closed_at",
         "_drain_at",
-        "_gateway",
         "_gone",
         "_opened",
         "_over",
@@ -58,6 +57,7 @@ class Tunnel:
         "_recheck",
         "_recheck_at",
         "_recheck_timer",
+        "_runtime",
         "_silent_since",
         "_used_since",
         "client_leg",
@@ -78,7 +78,7 @@ class Tunnel:
         protocol: str,
         policy: TunnelPolicy,
         extensions: bytes | None,
-        gateway: Gateway,
+        runtime: Runtime,
         over: Callable[[Tunnel], None],
     ) -> None:
         self.member = member
@@ -86,13 +86,13 @@ class Tunnel:
         self.protocol = protocol
         self.end: TunnelEnd | None = None
         self._policy = policy
-        self._gateway = gateway
+        self._runtime = runtime
         self._over = over
-        now = gateway.clock.monotonic()
+        now = runtime.clock.monotonic()
         self._opened = self._silent_since = self._used_since = now
         self._closed_at: float | None = None
         self._drain_at: float | None = None
-        self._recheck_at = now + policy.recheck_every * (1 + gateway.clock.random()) / 2 if policy.recheck is not None else 0.0
+        self._recheck_at = now + policy.recheck_every * (1 + runtime.clock.random()) / 2 if policy.recheck is not None else 0.0
         self._recheck: asyncio.Task[bool] | None = None
         self._recheck_timer: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] | None = None
@@ -103,7 +103,7 @@ class Tunnel:
         else:
             self.client_leg, self.target_leg = self._legs_of_frames(client, target, extended=bool(extensions))
         self.client_leg.other, self.target_leg.other = self.target_leg, self.client_leg
-        self.id = gateway.entered(self)
+        self.id = runtime.entered(self)
 
     def _legs_of_frames(self, client: asyncio.Transport, target: asyncio.Transport, *, extended: bool) -> tuple[Leg, Leg]:
         policy = self._policy
@@ -114,7 +114,7 @@ class Tunnel:
         legs = WebSocketLeg(self, client, from_client, masks=False), WebSocketLeg(self, target, from_target, masks=True)
         if policy.ping_interval is not None:
             for leg in legs:
-                leg.probe = Probe(leg, policy.ping_interval, policy.pong_timeout, self.key(), self._opened)
+                leg.probe = Pinger(leg, policy.ping_interval, policy.pong_timeout, self.key(), self._opened)
         return legs
 
     def open(
@@ -183,13 +183,13 @@ class Tunnel:
 
     @property
     def age(self) -> float:
-        return self._gateway.clock.monotonic() - self._opened
+        return self._runtime.clock.monotonic() - self._opened
 
     @property
     def idle(self) -> float:
         if self.client_leg.active or self.target_leg.active:
             return 0.0
-        return self._gateway.clock.monotonic() - self._used_since
+        return self._runtime.clock.monotonic() - self._used_since
 
     @property
     def bytes_in(self) -> int:
@@ -214,7 +214,7 @@ class Tunnel:
         if self.client_leg.gone and self.target_leg.gone:
             return
         if self._gone is None:
-            self._gone = self._gateway.loop.create_future()
+            self._gone = self._runtime.loop.create_future()
         self._conclude(TunnelEnd.CLOSED, code, reason)
         await asyncio.shield(self._gone)
 
@@ -230,19 +230,19 @@ class Tunnel:
 
     def key(self) -> bytes:
         """Four bytes of chance, to mask a frame with."""
-        return self._gateway.clock.entropy(4)
+        return self._runtime.clock.entropy(4)
 
     def soon(self, call: Callable[[], None]) -> None:
         """Call this in the next round of the loop."""
-        self._gateway.loop.call_soon(call)
+        self._runtime.loop.call_soon(call)
 
     def count_ping(self) -> None:
         """A side is pinged."""
-        self._gateway.counters.tunnel_pings += 1
+        self._runtime.counters.tunnel_pings += 1
 
     def count_pause(self) -> None:
         """A side has as much to send as it may have; the other is not read for a while."""
-        self._gateway.counters.reading_paused += 1
+        self._runtime.counters.reading_paused += 1
 
     def note_end(self, leg: Leg) -> None:
         """One side has said that it is through."""
@@ -279,21 +279,21 @@ class Tunnel:
             self._leave()
         else:
             # The other side has a time of its own to take what was written to it.
-            self._silent_since = self._gateway.clock.monotonic()
+            self._silent_since = self._runtime.clock.monotonic()
 
     def _leave(self) -> None:
         client, target = self.client_leg, self.target_leg
-        self._gateway.sweep.discard(self)
+        self._runtime.sweep.discard(self)
         self._give_up_recheck()
         self.record.received_bytes += client.count
         self.record.sent_bytes += target.count - target.swallowed + client.injected
         try:
-            self._gateway.tunnel_left(self)
+            self._runtime.tunnel_left(self)
             self._over(self)
         finally:
             if self._gone is not None and not self._gone.done():
                 self._gone.set_result(None)
-            self._gateway.see_whether_empty()
+            self._runtime.see_whether_empty()
 
     # How it ends.
 
@@ -304,7 +304,7 @@ class Tunnel:
     def drain(self, at: float) -> None:
         """Its target was deregistered: end in good order when the clock has come to `at`."""
         self._drain_at = at
-        if at <= self._gateway.clock.monotonic():
+        if at <= self._runtime.clock.monotonic():
             self._conclude(TunnelEnd.DRAIN, self._policy.drain_code, "the target goes away")
 
     def spare(self) -> None:
@@ -326,7 +326,7 @@ class Tunnel:
         if self.closing:
             return
         self._ended(end, failure)
-        self._closed_at = self._gateway.clock.monotonic()
+        self._closed_at = self._runtime.clock.monotonic()
         self.client_leg.conclude(code, reason)
         self.target_leg.conclude(code, reason)
 
@@ -375,7 +375,7 @@ class Tunnel:
         if policy.ping_interval is not None:
             self._sweep_pings(client, now, heard=client_heard or client.reading_paused)
             self._sweep_pings(target, now, heard=target_heard or target.reading_paused)
-        if silent >= (policy.idle_timeout or self._gateway.settings.idle_timeout) and not self._awaits_pong(now):
+        if silent >= (policy.idle_timeout or self._runtime.settings.idle_timeout) and not self._awaits_pong(now):
             self._conclude(TunnelEnd.IDLE, _GOING_AWAY, "idle", Failure(FailureKind.TUNNEL_IDLE))
         elif policy.recheck is not None and now >= self._recheck_at and self._recheck is None and not self.closing:
             self._recheck_at = now + policy.recheck_every
@@ -416,10 +416,10 @@ class Tunnel:
 
     def _ask_again(self, recheck: Callable[[Tunnel], Awaitable[object]]) -> None:
         """Ask the policy's `recheck`, in a task of its own: the tunnel waits for no answer that does not come in time."""
-        gateway = self._gateway
-        self._recheck = task = gateway.questions.ask(_stays(recheck, self), recheck)
+        runtime = self._runtime
+        self._recheck = task = runtime.hook_tasks.ask(_stays(recheck, self), recheck)
         task.add_done_callback(self._asked_again)
-        self._recheck_timer = gateway.loop.call_later(gateway.settings.limits.hook_timeout, self._give_up_recheck, "it took too long")
+        self._recheck_timer = runtime.loop.call_later(runtime.settings.limits.hook_timeout, self._give_up_recheck, "it took too long")
 
     def _asked_again(self, task: asyncio.Task[bool]) -> None:
         if task is not self._recheck:
@@ -444,7 +444,7 @@ class Tunnel:
         if self._recheck_timer is not None:
             self._recheck_timer.cancel()
         if task is not None:
-            self._gateway.questions.give_up(task)
+            self._runtime.hook_tasks.give_up(task)
             if why:
                 self._recheck_failed(why)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from albkit.proxy.tunnel.leg import Leg, Owner
-from albkit.proxy.tunnel.websocket_pinger import Probe
+from albkit.proxy.tunnel.websocket_pinger import Pinger
 from albkit.wire.websocket.frames import (
     CLOSE,
     PING,
@@ -40,7 +40,7 @@ class WebSocketLeg(Leg):
         super().__init__(owner, transport)
         self.follower: FrameFollower | None = follower
         """`None` when what this side sends turned out to be no frames: from then on bytes are bytes."""
-        self.probe: Probe | None = None
+        self.probe: Pinger | None = None
         self.careful = follower.limited
         """Whether what this side sends is taken apart on its way: a pong of it may be for us, or a frame of ours waits to be put in."""
         self._masks = masks

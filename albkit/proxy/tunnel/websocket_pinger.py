@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ("Pinged", "Probe")
+__all__ = ("PingedSide", "Pinger")
 
 _NONCE = 4
 _NUMBER = 4
 
 
-class Pinged(Protocol):
+class PingedSide(Protocol):
     """One side of a tunnel."""
 
     @property
@@ -29,7 +29,7 @@ class Pinged(Protocol):
         """Send a ping, as soon as no frame is on its way."""
 
 
-class Probe:
+class Pinger:
     """Watches one side.
 
     A ping of ours carries a number behind a few bytes of chance, so that its pong is told from those that are not for us.
@@ -44,7 +44,7 @@ class Probe:
 
     __slots__ = ("_answered", "_asked_since", "_interval", "_nonce", "_put_off", "_quiet_since", "_sent", "_side", "_timeout")
 
-    def __init__(self, side: Pinged, interval: float, timeout: float, nonce: bytes, now: float) -> None:
+    def __init__(self, side: PingedSide, interval: float, timeout: float, nonce: bytes, now: float) -> None:
         self._side = side
         self._interval = interval
         self._timeout = timeout

@@ -1,4 +1,4 @@
-"""Host and authority to one normal form (alb-reference 2.7; RFC 9110 section 7.2)."""
+"""Host and authority to one normal form (docs/alb.md 2.7; RFC 9110 section 7.2)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 import re
 
 from albkit.errors import Failure, FailureKind
-from albkit.state.bounded_cache import Memory
+from albkit.state.bounded_cache import BoundedCache
 
 __all__ = ("Authorities", "Authority")
 
@@ -42,7 +42,7 @@ class Authorities:
         self._port = port
         self._bare: Authorities | None = None
         """For clients of a proxy on 80 or 443, as nearly all are."""
-        self._known: Memory[bytes, Authority] = Memory()
+        self._known: BoundedCache[bytes, Authority] = BoundedCache()
 
     def seen_at(self, port: int) -> Authorities:
         """The same where clients connect to another port, that of a proxy in front."""

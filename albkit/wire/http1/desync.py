@@ -1,4 +1,4 @@
-"""What is wrong with a request, in the words of ALB's classifier (alb-reference 2.4), and where it may pass all the same.
+"""What is wrong with a request, in the words of ALB's classifier (docs/alb.md 2.4), and where it may pass all the same.
 
 ALB's table says what each mode makes of each class. It holds here wherever what is sent on is written anew, so that it has one reading
 whatever came. `docs/desync.md` lists where the load balancer is stricter than ALB, and why.

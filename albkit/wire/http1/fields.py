@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from albkit.state.bounded_cache import BUDGET, Memory
+from albkit.state.bounded_cache import BUDGET, BoundedCache
 from albkit.wire.http1.grammar import TOKEN
 
 __all__ = (
@@ -105,7 +105,7 @@ _REQUEST_KNOWN = {
     b"x-forwarded-host": FORWARDED_HOST,
 }
 _ONLY_OURS = (b"x-amzn-mtls-", b"x-amzn-tls-", b"x-amzn-oidc-")
-"""Prefixes of fields by which a target trusts the load balancer (alb-reference 1.11, 4.4): a client's own never survive."""
+"""Prefixes of fields by which a target trusts the load balancer (docs/alb.md 1.11, 4.4): a client's own never survive."""
 _WRITTEN_HERE = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-host", b"x-amzn-trace-id"))
 """A server that takes underscores for hyphens would join another spelling with what the load balancer says."""
 
@@ -209,7 +209,7 @@ class ConnectionOptions:
         """Further fields that must not be passed on."""
 
 
-_options: Memory[bytes, ConnectionOptions] = Memory()
+_options: BoundedCache[bytes, ConnectionOptions] = BoundedCache()
 
 
 def connection_options(value: bytes) -> ConnectionOptions:

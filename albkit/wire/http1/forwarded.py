@@ -1,4 +1,4 @@
-"""What the target is told about the client: X-Forwarded-* and the trace id (alb-reference 2.7)."""
+"""What the target is told about the client: X-Forwarded-* and the trace id (docs/alb.md 2.7)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 from albkit.clock import Clock
 from albkit.model.message import ClientAddress, RequestHead
 
-__all__ = ("ForwardedFields", "ForwardedFieldsBehindFront", "TraceIds")
+__all__ = ("ForwardedFields", "ForwardedFieldsBehindProxy", "TraceIds")
 
 _LONG_HEAD = 7 * 1024
 """A head above this size gets a bare new Root, whatever it brought."""
@@ -106,7 +106,7 @@ class ForwardedFields:
         lines[-1] = b"\r\n"
 
 
-class ForwardedFieldsBehindFront(ForwardedFields):
+class ForwardedFieldsBehindProxy(ForwardedFields):
     """The same for a connection of a trusted proxy: how its client came is told anew with each request.
 
     Args:

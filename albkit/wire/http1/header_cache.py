@@ -12,9 +12,9 @@ import re
 from typing import Final
 
 from albkit.model.message import RequestHead
-from albkit.state.bounded_cache import Memory
+from albkit.state.bounded_cache import BoundedCache
 
-__all__ = ("METHODS", "KnownHeads")
+__all__ = ("METHODS", "HeaderCache")
 
 METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")}
 _REQUEST_LINE = re.compile(rb"([A-Z]{3,7}) (/[!$-;=@-Z_a-z~]*+)(?:\?([!$-;=?-Z_a-z~]*+))? HTTP/1\.1")
@@ -54,7 +54,7 @@ class _Block:
         """Where in the request it is said; 0 for nowhere."""
 
 
-class KnownHeads:
+class HeaderCache:
     """Remembers blocks of fields.
 
     Args:
@@ -64,8 +64,8 @@ class KnownHeads:
     __slots__ = ("_blocks", "_lines", "_longest_line")
 
     def __init__(self, longest_line: int) -> None:
-        self._blocks: Memory[bytes, _Block] = Memory()
-        self._lines: Memory[bytes, _Line] = Memory()
+        self._blocks: BoundedCache[bytes, _Block] = BoundedCache()
+        self._lines: BoundedCache[bytes, _Line] = BoundedCache()
         self._longest_line = longest_line
 
     def recall(self, head: bytes) -> RequestHead | None:

@@ -215,7 +215,7 @@ class _Mending:
         self._lines.append(b"Transfer-Encoding: chunked")
 
     def _other_coding(self, codings: list[bytes]) -> None:
-        """501 for codings that exist but are not known here, 400 for anything else (alb-reference 2.3)."""
+        """501 for codings that exist but are not known here, 400 for anything else (docs/alb.md 2.3)."""
         named = _shown(b", ".join(codings))
         others = codings[:-1] if codings[-1] == b"chunked" else codings
         if others and not self._lengths and not self._http_1_0 and self._refused is None and all(one in _REAL_CODINGS for one in others):

@@ -1,4 +1,4 @@
-"""The one reader of request heads: what is right is read, judged and made ready to be sent on (alb-reference 2.3 to 2.7; RFC 9112).
+"""The one reader of request heads: what is right is read, judged and made ready to be sent on (docs/alb.md 2.3 to 2.7; RFC 9112).
 
 What it reads are the very lines that a target gets, so that nothing can be read here in one way and there in another. It is strict: a
 head with any flaw in its grammar is none. `mending` writes anew what may pass all the same, and it is read here again.
@@ -17,7 +17,7 @@ from albkit.wire.http1.authority import Authorities
 from albkit.wire.http1.desync import Classification, Flaw, classify_body, worse
 from albkit.wire.http1.fields import REQUEST_FIELDS, ConnectionOptions, connection_options, drop_named, kinds_without
 from albkit.wire.http1.grammar import CONTROLS, LONGEST_METHOD, TOKEN
-from albkit.wire.http1.header_cache import METHODS, KnownHeads
+from albkit.wire.http1.header_cache import METHODS, HeaderCache
 from albkit.wire.http1.normalization import mend
 from albkit.wire.http1.trusted_proxy import Told
 from albkit.wire.http1.upgrade import protocols_to_offer
@@ -98,7 +98,7 @@ class RequestReader:
         self._port = port
         self._believes = peers == "trusted"
         self._authorities = Authorities(port)
-        self._known = KnownHeads(limits.request_line)
+        self._known = HeaderCache(limits.request_line)
         self._fallback_host = settings.name.encode()
         self._preserve_host = settings.preserve_host_header
         self._verdict = verdict

@@ -12,7 +12,7 @@ from typing import Final
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import ResponseHead
-from albkit.state.bounded_cache import Memory
+from albkit.state.bounded_cache import BoundedCache
 from albkit.wire.http1 import fields
 from albkit.wire.http1.fields import RESPONSE_FIELDS, connection_options, drop_named
 from albkit.wire.http1.upgrade import protocols_to_offer
@@ -58,7 +58,7 @@ class _Known:
         """Which of the lines tells the date."""
 
 
-_known: Memory[bytes, _Known] = Memory()
+_known: BoundedCache[bytes, _Known] = BoundedCache()
 _OBJECT: Final = 128
 """Bytes that each line of a remembered head takes beside its text."""
 

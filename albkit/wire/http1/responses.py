@@ -1,4 +1,4 @@
-"""Answers that the load balancer gives itself, as bytes (alb-reference 2.11)."""
+"""Answers that the load balancer gives itself, as bytes (docs/alb.md 2.11)."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def program_answer(answer: Response, second: int) -> list[bytes]:
 
 
 class ResponseFields:
-    """The fields that a listener puts on every response (alb-reference 1.3).
+    """The fields that a listener puts on every response (docs/alb.md 1.3).
 
     Args:
         fields: Names and values; a value of `None` leaves out our own field of that name.

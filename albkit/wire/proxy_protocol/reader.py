@@ -1,6 +1,8 @@
 """The PROXY protocol, read: what a trusted proxy says of the client whose connection it passes on.
 
-Source: proxy-protocol.txt of HAProxy, versions 1 (section 2.1) and 2 (section 2.2). `albkit.wire.proxy_protocol.writer` writes such headers.
+Source: proxy-protocol.txt of HAProxy, versions 1 (section 2.1) and 2 (section 2.2).
+
+`writer` writes such headers.
 """
 
 from __future__ import annotations

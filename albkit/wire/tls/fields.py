@@ -1,4 +1,4 @@
-"""The request fields that tell a target of the client's TLS session (alb-reference 1.2, 1.11)."""
+"""The request fields that tell a target of the client's TLS session (docs/alb.md 1.2, 1.11)."""
 
 from __future__ import annotations
 

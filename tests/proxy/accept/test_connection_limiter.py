@@ -9,30 +9,30 @@ import pytest
 
 import albkit as alb
 from albkit.errors import Failure, FailureKind
-from albkit.proxy.accept.connection_limiter import Guests
+from albkit.proxy.accept.connection_limiter import ConnectionLimiter
 
 
 def _listener(**settings: Any) -> alb.Listener:
     return alb.Listener(0, alb.FixedResponse(200), host="127.0.0.1", **settings)
 
 
-def _refusal(guests: Guests, listener: alb.Listener, host: str | None) -> FailureKind | None:
+def _refusal(guests: ConnectionLimiter, listener: alb.Listener, host: str | None) -> FailureKind | None:
     try:
-        guests.come(listener, host)
+        guests.acquire(listener, host)
     except Failure as failure:
         return failure.kind
     return None
 
 
-def _empty(guests: Guests) -> bool:
+def _empty(guests: ConnectionLimiter) -> bool:
     return guests.count == 0 and not guests._of_client
 
 
 def test_without_limits_everybody_is_counted() -> None:
     """The counts are kept all the same: a limit may be set while connections are open."""
-    guests = Guests()
+    guests = ConnectionLimiter()
     for _ in range(3):
-        guests.come(_listener(), "192.0.2.1")
+        guests.acquire(_listener(), "192.0.2.1")
     assert guests.count == 3
     assert _refusal(guests, _listener(max_connections=3), "192.0.2.2") is FailureKind.TOO_MANY_CONNECTIONS
     assert _refusal(guests, _listener(max_connections_per_client=3), "192.0.2.1") is FailureKind.TOO_MANY_CONNECTIONS_OF_CLIENT
@@ -41,30 +41,30 @@ def test_without_limits_everybody_is_counted() -> None:
 
 def test_limit_is_exact_and_each_end_makes_room_for_one() -> None:
     """Two and no third; one goes, one comes, and again no third."""
-    guests, listener = Guests(), _listener(max_connections=2)
+    guests, listener = ConnectionLimiter(), _listener(max_connections=2)
     assert [_refusal(guests, listener, f"192.0.2.{n}") for n in range(3)] == [None, None, FailureKind.TOO_MANY_CONNECTIONS]
-    guests.go("192.0.2.0")
+    guests.release("192.0.2.0")
     assert [_refusal(guests, listener, "192.0.2.9") for _ in range(2)] == [None, FailureKind.TOO_MANY_CONNECTIONS]
-    guests.go("192.0.2.1")
-    guests.go("192.0.2.9")
+    guests.release("192.0.2.1")
+    guests.release("192.0.2.9")
     assert _empty(guests)
 
 
 def test_limit_of_one_client_is_nobody_elses() -> None:
     """Each address has its own count; what was refused to one leaves nothing in the count of all."""
-    guests, listener = Guests(), _listener(max_connections=3, max_connections_per_client=1)
+    guests, listener = ConnectionLimiter(), _listener(max_connections=3, max_connections_per_client=1)
     assert _refusal(guests, listener, "192.0.2.1") is None
     assert _refusal(guests, listener, "192.0.2.1") is FailureKind.TOO_MANY_CONNECTIONS_OF_CLIENT
     assert [_refusal(guests, listener, f"192.0.2.{n}") for n in (2, 3, 4)] == [None, None, FailureKind.TOO_MANY_CONNECTIONS]
     for n in (1, 2, 3):
-        guests.go(f"192.0.2.{n}")
+        guests.release(f"192.0.2.{n}")
     assert _empty(guests)
 
 
 def test_refused_for_the_whole_is_not_counted_for_the_client() -> None:
     """The listener is full: the client that was turned away has not used up its own share."""
-    guests, full = Guests(), _listener(max_connections=1)
-    guests.come(full, "192.0.2.1")
+    guests, full = ConnectionLimiter(), _listener(max_connections=1)
+    guests.acquire(full, "192.0.2.1")
     assert _refusal(guests, full, "192.0.2.2") is FailureKind.TOO_MANY_CONNECTIONS
     assert _refusal(guests, _listener(max_connections_per_client=1), "192.0.2.2") is None
 
@@ -83,35 +83,35 @@ def test_refused_for_the_whole_is_not_counted_for_the_client() -> None:
 )
 def test_client_of_ipv6_is_its_network(one: str, other: str, same: bool) -> None:
     """A household chooses among 2^64 addresses, and is one client; of IPv4 each address is one."""
-    guests, listener = Guests(), _listener(max_connections_per_client=1)
-    guests.come(listener, one)
+    guests, listener = ConnectionLimiter(), _listener(max_connections_per_client=1)
+    guests.acquire(listener, one)
     assert _refusal(guests, listener, other) is (FailureKind.TOO_MANY_CONNECTIONS_OF_CLIENT if same else None)
-    guests.go(one)
+    guests.release(one)
     if not same:
-        guests.go(other)
+        guests.release(other)
     assert _empty(guests)
 
 
 def test_clients_without_an_address_count_for_the_whole_only() -> None:
     """Those on a unix socket have none, and so no limit of their own."""
-    guests, listener = Guests(), _listener(max_connections=3, max_connections_per_client=1)
+    guests, listener = ConnectionLimiter(), _listener(max_connections=3, max_connections_per_client=1)
     assert [_refusal(guests, listener, "") for _ in range(4)] == [None, None, None, FailureKind.TOO_MANY_CONNECTIONS]
     for _ in range(3):
-        guests.go("")
+        guests.release("")
     assert _empty(guests)
 
 
 def test_client_introduced_later_is_refused_then_and_goes_unknown() -> None:
     """Behind a PROXY header a connection is one of all at once, and its client's when the header has come."""
-    guests, listener = Guests(), _listener(max_connections=3, max_connections_per_client=1)
-    guests.come(listener, None)
-    guests.come(listener, None)
-    guests.introduce(listener, "192.0.2.1")
+    guests, listener = ConnectionLimiter(), _listener(max_connections=3, max_connections_per_client=1)
+    guests.acquire(listener, None)
+    guests.acquire(listener, None)
+    guests.attribute(listener, "192.0.2.1")
     with pytest.raises(Failure, match=r"1 of 192\.0\.2\.1 are open"):
-        guests.introduce(listener, "192.0.2.1")
+        guests.attribute(listener, "192.0.2.1")
     assert guests.count == 2
-    guests.go(None)
-    guests.go("192.0.2.1")
+    guests.release(None)
+    guests.release("192.0.2.1")
     assert _empty(guests)
 
 
@@ -120,7 +120,7 @@ def test_any_order_of_coming_and_going_ends_at_zero(seed: int) -> None:
     """No order of coming, being introduced, being refused and going, with limits that change meanwhile, makes a count wrong."""
     chance = random.Random(seed)
     hosts = ["", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"]
-    guests = Guests()
+    guests = ConnectionLimiter()
     here: list[str | None] = []
 
     def clients() -> dict[str, int]:
@@ -141,17 +141,17 @@ def test_any_order_of_coming_and_going_ends_at_zero(seed: int) -> None:
                 here.append(None if stranger else host)
         elif turn < 0.6 and None in here:
             try:
-                guests.introduce(listener, host)
+                guests.attribute(listener, host)
             except Failure:
                 if chance.random() < 0.7:
                     here.remove(None)
-                    guests.go(None)
+                    guests.release(None)
             else:
                 here[here.index(None)] = host
         elif here:
-            guests.go(here.pop(chance.randrange(len(here))))
+            guests.release(here.pop(chance.randrange(len(here))))
         assert guests.count == len(here)
         assert sorted(guests._of_client.values()) == sorted(clients().values())
     for left in here:
-        guests.go(left)
+        guests.release(left)
     assert _empty(guests)

@@ -11,9 +11,9 @@ import albkit as alb
 from albkit.errors import FailureKind
 from albkit.model.message import ClientAddress
 from albkit.model.settings import Settings
-from albkit.proxy.accept.connection_preface import Vestibule
-from albkit.proxy.accept.listener_runtime import Entrance
-from albkit.proxy.runtime import Gateway
+from albkit.proxy.accept.connection_preface import ConnectionPreface
+from albkit.proxy.accept.listener_runtime import ListenerRuntime
+from albkit.proxy.runtime import Runtime
 from albkit.state.counters import Counters
 from tests.support.clock import FakeClock
 from tests.support.proxy_headers import LOCAL, SIGNATURE, UNKNOWN, v1, v2
@@ -56,27 +56,27 @@ class Next(asyncio.Protocol):
 
 
 class Hall:
-    """One entrance, and all that came through it."""
+    """One listener_runtime, and all that came through it."""
 
-    def __init__(self, gateway: Gateway, listener: alb.Listener, clock: FakeClock) -> None:
+    def __init__(self, gateway: Runtime, listener: alb.Listener, clock: FakeClock) -> None:
         self.clock = clock
-        self.gateway = gateway
-        self.entrance = Entrance(gateway, listener, 80, None)
+        self.runtime = gateway
+        self.listener_runtime = ListenerRuntime(gateway, listener, 80, None)
         self.passed: list[Next] = []
 
-    def enter(self) -> tuple[Wire, Vestibule]:
+    def enter(self) -> tuple[Wire, ConnectionPreface]:
         wire = Wire()
-        vestibule = Vestibule(self.entrance, self._receive)
+        vestibule = ConnectionPreface(self.listener_runtime, self._receive)
         wire.protocol = vestibule
         vestibule.connection_made(wire)
         return wire, vestibule
 
-    def _receive(self, _: Entrance, address: ClientAddress) -> asyncio.Protocol:
+    def _receive(self, _: ListenerRuntime, address: ClientAddress) -> asyncio.Protocol:
         self.passed.append(Next(address))
         return self.passed[-1]
 
     def failures(self, kind: FailureKind) -> int:
-        return self.gateway.counters.failures[kind]
+        return self.runtime.counters.failures[kind]
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ async def clock() -> FakeClock:
 
 async def hall(clock: FakeClock, **settings: Any) -> Hall:
     listener = alb.Listener(80, alb.FixedResponse(200, "x"), **{"proxy_protocol": "required", **settings})
-    gateway = Gateway(Settings(listener), asyncio.get_running_loop(), clock, Counters())
+    gateway = Runtime(Settings(listener), asyncio.get_running_loop(), clock, Counters())
     return Hall(gateway, listener, clock)
 
 
@@ -110,10 +110,10 @@ async def test_header_in_any_two_or_three_parts_hands_on_what_stands_behind_it(h
             assert passed.calls[0] is wire
             assert b"".join(passed.calls[1:]) == REST[:8]
             assert b"" not in passed.calls
-            assert vestibule not in it.gateway.clients
+            assert vestibule not in it.runtime.clients
             assert passed.address.host == ("192.0.2.1" if header in (UNKNOWN, LOCAL) else header_source(header))
-            it.entrance.goodbye(passed.address.host)
-    assert it.entrance.guests.count == 0
+            it.listener_runtime.release(passed.address.host)
+    assert it.listener_runtime.limiter.count == 0
 
 
 def header_source(header: bytes) -> str:
@@ -138,9 +138,9 @@ async def test_header_has_exactly_its_timeout(clock: FakeClock) -> None:
     clock.advance(100)
     vestibule.sweep(clock.now)
     vestibule.connection_lost(None)
-    assert it.gateway.counters.failures.total() == 1
-    assert it.entrance.guests.count == 0
-    assert not it.gateway.clients
+    assert it.runtime.counters.failures.total() == 1
+    assert it.listener_runtime.limiter.count == 0
+    assert not it.runtime.clients
 
 
 @pytest.mark.parametrize("data", [b"G", SIGNATURE + b"\x22", b"PROXY X\r\n"])
@@ -154,9 +154,9 @@ async def test_bytes_behind_a_refusal_are_not_looked_at(data: bytes, clock: Fake
     vestibule.eof_received()
     vestibule.connection_lost(ConnectionResetError())
     assert not it.passed
-    assert it.gateway.counters.failures.total() == 1
-    assert it.gateway.counters.active_connections == 0
-    assert it.entrance.guests.count == 0
+    assert it.runtime.counters.failures.total() == 1
+    assert it.runtime.counters.active_connections == 0
+    assert it.listener_runtime.limiter.count == 0
 
 
 async def test_stop_while_a_header_is_awaited_tells_nothing(clock: FakeClock) -> None:
@@ -169,8 +169,8 @@ async def test_stop_while_a_header_is_awaited_tells_nothing(clock: FakeClock) ->
     vestibule.connection_lost(None)
     assert wire.aborted
     assert not it.passed
-    assert not it.gateway.counters.failures
-    assert it.entrance.guests.count == 0
+    assert not it.runtime.counters.failures
+    assert it.listener_runtime.limiter.count == 0
 
 
 async def test_gateway_is_never_without_the_client_while_it_is_handed_on(clock: FakeClock) -> None:
@@ -179,11 +179,11 @@ async def test_gateway_is_never_without_the_client_while_it_is_handed_on(clock: 
     _, vestibule = it.enter()
     found: list[bool] = []
 
-    def look(entrance: Entrance, address: ClientAddress) -> asyncio.Protocol:
-        found.append(vestibule in it.gateway.clients)
+    def look(listener_runtime: ListenerRuntime, address: ClientAddress) -> asyncio.Protocol:
+        found.append(vestibule in it.runtime.clients)
         return Next(address)
 
     vestibule._receive = look
     vestibule.data_received(v1())
     assert found == [True]
-    assert vestibule not in it.gateway.clients
+    assert vestibule not in it.runtime.clients

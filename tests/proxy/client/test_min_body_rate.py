@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from albkit.proxy.client.min_body_rate import Pace
+from albkit.proxy.client.min_body_rate import MinBodyRate
 
 RATE = 100.0
 
@@ -11,7 +11,7 @@ class Upload:
     """A client that is looked at each half second, for as long as a test says."""
 
     def __init__(self) -> None:
-        self.pace = Pace(RATE)
+        self.pace = MinBodyRate(RATE)
         self.now = 7000.25
         self.request = 1
         self.received = 0

@@ -11,7 +11,7 @@ import albkit as alb
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import RequestHead
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.downstream import Client
+from albkit.proxy.downstream import DownstreamExchange
 from albkit.proxy.target.waiting_line import WaitingLine
 from albkit.state.counters import Counters
 from albkit.state.target_group import TargetGroupState
@@ -66,7 +66,7 @@ class Hall:
         self.waiters.append(waiter)
 
         async def wait() -> None:
-            member = await self.line.wait(cast("Client", waiter), NO_REQUEST)
+            member = await self.line.wait(cast("DownstreamExchange", waiter), NO_REQUEST)
             if not gives_up:
                 self.choice.started(member)
                 self.served.append(number)

@@ -16,7 +16,7 @@ import pytest
 import albkit as alb
 from albkit.model.message import ClientAddress
 from albkit.model.record import ExchangeRecord
-from albkit.proxy.runtime import Gateway
+from albkit.proxy.runtime import Runtime
 from albkit.proxy.tunnel.tunnel import Tunnel
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
@@ -263,7 +263,7 @@ class _House:
     def __init__(self, seed: int, *, extensions: bytes | None = b"", most: int | None = None) -> None:
         self.dice = random.Random(seed)
         self.clock = _Chance(self.dice)
-        self.gateway = _Gateway(self.clock)
+        self.runtime = _Gateway(self.clock)
         self.client = _End(self.dice, self.clock, is_client=True)
         self.target = _End(self.dice, self.clock, is_client=False)
         self.ends = self.client, self.target
@@ -276,7 +276,7 @@ class _House:
             "websocket",
             alb.TunnelPolicy(idle_timeout=_YEAR, ping_interval=1, pong_timeout=_YEAR, max_message_size=most),
             extensions,
-            cast("Gateway", self.gateway),
+            cast("Runtime", self.runtime),
             lambda _: None,
         )
         self.tunnel.open(b"", b"", b"", target_is_through=False)
@@ -482,4 +482,4 @@ def test_raw_tunnel_passes_bytes_on_and_adds_nothing_but_fin(seeds: range) -> No
             for (sender, receiver), size in zip(house.directions, passed, strict=True):
                 assert _differ_at(bytes(receiver.wire.written), sender.stream[:size]) is None
                 assert receiver.wire.ended
-            assert house.gateway.counters.tunnel_pings == 0
+            assert house.runtime.counters.tunnel_pings == 0

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from albkit.proxy.tunnel.websocket_pinger import Probe
+from albkit.proxy.tunnel.websocket_pinger import Pinger
 
 _NONCE = b"\xf0\x0f\x00\xff"
 _START = 7_340_033.25
@@ -28,7 +28,7 @@ class _Watched:
 
     def __init__(self) -> None:
         self.side = _Side()
-        self.probe = Probe(self.side, 10, 4, _NONCE, _START)
+        self.probe = Pinger(self.side, 10, 4, _NONCE, _START)
 
     def dead_at(self, seconds: float, *, heard: bool = False) -> bool:
         """Look at so many seconds behind the start."""

@@ -6,7 +6,7 @@ from albkit.errors import Failure, FailureKind
 from albkit.wire.http1.authority import Authorities
 
 _GOOD = [
-    # alb-reference 2.7: value, for rules, Host on port 80 or 443, Host on port 8080
+    # docs/alb.md 2.7: value, for rules, Host on port 80 or 443, Host on port 8080
     pytest.param(b"example.com", "example.com", b"example.com", b"example.com:8080", id="name"),
     pytest.param(b"EXAMPLE.Com", "example.com", b"example.com", b"example.com:8080", id="lower case"),
     pytest.param(b"example.com:80", "example.com", b"example.com", b"example.com:80", id="port stripped or kept"),
@@ -68,7 +68,7 @@ _BAD = [
 
 @pytest.mark.parametrize(("value", "host", "bare", "with_port"), _GOOD)
 def test_authority_takes_albs_normal_form(value: bytes, host: str, bare: bytes, with_port: bytes) -> None:
-    """Lower case; on 80 and 443 any port stripped, elsewhere the listener's appended where none is (alb-reference 2.7)."""
+    """Lower case; on 80 and 443 any port stripped, elsewhere the listener's appended where none is (docs/alb.md 2.7)."""
     for port in (80, 443):
         authority = Authorities(port).read(value)
         assert (authority.host, authority.line) == (host, b"Host: " + bare)

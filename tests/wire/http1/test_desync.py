@@ -15,7 +15,7 @@ from albkit.wire.http1.desync import Flaw, classify_body, worse
     ],
 )
 def test_body_of_get_and_head_is_classified(method: str, length: int, expected: tuple[str, str]) -> None:
-    """The three rows of alb-reference 2.4 about GET and HEAD."""
+    """The three rows of docs/alb.md 2.4 about GET and HEAD."""
     assert classify_body(method, length) == expected
 
 
@@ -27,7 +27,7 @@ def test_body_of_other_methods_is_compliant(method: str, length: int) -> None:
 
 
 def test_worse_is_the_higher_class_and_the_first_among_equals() -> None:
-    """The highest class wins; among equals the first found is reported (alb-reference 2.4)."""
+    """The highest class wins; among equals the first found is reported (docs/alb.md 2.4)."""
     acceptable, ambiguous, severe = ("Acceptable", "a"), ("Ambiguous", "b"), ("Severe", "c")
     assert worse(None, None) is None
     assert worse(None, acceptable) == worse(acceptable, None) == acceptable

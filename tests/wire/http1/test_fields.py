@@ -34,7 +34,7 @@ _REQUEST = [
     (b"Proxy-Connection", fields.DROP),
     (b"Proxy-Authorization", fields.DROP),
     (b"HTTP2-Settings", fields.DROP),
-    # only the load balancer may set them (alb-reference 1.11, 2.7, 4.4)
+    # only the load balancer may set them (docs/alb.md 1.11, 2.7, 4.4)
     (b"X-Forwarded-Proto", fields.FORWARDED_PROTO),
     (b"X-Forwarded-Port", fields.FORWARDED_PORT),
     (b"X-Forwarded-Host", fields.FORWARDED_HOST),
@@ -60,11 +60,11 @@ _REQUEST = [
     (b"Content-Length2", fields.PLAIN),
     (b"X-Content-Length", fields.PLAIN),
     (b"0", fields.PLAIN),
-    # alb-reference 1.2: fails [-A-Za-z0-9]+
+    # docs/alb.md 1.2: fails [-A-Za-z0-9]+
     (b"X_Custom", fields.IRREGULAR),
     (b"X.Custom", fields.IRREGULAR),
     (b"X!", fields.IRREGULAR),
-    # alb-reference 2.4, SuspiciousHeader
+    # docs/alb.md 2.4, SuspiciousHeader
     (b"Transfer_Encoding", fields.IRREGULAR_LOOKALIKE),
     (b"transfer.encoding", fields.IRREGULAR_LOOKALIKE),
     (b"Transfer--Encoding", fields.LOOKALIKE),

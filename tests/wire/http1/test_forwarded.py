@@ -53,7 +53,7 @@ def _completed(
 @pytest.mark.parametrize(
     ("mode", "client", "client_port", "brought", "expected"),
     [
-        # alb-reference 2.7, X-Forwarded-For
+        # docs/alb.md 2.7, X-Forwarded-For
         pytest.param("append", _V4, False, b"", b"192.0.2.1", id="append creates"),
         pytest.param("append", _V4, False, b"10.0.0.1", b"10.0.0.1, 192.0.2.1", id="append appends"),
         pytest.param("append", _V4, False, b"a, b", b"a, b, 192.0.2.1", id="append appends behind several"),
@@ -78,7 +78,7 @@ def test_forwarded_for_follows_the_mode(
 
 @pytest.mark.parametrize("mode", ["append", "preserve", "remove"])
 def test_forwarded_protocol_and_port_are_always_written(mode: str) -> None:
-    """The client's side of the connection: protocol and listener port, in every mode; no X-Forwarded-Host (alb-reference 2.7)."""
+    """The client's side of the connection: protocol and listener port, in every mode; no X-Forwarded-Host (docs/alb.md 2.7)."""
     lines = _completed(_request(), mode=mode, protocol="https", port=8443)
     assert b"X-Forwarded-Proto: https" in lines
     assert b"X-Forwarded-Port: 8443" in lines
@@ -98,7 +98,7 @@ def test_upgrade_is_written_from_what_was_parsed(mode: str) -> None:
 @pytest.mark.parametrize(
     ("brought", "expected"),
     [
-        # alb-reference 2.7, X-Amzn-Trace-Id
+        # docs/alb.md 2.7, X-Amzn-Trace-Id
         pytest.param(b"", b"Root=NEW", id="absent"),
         pytest.param(b"Root=1-0-a", b"Self=NEW;Root=1-0-a", id="Root"),
         pytest.param(b"Root=1-0-a;CalledFrom=app", b"Self=NEW;Root=1-0-a;CalledFrom=app", id="Root and unknown"),
@@ -122,7 +122,7 @@ def test_trace_id_without_a_root_gets_one() -> None:
 
 
 def test_trace_id_of_a_long_head_is_a_bare_new_root() -> None:
-    """Above 7 KB of request headers, not at it (alb-reference 2.7)."""
+    """Above 7 KB of request headers, not at it (docs/alb.md 2.7)."""
     ids = TraceIds(_clock())
     assert re.fullmatch(rb"Self=" + _NEW + rb";Root=1-0-a", ids.field(b"Root=1-0-a", 7 * 1024, _NOW))
     assert re.fullmatch(rb"Root=" + _NEW, ids.field(b"Root=1-0-a", 7 * 1024 + 1, _NOW))

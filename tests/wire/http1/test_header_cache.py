@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from albkit.wire.http1.header_cache import KnownHeads
+from albkit.wire.http1.header_cache import HeaderCache
 from tests.wire.heads import HOST, Reading, contents, get, head
 
 _LONGEST = 16_384
 
 
-def _known(reading: Reading, *heads: bytes) -> KnownHeads:
-    known = KnownHeads(_LONGEST)
+def _known(reading: Reading, *heads: bytes) -> HeaderCache:
+    known = HeaderCache(_LONGEST)
     for raw in heads:
         known.remember(raw, reading.request(raw), any_method=b"content-length" not in raw.lower())
     return known
@@ -147,7 +147,7 @@ def test_fields_that_differ_in_a_byte_are_not_known(reading: Reading) -> None:
 def test_what_is_done_with_one_request_changes_no_other(reading: Reading) -> None:
     """Places of the lines are filled, and lines are rewritten."""
     raw = get(b"Accept: a")
-    known = KnownHeads(_LONGEST)
+    known = HeaderCache(_LONGEST)
     first = reading.request(raw)
     known.remember(raw, first, any_method=True)
     first.lines[-2] = b"X: ours"
@@ -163,7 +163,7 @@ def test_what_is_done_with_one_request_changes_no_other(reading: Reading) -> Non
 def test_length_of_nothing_is_recalled_for_no_method_that_it_says_something_of(reading: Reading, mode: str) -> None:
     """Somebody's POST must not let a GET with the same fields pass without a judgement."""
     for before in (b"POST", b"PUT", b"DELETE"):
-        known = KnownHeads(_LONGEST)
+        known = HeaderCache(_LONGEST)
         raw = get(b"Content-Length: 0", method=before)
         known.remember(raw, reading.request(raw, desync_mitigation_mode=mode), any_method=False)
         assert known.recall(get(b"Content-Length: 0", method=b"POST")) is not None

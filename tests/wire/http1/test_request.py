@@ -144,7 +144,7 @@ def test_method_is_sent_on_as_it_is(reading: Reading, method: bytes) -> None:
 )
 @pytest.mark.parametrize("mode", ["monitor", "defensive", "strictest"])
 def test_trace_and_connect_are_a_405(reading: Reading, method: bytes, target: bytes, mode: str) -> None:
-    """Neither is served (alb-reference 2.3), in no mode."""
+    """Neither is served (docs/alb.md 2.3), in no mode."""
     kind = reading.refusal(get(method=method, target=target), desync_mitigation_mode=mode)
     assert kind is FailureKind.REQUEST_METHOD_REFUSED
     assert kind.status == 405
@@ -152,7 +152,7 @@ def test_trace_and_connect_are_a_405(reading: Reading, method: bytes, target: by
 
 @pytest.mark.parametrize("version", [b"HTTP/2.0", b"HTTP/0.9", b"HTTP/3.0", b"HTTP/9.9"])
 def test_version_that_is_not_spoken_is_a_505(reading: Reading, version: bytes) -> None:
-    """Only HTTP/1.0 and 1.1 are (alb-reference 2.3)."""
+    """Only HTTP/1.0 and 1.1 are (docs/alb.md 2.3)."""
     assert reading.refusal(head(b"GET / " + version, HOST)) is FailureKind.REQUEST_VERSION_UNSUPPORTED
 
 
@@ -197,19 +197,19 @@ def test_later_minor_version_is_read_as_1_1(reading: Reading, version: bytes) ->
 
 
 def test_host_is_normalised_in_its_place(reading: Reading) -> None:
-    """Lower case and without its port on 80, where the client's field stood (alb-reference 2.7)."""
+    """Lower case and without its port on 80, where the client's field stood (docs/alb.md 2.7)."""
     request = reading.request(head(b"GET / HTTP/1.1", b"A: b", b"HOST:  Example.COM:81", b"C: d"))
     assert request.lines[:-2] == [b"GET / HTTP/1.1", b"A: b", b"Host: example.com", b"C: d"]
     assert request.host == "example.com"
 
 
 def test_host_gets_the_listeners_port(reading: Reading) -> None:
-    """On another port than 80 and 443 the port is appended (alb-reference 2.7)."""
+    """On another port than 80 and 443 the port is appended (docs/alb.md 2.7)."""
     assert reading.lines(get(), port=8080)[1] == b"Host: example.com:8080"
 
 
 def test_host_is_preserved_where_wanted(reading: Reading) -> None:
-    """Unmodified, while rules see the normal form (alb-reference 2.7)."""
+    """Unmodified, while rules see the normal form (docs/alb.md 2.7)."""
     request = reading.request(head(b"GET / HTTP/1.1", b"host: Example.COM:81", b"A: b"), port=8080, preserve_host_header=True)
     assert request.lines[:-2] == [b"GET / HTTP/1.1", b"Host: Example.COM:81", b"A: b"]
     assert request.host == "example.com"
@@ -280,7 +280,7 @@ def test_connection_stays_as_the_client_says(reading: Reading, version: bytes, f
 
 
 def test_fields_keep_order_case_and_repeats(reading: Reading) -> None:
-    """What is not ours to change goes on as the client wrote it (alb-reference 2.7)."""
+    """What is not ours to change goes on as the client wrote it (docs/alb.md 2.7)."""
     fields = [
         b"accept:*/*",
         b"ACCEPT:  b ",
@@ -330,7 +330,7 @@ def test_cookies_are_joined_for_stickiness_and_sent_on_apart(reading: Reading) -
     ],
 )
 def test_field_that_ends_here_is_not_copied(reading: Reading, field: bytes) -> None:
-    """Hop-by-hop fields (RFC 9110 section 7.6.1), and those by which a target trusts the load balancer (alb-reference 1.11, 2.7)."""
+    """Hop-by-hop fields (RFC 9110 section 7.6.1), and those by which a target trusts the load balancer (docs/alb.md 1.11, 2.7)."""
     for spelling in (field, field.replace(b": ", b":"), field.upper()):
         assert reading.lines(get(b"A: b", spelling, b"C: d", spelling)) == [b"GET / HTTP/1.1", HOST, b"A: b", b"C: d"]
 
@@ -400,7 +400,7 @@ def test_te_does_not_stand_beside_an_upgrade(reading: Reading) -> None:
 
 @pytest.mark.parametrize("value", [b"100-continue", b"100-Continue"])
 def test_expect_continue_is_answered_here_and_not_sent_on(reading: Reading, value: bytes) -> None:
-    """The load balancer answers 100 itself (alb-reference 2.3)."""
+    """The load balancer answers 100 itself (docs/alb.md 2.3)."""
     request = reading.request(get(b"Expect: " + value, b"Content-Length: 5", method=_POST))
     assert request.expects_continue
     assert request.lines[:-2] == [b"POST / HTTP/1.1", HOST, b"Content-Length: 5"]
@@ -472,14 +472,14 @@ def test_forwarded_for_of_several_lines_is_joined(reading: Reading) -> None:
 
 
 def test_forwarded_for_is_preserved_where_wanted(reading: Reading) -> None:
-    """`preserve`: untouched, in its place (alb-reference 2.7)."""
+    """`preserve`: untouched, in its place (docs/alb.md 2.7)."""
     lines = reading.lines(get(b"x-forwarded-for: a ", b"B: c", b"X-Forwarded-For: d"), xff_header_processing="preserve")
     assert lines == [b"GET / HTTP/1.1", HOST, b"x-forwarded-for: a ", b"B: c", b"X-Forwarded-For: d"]
 
 
 @pytest.mark.parametrize("mode", ["append", "preserve", "remove"])
 def test_forwarded_for_of_more_than_30_addresses_is_a_463(reading: Reading, mode: str) -> None:
-    """30 pass, 31 do not (alb-reference 2.3), on one line or several."""
+    """30 pass, 31 do not (docs/alb.md 2.3), on one line or several."""
     assert reading.refusal(get(b"X-Forwarded-For: " + b", ".join([b"10.0.0.1"] * 30)), xff_header_processing=mode) is None
     for raw in (
         get(b"X-Forwarded-For: " + b", ".join([b"10.0.0.1"] * 31)),
@@ -502,7 +502,7 @@ def test_trace_id_is_kept_for_what_follows_from_it(reading: Reading) -> None:
 
 
 def test_invalid_names_are_sent_on_and_noticed(reading: Reading) -> None:
-    """`drop_invalid_header_fields` off: forwarded (alb-reference 2.7)."""
+    """`drop_invalid_header_fields` off: forwarded (docs/alb.md 2.7)."""
     request = reading.request(get(b"A_b: c", b"D: e"))
     assert request.lines[:-2] == [b"GET / HTTP/1.1", HOST, b"A_b: c", b"D: e"]
     assert request.irregular_names
@@ -510,7 +510,7 @@ def test_invalid_names_are_sent_on_and_noticed(reading: Reading) -> None:
 
 
 def test_invalid_names_are_dropped_where_wanted(reading: Reading) -> None:
-    """`drop_invalid_header_fields` on: removed, each of them (alb-reference 1.2)."""
+    """`drop_invalid_header_fields` on: removed, each of them (docs/alb.md 1.2)."""
     request = reading.request(get(b"A_b: c", b"D: e", b"f.g: h", b"A_b: i"), drop_invalid_header_fields=True)
     assert request.lines[:-2] == [b"GET / HTTP/1.1", HOST, b"D: e"]
     assert request.irregular_names
@@ -520,7 +520,7 @@ def test_invalid_names_are_dropped_where_wanted(reading: Reading) -> None:
     "field", [b"Transfer_Encoding: chunked", b"Content_Length: 5", b"-Content.Length-: 5", b"transfer.encoding: chunked"]
 )
 def test_invalid_name_that_looks_like_framing_is_dropped_where_wanted(reading: Reading, field: bytes) -> None:
-    """The most dangerous of invalid names fail [-A-Za-z0-9]+ like the others (alb-reference 1.2)."""
+    """The most dangerous of invalid names fail [-A-Za-z0-9]+ like the others (docs/alb.md 1.2)."""
     request = reading.request(get(field, b"D: e"), drop_invalid_header_fields=True, desync_mitigation_mode="monitor")
     assert request.lines[:-2] == [b"GET / HTTP/1.1", HOST, b"D: e"]
     assert request.irregular_names
@@ -606,7 +606,7 @@ def test_body_framed_in_two_ways_is_a_400(reading: Reading, fields: tuple[bytes,
 
 @pytest.mark.parametrize("coding", [b"gzip", b"compress", b"deflate", b"gzip, chunked", b"GZIP,chunked", b"x-gzip"])
 def test_body_in_another_real_coding_is_a_501(reading: Reading, coding: bytes) -> None:
-    """Transfer-Encoding other than chunked and identity (alb-reference 2.3)."""
+    """Transfer-Encoding other than chunked and identity (docs/alb.md 2.3)."""
     kind = reading.refusal(get(b"Transfer-Encoding: " + coding, method=_POST))
     assert kind is FailureKind.REQUEST_TRANSFER_CODING_UNSUPPORTED
     assert kind.status == 501
@@ -617,7 +617,7 @@ def test_body_in_chunks_in_http_1_0_is_a_400(reading: Reading) -> None:
     assert reading.refusal(head(b"POST / HTTP/1.0", HOST, b"Transfer-Encoding: chunked")) is FailureKind.REQUEST_MALFORMED
 
 
-# Desync classes and modes (alb-reference 2.4)
+# Desync classes and modes (docs/alb.md 2.4)
 
 _EVIDENCE = [
     pytest.param(head(b"GET  / HTTP/1.1", HOST), "Acceptable", "NonCompliantVersion", id="two blanks before the target"),
@@ -716,7 +716,7 @@ def test_headers_are_read_when_they_are_asked_for(reading: Reading) -> None:
 
 
 def test_field_that_is_dropped_decides_nothing(reading: Reading) -> None:
-    """What does not reach a target must not choose a rule either (alb-reference 2.7)."""
+    """What does not reach a target must not choose a rule either (docs/alb.md 2.7)."""
     raw = get(b"A_b: c", b"D: e", b"Content_Length: 5", b"X_Forwarded_For: f")
     assert list(reading.request(raw).headers) == ["Host", "A_b", "D", "Content_Length", "X_Forwarded_For"]
     dropped = reading.request(raw, drop_invalid_header_fields=True, desync_mitigation_mode="monitor")

@@ -432,7 +432,7 @@ def test_response_head_that_is_not_one_is_a_502(raw: bytes) -> None:
 
 
 def test_response_head_of_32_k_is_taken_whatever_it_is_made_of() -> None:
-    """The whole head is bounded elsewhere; within that neither one field nor their number is (alb-reference 2.8)."""
+    """The whole head is bounded elsewhere; within that neither one field nor their number is (docs/alb.md 2.8)."""
     assert read_response(head(_OK, b"A: " + b"b" * 32_000), "GET").status == 200
     assert read_response(head(_OK, *[b"Set-Cookie: a=b; Path=/; Secure"] * 900), "GET").status == 200
     assert read_response(head(b"HTTP/1.1 200 " + b"x" * 32_000), "GET").status == 200

@@ -22,14 +22,14 @@ from albkit.wire.http1.responses import ResponseFields, as_response, error_page,
     ],
 )
 def test_error_page_has_albs_length_and_words(status: int, length: int, reason: str) -> None:
-    """The byte lengths verified on captures (alb-reference 2.11)."""
+    """The byte lengths verified on captures (docs/alb.md 2.11)."""
     page = error_page(status)
     assert len(page) == length
     assert f"<title>{status} {reason}</title>".encode() in page
 
 
 def test_error_page_is_albs_template() -> None:
-    """Byte for byte, CRLF line ends (alb-reference 2.11)."""
+    """Byte for byte, CRLF line ends (docs/alb.md 2.11)."""
     assert error_page(503) == (
         b"<html>\r\n"
         b"<head><title>503 Service Temporarily Unavailable</title></head>\r\n"
@@ -47,7 +47,7 @@ def test_status_of_every_failure_has_a_reason(status: int) -> None:
 
 
 def test_own_answer_has_the_fields_of_a_complete_response() -> None:
-    """Status line, Server, Date, type and length, further fields, and two places to fill (alb-reference 2.11; RFC 9110 6.6.1)."""
+    """Status line, Server, Date, type and length, further fields, and two places to fill (docs/alb.md 2.11; RFC 9110 6.6.1)."""
     assert own_answer(405, b"body", "text/html", 1_790_000_123, (b"Allow: GET", b"X: y")) == [
         b"HTTP/1.1 405 Method Not Allowed",
         b"Server: awselb/2.0",

@@ -26,20 +26,20 @@ def _session(certificate: ClientCertificate | None = None) -> TlsSession:
 
 
 def test_version_and_cipher_are_told_where_that_is_wished() -> None:
-    """As OpenSSL calls them (alb-reference 1.2)."""
+    """As OpenSSL calls them (docs/alb.md 1.2)."""
     expected = b"X-Amzn-Tls-Version: TLSv1.2\r\nX-Amzn-Tls-Cipher-Suite: ECDHE-RSA-AES128-GCM-SHA256"
     assert tls_field_lines(_session(), mutual_mode="off", version_and_cipher=True, names=_NAMES) == expected
 
 
 def test_passthrough_hands_the_whole_chain_on() -> None:
-    """URL-encoded, leaf first, with +, = and / as they are (alb-reference 1.11)."""
+    """URL-encoded, leaf first, with +, = and / as they are (docs/alb.md 1.11)."""
     lines = tls_field_lines(_session(_certificate()), mutual_mode="passthrough", version_and_cipher=False, names=_NAMES)
     assert lines == b"X-Amzn-Mtls-Clientcert: " + _ENCODED_LEAF + _ENCODED_ISSUER
     assert unquote(lines.decode().partition(": ")[2]) == _LEAF + _ISSUER
 
 
 def test_verify_tells_what_stands_in_the_certificate() -> None:
-    """Five fields (alb-reference 1.11)."""
+    """Five fields (docs/alb.md 1.11)."""
     lines = tls_field_lines(_session(_certificate()), mutual_mode="verify", version_and_cipher=False, names=_NAMES)
     assert lines.split(b"\r\n") == [
         b"X-Amzn-Mtls-Clientcert-Serial-Number: 03A5B1",
