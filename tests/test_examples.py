@@ -55,6 +55,7 @@ def test_there_are_samples_with_their_output() -> None:
     pages = {sample.name.rpartition("-")[0] for sample in SAMPLES}
     assert pages >= {"balancing", "changing", "extending", "health", "listening", "sessions", "tls", "tunnels"}
     assert all(sample.output for sample in SAMPLES)
+    assert {page.stem for page in PAGES_WITH_SNIPPETS} >= {"behavior", "features", "health", "sessions"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -115,6 +116,11 @@ def test_snippets_share_names_and_a_running_load_balancer(tmp_path: Path) -> Non
     )
     answer = _run_snippets(page, tmp_path)
     assert (answer.returncode, answer.stderr) == (0, "")
+
+
+def test_readme_is_short() -> None:
+    """A newcomer reads all of it; what is longer stands in docs."""
+    assert len((_ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
 
 
 def test_sample_of_the_readme_runs(tmp_path: Path) -> None:
