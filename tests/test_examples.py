@@ -55,7 +55,7 @@ def test_there_are_samples_with_their_output() -> None:
     pages = {sample.name.rpartition("-")[0] for sample in SAMPLES}
     assert pages >= {"balancing", "changing", "extending", "health", "listening", "sessions", "tls", "tunnels"}
     assert all(sample.output for sample in SAMPLES)
-    assert {page.stem for page in PAGES_WITH_SNIPPETS} >= {"behavior", "features", "health", "sessions"}
+    assert {page.stem for page in PAGES_WITH_SNIPPETS} >= {"features", "health", "sessions"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
