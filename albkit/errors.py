@@ -290,7 +290,13 @@ class Failure(Exception):
         self.kind = kind
         self.detail = detail
         self.is_stale = False
-        """Whether it met a connection that had been idle, and may have ended long before: it tells little of the target."""
+        """Whether a kept connection ended before a byte of the answer came, so that the target may have closed it before it got the
+        request. Set by the connection, which alone knows that. It has nothing to do with `kind.retry`."""
+
+    @property
+    def blames_target(self) -> bool:
+        """Whether the failure counts against the target, for ejection and anomaly detection."""
+        return self.kind.side is Side.TARGET and not self.is_stale
 
     def __str__(self) -> str:
         return f"{self.kind.reason}: {self.kind.sentence}" + (f" ({self.detail})" if self.detail else "")

@@ -334,9 +334,16 @@ class TargetChoice:
             raise self._no_candidate(member)
         return member
 
-    def started(self, member: TargetState) -> None:
-        """A request goes to the member."""
+    def started(self, member: TargetState, *, tunnel: bool = False) -> None:
+        """A request is sent to the member. Each call needs one call of `finished`, with the same `tunnel`.
+
+        Args:
+            member: The target.
+            tunnel: Whether the request asks for an upgrade, so that it counts as a tunnel too.
+        """
         member.outstanding += 1
+        if tunnel:
+            member.tunnels += 1
         if self._tells:
             self._tell(self._algorithm.started, member)
         if self.room is not None:
@@ -402,9 +409,15 @@ class TargetChoice:
             self._ejector.readmit(member)
         self.update(members)
 
-    def finished(self, member: TargetState) -> None:
-        """A request to the member is over."""
+    def upgrade_refused(self, member: TargetState) -> None:
+        """The member answered a request that was started as a tunnel with another status than 101: from now on it is a plain request."""
+        member.tunnels -= 1
+
+    def finished(self, member: TargetState, *, tunnel: bool = False) -> None:
+        """A request to the member is over, and the tunnel if it was one."""
         member.outstanding -= 1
+        if tunnel:
+            member.tunnels -= 1
         if self._tells:
             self._tell(self._algorithm.finished, member)
         if self.room is not None:

@@ -79,8 +79,8 @@ async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bo
 
         # 6. Tunnel, or relay the response.
         if listener.response_fields is not None:
-            listener.response_fields.put_on(forwarding.connection.response.lines)
-        if forwarding.connection.response.status == 101:
+            listener.response_fields.put_on(forwarding.upstream.response.lines)
+        if forwarding.upstream.response.status == 101:
             _open_tunnel(client, request, forwarding, record, listener)
             return False
         await _relay(client, forwarding, record, runtime)
@@ -116,29 +116,29 @@ def _route(request: RequestHead, listener: ListenerRuntime) -> CompiledRule[Rout
 
 async def _relay(client: DownstreamExchange, forwarding: Forwarding, record: ExchangeRecord, runtime: Runtime) -> None:
     """Pass the response on: what has come of it in one write, the rest as it comes."""
-    connection = forwarding.connection
-    response = connection.response
+    upstream = forwarding.upstream
+    response = upstream.response
     reusable = False
     try:
-        pieces, over, trailers = connection.first_pieces()
+        pieces, over, trailers = upstream.first_pieces()
         record.elb_status_code = response.status
         fields = forwarding.set_cookie if response.has_date else _with_date(forwarding.set_cookie, runtime)
         client.start_response(response, fields)
         client.write_body(pieces, over, trailers)
         if not over:
             relayed = client.wait()
-            connection.relay_body(relayed)
+            upstream.relay_body(relayed)
             await relayed
         # A target that answered before it had the whole request may take the rest of it for the next one.
         reusable = client.body_over and not (record.request is not None and record.request.close_after)
     finally:
         if not client.body_over:
             client.park_body()
-        forwarding.over(client)
+        forwarding.finish()
         if reusable:
-            connection.release()
+            upstream.release()
         else:
-            connection.abort()
+            upstream.abort()
 
 
 def _with_date(set_cookie: bytes, runtime: Runtime) -> bytes:
@@ -152,30 +152,30 @@ def _open_tunnel(
 ) -> None:
     """Hand both connections to a tunnel, which outlives this task."""
     runtime = listener.runtime
-    connection = forwarding.connection
-    response = connection.response
+    upstream = forwarding.upstream
+    response = upstream.response
     record.elb_status_code = 101
     record.received_bytes = client.received_bytes
-    policy = forwarding.tunnel
+    policy = forwarding.policy
     extensions = agreed_extensions(request, response) if policy.frames else None
     try:
         client_transport, head, early = client.open_tunnel(response, forwarding.set_cookie)
         try:
-            target_transport, behind, target_is_through = connection.detach()
+            target_transport, behind, target_is_through = upstream.detach()
         except Failure:
             listener.release(client.address.host)
             client_transport.abort()
             raise
     except Failure:
-        forwarding.over(client)
-        connection.abort()
+        forwarding.finish()
+        upstream.abort()
         raise
     over = partial(tunnel_over, listener, client.address.host, forwarding.choice)
     protocol = response.upgrade.decode("latin-1").lower()
-    tunnel = Tunnel(client_transport, target_transport, connection.member, record, protocol, policy, extensions, runtime, over)
+    tunnel = Tunnel(client_transport, target_transport, upstream.member, record, protocol, policy, extensions, runtime, over)
     # A tunnel may live for days: it keeps nothing of the exchange but what it needs at its end.
     request.lines.clear()
-    tunnel.open(head, behind, early, target_is_through=target_is_through, client_is_full=client.is_full, target_is_full=connection.is_full)
+    tunnel.open(head, behind, early, target_is_through=target_is_through, client_is_full=client.is_full, target_is_full=upstream.is_full)
     tunnel_opened(listener, tunnel, policy)
 
 

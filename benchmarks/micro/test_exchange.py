@@ -94,7 +94,7 @@ class _Exchanges:
             self._loop.call_soon(connection.data_received, _ANSWER)
 
         connection.connection_made(cast("Any", _Transport(written)))
-        connections.enter(connection)
+        connections.add(connection)
         connections.keep(connection, None)
 
     def __call__(self) -> None:

@@ -449,7 +449,7 @@ async def test_upgrade_whose_connections_are_lost_at_the_handover_leaves_nothing
 async def test_flow_whose_target_is_lost_at_the_handover_leaves_nothing(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same, where nothing of a connection is read."""
     from albkit.errors import Failure, FailureKind
-    from albkit.proxy.target.http1_connection import RawConnection
+    from albkit.proxy.target.raw_connection import RawConnection
 
     def lost(_: RawConnection) -> Any:
         raise Failure(FailureKind.TARGET_CLOSED)

@@ -41,10 +41,9 @@ def tunnel_over(listener: ListenerRuntime, guest: str, choice: TargetChoice, tun
     runtime = listener.runtime
     counters = runtime.counters
     listener.release(guest)
-    tunnel.member.tunnels -= 1
     if choice.hears_traffic:
         choice.transferred(tunnel.member, tunnel.record.received_bytes + tunnel.record.sent_bytes)
-    choice.finished(tunnel.member)
+    choice.finished(tunnel.member, tunnel=True)
     counters.active_tunnels -= 1
     counters.active_connections -= 2
     if tunnel.end is not None:
