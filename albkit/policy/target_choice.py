@@ -334,7 +334,7 @@ class TargetChoice:
             raise self._no_candidate(member)
         return member
 
-    def started(self, member: TargetState, *, tunnel: bool = False) -> None:
+    def started(self, member: TargetState, tunnel: bool = False) -> None:
         """A request is sent to the member. Each call needs one call of `finished`, with the same `tunnel`.
 
         Args:
@@ -413,7 +413,7 @@ class TargetChoice:
         """The member answered a request that was started as a tunnel with another status than 101: from now on it is a plain request."""
         member.tunnels -= 1
 
-    def finished(self, member: TargetState, *, tunnel: bool = False) -> None:
+    def finished(self, member: TargetState, tunnel: bool = False) -> None:
         """A request to the member is over, and the tunnel if it was one."""
         member.outstanding -= 1
         if tunnel:

@@ -13,12 +13,11 @@ from albkit.model.message import RequestHead
 from albkit.model.record import ExchangeRecord
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import MOST_ATTEMPTS, deposit, may_try_again
-from albkit.policy.route_plan import RoutePlan
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.runtime import Runtime
 from albkit.state.target import TargetState
 
-__all__ = ("Forwarded", "admit", "first_answer", "tunnel_policy")
+__all__ = ("Forwarded", "find_room", "first_answer")
 
 
 class Forwarded(Protocol):
@@ -34,7 +33,7 @@ class Forwarded(Protocol):
     def is_repeatable(self) -> bool:
         """Whether another attempt can send everything that was sent so far."""
 
-    async def attempt(self, member: TargetState, *, is_retry: bool) -> int:
+    async def attempt(self, member: TargetState, is_retry: bool) -> int:
         """Try one target.
 
         Returns:
@@ -45,36 +44,21 @@ class Forwarded(Protocol):
         """
 
 
-def tunnel_policy(plan: RoutePlan, choice: TargetChoice) -> TunnelPolicy:
-    """The policy of the rule, else that of the target group."""
-    return plan.tunnel if plan.tunnel is not None else choice.group.group.tunnel
-
-
-def admit(forwarded: Forwarded, member: TargetState, runtime: Runtime, *, bound: bool) -> TargetState:
-    """Find room for a tunnel, if the request asks for one, and count what is admitted.
-
-    Args:
-        forwarded: The request.
-        member: The target that was picked.
-        runtime: Of the load balancer.
-        bound: Whether the client's session is bound to that target.
-
-    Returns:
-        The picked target, or another one that has room for one more tunnel.
+def find_room(request: RequestHead, choice: TargetChoice, member: TargetState, policy: TunnelPolicy, *, bound: bool) -> TargetState:
+    """A target with room for one more tunnel: the one that was picked, or another.
 
     Raises:
-        Failure: 503, no target has room, or the one that the session is bound to has none.
+        Failure: 503, no target has room, or the one that the client's session is bound to has none.
     """
-    choice = forwarded.choice
-    if forwarded.request.upgrade:
-        member = _with_room(forwarded, member, bound=bound)
-    if choice.group.fails_open:
-        runtime.counters.unhealthy_routing_requests += 1
-    deposit(choice.group)
-    return member
+    if policy.max_tunnels is None or member.tunnels < policy.max_tunnels:
+        return member
+    other = None if bound else choice.pick_in_use(_full_of_tunnels(choice, policy), request)
+    if other is None:
+        raise Failure(FailureKind.NO_ROOM_FOR_TUNNEL, member.address if bound else choice.group.group.name)
+    return other
 
 
-async def first_answer(forwarded: Forwarded, member: TargetState, record: ExchangeRecord, runtime: Runtime, *, bound: bool) -> TargetState:
+async def first_answer(forwarded: Forwarded, member: TargetState, record: ExchangeRecord, runtime: Runtime, bound: bool) -> TargetState:
     """Try the target, and if it fails others, until one answers.
 
     On return, one outstanding request is counted on the target that answered, and one tunnel if the status is 101: end both with
@@ -92,17 +76,20 @@ async def first_answer(forwarded: Forwarded, member: TargetState, record: Exchan
     """
     request, choice = forwarded.request, forwarded.choice
     wants_tunnel = bool(request.upgrade)
+    if choice.group.fails_open:
+        runtime.counters.unhealthy_routing_requests += 1
+    deposit(choice.group)
     tried: list[TargetState] = []
     while True:
         record.attempts += 1
         record.target = member.address
         epoch = member.epoch
         # A tunnel counts before the target answers, so that many upgrades at once cannot exceed the limit.
-        choice.started(member, tunnel=wants_tunnel)
+        choice.started(member, wants_tunnel)
         try:
-            status = await forwarded.attempt(member, is_retry=bool(tried))
+            status = await forwarded.attempt(member, bool(tried))
         except BaseException as error:
-            choice.finished(member, tunnel=wants_tunnel)
+            choice.finished(member, wants_tunnel)
             if not isinstance(error, Failure):
                 raise
             _note_failure(error, choice, member, epoch, runtime)
@@ -145,26 +132,14 @@ def _next_target(forwarded: Forwarded, tried: list[TargetState], failure: Failur
     if bound and len(tried) == 1 and could_connect and choice.keeps(tried[0]):
         # Another target does not know the session, and a new connection to this one may work.
         return tried[0]
-    passed = {*tried, *_full_of_tunnels(forwarded)} if request.upgrade else set(tried)
+    passed = {*tried, *_full_of_tunnels(choice, forwarded.policy)} if request.upgrade else set(tried)
     other = choice.pick_other(passed, request, last=len(tried) == MOST_ATTEMPTS - 1)
     if other is None and not could_connect:
         other = choice.pick_ejected(passed)
     return other or next((member for member in reversed(tried) if choice.keeps(member)), None)
 
 
-def _with_room(forwarded: Forwarded, member: TargetState, *, bound: bool) -> TargetState:
-    """The target, or another one if it has as many tunnels as it may have."""
-    most = forwarded.policy.max_tunnels
-    if most is None or member.tunnels < most:
-        return member
-    choice = forwarded.choice
-    other = None if bound else choice.pick_in_use(_full_of_tunnels(forwarded), forwarded.request)
-    if other is None:
-        raise Failure(FailureKind.NO_ROOM_FOR_TUNNEL, member.address if bound else choice.group.group.name)
-    return other
-
-
-def _full_of_tunnels(forwarded: Forwarded) -> set[TargetState]:
+def _full_of_tunnels(choice: TargetChoice, policy: TunnelPolicy) -> set[TargetState]:
     """The targets that have as many tunnels as they may have."""
-    most = forwarded.policy.max_tunnels
-    return set() if most is None else {member for member in forwarded.choice.group.members.values() if member.tunnels >= most}
+    most = policy.max_tunnels
+    return set() if most is None else {member for member in choice.group.members.values() if member.tunnels >= most}

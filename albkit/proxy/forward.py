@@ -12,7 +12,7 @@ from albkit.policy.failover import IDEMPOTENT
 from albkit.policy.route_plan import RoutePlan
 from albkit.policy.stickiness import Stickiness
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.attempts import admit, first_answer, tunnel_policy
+from albkit.proxy.attempts import find_room, first_answer
 from albkit.proxy.downstream import DownstreamExchange, WholeBody
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.target.request_body_writer import RequestBodyWriter
@@ -39,21 +39,26 @@ async def forward(
     choice, member, bound, cookies = pick(request, plan, record, runtime, now)
     if member is None:
         member = await runtime.line(choice).wait(client, request)
-    policy = tunnel_policy(plan, choice)
-    if request.upgrade and policy.protocols is not None:
-        request.upgrade = protocols_allowed(request.upgrade, policy.protocols)
-    forwarding = Forwarding(client, request, choice, policy, runtime, cookies)
-    member = admit(forwarding, member, runtime, bound=bound)
+    policy = choice.group.group.tunnel
+    if request.upgrade:
+        policy = plan.tunnel or policy
+        if policy.protocols is not None:
+            request.upgrade = protocols_allowed(request.upgrade, policy.protocols)
+        if request.upgrade:
+            member = find_room(request, choice, member, policy, bound=bound)
     runtime.counters.requests += 1
 
     # Complete the request.
     if plan.rewrite is not None:
         plan.rewrite(request)
     client.forwarded.complete(request, now)
-    forwarding.take_body()
+    body = client.whole_body()
+    forwarding = Forwarding(client, request, body, choice, policy, runtime, cookies)
+    if body is None and request.expects_continue:
+        client.send_continue()
 
     # Send it, perhaps to several targets, until one begins to answer.
-    await first_answer(forwarding, member, record, runtime, bound=bound)
+    await first_answer(forwarding, member, record, runtime, bound)
     record.target_status_code = forwarding.upstream.response.status
     if choice.stickiness is not None:
         forwarding.bind(choice.stickiness, now)
@@ -66,6 +71,7 @@ class Forwarding:
     Args:
         client: Sends the request.
         request: The request.
+        body: The body of the request if it is complete; `None` if it is still coming.
         choice: Chooses among the targets of the group.
         policy: Of a tunnel, if the response opens one.
         runtime: Of the load balancer.
@@ -81,6 +87,7 @@ class Forwarding:
         self,
         client: DownstreamExchange,
         request: RequestHead,
+        body: WholeBody | None,
         choice: TargetChoice,
         policy: TunnelPolicy,
         runtime: Runtime,
@@ -88,30 +95,19 @@ class Forwarding:
     ) -> None:
         self._client = client
         self._runtime = runtime
-        self._body: WholeBody | None = None
-        """The request body, if it is complete."""
-        self._upload: RequestBodyWriter | None = None
-        """Passes the request body on, if it is still coming."""
+        self._body = body
+        self._upload = RequestBodyWriter(request) if body is None else None
         self.request = request
         self.choice = choice
         self.policy = policy
         self.set_cookie = set_cookie
         """Field lines to add to the response: the cookies of stickiness. Empty for none."""
 
-    def take_body(self) -> None:
-        """Take the body if it has come already; else prepare to pass it on as it comes."""
-        client, request = self._client, self.request
-        self._body = client.whole_body()
-        if self._body is None:
-            self._upload = RequestBodyWriter(request)
-            if request.expects_continue:
-                client.send_continue()
-
     @property
     def is_repeatable(self) -> bool:
         return self._upload is None or self._upload.repeatable
 
-    async def attempt(self, member: TargetState, *, is_retry: bool) -> int:
+    async def attempt(self, member: TargetState, is_retry: bool) -> int:
         """Connect, send the request, and wait for the head of the response.
 
         Returns:
@@ -132,8 +128,7 @@ class Forwarding:
             if upstream is None:
                 upstream = await runtime.connections.lease(member, self.choice.group.group, client)
             answered = client.wait()
-            upstream.begin(client, answered)
-            upstream.send_head(request)
+            upstream.send_head(request, client, answered)
             if self._body is not None:
                 pieces, trailers = self._body
                 upstream.write_body(pieces, True, trailers)
@@ -185,7 +180,7 @@ class Forwarding:
         member = self.upstream.member
         if self.choice.hears_traffic:
             self.choice.transferred(member, self._client.received_bytes + self._client.sent_bytes)
-        self.choice.finished(member, tunnel=self.upstream.response.status == 101)
+        self.choice.finished(member, self.upstream.response.status == 101)
 
 
 def pick(

@@ -19,24 +19,24 @@ __all__ = ("UpstreamExchange",)
 class UpstreamExchange(Upstream, Protocol):
     """One request to a target and its response.
 
-    The order of calls: `begin`, `send_head`, `write_body` as often as needed, then wait for the future that `begin` got. After that
+    The order of calls: `send_head`, `write_body` as often as needed or `flush`, then wait for the future that `send_head` got. After that
     `response` is set. Either call `first_pieces`, `relay_body` if they are not all, and `release`; or, after a 101, `detach`. At any
     point `abort` ends it.
     """
 
     member: TargetState
     response: ResponseHead
-    """The head of the response; set when the future that `begin` got is done."""
+    """The head of the response; set when the future that `send_head` got is done."""
 
-    def begin(self, client: DownstreamExchange, waiter: asyncio.Future[object]) -> None:
-        """Bind the client, and set the result of `waiter` when the head of the response has come.
+    def send_head(self, request: RequestHead, client: DownstreamExchange, waiter: asyncio.Future[object]) -> None:
+        """Begin the exchange. The head leaves with the first `write_body`, or with `flush`.
 
-        A failure of the target is set as the exception of `waiter`, with `Failure.is_stale` if the target had probably closed the
-        connection before the request was sent. Until `release`, `detach` or `abort`, this is the client's `upstream`.
+        Args:
+            request: Stays as it is: it may be sent to another target later.
+            client: Gets the response. Until `release`, `detach` or `abort`, this is its `upstream`.
+            waiter: Gets a result when the head of the response has come, or the failure of the target. `Failure.is_stale` is set if the
+                target may have closed the connection before it got the request.
         """
-
-    def send_head(self, request: RequestHead) -> None:
-        """Set the head of the request. It leaves with the first `write_body`, or with `flush`."""
 
     def write_body(self, pieces: list[bytes], over: bool, trailers: list[bytes]) -> None:
         """Send the next part of the request body, unframed, in one write with the head if that has not left yet.

@@ -242,9 +242,8 @@ async def _asked(method: str = "GET", before: bytes = b"") -> tuple[Http1TargetC
         connection.data_received(before[place : place + 1])
     client: Any = SimpleNamespace(upstream=None, send_interim=lambda _: None)
     waiter: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-    connection.begin(client, waiter)
     asked: Any = SimpleNamespace(lines=[], method=method, chunked=False)
-    connection.send_head(asked)
+    connection.send_head(asked, client, waiter)
     return connection, transport, waiter
 
 

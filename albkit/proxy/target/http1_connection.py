@@ -64,7 +64,7 @@ class KeepAlivePool(Pool, Protocol):
 class Http1TargetConnection(TargetConnection):
     """Sends requests to one target and reads the responses. Implements `UpstreamExchange`.
 
-    It reports through the futures that `begin` and `relay_body` get, and calls nobody else: the head of the response, the end of the
+    It reports through the futures that `send_head` and `relay_body` get, and calls nobody else: the head of the response, the end of the
     body, or the failure.
     """
 
@@ -98,6 +98,7 @@ class Http1TargetConnection(TargetConnection):
         self.active = True
         self.idle_since = 0.0
         self._state: State = FRESH
+        # Asked once per connection: turning the debug log on later shows the connections that are opened from then on.
         self._traces = _log.isEnabledFor(logging.DEBUG)
         self._client: DownstreamExchange | None = None
         self._waiter: asyncio.Future[object] | None = None
@@ -139,14 +140,17 @@ class Http1TargetConnection(TargetConnection):
 
     # The exchange: the request.
 
-    def begin(self, client: DownstreamExchange, waiter: asyncio.Future[object]) -> None:
-        self._traces = _log.isEnabledFor(logging.DEBUG)
+    def send_head(self, request: RequestHead, client: DownstreamExchange, waiter: asyncio.Future[object]) -> None:
         self._was_idle = self._state == IDLE
         self._client = client
         self._waiter = waiter
+        client.upstream = self
+        # The request may be sent again to another target: its lines stay as they are.
+        self._unsent_head = b"\r\n".join(request.lines) + _HEAD_END
+        self._sends_chunks = request.chunked
+        self._method = request.method
         self._interim = 0
         self._move(BEGIN)
-        client.upstream = self
         if self.transport is None:
             self._fail(FailureKind.TARGET_UNREACHABLE, "closed before the request was sent")
         elif self._partial_head:
@@ -160,12 +164,6 @@ class Http1TargetConnection(TargetConnection):
             self._fail(failure.kind, failure.detail)
         else:
             self._fail(FailureKind.TARGET_CLOSED, "it had answered before it was asked")
-
-    def send_head(self, request: RequestHead) -> None:
-        # A request may be sent again to another target: its lines stay as they are.
-        self._unsent_head = b"\r\n".join(request.lines) + _HEAD_END
-        self._method = request.method
-        self._sends_chunks = request.chunked
 
     def write_body(self, pieces: list[bytes], over: bool, trailers: list[bytes]) -> None:
         if self._sends_chunks:
@@ -279,8 +277,8 @@ class Http1TargetConnection(TargetConnection):
             self._client = None
         self._waiter = None
 
-    def _wake(self) -> None:
-        """Tell the exchange that what it waits for has come."""
+    def _wake_at_end(self) -> None:
+        """Tell the exchange that the response is complete."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -435,7 +433,9 @@ class Http1TargetConnection(TargetConnection):
         if response.content_length > len(rest):
             # The rest may wait in the kernel until the exchange takes the body.
             self.pause_reading()
-        self._wake()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _relay(self, data: bytes) -> None:
         body = self._body
@@ -450,7 +450,7 @@ class Http1TargetConnection(TargetConnection):
         client.write_body(pieces, body.over, body.trailers)
         if body.over:
             self._end_body(body)
-            self._wake()
+            self._wake_at_end()
         elif body.is_behind:
             self._yield_turn()
 
@@ -506,6 +506,6 @@ class Http1TargetConnection(TargetConnection):
         elif state == RELAYING_BODY and self._body is not None and self._client is not None:
             if exc is None and self._body.at_close():
                 self._client.write_body([], True, [])
-                self._wake()
+                self._wake_at_end()
             else:
                 self._fail(FailureKind.RESPONSE_BODY_TRUNCATED, detail)

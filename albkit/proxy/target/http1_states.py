@@ -42,7 +42,7 @@ Event = Literal["begin", "head", "relay", "end", "unasked bytes", "keep", "detac
 
 # States. Strings, because a dict finds them faster than members of an Enum, and a debug line can print them.
 FRESH: Final = "fresh"
-"""Connected, and no request was sent yet. What the target sends now is kept: `begin` decides what it is."""
+"""Connected, and no request was sent yet. What the target sends now is kept, and fails the first request."""
 IDLE: Final = "idle"
 """In the pool after an exchange."""
 AWAITING_HEAD: Final = "awaiting head"

@@ -16,7 +16,7 @@ from albkit.model.record import ExchangeRecord
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
-from albkit.proxy.attempts import admit, first_answer, tunnel_policy
+from albkit.proxy.attempts import find_room, first_answer
 from albkit.proxy.downstream import Waiting
 from albkit.proxy.forward import pick
 from albkit.proxy.runtime import Runtime
@@ -153,10 +153,11 @@ class Layer4Connection(asyncio.Protocol):
         if member is None:
             # A connection does not wait for room, as a request does.
             raise Failure(FailureKind.NO_ROOM_FOR_TUNNEL, choice.group.group.name)
-        flow = _Flow(self, request, choice, tunnel_policy(plan, choice), runtime)
-        member = admit(flow, member, runtime, bound=bound)
+        policy = plan.tunnel or choice.group.group.tunnel
+        member = find_room(request, choice, member, policy, bound=bound)
         runtime.counters.flows += 1
-        member = await first_answer(flow, member, record, runtime, bound=bound)
+        flow = _Flow(self, request, choice, policy, runtime)
+        member = await first_answer(flow, member, record, runtime, bound)
         try:
             self._open_tunnel(flow, member, record)
         except Failure:
@@ -253,7 +254,7 @@ class _Flow:
     def is_repeatable(self) -> bool:
         return True
 
-    async def attempt(self, member: TargetState, *, is_retry: bool) -> int:
+    async def attempt(self, member: TargetState, is_retry: bool) -> int:
         del is_retry
         self.connection = await self._runtime.connections.connect_raw(member, self.choice.group.group, self._client)
         return 101
