@@ -67,7 +67,7 @@ class FailureKind(Enum):
     A status of `None` means that nothing can be said to the client any more: its connection is cut. 460 is logged, never sent.
     """
 
-    # Before the first request (alb-reference 7.2 for the client certificates).
+    # Before the first request (docs/alb.md 7.2 for the client certificates).
     PROXY_HEADER_MISSING = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the connection does not begin with a PROXY protocol header")
     PROXY_HEADER_MALFORMED = (Phase.ENTRY, Side.CLIENT, None, Retry.NEVER, "the PROXY protocol header is not well-formed")
     PROXY_HEADER_UNTRUSTED = (
@@ -121,7 +121,7 @@ class FailureKind(Enum):
         "the client has shown no certificate, or one that fails in a way that has no name",
     )
 
-    # The client's fault (alb-reference 2.3, 2.4; RFC 9112).
+    # The client's fault (docs/alb.md 2.3, 2.4; RFC 9112).
     REQUEST_MALFORMED = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "the request head is not well-formed HTTP/1.1")
     REQUEST_BARE_LF = (
         Phase.REQUEST_HEAD,
@@ -210,7 +210,7 @@ class FailureKind(Enum):
     STOPPED_IN_RESPONSE = (Phase.RESPONSE_BODY, Side.LOAD_BALANCER, None, Retry.NEVER, "the load balancer stopped in mid-response")
     OUT_OF_SOCKETS = (Phase.CONNECT, Side.LOAD_BALANCER, 503, Retry.NEVER, "no file descriptor or port is left for a target connection")
 
-    # The target's fault (alb-reference 2.8).
+    # The target's fault (docs/alb.md 2.8).
     TARGET_CONNECTION_REFUSED = (Phase.CONNECT, Side.TARGET, 502, Retry.ALWAYS, "the target refused the connection")
     TARGET_UNREACHABLE = (Phase.CONNECT, Side.TARGET, 502, Retry.ALWAYS, "the target cannot be reached")
     TARGET_CONNECT_TIMEOUT = (Phase.CONNECT, Side.TARGET, 504, Retry.ALWAYS, "the target did not accept the connection in time")

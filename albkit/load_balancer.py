@@ -24,8 +24,9 @@ from albkit.model.target import target_from
 from albkit.model.target_group import fault_of_route, targets_from
 from albkit.model.validation import Faults
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.listener import RunningListener, close_all
+from albkit.proxy.accept.listener import RunningListener, close_all
+from albkit.proxy.runtime import Runtime
+from albkit.proxy.serving import receive
 from albkit.proxy.tls.loading import Loaded, load
 from albkit.state.counters import Counters
 
@@ -66,7 +67,7 @@ class LoadBalancer:
         self._settings = Settings(listeners, **settings)
         self._clock = clock
         self._counters = Counters()
-        self._gateway: Gateway | None = None
+        self._runtime: Runtime | None = None
         self._registration: Registration | None = None
         self._certificates: CertificateWatch | None = None
         self._announcer = Announcer()
@@ -89,7 +90,7 @@ class LoadBalancer:
     def counters(self) -> Mapping[str, int]:
         """Every counter by ALB's metric name, as of now. They go on counting over stops and starts; gauges tell what is."""
         counters = self._counters.as_mapping()
-        groups = self._gateway.registry.groups if self._gateway is not None else ()
+        groups = self._runtime.registry.groups if self._runtime is not None else ()
         members = [member for group in groups for member in group.members.values()]
         counters["HealthyHostCount"] = sum(member.state is TargetHealthState.HEALTHY for member in members)
         counters["UnHealthyHostCount"] = sum(member.state is TargetHealthState.UNHEALTHY for member in members)
@@ -106,34 +107,34 @@ class LoadBalancer:
             RuntimeError: it is running already.
         """
         async with self._applying:
-            if self._gateway is not None:
+            if self._runtime is not None:
                 raise RuntimeError("the load balancer is running already; stop() it first")
             loaded = await load(self._settings, self._clock)
-            await self._start(Gateway(self._settings, asyncio.get_running_loop(), self._clock, self._counters), loaded)
+            await self._start(Runtime(self._settings, asyncio.get_running_loop(), self._clock, self._counters), loaded)
 
-    async def _start(self, gateway: Gateway, loaded: Loaded) -> None:
-        gateway.connections.contexts.update(loaded.contexts)
-        self._tunnels = gateway.tunnels.keys()
-        gateway.tunnel_opened = self._tunnel_announcer.opened
-        gateway.tunnel_closed = self._tunnel_announcer.closed
-        self._gateway = gateway
-        registration = self._registration = Registration(gateway, self._announcer.tell)
-        running = [RunningListener(listener, gateway) for listener in self._settings.listeners]
+    async def _start(self, runtime: Runtime, loaded: Loaded) -> None:
+        runtime.connections.contexts.update(loaded.contexts)
+        self._tunnels = runtime.tunnels.keys()
+        runtime.tunnel_opened = self._tunnel_announcer.opened
+        runtime.tunnel_closed = self._tunnel_announcer.closed
+        self._runtime = runtime
+        registration = self._registration = Registration(runtime, self._announcer.tell)
+        running = [RunningListener(listener, runtime, receive) for listener in self._settings.listeners]
         try:
-            await registration.look_up_names([(choice, choice.group.group.names) for choice in gateway.choices.values()])
+            await registration.look_up_names([(choice, choice.group.group.names) for choice in runtime.choices.values()])
             for listener, termination in zip(running, loaded.terminations, strict=True):
                 await listener.open(termination)
         except BaseException:
-            self._gateway = self._registration = None
+            self._runtime = self._registration = None
             registration.close()
             try:
                 await close_all(running)
             finally:
                 await registration.closed()
             raise
-        gateway.sweep.start()
-        self._certificates = CertificateWatch(gateway, running, loaded, self._announcer.tell)
-        for choice in gateway.choices.values():
+        runtime.sweep.start()
+        self._certificates = CertificateWatch(runtime, running, loaded, self._announcer.tell)
+        for choice in runtime.choices.values():
             registration.begin(choice)
         self._running = tuple(running)
         for listener in running:
@@ -147,20 +148,20 @@ class LoadBalancer:
         if self._registration is not None:
             # A start or an apply that waits for name servers is not waited for.
             self._registration.hurry()
-        gateway: Gateway | None = None
+        runtime: Runtime | None = None
         registration: Registration | None = None
         timeout = 0.0  # Where whoever stops us is cancelled.
         try:
             async with self._applying:
-                gateway, self._gateway = self._gateway, None
+                runtime, self._runtime = self._runtime, None
                 registration, self._registration = self._registration, None
                 await self._close_doors()
             timeout = self._settings.stop_timeout
         finally:
             if registration is not None:
                 registration.close()
-            if gateway is not None:
-                await gateway.stop(timeout)
+            if runtime is not None:
+                await runtime.stop(timeout)
             if registration is not None:
                 await registration.closed()
 
@@ -196,7 +197,7 @@ class LoadBalancer:
         """
         settings = attrs.evolve(self._settings, listeners=listeners)
         async with self._applying:
-            gateway, registration = self._control()
+            runtime, registration = self._control()
             certificates = self._certificates
             if certificates is None:
                 raise RuntimeError("the load balancer is not running; start() it first")
@@ -207,7 +208,7 @@ class LoadBalancer:
                     self._running, self._settings = running, settings
                     certificates.look_after(running, loaded)
 
-                await apply(settings, loaded, self._running, gateway, registration, self._announcer.tell, in_force)
+                await apply(settings, loaded, self._running, runtime, registration, self._announcer.tell, in_force)
 
     async def register_targets(self, group: str, targets: Any) -> None:
         """Send new requests to further targets of a group.
@@ -300,8 +301,8 @@ class LoadBalancer:
             LookupError: no listener has this name.
             RuntimeError: the load balancer is not running.
         """
-        gateway, _ = self._control()
-        return explain(method, url, headers, client, listener, self._running, gateway)
+        runtime, _ = self._control()
+        return explain(method, url, headers, client, listener, self._running, runtime)
 
     def subscribe(self, subscriber: EventSubscriber) -> Callable[[], None]:
         """Tell a callable of every event (see `albkit.events`); call what is returned to end that."""
@@ -317,16 +318,16 @@ class LoadBalancer:
         """
         return self._tunnel_announcer.subscribe(opened, closed)
 
-    def _control(self) -> tuple[Gateway, Registration]:
-        if self._gateway is None or self._registration is None:
+    def _control(self) -> tuple[Runtime, Registration]:
+        if self._runtime is None or self._registration is None:
             raise RuntimeError("the load balancer is not running; start() it first")
-        return self._gateway, self._registration
+        return self._runtime, self._registration
 
     def _group(self, name: str) -> tuple[TargetChoice, Registration]:
-        gateway, registration = self._control()
-        choice = gateway.choices.get(name)
+        runtime, registration = self._control()
+        choice = runtime.choices.get(name)
         if choice is None:
-            raise LookupError(f"no target group is called {name!r}; there are {sorted(gateway.choices)}")
+            raise LookupError(f"no target group is called {name!r}; there are {sorted(runtime.choices)}")
         return choice, registration
 
     async def __aenter__(self) -> LoadBalancer:

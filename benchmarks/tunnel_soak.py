@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 import albkit as alb
-from albkit.proxy.gateway import Gateway
+from albkit.proxy.runtime import Runtime
 from albkit.state.target import TargetState
 from benchmarks.measure import descriptors
 
@@ -1063,8 +1063,8 @@ class Soak:
         self.faults.append(text)
 
     @property
-    def gateway(self) -> Gateway:
-        gateway = self.balancer._gateway  # noqa: SLF001 - nothing that is public tells what is left
+    def gateway(self) -> Runtime:
+        gateway = self.balancer._runtime  # noqa: SLF001 - nothing that is public tells what is left
         if gateway is None:
             raise RuntimeError("the load balancer does not run")
         return gateway
@@ -1331,7 +1331,7 @@ class Soak:
         await asyncio.gather(*(end.over for end in target.ends))
         await _until(lambda: not self.gateway.connections.count, _SLACK)
 
-    def _counts_are_zero(self, gateway: Gateway) -> None:
+    def _counts_are_zero(self, gateway: Runtime) -> None:
         if gateway.connections.count:
             self.fault(f"left behind: {gateway.connections.count} target connections")
         gauges = {name: count for name, count in self.balancer.counters.items() if name.startswith("Active") and count}

@@ -287,10 +287,15 @@ def _section(section: Section) -> str:
     if not attrs.fields(section.fields or section.kind):
         return "\n".join(lines).rstrip()
     lines += ["| name here | ALB's key | range | default | unit | meaning |", "| --- | --- | --- | --- | --- | --- |"]
-    for field in attrs.fields(section.fields or section.kind):
+    for field in in_order(section.fields or section.kind):
         row = _row(section, field, meanings[field.name])
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
     return "\n".join(lines)
+
+
+def in_order(kind: type) -> list[attrs.Attribute[object]]:
+    """The settings of a class as its signature has them: those that can be given by position come first."""
+    return sorted(attrs.fields(kind), key=lambda field: field.kw_only)
 
 
 def _row(section: Section, field: attrs.Attribute[object], meaning: str) -> list[str]:
@@ -346,7 +351,7 @@ def explained(kind: type) -> tuple[str, dict[str, str]]:
 
 def _plain(text: str, *, keep_lines: bool = False) -> str:
     """Without hints that are for those who read the code."""
-    text = re.sub(r"\s*\(alb-reference [^)]*\)", "", text)
+    text = re.sub(r"\s*\(docs/alb.md [^)]*\)", "", text)
     return text.strip() if keep_lines else " ".join(text.split())
 
 

@@ -12,7 +12,7 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from albkit.report import failure_log
-from albkit.report.seldom import Seldom
+from albkit.report.log_throttle import LogThrottle
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -38,7 +38,7 @@ def blockbuster() -> Iterator[BlockBuster]:
 @pytest.fixture(autouse=True)
 def lines_not_kept_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test before this one has told says nothing of what this one may tell in the same second."""
-    monkeypatch.setattr(failure_log, "_out_of_sockets", Seldom())
+    monkeypatch.setattr(failure_log, "_out_of_sockets", LogThrottle())
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,7 +7,7 @@ import pytest
 from albkit.errors import ConfigurationError, Failure, FailureKind, Phase, Retry, Side
 
 _EXPECTED = {
-    # alb-reference 7.2 for the client certificates: what comes before the first request ends without a word
+    # docs/alb.md 7.2 for the client certificates: what comes before the first request ends without a word
     "PROXY_HEADER_MISSING": ("entry", "client", None, "never"),
     "PROXY_HEADER_MALFORMED": ("entry", "client", None, "never"),
     "PROXY_HEADER_UNTRUSTED": ("entry", "client", None, "never"),
@@ -30,7 +30,7 @@ _EXPECTED = {
     "CLIENT_CERT_REJECTED": ("entry", "client", None, "never"),
     "CLIENT_CERT_INCOMPATIBLE": ("entry", "client", None, "never"),
     "UNMAPPED_CONNECTION_ERROR": ("entry", "client", None, "never"),
-    # alb-reference 2.3, 2.4 and 6
+    # docs/alb.md 2.3, 2.4 and 6
     "REQUEST_MALFORMED": ("request head", "client", 400, "never"),
     "REQUEST_BARE_LF": ("request head", "client", 400, "never"),
     "REQUEST_EXPECTATION_UNKNOWN": ("request head", "client", 417, "never"),
@@ -53,7 +53,7 @@ _EXPECTED = {
     "PROXY_HEADER_UNEXPECTED": ("request head", "client", 400, "never"),
     "TLS_ON_PLAIN_PORT": ("request head", "client", 400, "never"),
     "REQUEST_BODY_TOO_SLOW": ("request body", "client", 408, "never"),
-    # alb-reference 6; design 4: what outlives the stop timeout is cut
+    # docs/alb.md 6; design 4: what outlives the stop timeout is cut
     "NO_TARGETS": ("route", "load balancer", 503, "never"),
     "WAITING_LINE_FULL": ("route", "load balancer", 503, "never"),
     "WAITED_TOO_LONG": ("route", "load balancer", 503, "never"),
@@ -68,7 +68,7 @@ _EXPECTED = {
     "STOPPED": ("response head", "load balancer", None, "never"),
     "STOPPED_IN_RESPONSE": ("response body", "load balancer", None, "never"),
     "OUT_OF_SOCKETS": ("connect", "load balancer", 503, "never"),
-    # alb-reference 2.8 and 2.9
+    # docs/alb.md 2.8 and 2.9
     "TARGET_CONNECTION_REFUSED": ("connect", "target", 502, "always"),
     "TARGET_UNREACHABLE": ("connect", "target", 502, "always"),
     "TARGET_CONNECT_TIMEOUT": ("connect", "target", 504, "always"),

@@ -41,7 +41,7 @@ make_reference = _generator()
 
 
 def _fields(kind: type) -> list[attrs.Attribute[object]]:
-    return list(attrs.fields(Settings if kind is alb.LoadBalancer else kind))
+    return make_reference.in_order(Settings if kind is alb.LoadBalancer else kind)
 
 
 def _rows(kind: type) -> dict[str, list[str]]:

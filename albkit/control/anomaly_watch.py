@@ -1,5 +1,5 @@
 """Watches how targets do their work, whatever their health checks say: finds those that fail more than their peers, and takes ejected
-ones back in time (alb-reference 5.2)."""
+ones back in time (docs/alb.md 5.2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from albkit.model.health import AnomalyResult
 from albkit.policy.anomaly import FEWEST_TARGETS, next_share, outliers
 from albkit.policy.eligibility import GOOD
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.gateway import Gateway
+from albkit.proxy.runtime import Runtime
 from albkit.state.target import TargetState
 
 __all__ = ("AnomalyWatch",)
@@ -26,14 +26,14 @@ class AnomalyWatch:
     """Looks at the targets of every group, round after round of the sweep.
 
     Args:
-        gateway: Of the load balancer.
+        runtime: Of the load balancer.
         tell: Tells whoever wants to know.
     """
 
-    def __init__(self, gateway: Gateway, tell: Callable[[Event], None]) -> None:
-        self._gateway = gateway
+    def __init__(self, runtime: Runtime, tell: Callable[[Event], None]) -> None:
+        self._runtime = runtime
         self._tell = tell
-        self._next = gateway.clock.monotonic() + _ROUND
+        self._next = runtime.clock.monotonic() + _ROUND
         self._seen: dict[TargetState, tuple[int, int]] = {}
 
     def watch(self, choice: TargetChoice) -> None:
@@ -54,7 +54,7 @@ class AnomalyWatch:
 
     def sweep(self, now: float) -> None:
         """Take back whose time is over, and compare the targets of each group when that is due."""
-        choices = tuple(self._gateway.choices.values())
+        choices = tuple(self._runtime.choices.values())
         for choice in choices:
             if choice.group.ejected:
                 self._readmit(choice, now)
@@ -78,9 +78,9 @@ class AnomalyWatch:
             self._tell(TargetReadmitted(choice.group.group.name, member.target))
 
     def _ejected(self, choice: TargetChoice, member: TargetState, seconds: float, why: str) -> None:
-        self._gateway.counters.ejections += 1
+        self._runtime.counters.ejections += 1
         # What was connected before has ended without a word, perhaps: no request of a probation is to find that out.
-        self._gateway.connections.drop_idle(member)
+        self._runtime.connections.drop_idle(member)
         group = choice.group.group
         # Whoever did not ask for ejections is not told again and again of a target that stays dead.
         level = logging.INFO if group.ejects_unconnected_only and member.ejections > 1 else logging.WARNING

@@ -10,8 +10,8 @@ from math import inf
 
 from albkit.errors import ConfigurationError
 from albkit.model.events import CertificatesRead, Event
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.listener import RunningListener
+from albkit.proxy.accept.listener import RunningListener
+from albkit.proxy.runtime import Runtime
 from albkit.proxy.tls.loading import Loaded, Stamp, files_of, load, stamp_of
 
 __all__ = ("CertificateWatch",)
@@ -25,14 +25,14 @@ class CertificateWatch:
     """Looks at the files of one load balancer, where there are any.
 
     Args:
-        gateway: Of the load balancer.
+        runtime: Of the load balancer.
         running: Its listeners.
         loaded: What was read for them.
         tell: Takes events.
     """
 
-    def __init__(self, gateway: Gateway, running: Sequence[RunningListener], loaded: Loaded, tell: Callable[[Event], None]) -> None:
-        self._gateway = gateway
+    def __init__(self, runtime: Runtime, running: Sequence[RunningListener], loaded: Loaded, tell: Callable[[Event], None]) -> None:
+        self._runtime = runtime
         self._tell = tell
         self._task: asyncio.Task[None] | None = None
         self.look_after(running, loaded)
@@ -54,8 +54,8 @@ class CertificateWatch:
             self._begin()
 
     def _begin(self) -> None:
-        if files_of(self._gateway.settings) or self.loaded.valid_until < inf:
-            self._task = self._gateway.loop.create_task(self._watch(self.loaded.stamp))
+        if files_of(self._runtime.settings) or self.loaded.valid_until < inf:
+            self._task = self._runtime.loop.create_task(self._watch(self.loaded.stamp))
 
     async def stop(self) -> None:
         """Look no more."""
@@ -65,13 +65,13 @@ class CertificateWatch:
             self._task = None
 
     async def _watch(self, stamp: Stamp) -> None:
-        gateway = self._gateway
-        told = gateway.clock.time()
+        runtime = self._runtime
+        told = runtime.clock.time()
         due = self.loaded.valid_until
         while True:
-            await asyncio.sleep(gateway.settings.certificate_check_interval)
-            now = gateway.clock.time()
-            changed = await gateway.loop.run_in_executor(None, stamp_of, files_of(gateway.settings))
+            await asyncio.sleep(runtime.settings.certificate_check_interval)
+            now = runtime.clock.time()
+            changed = await runtime.loop.run_in_executor(None, stamp_of, files_of(runtime.settings))
             if changed != stamp or now >= due:
                 taken_up = await self._take_up()
                 # What cannot be used is not tried again, and told again, until a file changes.
@@ -83,9 +83,9 @@ class CertificateWatch:
 
     async def _take_up(self) -> bool:
         """Read what has changed; whether it can be used. What cannot leaves everything as it is."""
-        gateway = self._gateway
+        runtime = self._runtime
         try:
-            loaded = await load(gateway.settings, gateway.clock, self.loaded)
+            loaded = await load(runtime.settings, runtime.clock, self.loaded)
         except ConfigurationError as error:
             for fault in error.faults:
                 _log.warning("a file has changed, and cannot be used; what was read before stays in force: %s", fault)
@@ -94,15 +94,15 @@ class CertificateWatch:
             _log.exception("files for TLS could not be read anew; what was read before stays in force")
             return False
         self.loaded = loaded
-        gateway.connections.contexts.update(loaded.contexts)
+        runtime.connections.contexts.update(loaded.contexts)
         for listener, termination in zip(self._running, loaded.terminations, strict=True):
-            if termination is not None and termination is not listener.entrance.termination:
-                listener.take(listener.listener, termination)
+            if termination is not None and termination is not listener.listener_runtime.termination:
+                listener.reconfigure(listener.listener, termination)
         _log.info("files for TLS have changed, and are in force for new connections")
         self._warn()
-        self._tell(CertificatesRead(files_of(gateway.settings)))
+        self._tell(CertificatesRead(files_of(runtime.settings)))
         return True
 
     def _warn(self) -> None:
-        for words in self.loaded.warnings(self._gateway.clock.time()):
+        for words in self.loaded.warnings(self._runtime.clock.time()):
             _log.warning("%s", words)

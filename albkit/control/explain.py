@@ -13,11 +13,11 @@ from albkit.model.message import ClientAddress, RequestHead
 from albkit.model.rule import Rule
 from albkit.model.stickiness import AppCookie, LbCookie, RouteSuffix, SourceAddress
 from albkit.model.target import Target
-from albkit.policy.plan import Plan
+from albkit.policy.describe import describe_action, describe_condition
+from albkit.policy.route_plan import RoutePlan
 from albkit.policy.rule_table import CompiledRule
-from albkit.policy.words import action_in_words, condition_in_words
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.listener import RunningListener
+from albkit.proxy.accept.listener import RunningListener
+from albkit.proxy.runtime import Runtime
 
 __all__ = ("Explanation", "explain")
 
@@ -48,25 +48,25 @@ def explain(
     client: str,
     listener: str | None,
     running: Sequence[RunningListener],
-    gateway: Gateway,
+    runtime: Runtime,
 ) -> Explanation:
     """See `LoadBalancer.explain`."""
     target_url = URL(url, encoded=True)
     entered = _listener(target_url, listener, running)
     request = _request(method, target_url, headers, client, entered)
-    table = entered.entrance.rules
+    table = entered.listener_runtime.rules
     chosen = table.match(request)
     why = [*_before(table.rules, chosen, request), _because(chosen)]
     plan = chosen.action
-    why += [f"{action_in_words(hook)} first, which may answer" for hook in plan.hooks]
+    why += [f"{describe_action(hook)} first, which may answer" for hook in plan.hooks]
     if plan.groups is None:
-        why.append(action_in_words(plan.answer) if plan.answer is not None else "")
+        why.append(describe_action(plan.answer) if plan.answer is not None else "")
         return Explanation(chosen.rule, None, None, tuple(why))
-    return _forwarded(chosen, plan, request, gateway, why)
+    return _forwarded(chosen, plan, request, runtime, why)
 
 
-def _forwarded(chosen: CompiledRule[Plan], plan: Plan, request: RequestHead, gateway: Gateway, why: list[str]) -> Explanation:
-    now = gateway.clock.time()
+def _forwarded(chosen: CompiledRule[RoutePlan], plan: RoutePlan, request: RequestHead, runtime: Runtime, why: list[str]) -> Explanation:
+    now = runtime.clock.time()
     groups = plan.groups
     choice = None
     if groups is not None:
@@ -146,7 +146,7 @@ def _host(given: str | None, url: URL) -> str:
     return given.partition(":")[0].lower().removesuffix(".")
 
 
-def _before(rules: Sequence[CompiledRule[Plan]], chosen: CompiledRule[Plan], request: RequestHead) -> list[str]:
+def _before(rules: Sequence[CompiledRule[RoutePlan]], chosen: CompiledRule[RoutePlan], request: RequestHead) -> list[str]:
     lines = []
     for rule in rules:
         if rule is chosen:
@@ -154,12 +154,12 @@ def _before(rules: Sequence[CompiledRule[Plan]], chosen: CompiledRule[Plan], req
         if rule.rule is None:
             continue
         pairs = zip(rule.rule.conditions, rule.conditions, strict=True)
-        failing = next((condition_in_words(condition) for condition, holds in pairs if not holds(request)), "the same when asked again")
+        failing = next((describe_condition(condition) for condition, holds in pairs if not holds(request)), "the same when asked again")
         lines.append(f"rule {rule.priority} does not apply: not {failing}")
     return lines
 
 
-def _because(chosen: CompiledRule[Plan]) -> str:
+def _because(chosen: CompiledRule[RoutePlan]) -> str:
     if chosen.rule is None:
         return "the default action applies: no rule does"
-    return f"rule {chosen.priority} applies: {' and '.join(map(condition_in_words, chosen.rule.conditions))}"
+    return f"rule {chosen.priority} applies: {' and '.join(map(describe_condition, chosen.rule.conditions))}"

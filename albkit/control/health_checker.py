@@ -1,4 +1,4 @@
-"""Asks the targets of every group that has a health check, each at its time (alb-reference 5.4)."""
+"""Asks the targets of every group that has a health check, each at its time (docs/alb.md 5.4)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from albkit.model.health import TargetHealthReason, TargetHealthState
 from albkit.model.health_check import HealthCheck
 from albkit.policy.health import CheckResult, HealthTrack
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.probes import Prober, timed_out
+from albkit.proxy.runtime import Runtime
+from albkit.proxy.target.health_probe import HealthProber, timed_out
 from albkit.state.target import TargetState
 
 __all__ = ("Become", "HealthChecker")
@@ -49,14 +49,14 @@ class HealthChecker:
     """Keeps one timer for all checks of a load balancer, and one task for each check that is going on.
 
     Args:
-        gateway: Of the load balancer.
+        runtime: Of the load balancer.
         become: Gives a target another state, and tells whoever wants to know.
     """
 
-    def __init__(self, gateway: Gateway, become: Become) -> None:
-        self._gateway = gateway
+    def __init__(self, runtime: Runtime, become: Become) -> None:
+        self._runtime = runtime
         self._become = become
-        self._prober = Prober(gateway.clock, gateway.connections.contexts)
+        self._prober = HealthProber(runtime.clock, runtime.connections.contexts)
         self._watches: dict[TargetState, _Watch] = {}
         self._due: list[tuple[float, int, _Watch]] = []
         self._turns = count()
@@ -77,7 +77,7 @@ class HealthChecker:
                     self._forget(member)
         if check is None or not new:
             return
-        clock = self._gateway.clock
+        clock = self._runtime.clock
         now = clock.monotonic()
         spread = min(check.interval, len(new) * _SPACING)
         for index, member in enumerate(new):
@@ -95,15 +95,15 @@ class HealthChecker:
 
     def look(self) -> None:
         """Begin every check whose time has come."""
-        now = self._gateway.clock.monotonic()
+        now = self._runtime.clock.monotonic()
         while self._due and self._due[0][0] <= now:
             due, _, watch = heapq.heappop(self._due)
             check = watch.choice.group.group.health_check
             if check is None or watch.due != due or self._watches.get(watch.member) is not watch:
                 continue
-            if watch.task is None and self._gateway.lets_check():
-                self._gateway.checks += 1
-                watch.task = self._gateway.loop.create_task(self._check(watch, check))
+            if watch.task is None and self._runtime.lets_check():
+                self._runtime.checks += 1
+                watch.task = self._runtime.loop.create_task(self._check(watch, check))
                 self._tasks.add(watch.task)
                 watch.task.add_done_callback(self._checked)
             self._schedule(self._following(watch, due, now, check.interval), watch)
@@ -111,7 +111,7 @@ class HealthChecker:
 
     def _checked(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._gateway.checks -= 1
+        self._runtime.checks -= 1
 
     def close(self) -> None:
         """Ask nobody any more."""
@@ -132,7 +132,7 @@ class HealthChecker:
         """
         if watch.is_new:
             watch.is_new = False
-            return now + interval * self._gateway.clock.random()
+            return now + interval * self._runtime.clock.random()
         return due + interval * (floor((now - due) / interval) + 1)
 
     def _schedule(self, due: float, watch: _Watch) -> None:
@@ -148,8 +148,8 @@ class HealthChecker:
             self._timer.cancel()
             self._timer = None
         if self._due:
-            delay = max(0.0, self._due[0][0] - self._gateway.clock.monotonic())
-            self._timer = self._gateway.loop.call_later(delay, self.look)
+            delay = max(0.0, self._due[0][0] - self._runtime.clock.monotonic())
+            self._timer = self._runtime.loop.call_later(delay, self.look)
 
     def _forget(self, member: TargetState) -> None:
         watch = self._watches.pop(member)
@@ -190,7 +190,7 @@ class HealthChecker:
         target = watch.member.target
         if check.probe is None:
             group = watch.choice.group.group
-            return await self._prober.ask(check, target, group, group.name in self._gateway.stream_groups)
+            return await self._prober.ask(check, target, group, group.name in self._runtime.stream_groups)
         limit = asyncio.timeout(check.timeout)
         try:
             async with limit:

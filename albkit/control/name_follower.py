@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable
 from albkit.model.dns_name import DnsName
 from albkit.model.target import Target
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.resolver import NameAnswer, Resolver, UnresolvedError
+from albkit.proxy.runtime import Runtime
+from albkit.proxy.target.resolver import NameAnswer, Resolver, UnresolvedError
 
 __all__ = ("NameFollower",)
 
@@ -18,7 +18,7 @@ _log = logging.getLogger("albkit")
 
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
-"""Seconds between two questions that a name server does not answer; each pause is twice the one before."""
+"""Seconds between two hook_tasks that a name server does not answer; each pause is twice the one before."""
 
 Change = Callable[[TargetChoice, Iterable[Target]], None]
 
@@ -46,13 +46,13 @@ class NameFollower:
     """Asks for every name when its answer is too old, and registers and deregisters the targets that have come and gone.
 
     Args:
-        gateway: Of the load balancer.
+        runtime: Of the load balancer.
         register: Takes targets into a group.
         deregister: Takes them out.
     """
 
-    def __init__(self, gateway: Gateway, register: Change, deregister: Change) -> None:
-        self._gateway = gateway
+    def __init__(self, runtime: Runtime, register: Change, deregister: Change) -> None:
+        self._runtime = runtime
         self._register = register
         self._deregister = deregister
         self._resolver = Resolver()
@@ -68,7 +68,7 @@ class NameFollower:
         for name in names:
             if (choice, name) not in self._followed:
                 following = self._followed[choice, name] = _Following(choice, name)
-                task = following.task = self._gateway.loop.create_task(self._keep_up(following))
+                task = following.task = self._runtime.loop.create_task(self._keep_up(following))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
@@ -101,7 +101,7 @@ class NameFollower:
             self._forget(key)
 
     async def closed(self) -> None:
-        """Wait until the questions that were under way are given up."""
+        """Wait until the hook_tasks that were under way are given up."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -133,7 +133,7 @@ class NameFollower:
             await asyncio.sleep(min(max(delay, name.min_ttl), name.max_ttl))
 
     def _fail(self, following: _Following, why: str) -> None:
-        self._gateway.counters.dns_failures += 1
+        self._runtime.counters.dns_failures += 1
         if not following.is_failing:
             following.is_failing = True
             group = following.choice.group.group.name
@@ -149,7 +149,7 @@ class NameFollower:
             following.empty_since = None
             self._change(following, {str(target): target for target in answer.targets})
             return answer.ttl
-        now = self._gateway.clock.monotonic()
+        now = self._runtime.clock.monotonic()
         if following.empty_since is None:
             following.empty_since = now
             _log.warning("%s of target group %s stands for no address now", following.name, group)

@@ -1,4 +1,4 @@
-"""Registers and deregisters targets while they are in use (alb-reference 1.9, 5.7)."""
+"""Registers and deregisters targets while they are in use (docs/alb.md 1.9, 5.7)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from albkit.model.events import Event, TargetDrained, TargetRegistered, TargetSt
 from albkit.model.health import AnomalyDetection, AnomalyResult, TargetHealthDescription, TargetHealthReason, TargetHealthState
 from albkit.model.target import Target
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.gateway import Gateway, LiveTunnel
+from albkit.proxy.runtime import LiveTunnel, Runtime
 from albkit.state.target import TargetState
 
 __all__ = ("Registration", "is_mitigated")
@@ -34,16 +34,16 @@ _TEXTS = {
 class Registration:
     """Changes the members of the groups of one running load balancer."""
 
-    def __init__(self, gateway: Gateway, tell: Callable[[Event], None]) -> None:
-        self._checker = HealthChecker(gateway, self._become)
-        self._anomalies = AnomalyWatch(gateway, tell)
-        self._names = NameFollower(gateway, self.register, self.deregister)
-        self._gateway = gateway
+    def __init__(self, runtime: Runtime, tell: Callable[[Event], None]) -> None:
+        self._checker = HealthChecker(runtime, self._become)
+        self._anomalies = AnomalyWatch(runtime, tell)
+        self._names = NameFollower(runtime, self.register, self.deregister)
+        self._runtime = runtime
         self._tell = tell
         self._draining: dict[TargetState, TargetChoice] = {}
         self._waiting: dict[TargetState, list[asyncio.Future[None]]] = {}
-        gateway.sweep.add(self)
-        gateway.sweep.add(self._anomalies)
+        runtime.sweep.add(self)
+        runtime.sweep.add(self._anomalies)
 
     def register(self, choice: TargetChoice, targets: Iterable[Target]) -> None:
         """Send new requests to these targets, from the next one on. A draining one comes back; a known one takes the new weight."""
@@ -71,7 +71,7 @@ class Registration:
             return False
         if (protocol_of(before), before.server_name) != (protocol_of(target), target.server_name):
             # What was verified for another name does not serve this one.
-            self._gateway.connections.outdate(member)
+            self._runtime.connections.outdate(member)
         member.target = target
         if member.weight != target.weight:
             choice.reweigh(member, target.weight)
@@ -80,7 +80,7 @@ class Registration:
             member.on_idle = None
             member.keeps_sessions = False
             self._anomalies.forget(choice, member)
-            for tunnel in self._gateway.tunnels if member.tunnels else ():
+            for tunnel in self._runtime.tunnels if member.tunnels else ():
                 if tunnel.member is member:
                     tunnel.spare()
             self._tell_waiting(member)
@@ -104,7 +104,7 @@ class Registration:
             if member is None or member.state is TargetHealthState.DRAINING:
                 continue
             leaving[member] = None
-            member.deadline = self._gateway.clock.monotonic() + choice.group.group.deregistration_delay
+            member.deadline = self._runtime.clock.monotonic() + choice.group.group.deregistration_delay
             member.keeps_sessions = honors and member.eligible and choice.group.group.deregistration_delay > 0
             self._draining[member] = choice
             ejected += [member] if member in choice.group.ejected else []
@@ -126,7 +126,7 @@ class Registration:
         idle = []
         for member in members:
             member.keeps_sessions = False
-            self._gateway.connections.drop_idle(member)
+            self._runtime.connections.drop_idle(member)
             if member.outstanding:
                 member.on_idle = lambda member=member: self._drained((member,))
             else:
@@ -135,9 +135,9 @@ class Registration:
 
     def _drain_tunnels(self, members: Collection[TargetState]) -> None:
         """Spread the ends of these targets' tunnels evenly over the last part of their deregistration delay."""
-        clock = self._gateway.clock
+        clock = self._runtime.clock
         leaving: dict[TargetState, list[LiveTunnel]] = {member: [] for member in members}
-        for tunnel in self._gateway.tunnels if members else ():
+        for tunnel in self._runtime.tunnels if members else ():
             if tunnel.member in leaving:
                 leaving[tunnel.member].append(tunnel)
         now = clock.monotonic()
@@ -158,7 +158,7 @@ class Registration:
         member = next((one for one, choice in draining if one.address == address and choice.group.group.name == group), None)
         if member is None:
             return
-        over = self._gateway.loop.create_future()
+        over = self._runtime.loop.create_future()
         self._waiting.setdefault(member, []).append(over)
         try:
             async with asyncio.timeout(timeout):
@@ -179,7 +179,7 @@ class Registration:
         over = [member for member in self._draining if now >= member.deadline]
         self._let_go([member for member in over if member.keeps_sessions])
         for member in over:
-            for client in self._gateway.connections.bound_to(member):
+            for client in self._runtime.connections.bound_to(member):
                 client.fail(Failure(FailureKind.DEREGISTRATION_DELAY_OVER, member.address))
 
     def begin(self, choice: TargetChoice) -> None:
@@ -194,7 +194,7 @@ class Registration:
         await self._names.first_answers()
 
     def hurry(self) -> None:
-        """Whoever waits for the first answers to questions for names waits no more; they go on being asked."""
+        """Whoever waits for the first answers to hook_tasks for names waits no more; they go on being asked."""
         self._names.hurry()
 
     def follow_declared_names(self, choice: TargetChoice) -> None:
@@ -225,7 +225,7 @@ class Registration:
             self._begin(choice, members)
             for member in members:
                 # They had their full share of requests before, and need not begin slowly.
-                member.is_late = False
+                member.joined_late = False
         self._checker.watch_anew(choice)
 
     async def closed(self) -> None:
@@ -237,8 +237,8 @@ class Registration:
         """The load balancer stops: no checks any more, and whoever waits for a drain has nothing to wait for."""
         self._checker.close()
         self._names.close()
-        self._gateway.sweep.discard(self)
-        self._gateway.sweep.discard(self._anomalies)
+        self._runtime.sweep.discard(self)
+        self._runtime.sweep.discard(self._anomalies)
         # What goes on with a draining target has the time that the stop gives it, and finds it in its group.
         self._drained([member for member in self._draining if not member.outstanding])
         for member in tuple(self._waiting):
@@ -301,7 +301,7 @@ def _description(member: TargetState | None, target: Target | None = None) -> Ta
             raise ValueError("neither a member nor a target")
         reason = TargetHealthReason.NOT_REGISTERED
         return TargetHealthDescription(target, TargetHealthState.UNUSED, reason, _TEXTS[reason])
-    text = member.why_ejected or member.description or (_TEXTS[member.reason] if member.reason is not None else "")
+    text = member.eject_reason or member.description or (_TEXTS[member.reason] if member.reason is not None else "")
     return TargetHealthDescription(member.target, member.state, member.reason, text, _anomaly(member))
 
 

@@ -20,11 +20,12 @@ from albkit.model.listener import Listener
 from albkit.model.settings import Settings
 from albkit.model.target_group import TargetGroup
 from albkit.model.validation import Faults
-from albkit.policy.plan import Plan
+from albkit.policy.route_plan import RoutePlan
 from albkit.policy.rule_table import RuleTable
-from albkit.proxy.entrance import compile_rules
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.listener import RunningListener, close_all
+from albkit.proxy.accept.listener import RunningListener, close_all
+from albkit.proxy.accept.listener_runtime import compile_rules
+from albkit.proxy.runtime import Runtime
+from albkit.proxy.serving import receive
 from albkit.proxy.tls.loading import Loaded
 
 __all__ = ("apply",)
@@ -41,7 +42,7 @@ async def apply(
     settings: Settings,
     loaded: Loaded,
     running: Sequence[RunningListener],
-    gateway: Gateway,
+    runtime: Runtime,
     registration: Registration,
     tell: Callable[[Event], None],
     in_force: Callable[[tuple[RunningListener, ...]], None],
@@ -54,15 +55,15 @@ async def apply(
         ConfigurationError: a target that was registered at run time does not go with the new description; nothing has changed then.
         OSError: a new port cannot be opened; nothing has changed then.
     """
-    _check_members(settings, gateway)
+    _check_members(settings, runtime)
     before = dict(zip(_identities([one.listener for one in running]), running, strict=True))
     wanted = list(zip(_identities(settings.listeners), settings.listeners, strict=True))
     _match_renamed(before, wanted)
     terminations = dict(zip((identity for identity, _ in wanted), loaded.terminations, strict=True))
-    known = set(gateway.choices)
+    known = set(runtime.choices)
     for group in settings.groups:
         if group.name not in known:
-            gateway.add_group(group)
+            runtime.add_group(group)
     staying: dict[Identity, RunningListener] = {}
     opened: list[RunningListener] = []
     try:
@@ -71,38 +72,38 @@ async def apply(
             if old is not None and old.listener.door == listener.door:
                 staying[identity] = old
                 continue
-            new = staying[identity] = RunningListener(listener, gateway)
+            new = staying[identity] = RunningListener(listener, runtime, receive)
             opened.append(new)
             await new.open(terminations[identity])
         # Before anything changes, so that a group that goes over to a name is never without targets.
-        old_names = {name: gateway.choices[name].group.group.names for name in known}
+        old_names = {name: runtime.choices[name].group.group.names for name in known}
         await registration.look_up_names(
-            [(gateway.choices[group.name], {*old_names.get(group.name, ()), *group.names}) for group in settings.groups]
+            [(runtime.choices[group.name], {*old_names.get(group.name, ()), *group.names}) for group in settings.groups]
         )
         # What takes long is made ready in many turns of the loop; all of it is put in force in one.
-        changed = await _changed_groups(settings, known, gateway)
-        rules: dict[Identity, RuleTable[Plan]] = {}
+        changed = await _changed_groups(settings, known, runtime)
+        rules: dict[Identity, RuleTable[RoutePlan]] = {}
         for identity, listener in wanted:
             if staying[identity] not in opened and await _is_changed(staying[identity].listener, listener, changed):
-                rules[identity] = await compile_rules(listener, gateway)
+                rules[identity] = await compile_rules(listener, runtime)
         # Once more: others may have been registered meanwhile.
-        _check_members(settings, gateway)
+        _check_members(settings, runtime)
     except BaseException:
         try:
             await close_all(opened)
         finally:
-            _leave_as_it_was(known, gateway, registration)
+            _leave_as_it_was(known, runtime, registration)
         raise
 
-    gateway.connections.contexts.update(loaded.contexts)
+    runtime.connections.contexts.update(loaded.contexts)
     for group in settings.groups:
         if group.name in changed:
-            _change_group(group, gateway, registration)
+            _change_group(group, runtime, registration)
         elif group.name not in known:
-            registration.begin(gateway.choices[group.name])
+            registration.begin(runtime.choices[group.name])
     for identity, listener in wanted:
         if identity in rules or listener.is_secure:
-            staying[identity].take(listener, terminations[identity], rules.get(identity))
+            staying[identity].reconfigure(listener, terminations[identity], rules.get(identity))
     for new in opened:
         tell(ListenerOpened(new.listener.name, new.port))
     in_force(tuple(staying[identity] for identity, _ in wanted))
@@ -113,16 +114,16 @@ async def apply(
         for one in leaving:
             one.end_connections()
             tell(ListenerClosed(one.listener.name, one.port))
-        _remove_groups(settings, gateway, registration)
-        gateway.take(settings)
+        _remove_groups(settings, runtime, registration)
+        runtime.reconfigure(settings)
         tell(ConfigurationApplied(len(settings.listeners), len(settings.groups)))
 
 
-async def _changed_groups(settings: Settings, known: set[str], gateway: Gateway) -> set[str]:
+async def _changed_groups(settings: Settings, known: set[str], runtime: Runtime) -> set[str]:
     """The names of the groups that were there before and are described in another way now."""
     changed = set()
     for group in settings.groups:
-        if group.name in known and gateway.choices[group.name].group.group != group:
+        if group.name in known and runtime.choices[group.name].group.group != group:
             changed.add(group.name)
         await asyncio.sleep(0)
     return changed
@@ -161,20 +162,20 @@ def _of_forward(forward: Forward) -> tuple[object, ...]:
     return (groups, *(getattr(forward, name) for name in _SETTINGS_OF_FORWARD))
 
 
-def _leave_as_it_was(known: set[str], gateway: Gateway, registration: Registration) -> None:
+def _leave_as_it_was(known: set[str], runtime: Runtime, registration: Registration) -> None:
     """Forget the groups that came with a description that cannot be put in force."""
     for name in known:
-        registration.follow_declared_names(gateway.choices[name])
-    for name in set(gateway.choices) - known:
-        registration.forget_names(gateway.choices[name])
-        gateway.remove_group(name)
+        registration.follow_declared_names(runtime.choices[name])
+    for name in set(runtime.choices) - known:
+        registration.forget_names(runtime.choices[name])
+        runtime.remove_group(name)
 
 
-def _check_members(settings: Settings, gateway: Gateway) -> None:
+def _check_members(settings: Settings, runtime: Runtime) -> None:
     """Targets that were registered at run time stay where their group's declared list has not changed: they must go with its settings."""
     faults = Faults("LoadBalancer")
     for group in settings.groups:
-        choice = gateway.choices.get(group.name)
+        choice = runtime.choices.get(group.name)
         if choice is None or choice.group.group.targets != group.targets:
             continue
         for member in choice.group.members.values():
@@ -205,15 +206,15 @@ def _match_renamed(before: dict[Identity, RunningListener], wanted: Sequence[tup
                 break
 
 
-def _change_group(new: TargetGroup, gateway: Gateway, registration: Registration) -> None:
+def _change_group(new: TargetGroup, runtime: Runtime, registration: Registration) -> None:
     """Take over the settings; change the members only where the declared list has changed, so that those registered at run time stay."""
-    choice = gateway.choices[new.name]
+    choice = runtime.choices[new.name]
     old = choice.group.group
     choice.group.group = new
     if _how_connected(old) != _how_connected(new):
         # What was connected in another way serves no further request.
         for member in choice.group.members.values():
-            gateway.connections.outdate(member)
+            runtime.connections.outdate(member)
     if old.targets != new.targets:
         registration.change_targets(choice)
     if any(getattr(old, name) != getattr(new, name) for name in _SETTINGS_OF_GROUP):
@@ -228,9 +229,9 @@ def _how_connected(group: TargetGroup) -> tuple[object, ...]:
     return group.protocol, group.verify, group.client_certificate, group.proxy_protocol
 
 
-def _remove_groups(settings: Settings, gateway: Gateway, registration: Registration) -> None:
+def _remove_groups(settings: Settings, runtime: Runtime, registration: Registration) -> None:
     names = {group.name for group in settings.groups}
-    for name in [name for name in gateway.choices if name not in names]:
-        choice = gateway.choices[name]
+    for name in [name for name in runtime.choices if name not in names]:
+        choice = runtime.choices[name]
         registration.end(choice)
-        gateway.remove_group(name)
+        runtime.remove_group(name)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from albkit.model.actions import Action, Forward
 from albkit.model.listener import Listener
-from albkit.policy.words import action_in_words, condition_in_words
+from albkit.policy.describe import describe_action, describe_condition
 
 __all__ = ("aligned", "rules_table")
 
@@ -21,7 +21,7 @@ def rules_table(listener: Listener, names: Mapping[str, str]) -> list[str]:
     rules = sorted(listener.rules, key=lambda rule: rule.priority)
     rows = [
         ("PRIORITY", "CONDITIONS", "ACTION"),
-        *((str(rule.priority), " and ".join(map(condition_in_words, rule.conditions)), _action(rule.action, names)) for rule in rules),
+        *((str(rule.priority), " and ".join(map(describe_condition, rule.conditions)), _action(rule.action, names)) for rule in rules),
         ("default", "everything else", _action(listener.default_action, names)),
     ]
     return aligned(rows)
@@ -35,9 +35,9 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _action(action: Action, names: Mapping[str, str]) -> str:
     if not isinstance(action, Forward):
-        return action_in_words(action)
+        return describe_action(action)
     group = action.group
     members = ", ".join(names.get(str(target), str(target)) for target in group.targets) or "no targets"
     how = "sticky by cookie" if group.stickiness is not None else str(group.algorithm).replace("_", " ")
     details = f"{members}; {how}" if len(group.targets) > 1 else members
-    return f"{action_in_words(action)} ({details})"
+    return f"{describe_action(action)} ({details})"

@@ -1,4 +1,4 @@
-"""What a rule does with a request (alb-reference 4)."""
+"""What a rule does with a request (docs/alb.md 4)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _groups(value: Any) -> tuple[Any, ...]:
 
 @attrs.frozen
 class Forward:
-    """Sends the request to a target of a group, or of one of several groups by weight (alb-reference 4.1).
+    """Sends the request to a target of a group, or of one of several groups by weight (docs/alb.md 4.1).
 
     Args:
         groups: A `TargetGroup`, or a mapping of up to five groups to their weights, 0 to 999: each gets its share of the sum. A group of
@@ -88,7 +88,7 @@ class Forward:
 
 @attrs.frozen
 class FixedResponse:
-    """Answers the request with a status and a short text, without a target (alb-reference 4.3).
+    """Answers the request with a status and a short text, without a target (docs/alb.md 4.3).
 
     Args:
         status_code: 2xx, 4xx or 5xx.
@@ -149,7 +149,7 @@ def _port(port: Any) -> Any:
 
 @attrs.frozen(kw_only=True)
 class Redirect:
-    """Sends the client elsewhere (alb-reference 4.2). Each part defaults to that of the request.
+    """Sends the client elsewhere (docs/alb.md 4.2). Each part defaults to that of the request.
 
     Args:
         protocol: `"HTTP"`, `"HTTPS"` or `"#{protocol}"`.

@@ -26,7 +26,7 @@ def _shown(value: Any) -> str:
 
 @attrs.frozen
 class Certificate:
-    """A server's certificate with its chain and its key, for HTTPS and TLS listeners (alb-reference 1.10).
+    """A server's certificate with its chain and its key, for HTTPS and TLS listeners (docs/alb.md 1.10).
 
     Each is the path of a PEM file, or PEM as bytes. Nothing is read here: the files are read when the load balancer starts, and again
     when they have changed. RSA keys of 2048 bits and more and ECDSA keys of P-256, P-384 and P-521 are taken; a chain must be in order.

@@ -1,4 +1,4 @@
-"""What a rule asks of a request (alb-reference 3)."""
+"""What a rule asks of a request (docs/alb.md 3)."""
 
 from __future__ import annotations
 

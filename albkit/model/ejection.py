@@ -23,7 +23,7 @@ class Ejection:
     Args:
         consecutive_failures: Requests in a row that found no connection or no answer, 1 to 1000, 5 by default; `None` for no such limit.
         anomalies: Whether a target is ejected whose share of errors (5xx, and failures) stands out from its peers', where at least three
-            are healthy (alb-reference 5.2); `True` by default. With `anomaly_mitigation="on"` it gets a smaller share instead.
+            are healthy (docs/alb.md 5.2); `True` by default. With `anomaly_mitigation="on"` it gets a smaller share instead.
         duration: Seconds of the first ejection, 30 by default; each further one in a row is twice as long.
         max_duration: Seconds of the longest, 300 by default.
         max_percent: How many of a group's targets may be ejected at any time, 1 to 100 percent, 50 by default. One always may, but never

@@ -61,7 +61,7 @@ class TargetReadmitted:
 
 @attrs.frozen
 class TargetAnomalyChanged:
-    """A target's share of errors stands out from its peers', or does so no more (alb-reference 5.2)."""
+    """A target's share of errors stands out from its peers', or does so no more (docs/alb.md 5.2)."""
 
     group: str
     target: Target

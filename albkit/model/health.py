@@ -1,4 +1,4 @@
-"""The states of a target, and why it is in one, in ALB's spelling (alb-reference 1.9)."""
+"""The states of a target, and why it is in one, in ALB's spelling (docs/alb.md 1.9)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class AnomalyResult(StrEnum):
 
 @attrs.frozen
 class AnomalyDetection:
-    """What a target's own answers say of it (alb-reference 1.9, 5.2)."""
+    """What a target's own answers say of it (docs/alb.md 1.9, 5.2)."""
 
     result: AnomalyResult = AnomalyResult.NORMAL
     mitigation_in_effect: bool = False

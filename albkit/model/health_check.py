@@ -1,4 +1,4 @@
-"""How a target group finds out whether its targets are well (alb-reference 1.8, 5.4)."""
+"""How a target group finds out whether its targets are well (docs/alb.md 1.8, 5.4)."""
 
 from __future__ import annotations
 

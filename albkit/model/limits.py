@@ -18,7 +18,7 @@ def _limit(name: str) -> Any:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """Bounds on what one peer may ask of a load balancer. The defaults are ALB's where ALB has one (alb-reference 2.3, 2.9, 9).
+    """Bounds on what one peer may ask of a load balancer. The defaults are ALB's where ALB has one (docs/alb.md 2.3, 2.9, 9).
 
     Args:
         request_line: Bytes of method, target and version, 16384 by default; above it 414.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from multidict import CIMultiDict, CIMultiDictProxy
 
 if TYPE_CHECKING:
-    from albkit.model.listener import Listener
+    from albkit.model.listener_settings import ListenerSettings
     from albkit.model.tls import TlsSession
 
 
@@ -104,7 +104,7 @@ class RequestHead:
     """With its dot segments resolved; set by the rule table."""
     client: ClientAddress
     """Whom the connection comes from."""
-    listener: Listener
+    listener: ListenerSettings
     """Where it came in."""
     body: Callable[[int], Awaitable[bytes]]
     """`await request.body(limit)`: the whole body, which is forwarded all the same; `BodyTooLarge` above `limit` bytes."""

@@ -16,7 +16,7 @@ _SWITCHES = ("ignore_client_certificate_expiry", "advertise_trust_store_ca_names
 
 @attrs.frozen
 class MutualAuthentication:
-    """Whether the clients of an HTTPS or TLS listener are asked for a certificate, and what becomes of it (alb-reference 1.11).
+    """Whether the clients of an HTTPS or TLS listener are asked for a certificate, and what becomes of it (docs/alb.md 1.11).
 
     Args:
         mode: `"passthrough"` asks for one, verifies nothing and hands the whole chain on to the target; a client may show none.

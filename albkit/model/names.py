@@ -1,4 +1,4 @@
-"""What a name may look like (alb-reference 1.2, 1.8)."""
+"""What a name may look like (docs/alb.md 1.2, 1.8)."""
 
 from __future__ import annotations
 

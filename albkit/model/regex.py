@@ -1,4 +1,4 @@
-"""Regular expressions in the dialect that ALB allows: RE2's, so that a subject cannot make matching slow (alb-reference 2.6, 3.1)."""
+"""Regular expressions in the dialect that ALB allows: RE2's, so that a subject cannot make matching slow (docs/alb.md 2.6, 3.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields that a listener puts on every response (alb-reference 1.3)."""
+"""Fields that a listener puts on every response (docs/alb.md 1.3)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _AT_MOST_ONCE = ("HostHeader", "HttpRequestMethod", "PathPattern", "SourceIp")
 
 @attrs.frozen
 class Rule:
-    """When all of its conditions hold, its actions are taken (alb-reference 1.4).
+    """When all of its conditions hold, its actions are taken (docs/alb.md 1.4).
 
     Args:
         priority: 1 to 50000, unique within its listener; lower is tried first.

@@ -1,4 +1,4 @@
-"""ALB's security policies: which versions of TLS and which ciphers a listener offers (alb-reference 1.10)."""
+"""ALB's security policies: which versions of TLS and which ciphers a listener offers (docs/alb.md 1.10)."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def _check_query_parameter(faults: Faults, name: object) -> None:
 
 @attrs.frozen
 class LbCookie:
-    """Stickiness by a cookie of the load balancer's own, as ALB's `lb_cookie` (alb-reference 5.3).
+    """Stickiness by a cookie of the load balancer's own, as ALB's `lb_cookie` (docs/alb.md 5.3).
 
     The first response of a group sets `AWSALB` and `AWSALBCORS`; a request that brings one back goes to the same target. The cookies
     are renewed on every response, on a `101` too. They hold a digest of group and target, so that every instance with the same
@@ -87,7 +87,7 @@ class LbCookie:
 
 @attrs.frozen
 class AppCookie:
-    """Stickiness that follows a cookie of the application's own, as ALB's `app_cookie` (alb-reference 5.3).
+    """Stickiness that follows a cookie of the application's own, as ALB's `app_cookie` (docs/alb.md 5.3).
 
     When a response of a target sets the cookie named here the load balancer sets `AWSALBAPP-0` beside it. A request that brings both back
     goes to the same target; without either it is chosen anew. What the target's cookie says is never looked at. When a session's target
@@ -116,7 +116,7 @@ class AppCookie:
         faults = Faults("AppCookie")
         _check_name(faults, self.cookie_name)
         if isinstance(self.cookie_name, str) and self.cookie_name.startswith("AWSALB"):
-            faults.add("cookie_name", f"{self.cookie_name!r} is one of the load balancer's own; give the application's (alb-reference 1.8)")
+            faults.add("cookie_name", f"{self.cookie_name!r} is one of the load balancer's own; give the application's (docs/alb.md 1.8)")
         _check_query_parameter(faults, self.query_parameter)
         faults.attribute(self, "duration", "while_draining")
         _check_secrets(faults, self.secrets)

@@ -76,7 +76,7 @@ def _on_or_off(value: Any) -> Any:
 
 @attrs.frozen(cache_hash=True)
 class TargetGroup:
-    """A named group of targets, as ALB's target group (alb-reference 1.8).
+    """A named group of targets, as ALB's target group (docs/alb.md 1.8).
 
     Args:
         name: 1 to 32 letters, digits and hyphens; unique within a load balancer.
@@ -88,7 +88,7 @@ class TargetGroup:
             `"ip_hash"`, `"consistent_hash"` or `ConsistentHash(...)`, `"least_response_time"`, `"by_traffic"`, or an object of your own
             (see `albkit.extensions.Algorithm`).
         anomaly_mitigation: `"on"`: a target whose share of errors stands out from its peers' gets less of the traffic, until it is well
-            (alb-reference 5.2); `"off"` by default. Only with `"weighted_random"`.
+            (docs/alb.md 5.2); `"off"` by default. Only with `"weighted_random"`.
         ejection: Which targets get no new requests for a while because they fail. `"auto"` (default): in a group without `health_check`
             one whose connection is refused, times out or fails in TLS, for 10 seconds, and for up to 60 where it goes on failing; never
             the last one. With a `health_check` that alone decides. `Ejection(...)`: those that fail their requests as it says. `None`:
@@ -108,7 +108,7 @@ class TargetGroup:
         minimum_healthy_targets: How many healthy targets the group must have for the others to get no requests: a number, 1 and more, a
             percentage of its targets as text (`"50%"`), or both as a pair; 1 by default. With fewer, all get requests (ALB's fail-open).
         slow_start: Seconds, 0 to 900, 0 by default, over which the share of requests of a target that has become healthy grows from nothing
-            to its full size (alb-reference 5.6). Not for the first targets of a group: there must be one that has its full share. Only
+            to its full size (docs/alb.md 5.6). Not for the first targets of a group: there must be one that has its full share. Only
             with `"round_robin"` or an algorithm of your own; sessions go to their target from the beginning.
         waiting_line: How many requests may wait while all targets have as many as their `max_concurrency` lets them, 100 by default; a
             further one gets 503 at once.
@@ -168,7 +168,7 @@ class TargetGroup:
         faults.raise_if_any()
 
     def _check_algorithm(self, faults: Faults) -> None:
-        """The algorithm, and what does not go with it (alb-reference 1.8)."""
+        """The algorithm, and what does not go with it (docs/alb.md 1.8)."""
         if isinstance(self.algorithm, str):
             faults.attribute(self, "algorithm")
         elif not isinstance(self.algorithm, ConsistentHash) and (
@@ -176,12 +176,12 @@ class TargetGroup:
         ):
             faults.add("algorithm", f"{self.algorithm!r} is neither a name nor an object with the methods {', '.join(_ALGORITHM)}")
         if self.algorithm == "weighted_random" and self.stickiness is not None:
-            faults.add("stickiness", "does not go with weighted_random (alb-reference 1.8); use another algorithm or None")
+            faults.add("stickiness", "does not go with weighted_random (docs/alb.md 1.8); use another algorithm or None")
         faults.attribute(self, "anomaly_mitigation")
         if self.anomaly_mitigation == "on" and self.algorithm != "weighted_random":
-            faults.add("anomaly_mitigation", "goes with weighted_random only (alb-reference 1.8); with other algorithms use Ejection")
+            faults.add("anomaly_mitigation", "goes with weighted_random only (docs/alb.md 1.8); with other algorithms use Ejection")
         if self.slow_start and not self._takes_turns:
-            faults.add("slow_start", f"does not go with {self._algorithm_in_words} (alb-reference 1.8); use round_robin or 0")
+            faults.add("slow_start", f"does not go with {self._algorithm_in_words} (docs/alb.md 1.8); use round_robin or 0")
 
     @property
     def _takes_turns(self) -> bool:
@@ -219,10 +219,10 @@ class TargetGroup:
         if self.protocol is not None and target.protocol not in (None, self.protocol):
             return f"{target.protocol} clashes with the group's protocol {self.protocol}; drop one of them"
         if target.max_concurrency is not None and self.stickiness is not None:
-            return "max_concurrency does not go with stickiness, as ALB's target optimizer (alb-reference 1.8); drop one of them"
+            return "max_concurrency does not go with stickiness, as ALB's target optimizer (docs/alb.md 1.8); drop one of them"
         if target.max_concurrency is not None and not self._takes_turns:
             how = self._algorithm_in_words
-            return f"max_concurrency does not go with {how}, as ALB's target optimizer (alb-reference 1.8); use round_robin"
+            return f"max_concurrency does not go with {how}, as ALB's target optimizer (docs/alb.md 1.8); use round_robin"
         return None
 
     def protocol_of(self, target: Target) -> str:

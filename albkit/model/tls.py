@@ -16,11 +16,11 @@ TLS_FIELDS: Final = (
     "X-Amzn-Mtls-Clientcert-Validity",
     "X-Amzn-Mtls-Clientcert-Leaf",
 )
-"""The fields of requests that tell targets of it (alb-reference 1.3)."""
+"""The fields of requests that tell targets of it (docs/alb.md 1.3)."""
 
 
 class ClientCertificate:
-    """The certificate that a client has shown (alb-reference 1.11)."""
+    """The certificate that a client has shown (docs/alb.md 1.11)."""
 
     __slots__ = ("chain", "issuer", "not_after", "not_before", "serial_number", "subject")
 

@@ -1,4 +1,4 @@
-"""How a request is rewritten on its way to a target; the rule was chosen before (alb-reference 1.7, 2.6)."""
+"""How a request is rewritten on its way to a target; the rule was chosen before (docs/alb.md 1.7, 2.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which targets fail more often than their peers, and what share of requests they are left (alb-reference 5.2)."""
+"""Which targets fail more often than their peers, and what share of requests they are left (docs/alb.md 5.2)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import exp, lgamma
 __all__ = ("FEWEST_TARGETS", "LOWEST_SHARE", "next_share", "outliers")
 
 FEWEST_TARGETS = 3
-"""Healthy targets without which there are no peers to compare with (alb-reference 5.2)."""
+"""Healthy targets without which there are no peers to compare with (docs/alb.md 5.2)."""
 LOWEST_SHARE = 0.05
 """What an anomalous target is left of its share, so that it shows when it is well again."""
 _FEWEST_TRIES = 5

@@ -1,4 +1,4 @@
-"""Which certificates a client is offered for the server name that it asks for (alb-reference 1.10)."""
+"""Which certificates a client is offered for the server name that it asks for (docs/alb.md 1.10)."""
 
 from __future__ import annotations
 

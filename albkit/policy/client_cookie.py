@@ -1,4 +1,4 @@
-"""A cookie of the load balancer's own that names one of several things: a target, or a target group (alb-reference 5.3).
+"""A cookie of the load balancer's own that names one of several things: a target, or a target group (docs/alb.md 5.3).
 
 An entry is eight hexadecimal digits of expiry and a digest of what it names. It needs no key: any instance with the same configuration
 computes the same digests, and whoever forges one only chooses a target. With secrets a value is sealed on top of that.

@@ -1,4 +1,4 @@
-"""Does one condition hold for one request? Each condition of the model is compiled once to a plain function (alb-reference 3.2)."""
+"""Does one condition hold for one request? Each condition of the model is compiled once to a plain function (docs/alb.md 3.2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from albkit.model.conditions import Condition, HostHeader, HttpHeader, HttpReque
 from albkit.model.message import RequestHead
 from albkit.model.regex import compile_regex
 from albkit.policy.wildcards import compile_wildcards
-from albkit.state.memory import Memory
+from albkit.state.bounded_cache import BoundedCache
 
 __all__ = ("Holds", "compile_condition", "host_to_match")
 
@@ -107,7 +107,7 @@ def _query_matcher(pattern: str) -> Matcher:
 def _source(condition: SourceIp) -> Holds:
     networks = [ipaddress.ip_network(value) for value in condition.values]
     # Parsing an address costs more than all the rest of a match.
-    known: Memory[str, bool] = Memory()
+    known: BoundedCache[str, bool] = BoundedCache()
 
     def holds(request: RequestHead) -> bool:
         address = request.client.host

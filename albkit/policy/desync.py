@@ -1,4 +1,4 @@
-"""What becomes of a request that two servers might read in two ways (alb-reference 2.4)."""
+"""What becomes of a request that two servers might read in two ways (docs/alb.md 2.4)."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class Ejector:
         self._group.ejected.add(member)
         member.ejections += 1
         member.probation = 0
-        member.why_ejected = f"Ejected for {seconds:g} s: {why}"
+        member.eject_reason = f"Ejected for {seconds:g} s: {why}"
         return seconds
 
     def shorten(self, member: TargetState) -> None:
@@ -97,7 +97,7 @@ class Ejector:
         ejection = self._group.group.ejection_in_force
         self._group.ejected.discard(member)
         member.ejected_until = None
-        member.why_ejected = ""
+        member.eject_reason = ""
         member.failures_in_row = 0
         member.probation = ejection.probation if ejection is not None else 0
         if ejection is None:

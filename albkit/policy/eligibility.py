@@ -1,4 +1,4 @@
-"""Who may be chosen now (alb-reference 5.1, 5.5)."""
+"""Who may be chosen now (docs/alb.md 5.1, 5.5)."""
 
 from __future__ import annotations
 

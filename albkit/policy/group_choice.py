@@ -1,4 +1,4 @@
-"""Which target group a forward action sends to: its client's, else by weight (alb-reference 4.1)."""
+"""Which target group a forward action sends to: its client's, else by weight (docs/alb.md 4.1)."""
 
 from __future__ import annotations
 

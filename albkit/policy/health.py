@@ -1,4 +1,4 @@
-"""What the checks of one target make of it (alb-reference 5.4)."""
+"""What the checks of one target make of it (docs/alb.md 5.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The path that rules look at (alb-reference 2.5, 11.1)."""
+"""The path that rules look at (docs/alb.md 2.5, 11.1)."""
 
 from __future__ import annotations
 

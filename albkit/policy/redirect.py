@@ -1,4 +1,4 @@
-"""Where a redirect sends the client (alb-reference 4.2)."""
+"""Where a redirect sends the client (docs/alb.md 4.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of one listener, compiled: the first that holds wins, else the default action (alb-reference 2.5).
+"""The rules of one listener, compiled: the first that holds wins, else the default action (docs/alb.md 2.5).
 
 Rules are filed under what nearly every rule names: a whole host or its ending, a whole path or its beginning. A request then only
 meets the rules that could hold for it, however many there are, and the first of those by priority wins. What cannot be filed (a

@@ -1,4 +1,4 @@
-"""The share of requests of a target that has become healthy grows to its full size by and by (alb-reference 5.6)."""
+"""The share of requests of a target that has become healthy grows to its full size by and by (docs/alb.md 5.6)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SlowStart:
         """The same as `look`, where these are all members, whatever became of them."""
         members = tuple(members)
         self._slow = {member for member in members if member.slow_since is not None}
-        self._full = {member for member in members if member.good and member.slow_since is None}
+        self._full = {member for member in members if member.was_healthy and member.slow_since is None}
         self._end(tuple(self._slow), duration, now)
         self.look(members, duration, now)
 
@@ -51,7 +51,7 @@ class SlowStart:
             if member.slow_since is None or now - member.slow_since >= duration or member.state not in GOOD:
                 member.slow_since = None
                 self._slow.discard(member)
-                if member.good:
+                if member.was_healthy:
                     self._full.add(member)
 
     def look(self, members: Collection[TargetState], duration: float, now: float) -> None:
@@ -68,16 +68,16 @@ class SlowStart:
         settled = bool(self._full)
         for member in members:
             good = member.state in GOOD
-            if member.is_late is None:
-                member.is_late = settled
-            if good and not member.good and settled and duration and member.is_late:
+            if member.joined_late is None:
+                member.joined_late = settled
+            if good and not member.was_healthy and settled and duration and member.joined_late:
                 member.slow_since = now
                 self._slow.add(member)
-            elif member.good and not good:
-                member.is_late = True
+            elif member.was_healthy and not good:
+                member.joined_late = True
             if good and member.slow_since is None:
                 self._full.add(member)
-            member.good = good
+            member.was_healthy = good
 
     def settle(self, eligible: Sequence[TargetState]) -> None:
         """These may be chosen now; the healthy ones that have their full share take what is too much for the others."""

@@ -1,4 +1,4 @@
-"""Which target a request's session is bound to, and what its client has to be told so that it stays so (alb-reference 5.3)."""
+"""Which target a request's session is bound to, and what its client has to be told so that it stays so (docs/alb.md 5.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which target of a group gets a request: its session's, else the algorithm's (alb-reference 5.1)."""
+"""Which target of a group gets a request: its session's, else the algorithm's (docs/alb.md 5.1)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from albkit.clock import Clock
 from albkit.errors import Failure, FailureKind, name_of, told
 from albkit.model.message import RequestHead
 from albkit.policy.algorithms import algorithm_for
+from albkit.policy.concurrency import Capacity, has_room
 from albkit.policy.ejection import Ejector, has_enough
 from albkit.policy.eligibility import GOOD, Census
-from albkit.policy.room import Room, has_room
 from albkit.policy.slow_start import SlowStart
 from albkit.policy.stickiness import Stickiness, stickiness_for
 from albkit.policy.weights import drawn_by_weight
@@ -72,7 +72,7 @@ class TargetChoice:
         self._bindable: dict[TargetState, str | None] = {}
         """The members that it knows, and the routes by which it does; empty where there is no stickiness."""
         self.stickiness: Stickiness | None = None
-        self.room: Room | None = None
+        self.room: Capacity | None = None
         """Who has room for one more request, where a target says how many it takes."""
         self.refresh()
 
@@ -182,7 +182,7 @@ class TargetChoice:
                 former.freed()
             return
         if self.room is None:
-            self.room = Room()
+            self.room = Capacity()
         self.room.settle(self.group.eligible)
 
     def reweigh(self, member: TargetState, weight: int) -> None:

@@ -1,4 +1,4 @@
-"""Rewrites what a target gets; the rule was chosen before (alb-reference 2.6)."""
+"""Rewrites what a target gets; the rule was chosen before (docs/alb.md 2.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiles ALB's wildcard patterns to something quick that no subject can slow down (alb-reference 3.1)."""
+"""Compiles ALB's wildcard patterns to something quick that no subject can slow down (docs/alb.md 3.1)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One exchange, from the first byte of a request to the last of its response. This file tells the story; every step is a room.
 
     client ──▶ 1 accept ──▶ 2 read, judge ───▶ 3 route ──▶ 4 pick ──▶ 5 send ──▶ 6 relay or tunnel ──▶ 7 record
-               client         entrance           rules     ╰──── forward ────╯    relay, tunnel          report
+               client         listener           rules     ╰──── forward ────╯    relay, tunnel          report
                                                    │
                                                    ╰──▶ answer it ourselves (reply)
 
@@ -19,34 +19,34 @@ from albkit.clock import http_date
 from albkit.errors import Failure, FailureKind, told
 from albkit.model.message import RequestHead
 from albkit.model.record import ExchangeRecord
-from albkit.policy.plan import Plan
+from albkit.policy.route_plan import RoutePlan
 from albkit.policy.rule_table import CompiledRule
-from albkit.proxy.client import Client
-from albkit.proxy.entrance import Entrance
+from albkit.proxy.accept.listener_runtime import ListenerRuntime
+from albkit.proxy.downstream import DownstreamExchange
 from albkit.proxy.forward import Forwarding, forward
-from albkit.proxy.gateway import Gateway
 from albkit.proxy.hooks import ask_hooks
-from albkit.proxy.reply import answer_failure, answer_itself, answer_with
-from albkit.proxy.tunnel import Tunnel
-from albkit.proxy.tunnel_record import tunnel_opened, tunnel_over
+from albkit.proxy.local_reply import answer_failure, answer_itself, answer_with
+from albkit.proxy.runtime import Runtime
+from albkit.proxy.tunnel.tunnel import Tunnel
+from albkit.proxy.tunnel.tunnel_record import tunnel_opened, tunnel_over
 from albkit.report.failure_log import log_failure
 from albkit.report.metrics import count_exchange
-from albkit.wire.upgrade import agreed_extensions
+from albkit.wire.http1.upgrade import agreed_extensions
 
 __all__ = ("serve",)
 
 _log = logging.getLogger("albkit")
 
 
-async def serve(client: Client, entrance: Entrance) -> None:
+async def serve(client: DownstreamExchange, listener: ListenerRuntime) -> None:
     """All the exchanges of one client connection, one after the other."""
-    while await _exchange(client, entrance):
+    while await _exchange(client, listener):
         pass
 
 
-async def _exchange(client: Client, entrance: Entrance) -> bool:
+async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bool:
     """One exchange; whether another may follow."""
-    gateway = entrance.gateway
+    runtime = listener.runtime
     record = ExchangeRecord(client.address)
     try:
         # 1. Accept: the next request head of this client.
@@ -54,48 +54,48 @@ async def _exchange(client: Client, entrance: Entrance) -> bool:
         if head is None:
             client.close()
             return False
-        record.started = gateway.clock.monotonic()
+        record.started = runtime.clock.monotonic()
 
         # 2. Read it, and judge whether every server would read it in the same way.
-        request = record.request = entrance.read(head, client)
+        request = record.request = listener.read(head, client)
         record.client = request.client
         client.begin(request)
 
         # 3. Route: the first rule that holds. Its own actions may answer, or it may answer itself.
-        rule = _route(request, entrance)
+        rule = _route(request, listener)
         record.matched_rule_priority = rule.priority
-        gateway.counters.rule_evaluations += rule.position
+        runtime.counters.rule_evaluations += rule.position
         plan = rule.action
-        answer = await ask_hooks(client, request, plan.hooks, gateway) if plan.hooks else None
+        answer = await ask_hooks(client, request, plan.hooks, runtime) if plan.hooks else None
         if answer is not None:
-            answer_with(client, request, answer, record, entrance)
-            return _over(client, record, gateway)
+            answer_with(client, request, answer, record, listener)
+            return _over(client, record, runtime)
         if plan.answer is not None:
-            answer_itself(client, request, plan.answer, record, entrance)
-            return _over(client, record, gateway)
+            answer_itself(client, request, plan.answer, record, listener)
+            return _over(client, record, runtime)
 
         # 4. Pick a target. 5. Send the request, perhaps to another one as well, until one begins to answer.
-        forwarding = await forward(client, request, plan, record, gateway)
+        forwarding = await forward(client, request, plan, record, runtime)
 
         # 6. Tunnel, or relay the response.
-        if entrance.response_fields is not None:
-            entrance.response_fields.put_on(forwarding.connection.response.lines)
+        if listener.response_fields is not None:
+            listener.response_fields.put_on(forwarding.connection.response.lines)
         if forwarding.connection.response.status == 101:
-            _open_tunnel(client, request, forwarding, record, entrance)
+            _open_tunnel(client, request, forwarding, record, listener)
             return False
-        await _relay(client, forwarding, record, gateway)
-        return _over(client, record, gateway)
+        await _relay(client, forwarding, record, runtime)
+        return _over(client, record, runtime)
 
     except Failure as failure:
-        return _failed(client, failure, record, entrance)
+        return _failed(client, failure, record, listener)
     except asyncio.CancelledError:
         if _is_cancelled():
             raise
         _log.exception("what an exchange of client %s waited for was cancelled", record.client)
-        return _failed(client, Failure(FailureKind.INTERNAL_ERROR, "cancelled"), record, entrance)
+        return _failed(client, Failure(FailureKind.INTERNAL_ERROR, "cancelled"), record, listener)
     except Exception:  # noqa: BLE001 - whatever it is, it must cost this exchange only
         _log.exception("an exchange of client %s failed inside the load balancer", record.client)
-        return _failed(client, Failure(FailureKind.INTERNAL_ERROR), record, entrance)
+        return _failed(client, Failure(FailureKind.INTERNAL_ERROR), record, listener)
 
 
 def _is_cancelled() -> bool:
@@ -104,9 +104,9 @@ def _is_cancelled() -> bool:
     return task is None or task.cancelling() > 0
 
 
-def _route(request: RequestHead, entrance: Entrance) -> CompiledRule[Plan]:
+def _route(request: RequestHead, listener: ListenerRuntime) -> CompiledRule[RoutePlan]:
     try:
-        return entrance.rules.match(request)
+        return listener.rules.match(request)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - a condition of the program's own may raise anything
@@ -114,7 +114,7 @@ def _route(request: RequestHead, entrance: Entrance) -> CompiledRule[Plan]:
         raise Failure(FailureKind.HOOK_FAILED, f"a condition: {told(error)}") from None
 
 
-async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord, gateway: Gateway) -> None:
+async def _relay(client: DownstreamExchange, forwarding: Forwarding, record: ExchangeRecord, runtime: Runtime) -> None:
     """Pass the response on: what has come of it in one write, the rest as it comes."""
     connection = forwarding.connection
     response = connection.response
@@ -122,7 +122,7 @@ async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord,
     try:
         pieces, over, trailers = connection.first_pieces()
         record.elb_status_code = response.status
-        fields = forwarding.set_cookie if response.has_date else _with_date(forwarding.set_cookie, gateway)
+        fields = forwarding.set_cookie if response.has_date else _with_date(forwarding.set_cookie, runtime)
         client.start_response(response.lines, response.content_length, fields)
         client.write_body(pieces, over, trailers)
         if not over:
@@ -141,15 +141,17 @@ async def _relay(client: Client, forwarding: Forwarding, record: ExchangeRecord,
             connection.abort()
 
 
-def _with_date(set_cookie: bytes, gateway: Gateway) -> bytes:
+def _with_date(set_cookie: bytes, runtime: Runtime) -> bytes:
     """Our fields for a response without a Date, which gets one (RFC 9110 section 6.6.1)."""
-    date = b"Date: " + http_date(int(gateway.clock.time()))
+    date = b"Date: " + http_date(int(runtime.clock.time()))
     return set_cookie + b"\r\n" + date if set_cookie else date
 
 
-def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, record: ExchangeRecord, entrance: Entrance) -> None:
+def _open_tunnel(
+    client: DownstreamExchange, request: RequestHead, forwarding: Forwarding, record: ExchangeRecord, listener: ListenerRuntime
+) -> None:
     """Hand both connections to a tunnel, which outlives this task."""
-    gateway = entrance.gateway
+    runtime = listener.runtime
     connection = forwarding.connection
     response = connection.response
     record.elb_status_code = 101
@@ -160,50 +162,50 @@ def _open_tunnel(client: Client, request: RequestHead, forwarding: Forwarding, r
     policy = forwarding.tunnel
     extensions = agreed_extensions(request, response) if policy.frames else None
     try:
-        client_transport, early = client.leave()
+        client_transport, early = client.detach()
         try:
-            target_transport, behind, target_is_through = connection.leave()
+            target_transport, behind, target_is_through = connection.detach()
         except Failure:
-            entrance.goodbye(client.address.host)
+            listener.release(client.address.host)
             client_transport.abort()
             raise
     except Failure:
         forwarding.over(client)
         connection.abort()
         raise
-    over = partial(tunnel_over, entrance, client.address.host, forwarding.choice)
+    over = partial(tunnel_over, listener, client.address.host, forwarding.choice)
     protocol = response.upgrade.decode("latin-1").lower()
-    tunnel = Tunnel(client_transport, target_transport, connection.member, record, protocol, policy, extensions, gateway, over)
+    tunnel = Tunnel(client_transport, target_transport, connection.member, record, protocol, policy, extensions, runtime, over)
     head = b"\r\n".join(response.lines)
     # A tunnel may live for days: it keeps nothing of the exchange but what it needs at its end.
     request.lines.clear()
     tunnel.open(head, behind, early, target_is_through=target_is_through, client_is_full=client.is_full, target_is_full=connection.is_full)
-    tunnel_opened(entrance, tunnel, policy)
+    tunnel_opened(listener, tunnel, policy)
 
 
 # 7. Record: whatever became of it.
 
 
-def _over(client: Client, record: ExchangeRecord, gateway: Gateway) -> bool:
+def _over(client: DownstreamExchange, record: ExchangeRecord, runtime: Runtime) -> bool:
     follows = client.response_over()
-    _record(client, record, gateway)
+    _record(client, record, runtime)
     return follows
 
 
-def _failed(client: Client, failure: Failure, record: ExchangeRecord, entrance: Entrance) -> bool:
-    gateway = entrance.gateway
+def _failed(client: DownstreamExchange, failure: Failure, record: ExchangeRecord, listener: ListenerRuntime) -> bool:
+    runtime = listener.runtime
     # Its traceback holds this exchange and the exchange holds it: a flood of failures would keep the garbage collector busy.
     failure.__traceback__ = None
-    told = answer_failure(client, record.request, failure, record, entrance)
+    told = answer_failure(client, record.request, failure, record, listener)
     log_failure(record)
     if told:
-        return _over(client, record, gateway)
+        return _over(client, record, runtime)
     client.cut()
-    _record(client, record, gateway)
+    _record(client, record, runtime)
     return False
 
 
-def _record(client: Client, record: ExchangeRecord, gateway: Gateway) -> None:
+def _record(client: DownstreamExchange, record: ExchangeRecord, runtime: Runtime) -> None:
     record.received_bytes = client.received_bytes
     record.sent_bytes = client.sent_bytes
-    count_exchange(record, gateway.counters)
+    count_exchange(record, runtime.counters)

@@ -9,16 +9,16 @@ from albkit.model.record import ExchangeRecord
 from albkit.model.stickiness import AppCookie
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import IDEMPOTENT, MOST_ATTEMPTS, deposit, may_try_again
-from albkit.policy.plan import Plan
+from albkit.policy.route_plan import RoutePlan
 from albkit.policy.stickiness import Stickiness
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.client import Client
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.target_connection import TargetConnection
-from albkit.proxy.upload import Upload
+from albkit.proxy.downstream import DownstreamExchange
+from albkit.proxy.runtime import Runtime
+from albkit.proxy.target.http1_connection import Http1TargetConnection
+from albkit.proxy.target.request_body_writer import RequestBodyWriter
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
-from albkit.wire.upgrade import accepts, protocols_allowed
+from albkit.wire.http1.upgrade import accepts, protocols_allowed
 
 __all__ = ("Forwarding", "elsewhere", "find_room", "forward", "note_failure", "pick")
 
@@ -31,7 +31,7 @@ class Forwarding:
 
     __slots__ = ("choice", "connection", "set_cookie", "tunnel")
 
-    def __init__(self, connection: TargetConnection, choice: TargetChoice, set_cookie: bytes, tunnel: TunnelPolicy) -> None:
+    def __init__(self, connection: Http1TargetConnection, choice: TargetChoice, set_cookie: bytes, tunnel: TunnelPolicy) -> None:
         self.connection = connection
         self.choice = choice
         self.tunnel = tunnel
@@ -39,7 +39,7 @@ class Forwarding:
         self.set_cookie = set_cookie
         """The stickiness cookies for the response, empty for none."""
 
-    def bind(self, client: Client, request: RequestHead, stickiness: Stickiness, now: float) -> None:
+    def bind(self, client: DownstreamExchange, request: RequestHead, stickiness: Stickiness, now: float) -> None:
         """Add what keeps the client's session on its target. On failure nothing is left behind."""
         try:
             fields = stickiness.fields(self.connection.member, request, self.connection.response, now)
@@ -50,7 +50,7 @@ class Forwarding:
         if fields:
             self.set_cookie = self.set_cookie + b"\r\n" + fields if self.set_cookie else fields
 
-    def over(self, client: Client) -> None:
+    def over(self, client: DownstreamExchange) -> None:
         """The exchange is over: the target has one outstanding request less. To be called once."""
         member = self.connection.member
         if self.connection.response.status == 101:
@@ -60,7 +60,9 @@ class Forwarding:
         self.choice.finished(member)
 
 
-async def forward(client: Client, request: RequestHead, plan: Plan, record: ExchangeRecord, gateway: Gateway) -> Forwarding:
+async def forward(
+    client: DownstreamExchange, request: RequestHead, plan: RoutePlan, record: ExchangeRecord, runtime: Runtime
+) -> Forwarding:
     """Send the request to a target and await the head of its response.
 
     On return one outstanding request is counted on the target, until `Forwarding.over`. On failure nothing is left behind.
@@ -68,26 +70,26 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
     Raises:
         Failure: of the last attempt, or 503 where there is no target.
     """
-    now = gateway.clock.time()
-    choice, member, bound, cookies = pick(request, plan, record, gateway, now)
+    now = runtime.clock.time()
+    choice, member, bound, cookies = pick(request, plan, record, runtime, now)
     if member is None:
-        member = await gateway.line(choice).wait(client, request)
+        member = await runtime.line(choice).wait(client, request)
     tunnel = choice.group.group.tunnel
     if request.upgrade:
         tunnel = plan.tunnel if plan.tunnel is not None else tunnel
         if tunnel.protocols is not None:
             request.upgrade = protocols_allowed(request.upgrade, tunnel.protocols)
         member = find_room(request, choice, member, tunnel, bound=bound)
-    gateway.counters.requests += 1
+    runtime.counters.requests += 1
     if choice.group.fails_open:
-        gateway.counters.unhealthy_routing_requests += 1
+        runtime.counters.unhealthy_routing_requests += 1
     deposit(choice.group)
     if plan.rewrite is not None:
         plan.rewrite(request)
     client.forwarded.complete(request, now)
     head = b"\r\n".join(request.lines)
     body = client.whole_body()
-    upload = Upload(request) if body is None else None
+    upload = RequestBodyWriter(request) if body is None else None
     if upload is not None and request.expects_continue:
         client.send_continue()
 
@@ -97,9 +99,9 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
         record.target = member.address
         epoch = member.epoch
         try:
-            connection = await _attempt(client, request, choice, member, head, body or upload, gateway, fresh=bool(tried))
+            connection = await _attempt(client, request, choice, member, head, body or upload, runtime, fresh=bool(tried))
         except Failure as failure:
-            note_failure(failure, choice, member, epoch, gateway)
+            note_failure(failure, choice, member, epoch, runtime)
             whole = upload is None or upload.repeatable
             if not may_try_again(choice.group, failure.kind, request.method, record.attempts, body_kept=whole):
                 raise
@@ -111,7 +113,7 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
                 following = elsewhere(request, choice, tried, tunnel, failure)
             if following is None:
                 raise
-            gateway.counters.retries += 1
+            runtime.counters.retries += 1
             member = following
             continue
         record.target_status_code = connection.response.status
@@ -123,7 +125,7 @@ async def forward(client: Client, request: RequestHead, plan: Plan, record: Exch
 
 
 def pick(
-    request: RequestHead, plan: Plan, record: ExchangeRecord, gateway: Gateway, now: float
+    request: RequestHead, plan: RoutePlan, record: ExchangeRecord, runtime: Runtime, now: float
 ) -> tuple[TargetChoice, TargetState | None, bool, bytes]:
     """Group and target, whether the session is bound to that target, and the cookies that bind the client to the group.
 
@@ -132,7 +134,7 @@ def pick(
     groups = plan.groups
     if groups is None:
         raise TypeError("a plan that answers does not forward")
-    counters = gateway.counters
+    counters = runtime.counters
     if groups.only is not None:
         choice, cookies = groups.only, b""
     else:
@@ -195,29 +197,29 @@ def elsewhere(
     return other or next((member for member in reversed(tried) if choice.keeps(member)), None)
 
 
-def note_failure(failure: Failure, choice: TargetChoice, member: TargetState, epoch: int, gateway: Gateway) -> None:
+def note_failure(failure: Failure, choice: TargetChoice, member: TargetState, epoch: int, runtime: Runtime) -> None:
     """Count it, and against the target where that is to blame for it now."""
     if failure.kind.side is Side.TARGET and not failure.is_stale:
         choice.failed(member, epoch, failure.kind.sentence if failure.kind.phase is Phase.CONNECT else "")
     if failure.kind.phase is Phase.CONNECT:
         if failure.kind in (FailureKind.TARGET_TLS_FAILED, FailureKind.TARGET_TLS_TIMEOUT):
-            gateway.counters.target_tls_errors += 1
+            runtime.counters.target_tls_errors += 1
         else:
-            gateway.counters.target_connection_errors += 1
+            runtime.counters.target_connection_errors += 1
         member.connection_errors += 1
 
 
 async def _attempt(
-    client: Client,
+    client: DownstreamExchange,
     request: RequestHead,
     choice: TargetChoice,
     member: TargetState,
     head: bytes,
-    body: bytes | Upload | None,
-    gateway: Gateway,
+    body: bytes | RequestBodyWriter | None,
+    runtime: Runtime,
     *,
     fresh: bool,
-) -> TargetConnection:
+) -> Http1TargetConnection:
     """One try at one target: connect, send, await the response head.
 
     Raises:
@@ -234,10 +236,10 @@ async def _attempt(
     try:
         if not fresh:
             owner = request.client if choice.group.group.proxy_protocol is not None else None
-            connection = gateway.connections.take(member, owner, careful=request.method not in IDEMPOTENT)
+            connection = runtime.connections.take(member, owner, careful=request.method not in IDEMPOTENT)
             pooled = connection is not None
         if connection is None:
-            connection = await gateway.connections.connect(member, choice.group.group, client)
+            connection = await runtime.connections.connect(member, choice.group.group, client)
         answered = client.wait()
         connection.begin(client, request.method, answered)
         if not body:
@@ -248,10 +250,10 @@ async def _attempt(
             body.begin(connection, head)
             client.pump_body(body)
             body.flush()
-        sent = gateway.clock.monotonic() if choice.hears_answers else 0.0
+        sent = runtime.clock.monotonic() if choice.hears_answers else 0.0
         await answered
         if sent:
-            choice.took(member, gateway.clock.monotonic() - sent)
+            choice.took(member, runtime.clock.monotonic() - sent)
         if connection.response.status == 101:
             if not accepts(request.upgrade, connection.response.upgrade):
                 raise Failure(FailureKind.RESPONSE_UPGRADE_UNASKED, repr(connection.response.upgrade[:50]))
@@ -266,7 +268,7 @@ async def _attempt(
         if request.upgrade:
             member.tunnels -= 1
         choice.finished(member)
-        if isinstance(body, Upload):
+        if isinstance(body, RequestBodyWriter):
             client.park_body()
         if connection is not None:
             connection.abort()

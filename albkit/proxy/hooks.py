@@ -11,16 +11,16 @@ from albkit.errors import Failure, FailureKind, name_of, told
 from albkit.model.actions import Hook
 from albkit.model.extensions import Response
 from albkit.model.message import RequestHead
-from albkit.proxy.client import Client
-from albkit.proxy.gateway import Gateway
-from albkit.wire.reply import as_response
+from albkit.proxy.downstream import DownstreamExchange
+from albkit.proxy.runtime import Runtime
+from albkit.wire.http1.responses import as_response
 
 __all__ = ("ask_hooks",)
 
 _log = logging.getLogger("albkit")
 
 
-async def ask_hooks(client: Client, request: RequestHead, hooks: Sequence[Hook], gateway: Gateway) -> Response | None:
+async def ask_hooks(client: DownstreamExchange, request: RequestHead, hooks: Sequence[Hook], runtime: Runtime) -> Response | None:
     """The first answer that a hook gives, `None` where all let the request go on. Each has `Limits.hook_timeout` seconds.
 
     Raises:
@@ -32,7 +32,7 @@ async def ask_hooks(client: Client, request: RequestHead, hooks: Sequence[Hook],
     context = copy_context()
     try:
         for hook in hooks:
-            answer = await _ask(client, request, hook, gateway, context)
+            answer = await _ask(client, request, hook, runtime, context)
             if answer is not None:
                 return _response(hook, answer)
     finally:
@@ -40,18 +40,18 @@ async def ask_hooks(client: Client, request: RequestHead, hooks: Sequence[Hook],
     return None
 
 
-async def _ask(client: Client, request: RequestHead, hook: Hook, gateway: Gateway, context: Context) -> object:
+async def _ask(client: DownstreamExchange, request: RequestHead, hook: Hook, runtime: Runtime, context: Context) -> object:
     """What one hook answers. It runs in a task of its own, so that neither the client nor a stop waits for one that does not end."""
-    loop = gateway.loop
+    loop = runtime.loop
     over: asyncio.Future[None] = loop.create_future()
 
     def wake(_: object = None) -> None:
         if not over.done():
             over.set_result(None)
 
-    task = gateway.questions.ask(_call(hook, request), hook, context)
+    task = runtime.hook_tasks.ask(_call(hook, request), hook, context)
     task.add_done_callback(wake)
-    timeout = gateway.settings.limits.hook_timeout
+    timeout = runtime.settings.limits.hook_timeout
     timer = loop.call_later(timeout, wake)
     # A client that leaves must not wait for a hook that does.
     client.interrupt = wake
@@ -60,7 +60,7 @@ async def _ask(client: Client, request: RequestHead, hook: Hook, gateway: Gatewa
     finally:
         client.interrupt = None
         timer.cancel()
-        gateway.questions.give_up(task)
+        runtime.hook_tasks.give_up(task)
     client.raise_failure()
     if not task.done():
         raise Failure(FailureKind.HOOK_TIMEOUT, f"{name_of(hook)}, {timeout:g} s")
@@ -97,7 +97,7 @@ class _Reading:
 
     __slots__ = ("_client", "is_over")
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: DownstreamExchange) -> None:
         self._client = client
         self.is_over = False
 

@@ -6,13 +6,13 @@ import logging
 
 from albkit.errors import FailureKind, Side
 from albkit.model.record import ExchangeRecord
-from albkit.report.seldom import Seldom
+from albkit.report.log_throttle import LogThrottle
 
 __all__ = ("log_failure", "log_out_of_sockets")
 
 _log = logging.getLogger("albkit")
 _LONGEST = 200
-_out_of_sockets = Seldom()
+_out_of_sockets = LogThrottle()
 """Descriptors are the process's, so all that tells of them shares one line a second."""
 
 

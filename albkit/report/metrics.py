@@ -1,4 +1,4 @@
-"""Counts an exchange when it is over (alb-reference 8)."""
+"""Counts an exchange when it is over (docs/alb.md 8)."""
 
 from __future__ import annotations
 

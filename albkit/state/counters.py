@@ -1,4 +1,4 @@
-"""What has been counted since the load balancer was made, under ALB's metric names (alb-reference 8)."""
+"""What has been counted since the load balancer was made, under ALB's metric names (docs/alb.md 8)."""
 
 from __future__ import annotations
 

@@ -18,15 +18,15 @@ class TargetState:
         "connection_errors",
         "deadline",
         "description",
+        "eject_reason",
         "ejected_until",
         "ejections",
         "eligible",
         "epoch",
         "errors",
         "failures_in_row",
-        "good",
         "is_anomalous",
-        "is_late",
+        "joined_late",
         "keeps_sessions",
         "on_idle",
         "outstanding",
@@ -38,8 +38,8 @@ class TargetState:
         "state",
         "target",
         "tunnels",
+        "was_healthy",
         "weight",
-        "why_ejected",
     )
 
     def __init__(self, target: Target, *, checked: bool = False) -> None:
@@ -55,9 +55,9 @@ class TargetState:
         """What the last check found, for a person; empty where the reason says it all."""
         self.eligible = False
         """Whether new requests may go to it."""
-        self.good = False
+        self.was_healthy = False
         """Whether it was in good health when that was last looked at."""
-        self.is_late: bool | None = None
+        self.joined_late: bool | None = None
         """Whether others had their full share of requests when it came, or it has been ill since; `None` before it was looked at."""
         self.slow_since: float | None = None
         """By the monotonic clock: since when its share of requests grows; `None` once it has all of it."""
@@ -82,7 +82,7 @@ class TargetState:
         """What it gets of the requests that its weight stands for; less while anomaly mitigation is in effect."""
         self.ejected_until: float | None = None
         """By the monotonic clock: until when it gets no requests because it failed too many; `None` when it is not ejected."""
-        self.why_ejected = ""
+        self.eject_reason = ""
         """For a person; empty when it is not ejected."""
         self.ejections = 0
         """How often it was ejected in a row."""

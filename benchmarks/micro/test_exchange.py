@@ -12,11 +12,11 @@ import uvloop
 import albkit as alb
 from albkit.clock import SYSTEM
 from albkit.model.settings import Settings
-from albkit.proxy.client_connection import ClientConnection
-from albkit.proxy.entrance import Entrance
+from albkit.proxy.accept.listener_runtime import ListenerRuntime
+from albkit.proxy.client.http1_connection import Http1ClientConnection
 from albkit.proxy.exchange import serve
-from albkit.proxy.gateway import Gateway
-from albkit.proxy.target_connection import TargetConnection
+from albkit.proxy.runtime import Runtime
+from albkit.proxy.target.http1_connection import Http1TargetConnection
 from albkit.state.counters import Counters
 from benchmarks.micro import BROWSER_HEAD, WRK_HEAD, Benchmark
 
@@ -67,14 +67,14 @@ class _Exchanges:
         self._over: asyncio.Future[None] = loop.create_future()
         group = alb.TargetGroup("web", [f"192.0.2.{number}:80" for number in (1, 2, 3)])
         listener = alb.Listener(80, alb.Forward(group))
-        self._gateway = Gateway(Settings([listener]), loop, SYSTEM, Counters())
-        self._clients = [self._client(Entrance(self._gateway, listener, 80, None)) for _ in range(_AT_ONCE)]
-        for member in self._gateway.registry.groups[0].members.values():
+        self._runtime = Runtime(Settings([listener]), loop, SYSTEM, Counters())
+        self._clients = [self._client(ListenerRuntime(self._runtime, listener, 80, None)) for _ in range(_AT_ONCE)]
+        for member in self._runtime.registry.groups[0].members.values():
             for _ in range(_AT_ONCE):
                 self._keep_connection(member)
 
-    def _client(self, entrance: Entrance) -> ClientConnection:
-        connection = ClientConnection(entrance, serve)
+    def _client(self, listener_runtime: ListenerRuntime) -> Http1ClientConnection:
+        connection = Http1ClientConnection(listener_runtime, serve)
 
         def written(_: bytes) -> None:
             self.answered += 1
@@ -87,8 +87,8 @@ class _Exchanges:
         return connection
 
     def _keep_connection(self, member: Any) -> None:
-        connections = self._gateway.connections
-        connection = TargetConnection(member, connections, self._gateway.counters, self._gateway.settings.limits)
+        connections = self._runtime.connections
+        connection = Http1TargetConnection(member, connections, self._runtime.counters, self._runtime.settings.limits)
 
         def written(_: bytes) -> None:
             self._loop.call_soon(connection.data_received, _ANSWER)
@@ -109,7 +109,7 @@ class _Exchanges:
         for client in self._clients:
             client.stop()
         self._loop.run_until_complete(asyncio.sleep(0))
-        self._gateway.sweep.stop()
+        self._runtime.sweep.stop()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from albkit.clock import SYSTEM
 from albkit.model.message import ClientAddress, RequestHead
-from albkit.wire.forwarded import ForwardedFields, TraceIds
+from albkit.wire.http1.forwarded import ForwardedFields, TraceIds
 from benchmarks.micro import NOW, Benchmark
 
 

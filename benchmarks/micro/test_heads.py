@@ -12,9 +12,9 @@ from albkit.errors import Failure
 from albkit.model.message import RequestHead
 from albkit.model.settings import Settings
 from albkit.policy.desync import verdict
-from albkit.wire.fields import REQUEST_FIELDS, connection_options
-from albkit.wire.request import RequestReader
-from albkit.wire.response import read_response
+from albkit.wire.http1.fields import REQUEST_FIELDS, connection_options
+from albkit.wire.http1.request import RequestReader
+from albkit.wire.http1.response import read_response
 from benchmarks.micro import BROWSER_HEAD, WRK_HEAD, Benchmark
 
 _HEADS = {"wrk": WRK_HEAD, "browser": BROWSER_HEAD}

@@ -180,7 +180,7 @@ async def facing(make: str, count: int = 1, **settings: Any) -> AsyncIterator[tu
 
 async def over(gateway: Running) -> None:
     """Wait until no tunnel is open, and see that each ended in good order."""
-    while gateway.gateway.tunnels:
+    while gateway.runtime.tunnels:
         await asyncio.sleep(0.001)
     failures = {name: count for name, count in gateway.counters.items() if name.startswith("Failure_")}
     assert not failures

@@ -1,4 +1,4 @@
-"""Targets that fail more than their peers: found, spared, taken back, and told of (alb-reference 5.2)."""
+"""Targets that fail more than their peers: found, spared, taken back, and told of (docs/alb.md 5.2)."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ class House:
         self.it = it
         self.clock = clock
         self.chance = chance
-        self.group = it.gateway.choices["group"].group.group
+        self.group = it.runtime.choices["group"].group.group
         self.names = {str(target): name for target, name in zip(self.group.fixed_targets, names, strict=True)}
         self.told: list[events.Event] = []
         self.load_balancer.subscribe(self.told.append)
 
     @property
     def choice(self) -> TargetChoice:
-        return self.it.gateway.choices["group"]
+        return self.it.runtime.choices["group"]
 
     def member(self, name: str) -> TargetState:
         return next(member for member in self.choice.group.members.values() if self.names[member.address] == name)
 
     def look(self) -> None:
-        self.it.gateway.sweep.look(self.clock.monotonic())
+        self.it.runtime.sweep.look(self.clock.monotonic())
 
     def live(self, seconds: int, *, requests: int = 40, **failing: float) -> Counter[str]:
         """So many seconds with so many requests each, of which a target fails its share; how many each got."""
@@ -123,7 +123,7 @@ async def test_failing_target_is_found_and_told_of() -> None:
 
 
 async def test_targets_are_compared_every_five_seconds() -> None:
-    """Not before (alb-reference 5.2)."""
+    """Not before (docs/alb.md 5.2)."""
     async with house() as it:
         it.live(ROUND - 1, a=1.0)
         assert it.counted == (0, 0, 0)
@@ -249,7 +249,7 @@ async def test_mitigation_keeps_weights() -> None:
 
 
 async def test_connection_failures_count_as_errors() -> None:
-    """As 5xx do (alb-reference 5.2)."""
+    """As 5xx do (docs/alb.md 5.2)."""
     async with house("abc") as it:
         for name in "abc" * 10:
             it.choice.started(it.member(name))
@@ -417,7 +417,7 @@ async def test_groups_are_watched_apart() -> None:
     async with balancing(listener(alb.Forward(group("one", 1)), name="door"), clock=clock) as it:
         rules = [alb.Rule(1, alb.PathPattern("/x"), alb.Forward(group("two", 3)))]
         await it.load_balancer.apply(listener(alb.Forward(group("one", 1)), *rules, name="door"))
-        choice = it.gateway.choices["two"]
+        choice = it.runtime.choices["two"]
         first, second = choice.group.members.values()
         for member in (first, first, second, second):
             choice.started(member)
@@ -425,6 +425,6 @@ async def test_groups_are_watched_apart() -> None:
             choice.finished(member)
         assert it.counters["TargetEjectionCount"] == 1
         clock.advance(31)
-        it.gateway.sweep.look(clock.monotonic())
+        it.runtime.sweep.look(clock.monotonic())
         assert not choice.group.ejected
         assert it.counters.get("AnomalousHostCount", 0) == 0

@@ -14,7 +14,7 @@ from albkit.control import name_follower
 from albkit.control.name_follower import NameFollower
 from albkit.model.target import Target
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.resolver import NameAnswer, UnresolvedError
+from albkit.proxy.target.resolver import NameAnswer, UnresolvedError
 from albkit.state.counters import Counters
 from albkit.state.target_group import TargetGroupState
 from tests.support.clock import FakeClock

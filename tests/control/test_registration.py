@@ -72,7 +72,7 @@ async def test_registered_again_with_another_weight_takes_it() -> None:
 
 
 async def test_deregistered_target_without_exchanges_is_gone_at_once() -> None:
-    """None in flight: deregistration completes immediately (alb-reference 5.7)."""
+    """None in flight: deregistration completes immediately (docs/alb.md 5.7)."""
     house = _House("a:80", "b:80")
     gone = house.member("a:80")
     house.deregister("a")
@@ -84,7 +84,7 @@ async def test_deregistered_target_without_exchanges_is_gone_at_once() -> None:
 
 
 async def test_deregistered_target_with_exchanges_drains_until_the_last_is_over() -> None:
-    """`draining` at once, no new requests, and gone with its last exchange (alb-reference 5.7)."""
+    """`draining` at once, no new requests, and gone with its last exchange (docs/alb.md 5.7)."""
     house = _House("a:80", "b:80")
     member = house.member("a:80")
     house.choice.started(member)
@@ -105,7 +105,7 @@ async def test_deregistered_target_with_exchanges_drains_until_the_last_is_over(
 
 
 async def test_deregistering_unknown_and_draining_targets_is_no_fault() -> None:
-    """It succeeds (alb-reference 1.9), and a second time does not prolong the delay."""
+    """It succeeds (docs/alb.md 1.9), and a second time does not prolong the delay."""
     house = _House("a:80")
     house.deregister("x")
     member = house.member("a:80")
@@ -119,7 +119,7 @@ async def test_deregistering_unknown_and_draining_targets_is_no_fault() -> None:
 
 
 async def test_deregistration_delay_over_cuts_what_goes_on() -> None:
-    """Delay reached with a request in flight: 502 (alb-reference 5.7), and not a moment earlier."""
+    """Delay reached with a request in flight: 502 (docs/alb.md 5.7), and not a moment earlier."""
     house = _House("a:80", delay=30)
     house.choice.started(house.member("a:80"))
     house.deregister("a")
@@ -132,7 +132,7 @@ async def test_deregistration_delay_over_cuts_what_goes_on() -> None:
 
 
 async def test_target_registered_again_while_draining_comes_back() -> None:
-    """Re-registering during draining is allowed (alb-reference 5.7): the same state, eligible again, and nothing is cut."""
+    """Re-registering during draining is allowed (docs/alb.md 5.7): the same state, eligible again, and nothing is cut."""
     house = _House("a:80", delay=30)
     member = house.member("a:80")
     house.choice.started(member)
@@ -180,7 +180,7 @@ async def test_closing_lets_all_go_who_wait_for_a_drain() -> None:
 
 
 async def test_health_of_given_targets_tells_of_unknown_ones_too() -> None:
-    """`unused`, `Target.NotRegistered` (alb-reference 1.9), in the order asked."""
+    """`unused`, `Target.NotRegistered` (docs/alb.md 1.9), in the order asked."""
     house = _House("a:80", "b:80")
     asked = [alb.Target("x", 80), alb.Target("b", 80)]
     assert house.states(asked) == [("x:80", "unused", "Target.NotRegistered"), ("b:80", "unavailable", "Target.HealthCheckDisabled")]

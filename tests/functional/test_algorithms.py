@@ -303,7 +303,7 @@ class Holding:
 
 
 def outstanding(it: Balancing) -> list[int]:
-    return [member.outstanding for member in it.gateway.registry.group("group").members.values()]
+    return [member.outstanding for member in it.runtime.registry.group("group").members.values()]
 
 
 async def holds(it: Balancing, count: int) -> list[RawClient]:

@@ -91,7 +91,7 @@ async def test_hundred_changes_under_load_fail_no_request() -> None:
         descriptions = [first, second, third]
         async with balancing(*first()) as it:
             balancer = it.load_balancer
-            gateway = it.gateway
+            gateway = it.runtime
             port = it.port
             tunnel = await it.client()
             tunnel.send(request("GET", "/ws", *UPGRADE))
@@ -154,7 +154,7 @@ async def test_exchange_keeps_the_rule_it_began_with() -> None:
         client.send(request("GET", "/"))
         await origin.arrived()
         await it.load_balancer.apply(listener(alb.FixedResponse(200, "new"), name="door"))
-        assert list(it.gateway.choices) == []
+        assert list(it.runtime.choices) == []
         release.set()
         async with asyncio.timeout(5):
             assert (await client.response()).body == b"old"
@@ -271,7 +271,7 @@ async def test_removed_listener_closes_its_port_and_its_connections() -> None:
             here, idle, fresh, busy, tunnel = await it.client(), *[await it.client_of(1) for _ in range(4)]
             assert (await here.get()).status == (await idle.get()).status == 200
             busy.send(request("POST", "/", "Content-Length: 1"))
-            (member,) = it.gateway.choices["web"].group.members.values()
+            (member,) = it.runtime.choices["web"].group.members.values()
             async with asyncio.timeout(5):
                 while not member.outstanding:
                     await asyncio.sleep(0)
@@ -358,7 +358,7 @@ async def test_port_that_cannot_be_opened_changes_nothing() -> None:
                     await it.load_balancer.apply(after)
                 assert {(await client.get()).body for _ in range(3)} == {b"a"}
                 assert targets_of(it, "web") == [a.address]
-                assert list(it.gateway.choices) == ["web"]
+                assert list(it.runtime.choices) == ["web"]
                 assert [one.listener for one in it.load_balancer.listeners] == [before]
                 assert events == []
                 with pytest.raises(ConnectionRefusedError):

@@ -73,7 +73,7 @@ async def test_hundred_changes_of_settings_under_load_fail_no_request() -> None:
             for tunnel in tunnels:
                 tunnel.send(request("GET", "/ws", *UPGRADE))
                 assert (await tunnel.response()).status == 101
-            (member,) = it.gateway.choices["steady"].group.members.values()
+            (member,) = it.runtime.choices["steady"].group.members.values()
             async with asyncio.timeout(10):
                 while member.state != alb.TargetHealthState.HEALTHY:
                     await asyncio.sleep(0.01)
@@ -86,7 +86,7 @@ async def test_hundred_changes_of_settings_under_load_fail_no_request() -> None:
                 for turn in range(1, 101):
                     requests = member.requests
                     await balancer.apply(described(turn))
-                    assert it.gateway.choices["steady"].group.members[d.address] is member
+                    assert it.runtime.choices["steady"].group.members[d.address] is member
                     assert member.requests >= requests
                     await load.some_more(8)
                     for tunnel in tunnels:

@@ -154,7 +154,7 @@ async def test_odd_server_name_costs_its_own_handshake_at_most(
         with contextlib.suppress(ConnectionError):
             client.send_bare_fin()
             await client.reader.read()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.failures == {"TlsHandshakeFailed": 1}  # What was changed does not pass Finished, served or not.
         assert len(caplog.records) == 1
         assert await seen(it)
@@ -238,7 +238,7 @@ async def test_apply_takes_another_certificate_and_policy_for_new_connections() 
         assert (await new.get()).status == (await old.get()).status == 404
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await it.secure(client_context("TLSv1.2"))
-        await until(lambda: len(it.gateway.clients) == 2)
+        await until(lambda: len(it.runtime.clients) == 2)
 
 
 async def test_apply_in_mid_handshake_lets_it_end_as_it_began() -> None:
@@ -247,7 +247,7 @@ async def test_apply_in_mid_handshake_lets_it_end_as_it_began() -> None:
         client = await it.raw()
         hello = client.start()
         client.writer.write(hello[:50])
-        await until(lambda: any(getattr(one, "_tls", None) for one in it.gateway.clients))
+        await until(lambda: any(getattr(one, "_tls", None) for one in it.runtime.clients))
         await it.load_balancer.apply(https(OK, name="door", certificates=shown(LIST[0])))
         client.writer.write(hello[50:])
         await client.finish()
@@ -314,7 +314,7 @@ async def watched(folder: Path, clock: Any = None, **settings: Any) -> AsyncIter
 async def one_more_look(it: Watched, count: int = 2) -> None:
     """Wait until the watch has looked at the files as often again."""
     looked = 0
-    loop = it.it.gateway.loop
+    loop = it.it.runtime.loop
     from albkit.control import certificate_watch
 
     before = certificate_watch.stamp_of

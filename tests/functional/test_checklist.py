@@ -11,7 +11,7 @@ import pytest
 
 import albkit as alb
 from albkit.model.limits import Limits
-from albkit.proxy.sips import SIP
+from albkit.proxy.target.small_reads import SMALL_READ
 from albkit.proxy.transports import SEGMENT
 from tests.support.clock import FakeClock
 from tests.support.gateway import Running, running
@@ -305,10 +305,10 @@ async def test_client_leaves_while_target_is_slow_cancels_request(how: str) -> N
             client.send_fin()
             assert await ended(client) == b""
         await over.wait()
-        await until(lambda: not gateway.gateway.clients)
+        await until(lambda: not gateway.runtime.clients)
         assert failures(gateway) == {"ClientClosed": 1}
         assert "ActiveConnectionCount" not in gateway.counters
-        (member,) = gateway.gateway.registry.groups[0].members.values()
+        (member,) = gateway.runtime.registry.groups[0].members.values()
         assert (member.outstanding, member.connection_errors) == (0, 0)
         assert gateway.counters["HTTPCode_ELB_4XX_Count"] == 1
         assert "HTTPCode_ELB_5XX_Count" not in gateway.counters
@@ -330,7 +330,7 @@ async def test_client_leaves_mid_response_cancels_request() -> None:
         await client.read_until(b"event\r\n")
         client.reset()
         await over.wait()
-        await until(lambda: not gateway.gateway.clients)
+        await until(lambda: not gateway.runtime.clients)
         assert failures(gateway) == {"ClientClosedInResponse": 1}
         assert "HTTPCode_ELB_5XX_Count" not in gateway.counters
 
@@ -344,7 +344,7 @@ async def test_client_leaves_with_pipelined_request_queued_which_is_never_sent()
         await arrived.wait()
         client.writer.close()
         await over.wait()
-        await until(lambda: not gateway.gateway.clients)
+        await until(lambda: not gateway.runtime.clients)
         assert failures(gateway) == {"ClientClosed": 1}
         assert len(origin.conversations) == 1
         assert b"/order" not in origin.conversations[0].received
@@ -368,10 +368,10 @@ async def test_client_leaves_while_target_accepts_no_connection_cancels_request(
         async with running(f"127.0.0.1:{port}") as gateway:
             client = await gateway.client()
             client.send(request("GET", "/"))
-            (member,) = gateway.gateway.registry.groups[0].members.values()
+            (member,) = gateway.runtime.registry.groups[0].members.values()
             await until(lambda: member.outstanding == 1)
             client.writer.close()
-            await until(lambda: not gateway.gateway.clients)
+            await until(lambda: not gateway.runtime.clients)
             assert member.outstanding == 0
             assert failures(gateway) == {"ClientClosed": 1}
             assert "TargetConnectionErrorCount" not in gateway.counters
@@ -429,7 +429,7 @@ async def test_target_sends_malformed_head_502_and_connection_dropped(head: byte
         assert b"X-A" not in client.received
         assert len(origin.conversations) == 1
         assert sum(failures(gateway).values()) == gateway.counters["HTTPCode_ELB_502_Count"] == 1
-        assert gateway.gateway.connections.count == 0
+        assert gateway.runtime.connections.count == 0
         assert (await client.get("/next")).status == 502
 
 
@@ -452,7 +452,7 @@ async def test_target_sends_malformed_chunks_client_never_sees_a_whole_body(body
         got = await client.get()
         assert got.status == 502 or not got.complete
         assert len(origin.conversations) == 1
-        assert gateway.gateway.connections.count == 0
+        assert gateway.runtime.connections.count == 0
 
 
 @pytest.mark.parametrize("part", [b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"])
@@ -698,7 +698,7 @@ async def test_target_switches_protocol_unasked_502(fields: tuple[str, ...], ans
     async with target(saying(answer + b"\r\n", fin=False)) as origin, running(origin.address) as gateway:
         client = await gateway.client()
         assert (await client.get("/", *fields)).status == 502
-        assert gateway.gateway.connections.count == 0
+        assert gateway.runtime.connections.count == 0
         assert "TunnelCount" not in gateway.counters
         assert len(origin.conversations) == 1
 
@@ -832,7 +832,7 @@ async def test_tunnel_fin_on_one_side_lets_the_other_direction_finish(first: str
         far.send(b"f" * MIB)
         far.send_fin()
         assert await near.read_to_end() == b"f" * MIB
-        await until(lambda: not gateway.gateway.tunnels)
+        await until(lambda: not gateway.runtime.tunnels)
         assert failures(gateway) == {}
 
 
@@ -847,7 +847,7 @@ async def test_tunnel_half_closed_and_silent_ends(first: str) -> None:
         near, far = (client, conversation) if first == "client" else (conversation, client)
         near.send_fin()
         assert await far.read_to_end() == b""
-        sweep = gateway.gateway.sweep
+        sweep = gateway.runtime.sweep
         for _ in range(3):
             far.send(b"x")
             assert await near.read_exactly(1) == b"x"
@@ -857,7 +857,7 @@ async def test_tunnel_half_closed_and_silent_ends(first: str) -> None:
         clock.advance(2)
         sweep.look(clock.now)
         assert await ended(near) == b""
-        await until(lambda: not gateway.gateway.tunnels)
+        await until(lambda: not gateway.runtime.tunnels)
 
 
 @pytest.mark.parametrize("talking", ["client", "target"])
@@ -869,7 +869,7 @@ async def test_tunnel_idle_timeout_counts_bytes_of_either_direction(talking: str
         client = await upgraded(gateway)
         conversation = await tunnels.get()
         near, far = (client, conversation) if talking == "client" else (conversation, client)
-        sweep = gateway.gateway.sweep
+        sweep = gateway.runtime.sweep
         for _ in range(5):
             near.send(b"x")
             assert await far.read_exactly(1) == b"x"
@@ -883,7 +883,7 @@ async def test_tunnel_idle_timeout_counts_bytes_of_either_direction(talking: str
         assert await conversation.read_to_end() == b""
         await client.close()
         await conversation.close()
-        await until(lambda: not gateway.gateway.tunnels)
+        await until(lambda: not gateway.runtime.tunnels)
         assert failures(gateway) == {"TunnelIdle": 1}
 
 
@@ -900,7 +900,7 @@ async def test_tunnel_reset_on_one_side_reaches_the_other(first: str) -> None:
         near.reset()
         with pytest.raises(ConnectionError):
             await far.read_to_end()
-        await until(lambda: not gateway.gateway.tunnels)
+        await until(lambda: not gateway.runtime.tunnels)
         assert failures(gateway) == {f"TunnelResetBy{first.capitalize()}": 1}
 
 
@@ -927,9 +927,9 @@ class Source:
 
 def buffered(gateway: Running) -> int:
     """Bytes that the load balancer holds for its peers."""
-    legs = [leg.transport for tunnel in gateway.gateway.tunnels for leg in (tunnel.client_leg, tunnel.target_leg)]  # type: ignore[attr-defined]
-    clients = [client._transport for client in gateway.gateway.clients]  # type: ignore[attr-defined]
-    targets = [connection.transport for connection in gateway.gateway.connections._open]
+    legs = [leg.transport for tunnel in gateway.runtime.tunnels for leg in (tunnel.client_leg, tunnel.target_leg)]  # type: ignore[attr-defined]
+    clients = [client._transport for client in gateway.runtime.clients]  # type: ignore[attr-defined]
+    targets = [connection.transport for connection in gateway.runtime.connections._open]
     return max(transport.get_write_buffer_size() for transport in (*legs, *clients, *targets) if transport is not None)
 
 
@@ -955,7 +955,7 @@ async def assert_held_back(gateway: Running, source: Source, read_before: int = 
 
 def narrow(gateway: Running) -> None:
     """Have the kernel keep little for the clients, so that what they do not read stays with the load balancer."""
-    for connection in gateway.gateway.clients:
+    for connection in gateway.runtime.clients:
         connection._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
 
 
@@ -992,15 +992,15 @@ async def test_slow_reader_of_a_large_response_holds_the_target_back(at_once: in
         client.send(request("GET", "/large"))
         await client.read_until(HEAD_END)
         await assert_held_back(gateway, source)
-        for connection in gateway.gateway.clients:
-            connection.sweep(gateway.gateway.clock.monotonic())  # type: ignore[attr-defined]
+        for connection in gateway.runtime.clients:
+            connection.sweep(gateway.runtime.clock.monotonic())  # type: ignore[attr-defined]
         taken = await count_to_end(client, 2 * MIB)
-        assert await standstill(lambda: buffered(gateway)) <= 64 * 1024 + SIP
+        assert await standstill(lambda: buffered(gateway)) <= 64 * 1024 + SMALL_READ
         speed_up(client)
         assert await count_to_end(client, source.size, taken) == source.size
         assert (await client.get("/other")).status == 200
         assert failures(gateway) == {}
-        kept = gateway.gateway.connections._open
+        kept = gateway.runtime.connections._open
         assert [connection.transport.get_protocol() for connection in kept if connection.transport is not None] == list(kept)
 
 

@@ -61,7 +61,7 @@ async def test_client_that_leaves_in_mid_response_is_told_of_as_such(how: str, s
         with caplog.at_level(logging.INFO, "albkit"):
             ways(client)[how]()
             await (await origin.arrived()).over.wait()
-            await until(lambda: not it.gateway.clients)
+            await until(lambda: not it.runtime.clients)
         assert errors(it) == {"Failure_ClientClosedInResponse": 1}
         assert it.counters[f"HTTPCode_Target_{status // 100}XX_Count"] == 1
         (line,) = caplog.messages
@@ -78,7 +78,7 @@ async def test_client_that_leaves_in_mid_response_over_tls_is_told_of_as_such(ho
         await client.read_until(EVENT)
         ways(client)[how]()
         await (await origin.arrived()).over.wait()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert errors(it) == {"Failure_ClientClosedInResponse": 1}
 
 
@@ -97,7 +97,7 @@ async def test_uploader_that_leaves_behind_an_early_answer_is_told_of_as_left_in
         await client.read_until(b"hello")
         ways(client)[how]()
         await (await origin.arrived()).over.wait()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert errors(it) == {"Failure_ClientClosedInResponse": 1}
 
 
@@ -116,12 +116,12 @@ async def test_client_that_leaves_unread_in_mid_response_is_told_of_as_such() ->
         client = await it.client()
         client.send(request("POST", "/", "Content-Length: 100000000"))
         await client.read_until(b"hello")
-        (connection,) = it.gateway.clients
+        (connection,) = it.runtime.clients
         while not connection._paused:  # type: ignore[attr-defined]
             client.send(bytes(65536))
             await asyncio.sleep(0)
         client.reset()
-        await until(lambda: (connection.sweep(clock.monotonic()), not it.gateway.clients)[1])  # type: ignore[attr-defined]
+        await until(lambda: (connection.sweep(clock.monotonic()), not it.runtime.clients)[1])  # type: ignore[attr-defined]
         over.set()
         assert errors(it) == {"Failure_ClientClosedInResponse": 1}
 
@@ -191,7 +191,7 @@ async def test_client_that_closes_behind_its_request_leaves_nothing_to_tell(
         last = await RawClient.connect(it.port)
         assert (await last.get()).status in (200, 400)
         await last.close()
-        gateway = it.gateway
+        gateway = it.runtime
         await until(lambda: not gateway.clients)
         assert not [name for name in INNER if name in it.counters]
         assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -205,5 +205,5 @@ async def test_client_that_closes_behind_its_tls_request_leaves_nothing_to_tell(
             it.clients.append(client)
             client.send(wire)
             client.writer.transport.abort()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert not [name for name in INNER if name in it.counters]

@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.proxy.entrance import Entrance
-from albkit.proxy.listener import _let_in
+from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from tests.support.authority import Authority, Issued
 from tests.support.gateway import Running, leaving_nothing
 from tests.support.peers import Conversation, RawClient, Script, Target, free_port, request, response, target
@@ -53,12 +52,12 @@ class Crowd(Running):
         self.behind_proxy = "PROXY" in door
 
     @property
-    def entrance(self) -> Entrance:
-        return self.load_balancer._running[0].entrance
+    def listener_runtime(self) -> ListenerRuntime:
+        return self.load_balancer._running[0].listener_runtime
 
     @property
     def count(self) -> int:
-        return self.entrance.guests.count
+        return self.listener_runtime.limiter.count
 
     async def knock(self, host: str = "192.0.2.1") -> RawClient:
         """Connect; behind a proxy as this client. Nothing more: no handshake, no request."""
@@ -127,10 +126,10 @@ async def crowd(door: str, *targets: str, limits: alb.Limits | None = None, **se
     load_balancer = alb.LoadBalancer(described(door, *targets, **settings), stop_timeout=0.2, **more)
     it = Crowd(load_balancer, door)
     async with leaving_nothing(it):
-        entrance = it.entrance
+        listener_runtime = it.listener_runtime
         yield it
-    assert entrance.guests.count == 0
-    assert not entrance.guests._of_client
+    assert listener_runtime.limiter.count == 0
+    assert not listener_runtime.limiter._of_client
 
 
 @contextlib.asynccontextmanager
@@ -231,7 +230,7 @@ async def test_connection_whose_header_has_not_come_is_one_of_all_and_of_nobody(
         silent = await RawClient.connect(it.port)
         it.clients.append(silent)
         await it.until(1)
-        assert not it.entrance.guests._of_client
+        assert not it.listener_runtime.limiter._of_client
         assert await served(await it.come("127.0.0.1"), door)
         assert await it.turned_away("192.0.2.1")
         silent.send(header("192.0.2.1") + request("GET", "/"))
@@ -429,12 +428,12 @@ async def test_upgrade_whose_target_leaves_right_behind_its_101_leaves_nothing(d
 async def test_upgrade_whose_connections_are_lost_at_the_handover_leaves_nothing(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client has been taken over already when the target turns out to be gone: it is let go of, and counted as gone, once."""
     from albkit.errors import Failure, FailureKind
-    from albkit.proxy.target_connection import TargetConnection
+    from albkit.proxy.target.http1_connection import Http1TargetConnection
 
-    def lost(_: TargetConnection) -> Any:
+    def lost(_: Http1TargetConnection) -> Any:
         raise Failure(FailureKind.TARGET_CLOSED)
 
-    monkeypatch.setattr(TargetConnection, "leave", lost)
+    monkeypatch.setattr(Http1TargetConnection, "detach", lost)
     async with target(switching(SWITCHED, then=holding)) as origin, crowd(door, origin.address, max_connections=1) as it:
         for _ in range(3):
             client = await it.come()
@@ -450,12 +449,12 @@ async def test_upgrade_whose_connections_are_lost_at_the_handover_leaves_nothing
 async def test_flow_whose_target_is_lost_at_the_handover_leaves_nothing(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same, where nothing of a connection is read."""
     from albkit.errors import Failure, FailureKind
-    from albkit.proxy.target_connection import RawConnection
+    from albkit.proxy.target.http1_connection import RawConnection
 
     def lost(_: RawConnection) -> Any:
         raise Failure(FailureKind.TARGET_CLOSED)
 
-    monkeypatch.setattr(RawConnection, "leave", lost)
+    monkeypatch.setattr(RawConnection, "detach", lost)
     async with target(echo) as origin, crowd(door, origin.address, max_connections=1) as it:
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             client = await (it.shake_hands() if it.protocol == "TLS" else it.knock())
@@ -512,7 +511,7 @@ async def test_connection_accepted_before_a_change_of_door_goes_through_the_old_
     """The description changes between a connection's being accepted and its first word: it is counted as what it came in as."""
     async with target() as origin, crowd(before, origin.address) as it:
         loop = asyncio.get_running_loop()
-        protocol = _let_in(it.entrance)
+        protocol = it.load_balancer._running[0]._begin(it.listener_runtime)
         await it.load_balancer.apply(described(after, origin.address))
         with socket.create_server(("127.0.0.1", 0)) as server:
             connecting = asyncio.ensure_future(RawClient.connect(server.getsockname()[1]))
@@ -541,7 +540,7 @@ async def test_flood_of_connections_lets_in_as_many_as_there_is_room_for(door: s
             while it.counters.get(REJECTED, 0) < 180:
                 await asyncio.sleep(0)
         assert it.count == it.counters["ActiveConnectionCount"] == 20
-        assert len(it.gateway.clients) == 20
+        assert len(it.runtime.clients) == 20
         for client in clients:
             client.writer.close()
         await it.until(0)
@@ -553,7 +552,7 @@ async def test_handshakes_that_never_end_are_bounded_and_end_after_the_timeout(c
     hello = _client_hello()
     limits = alb.Limits(handshake_timeout=7)
     async with target() as origin, crowd("HTTPS", origin.address, max_connections=20, limits=limits) as it:
-        now = it.gateway.clock.monotonic()
+        now = it.runtime.clock.monotonic()
         clients = [await it.knock() for _ in range(30)]
         for client in clients[:10]:
             client.send(hello[:-1])
@@ -561,10 +560,10 @@ async def test_handshakes_that_never_end_are_bounded_and_end_after_the_timeout(c
             while it.counters.get(REJECTED, 0) < 10:
                 await asyncio.sleep(0)
         assert it.count == 20
-        it.gateway.sweep.look(now + 6)
+        it.runtime.sweep.look(now + 6)
         assert it.count == 20
         with caplog.at_level(logging.INFO, "albkit"):
-            it.gateway.sweep.look(now + 8)
+            it.runtime.sweep.look(now + 8)
         await it.until(0)
         assert it.counters["Failure_TlsHandshakeTimeout"] == it.counters["ClientTLSNegotiationErrorCount"] == 20
         assert len([record for record in caplog.records if "detail=7 s" in record.message]) == 20
@@ -574,7 +573,7 @@ async def test_handshakes_that_never_end_are_bounded_and_end_after_the_timeout(c
 async def test_descriptors_that_run_short_turn_pending_handshakes_away_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a limit of the listener's, the file descriptors are one: connections in mid-handshake count for it."""
     async with target() as origin, crowd("HTTPS", origin.address) as it:
-        monkeypatch.setattr(it.gateway.descriptors, "for_sockets", 11)
+        monkeypatch.setattr(it.runtime.descriptors, "for_sockets", 11)
         for _ in range(5):
             await it.knock()
         await it.until(5)
@@ -626,4 +625,4 @@ async def test_any_mixture_of_clients_leaves_nobody_counted(seed: int) -> None:
                 client, _ = here.pop(chance.randrange(len(here)))
                 client.reset()
                 await it.until(len(here))
-            assert it.entrance.guests._of_client == {host: [other for _, other in here].count(host) for _, host in here}
+            assert it.listener_runtime.limiter._of_client == {host: [other for _, other in here].count(host) for _, host in here}

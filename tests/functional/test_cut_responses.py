@@ -88,7 +88,7 @@ async def test_what_came_of_a_marked_response_is_sent_and_then_fin(door: str, re
         assert not wire.endswith(b"0\r\n\r\n")
         assert not (isinstance(client, SecureClient) and client.was_told), "a close_notify would say that nothing is missing"
         client.writer.close()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
 
 
 @pytest.mark.parametrize("door", ["HTTP", "HTTPS"])
@@ -100,7 +100,7 @@ async def test_what_came_of_a_response_without_a_length_is_sent_to_http_1_0_and_
         with pytest.raises(ConnectionError):
             await everything(client)
         assert client.received.count(b"X") == SIZE
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
 
 
 @pytest.mark.parametrize("door", ["HTTP", "HTTPS"])
@@ -110,10 +110,10 @@ async def test_rst_waits_for_what_the_kernel_still_has_to_send(door: str) -> Non
         client = await (SecureClient.secure(it.port, slow=True) if door == "HTTPS" else RawClient.connect(it.port, slow=True))
         it.clients.append(client)
         await asked(it, client, OLD)
-        (connection,) = it.gateway.clients
+        (connection,) = it.runtime.clients
         await until(lambda: connection._transport.get_write_buffer_size() == 0)  # type: ignore[attr-defined]
         for _ in range(3):
-            connection.sweep(it.gateway.clock.monotonic())  # type: ignore[attr-defined]
+            connection.sweep(it.runtime.clock.monotonic())  # type: ignore[attr-defined]
             await asyncio.sleep(0)
         with pytest.raises(ConnectionError):
             await everything(client)
@@ -145,7 +145,7 @@ async def test_client_that_does_not_take_what_came_is_cut_after_the_idle_timeout
         client.send(request_)
         await until(lambda: it.counters.get("Failure_ResponseBodyTruncated") == 1)
         await asyncio.sleep(0)
-        (connection,) = it.gateway.clients
+        (connection,) = it.runtime.clients
         unsent = 0
         while unsent != (unsent := connection._transport.get_write_buffer_size()):  # type: ignore[attr-defined]
             await asyncio.sleep(0.05)
@@ -154,10 +154,10 @@ async def test_client_that_does_not_take_what_came_is_cut_after_the_idle_timeout
         clock.advance(59)
         connection.sweep(clock.monotonic())  # type: ignore[attr-defined]
         await asyncio.sleep(0.01)
-        assert it.gateway.clients
+        assert it.runtime.clients
         clock.advance(1)
         connection.sweep(clock.monotonic())  # type: ignore[attr-defined]
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
 
 
 @pytest.mark.parametrize("request_", [OLD, NEW], ids=["HTTP/1.0", "HTTP/1.1"])
@@ -168,7 +168,7 @@ async def test_stop_does_not_wait_for_what_nobody_takes(request_: bytes) -> None
         client.writer.transport.pause_reading()
         client.send(request_)
         await until(lambda: it.counters.get("Failure_ResponseBodyTruncated") == 1)
-        gateway = it.gateway
+        gateway = it.runtime
         async with asyncio.timeout(5):
             await it.load_balancer.stop()
         assert not gateway.clients
@@ -186,7 +186,7 @@ async def test_client_that_leaves_while_what_came_is_sent_is_let_go(reset: bool)
             client.reset()
         else:
             client.writer.transport.abort()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
 
 
 async def test_stop_in_mid_response_cuts_http_1_0_with_rst() -> None:
@@ -237,9 +237,9 @@ async def test_task_that_is_cancelled_in_mid_response_makes_no_response_whole(re
         client.send(request_)
         while client.received.count(b"X") < 100:
             await client.read()
-        (connection,) = it.gateway.clients
+        (connection,) = it.runtime.clients
         connection._task.cancel()  # type: ignore[attr-defined]
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         if request_ is OLD:
             with pytest.raises(ConnectionError):
                 await client.read_to_end()
@@ -261,7 +261,7 @@ async def test_client_that_reads_slowly_is_not_cut_while_its_target_is_silent(re
         client = await it.client(slow=True)
         client.send(request_)
         await client.read_until(b"\r\n\r\n")
-        (connection,) = it.gateway.clients
+        (connection,) = it.runtime.clients
         transport = connection._transport  # type: ignore[attr-defined]
         conversation = await origin.arrived()
 
@@ -282,9 +282,9 @@ async def test_client_that_reads_slowly_is_not_cut_while_its_target_is_silent(re
             await all_waits()
             connection.sweep(clock.monotonic())  # type: ignore[attr-defined]
         await asyncio.sleep(0.01)
-        assert it.gateway.clients
+        assert it.runtime.clients
         assert not [name for name in it.counters if name.startswith("Failure_")]
         clock.advance(60)
         connection.sweep(clock.monotonic())  # type: ignore[attr-defined]
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.counters["Failure_ClientStalled"] == 1

@@ -163,9 +163,9 @@ async def test_target_that_is_connected_to_and_does_not_answer_is_not_left_out()
 async def test_nobody_is_left_out_where_that_is_switched_off_or_a_health_check_decides(settings: dict[str, Any]) -> None:
     """Its requests are tried elsewhere, again and again."""
     async with named("b") as (b,), house(f"127.0.0.1:{free_port()}", b.address, **settings) as it:
-        for member in it.gateway.choices["group"].group.members.values():
+        for member in it.runtime.choices["group"].group.members.values():
             member.state = alb.TargetHealthState.HEALTHY
-        it.gateway.choices["group"].refresh()
+        it.runtime.choices["group"].refresh()
         assert await asked(it, 20) == {200: 20}
         assert it.counters["RetryCount"] == 10
         assert "TargetEjectionCount" not in it.counters
@@ -178,7 +178,7 @@ async def test_group_whose_targets_are_all_dead_goes_on_trying_and_is_well_as_so
     moody = late_target()
     clock = FakeClock(random.Random(5).random)
     async with house(*(f"127.0.0.1:{port}" for port in ports), clock=clock) as it:
-        choice = it.gateway.choices["group"]
+        choice = it.runtime.choices["group"]
         assert await asked(it, 10) == {502: 10}
         assert it.counters["TargetConnectionErrorCount"] == 30
         (last,) = choice.group.eligible
@@ -187,7 +187,7 @@ async def test_group_whose_targets_are_all_dead_goes_on_trying_and_is_well_as_so
         async with listening(moody, revived.target.port):
             statuses = await asked(it, 40)
             assert statuses[200] >= 10
-            it.gateway.sweep.look(it.clock.monotonic())
+            it.runtime.sweep.look(it.clock.monotonic())
             assert await asked(it, 20) == {200: 20}
             assert choice.group.eligible == (revived,)
 
@@ -253,7 +253,7 @@ async def test_session_of_a_dead_target_goes_elsewhere_and_stays_there() -> None
         while answer.body != b"a":
             answer = await client.get()
         cookies = f"Cookie: AWSALB={cookie_of(answer)}"
-        it.gateway.connections.drop_idle(it.member(a.address))
+        it.runtime.connections.drop_idle(it.member(a.address))
         await a.close()
         answers = [await client.get("/", cookies) for _ in range(3)]
         assert {(answer.status, answer.body) for answer in answers} == {(200, b"b")}
@@ -283,7 +283,7 @@ async def test_target_that_is_deregistered_while_it_is_left_out_comes_back_as_a_
         await asked(it, 4)
         assert it.counters["TargetEjectionCount"] == 2
         await it.load_balancer.deregister_targets("group", dead)
-        assert not it.gateway.choices["group"].group.ejected
+        assert not it.runtime.choices["group"].group.ejected
         assert await asked(it, 4) == {200: 4}
         await it.load_balancer.register_targets("group", dead)
         assert not it.member(dead).probation
@@ -372,7 +372,7 @@ async def test_mains_get_the_traffic_again_when_they_are_back() -> None:
             it.later(1)
             assert await asked(it, 10) == {200: 10}
             assert len(s.heads) == 12
-        it.gateway.connections.drop_idle(it.member(f"127.0.0.1:{port}"))
+        it.runtime.connections.drop_idle(it.member(f"127.0.0.1:{port}"))
         assert await asked(it, 10) == {200: 10}
         assert len(s.heads) == 22
 

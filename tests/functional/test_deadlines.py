@@ -130,7 +130,7 @@ async def test_client_that_pipelines_and_does_not_read_is_cut() -> None:
     async with target(None, big) as origin, running(origin.address, idle_timeout=IDLE) as gateway:
         client = await gateway.client(slow=True)
         client.send(request("GET", "/") * 1000)
-        while gateway.gateway.clients or not origin.heads:
+        while gateway.runtime.clients or not origin.heads:
             await asyncio.sleep(IDLE / 4)
         assert len(origin.heads) < 100
 
@@ -159,7 +159,7 @@ async def test_lingering_connection_is_closed_after_a_while() -> None:
         assert await client.is_closed()
         client.send(b"still here")
         async with asyncio.timeout(6):
-            while gateway.gateway.clients:
+            while gateway.runtime.clients:
                 await asyncio.sleep(0.05)
 
 
@@ -171,7 +171,7 @@ async def test_client_that_is_through_is_not_lingered_for(fields: bytes) -> None
         client.send(b"GET / " + fields + b"\r\n\r\n")
         async with asyncio.timeout(5):
             assert (await client.response()).status == 200
-            while gateway.gateway.clients:
+            while gateway.runtime.clients:
                 await asyncio.sleep(0.01)
             assert await client.is_closed()
 
@@ -213,10 +213,10 @@ async def test_idle_target_connection_is_given_up() -> None:
     async with target(None, answer) as origin, running(origin.address) as gateway:
         client = await gateway.client()
         await client.get()
-        (state,) = gateway.gateway.registry.groups
-        assert gateway.gateway.connections.idle(next(iter(state.members.values()))) == 1
+        (state,) = gateway.runtime.registry.groups
+        assert gateway.runtime.connections.idle(next(iter(state.members.values()))) == 1
         await (await origin.arrived()).over.wait()
-        assert gateway.gateway.connections.idle(next(iter(state.members.values()))) == 0
+        assert gateway.runtime.connections.idle(next(iter(state.members.values()))) == 0
 
 
 async def test_idle_target_connection_lives_for_the_target_keep_alive() -> None:
@@ -233,6 +233,6 @@ async def test_settings_arrive_where_they_bite() -> None:
     group = alb.TargetGroup("g", [])
     listener = alb.Listener(0, alb.Forward(group), host="127.0.0.1")
     async with alb.LoadBalancer(listener, idle_timeout=7, client_keep_alive=11, stop_timeout=3) as load_balancer:
-        assert load_balancer._gateway is not None
-        settings = load_balancer._gateway.settings
+        assert load_balancer._runtime is not None
+        settings = load_balancer._runtime.settings
         assert (settings.idle_timeout, settings.client_keep_alive, settings.stop_timeout) == (7, 11, 3)

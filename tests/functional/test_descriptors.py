@@ -200,7 +200,7 @@ async def test_checks_that_hang_take_no_more_than_their_part_of_the_reserve(monk
     check = alb.HealthCheck(interval=0.02, timeout=5, probe=hang)
     web = alb.TargetGroup("web", [f"192.0.2.{place}:80" for place in range(1, 11)], health_check=check)
     async with balancing(listener(alb.Forward(web))) as it:
-        gateway = it.gateway
+        gateway = it.runtime
         async with asyncio.timeout(5):
             while going_on < 3:
                 await asyncio.sleep(0)

@@ -57,7 +57,7 @@ class Scene:
     def later(self, seconds: float) -> None:
         """Time passes, and deadlines are looked at."""
         self.clock.advance(seconds)
-        self.it.gateway.sweep.look(self.clock.now)
+        self.it.runtime.sweep.look(self.clock.now)
 
     async def newcomer(self) -> str:
         """Who answers a client that was not here before."""
@@ -124,7 +124,7 @@ async def test_idle_connections_to_a_target_that_keeps_its_sessions_are_used_unt
         await over(waiting)
         async with asyncio.timeout(5):
             await conversation.over.wait()
-        assert it.it.gateway.connections.count == 0
+        assert it.it.runtime.connections.count == 0
 
 
 async def test_last_target_keeps_its_sessions_while_others_get_503() -> None:
@@ -171,10 +171,10 @@ async def test_request_that_outlasts_the_delay_is_502_and_the_target_drained() -
             await it.load_balancer.deregister_targets("group", origin.address)
             late = asyncio.ensure_future(browser.get())
             async with asyncio.timeout(5):
-                while not it.gateway.registry.group("group").members[origin.address].outstanding:
+                while not it.runtime.registry.group("group").members[origin.address].outstanding:
                     await asyncio.sleep(0)
                 clock.advance(DELAY)
-                it.gateway.sweep.look(clock.now)
+                it.runtime.sweep.look(clock.now)
                 assert (await late).status == 502
                 await it.load_balancer.drained("group", origin.address)
             assert it.counters["Failure_DeregistrationDelayOver"] == 1
@@ -195,7 +195,7 @@ async def test_group_cookie_does_not_rebalance_a_session_that_is_kept() -> None:
             await it.load_balancer.deregister_targets("blue", a.declared)
             assert {(await browser.get()).body for _ in range(4)} == {b"a"}
             clock.advance(DELAY)
-            it.gateway.sweep.look(clock.now)
+            it.runtime.sweep.look(clock.now)
             await it.load_balancer.drained("blue", a.declared, timeout=5)
             assert {(await browser.get()).body for _ in range(4)} == {b"b"}
 
@@ -315,10 +315,10 @@ async def test_upgrade_that_is_answered_behind_the_delay_opens_no_tunnel() -> No
             await it.load_balancer.deregister_targets("group", origin.address)
             asking = asyncio.ensure_future(browser.upgrade())
             async with asyncio.timeout(5):
-                while not it.gateway.registry.group("group").members[origin.address].outstanding:
+                while not it.runtime.registry.group("group").members[origin.address].outstanding:
                     await asyncio.sleep(0)
                 clock.advance(DELAY)
-                it.gateway.sweep.look(clock.now)
+                it.runtime.sweep.look(clock.now)
                 release.set()
                 assert (await asking).status in (502, 503)
                 await it.load_balancer.drained("group", origin.address)
@@ -440,7 +440,7 @@ async def test_apply_that_removes_the_group_lets_the_sessions_go(drains: str) ->
         assert (await it.browser.get()).body == b"gone"
         async with asyncio.timeout(5):
             await it.bound.origin.conversations[0].over.wait()
-        assert it.it.gateway.connections.count == 0
+        assert it.it.runtime.connections.count == 0
 
 
 async def test_tunnel_goes_on_where_apply_takes_honor_away() -> None:

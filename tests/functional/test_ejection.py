@@ -36,12 +36,12 @@ class House(Balancing):
         self.clock = clock
 
     def member(self, address: str) -> TargetState:
-        return self.gateway.choices["group"].group.members[address]
+        return self.runtime.choices["group"].group.members[address]
 
     def later(self, seconds: float) -> None:
         """Time passes, and the sweep sees it."""
         self.clock.advance(seconds)
-        self.gateway.sweep.look(self.clock.monotonic())
+        self.runtime.sweep.look(self.clock.monotonic())
 
     async def asking(self, client: RawClient, member: TargetState, data: bytes = request("GET", "/")) -> None:
         """Send a request, and wait until the target has it."""
@@ -225,7 +225,7 @@ async def test_target_on_probation_gets_one_request_at_a_time() -> None:
         named("b") as (b,),
         house(slow.address, b.address, clock=clock, ejection=ejection(1, probation=2)) as it,
     ):
-        choice, member = it.gateway.choices["group"], it.member(slow.address)
+        choice, member = it.runtime.choices["group"], it.member(slow.address)
         choice.eject(member, "the test says so")
         it.later(DURATION)
         for answers in (1, 2):
@@ -259,7 +259,7 @@ async def test_5xx_on_probation_ejects_again() -> None:
         house(bad.address, b.address, clock=clock, ejection=ejection(1)) as it,
     ):
         member = it.member(bad.address)
-        it.gateway.choices["group"].eject(member, "the test says so")
+        it.runtime.choices["group"].eject(member, "the test says so")
         assert await asked(it, 10) == {200: 10}
         it.later(DURATION)
         assert await asked(it, 10) == {503: 1, 200: 9}
@@ -292,7 +292,7 @@ async def test_clients_that_leave_are_never_a_targets_fault() -> None:
 
     clock = FakeClock()
     async with target(slow) as a, named("b") as (b,), house(a.address, b.address, clock=clock, ejection=ejection(1)) as it:
-        choice, member = it.gateway.choices["group"], it.member(a.address)
+        choice, member = it.runtime.choices["group"], it.member(a.address)
         for probation in (0, 5):
             member.probation = probation
             for data in (
@@ -355,7 +355,7 @@ async def test_tunnels_of_an_ejected_target_stay() -> None:
             conversation.reset()
 
     async with target(script) as a, target(script) as b, house(a.address, b.address, ejection=ejection(1)) as it:
-        choice = it.gateway.choices["group"]
+        choice = it.runtime.choices["group"]
         first = await it.client()
         first.send(request("GET", "/ws", *UPGRADE))
         assert (await first.response()).status == 101
@@ -384,7 +384,7 @@ async def test_target_whose_probation_is_a_tunnel_gets_its_share_again() -> None
     clock = FakeClock()
     async with target(script) as a, target(script) as b, house(a.address, b.address, clock=clock, ejection=ejection(1, probation=2)) as it:
         member = it.member(a.address)
-        it.gateway.choices["group"].eject(member, "the test says so")
+        it.runtime.choices["group"].eject(member, "the test says so")
         it.later(DURATION)
         for _ in range(12):
             client = await it.client()

@@ -50,7 +50,7 @@ async def test_explaining_sends_nothing_and_takes_no_turn() -> None:
                     told = {str(it.load_balancer.explain("GET", "http://x/").target) for _ in range(5)}
                 assert len(told) == 1
                 assert it.counters == before
-                assert it.gateway.connections.count == 0
+                assert it.runtime.connections.count == 0
                 for _ in range(7):
                     expected = str(it.load_balancer.explain("GET", "http://x/").target)
                     answer = await client.get()

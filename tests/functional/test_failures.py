@@ -41,7 +41,7 @@ async def test_refusing_target_is_a_502_with_a_reason_in_the_log(caplog: pytest.
 
 
 async def test_group_without_targets_is_a_503() -> None:
-    """alb-reference 2.8: no registered targets."""
+    """docs/alb.md 2.8: no registered targets."""
     async with running() as gateway:
         client = await gateway.client()
         answer = await client.get()
@@ -99,7 +99,7 @@ async def test_bad_response_is_a_502_and_its_connection_is_dropped(answer: bytes
         assert (await client.get()).status == 502
         await (await origin.arrived()).over.wait()
         assert len(heads) == 1, "a malformed answer is not asked for again"
-        assert gateway.gateway.connections.count == 0
+        assert gateway.runtime.connections.count == 0
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ async def test_refused_connection_is_tried_elsewhere_for_any_method() -> None:
 async def test_retries_are_limited_by_the_groups_budget() -> None:
     """A group that fails as a whole is not asked three times as often."""
     async with running(f"127.0.0.1:{free_port()}") as gateway:
-        (state,) = gateway.gateway.registry.groups
+        (state,) = gateway.runtime.registry.groups
         state.retry_tokens = 0.0
         client = await gateway.client()
         for _ in range(10):
@@ -305,7 +305,7 @@ async def test_client_that_resets_while_connecting_leaves_nothing_behind() -> No
             await client.drain()
             client.reset()
         async with asyncio.timeout(5):
-            while gateway.gateway.clients:
+            while gateway.runtime.clients:
                 await asyncio.sleep(0.01)
 
 
@@ -332,7 +332,7 @@ async def test_client_that_leaves_in_mid_response_ends_the_targets() -> None:
 
 
 async def test_body_that_ends_short_is_a_400() -> None:
-    """alb-reference 6: the client closed before sending its whole body."""
+    """docs/alb.md 6: the client closed before sending its whole body."""
 
     async def patient(conversation: Conversation) -> None:
         await conversation.request()
@@ -373,7 +373,7 @@ async def test_error_inside_the_gateway_is_a_500_and_costs_one_exchange(
     """Whatever goes wrong in our own code, the others go on."""
     async with target() as origin, running(origin.address) as gateway:
         client = await gateway.client()
-        choice = gateway.gateway.choices["group"]
+        choice = gateway.runtime.choices["group"]
         with monkeypatch.context() as patch:
             patch.setattr(type(choice), "pick", lambda *_, **__: 1 / 0)
             answer = await client.get()

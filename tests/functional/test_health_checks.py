@@ -265,7 +265,7 @@ async def test_check_by_connecting_alone_needs_no_answer() -> None:
 )
 async def test_check_by_a_websocket_handshake(answer: bytes | None, state: alb.TargetHealthState, reason: str | None, *, tls: bool) -> None:
     """The whole handshake has to be right; the target gets a Close behind it."""
-    from albkit.wire.upgrade import accept_of
+    from albkit.wire.http1.upgrade import accept_of
     from tests.support.frames import read_frame
 
     codes: list[int] = []
@@ -445,7 +445,7 @@ async def test_check_that_fails_inside_the_load_balancer_is_told_as_such(
     async def broken(*_: object) -> None:
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr("albkit.proxy.probes.Prober.ask", broken)
+    monkeypatch.setattr("albkit.proxy.target.health_probe.HealthProber.ask", broken)
     async with one(Patient()) as (it, _):
         await until(lambda: UNHEALTHY in states(it).values())
         assert it.load_balancer.describe_target_health("group")[0].reason == "Elb.InternalError"
@@ -490,7 +490,7 @@ async def test_host_that_cannot_be_looked_up_fails_the_check(caplog: pytest.LogC
 
 async def test_target_that_ignores_the_goodbye_of_a_websocket_check_is_well() -> None:
     """Its 101 was right, and that was the question."""
-    from albkit.wire.upgrade import accept_of
+    from albkit.wire.http1.upgrade import accept_of
 
     async def deaf(conversation: Conversation) -> None:
         head = await conversation.head()

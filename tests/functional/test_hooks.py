@@ -382,7 +382,7 @@ async def test_client_that_leaves_cancels_its_hook_at_once(goes: str) -> None:
             else:
                 client.reset()
             await hook.cancelled.wait()
-            while it.gateway.clients:
+            while it.runtime.clients:
                 await asyncio.sleep(0)
         assert it.counters["Failure_ClientClosed"] == 1
         assert "Failure_HookTimeout" not in it.counters
@@ -396,10 +396,10 @@ async def test_client_that_leaves_while_its_body_is_read_cancels_the_hook() -> N
         client = await it.client()
         client.send(request("POST", "/", "Content-Length: 10", body=b"half"))
         async with asyncio.timeout(5):
-            while not any(getattr(one, "received_bytes", 0) for one in it.gateway.clients):
+            while not any(getattr(one, "received_bytes", 0) for one in it.runtime.clients):
                 await asyncio.sleep(0)
             client.reset()
-            while it.gateway.clients:
+            while it.runtime.clients:
                 await asyncio.sleep(0)
         assert it.counters["Failure_ClientClosed"] == 1
         assert reader.bodies == []

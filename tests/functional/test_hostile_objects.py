@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 
 import albkit as alb
 from albkit.errors import name_of, told
-from albkit.wire.reply import as_response
+from albkit.wire.http1.responses import as_response
 from tests.support.balancing import balancing, listener
 from tests.support.frames import read_frame
 from tests.support.peers import request, target

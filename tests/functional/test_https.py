@@ -390,7 +390,7 @@ async def test_websocket_passes_both_ways_over_tls() -> None:
         assert await client.read_to_end() == b""
         assert client.was_told
         client.send_fin()
-        await until(lambda: not it.gateway.tunnels)
+        await until(lambda: not it.runtime.tunnels)
 
 
 def both_have_answered(tunnel: alb.Tunnel, client: int, conversation: int) -> bool:
@@ -407,7 +407,7 @@ async def test_silent_websocket_is_pinged_over_tls() -> None:
         client.send(request("GET", "/ws", *UPGRADE))
         assert (await client.response()).status == 101
         conversation = await origin.arrived()
-        sweep = it.gateway.sweep
+        sweep = it.runtime.sweep
         sent, answered = client.sent, conversation.sent
         for _ in range(5):
             sweep.look(clock.now)
@@ -499,7 +499,7 @@ async def test_reset_of_one_side_reaches_the_other(who: str) -> None:
             with contextlib.suppress(ConnectionError):
                 await client.read_to_end()
             assert not client.was_told
-        await until(lambda: not it.gateway.tunnels)
+        await until(lambda: not it.runtime.tunnels)
         assert it.failures == {f"TunnelResetBy{who.capitalize()}": 1}
 
 
@@ -626,7 +626,7 @@ async def test_plain_http_on_the_tls_port_is_told_so(caplog: pytest.LogCaptureFi
         assert b"plain HTTP request was sent to an HTTPS port" in answer.body
         assert await client.read_to_end() == b""
         await client.close()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.failures == {"PlainHttpOnTlsPort": 1}
         assert it.counters["HTTPCode_ELB_4XX_Count"] == 1
         assert "ClientTLSNegotiationErrorCount" not in it.counters
@@ -694,7 +694,7 @@ async def test_garbage_ends_its_connection_alone(kind: str, caplog: pytest.LogCa
             client.send(GARBAGE[kind])
             client.send_fin()
             await client.read_to_end()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.failures == {"TlsHandshakeFailed": 1}
         assert it.counters["ClientTLSNegotiationErrorCount"] == 1
         assert [record.levelname for record in caplog.records] == ["INFO"]
@@ -711,7 +711,7 @@ async def test_silence_in_the_handshake_ends_it(part: str) -> None:
         async with asyncio.timeout(5):
             with contextlib.suppress(ConnectionError):
                 await client.reader.read()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.failures == {"TlsHandshakeTimeout": 1}
         assert it.counters["ClientTLSNegotiationErrorCount"] == 1
 
@@ -765,18 +765,18 @@ async def test_client_that_leaves_in_the_handshake_leaves_nothing(part: str, how
         client = await it.raw()
         sent = client.start()
         if part == "nothing":
-            await until(lambda: bool(it.gateway.clients))
+            await until(lambda: bool(it.runtime.clients))
         else:
             client.writer.write(sent[: len(sent) // 2] if part == "half a hello" else sent)
         if part == "all but the last flight":
             await client.reader.read(1)
         elif part == "half a hello":
-            await until(lambda: any(getattr(one, "_tls", None) for one in it.gateway.clients))
+            await until(lambda: any(getattr(one, "_tls", None) for one in it.runtime.clients))
         if how == "fin":
             client.send_bare_fin()
         else:
             client.reset()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.failures == ({} if part == "nothing" else {"TlsHandshakeFailed": 1})
 
 
@@ -785,7 +785,7 @@ async def test_client_that_refuses_our_certificate_is_counted() -> None:
     async with target() as origin, secured(origin.address) as it:
         with pytest.raises(ssl.SSLCertVerificationError):
             await it.secure(client_context("TLSv1.2", verify=True), name="elsewhere.example")
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.failures == {"TlsHandshakeFailed": 1}
 
 
@@ -814,7 +814,7 @@ async def test_stop_does_not_wait_for_handshakes(part: str) -> None:
         if part in ("all but the last flight", "plain HTTP"):
             await client.reader.read(1)
         else:
-            await until(lambda: bool(it.gateway.clients))
+            await until(lambda: bool(it.runtime.clients))
         async with asyncio.timeout(3):
             await it.load_balancer.stop()
         with contextlib.suppress(ConnectionError):
@@ -906,4 +906,4 @@ async def test_renegotiation_is_refused() -> None:
             await process.wait()
         assert b"RENEGOTIATING" in rest
         assert b"no renegotiation" in rest
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)

@@ -34,12 +34,12 @@ def description(turn: int, *, rules: int = RULES, status: int = 200) -> list[alb
 
 def turn_in_force(it: Balancing) -> int:
     """The one turn that all rules and all targets are of."""
-    table = it.load_balancer.listeners[0].entrance.rules
+    table = it.load_balancer.listeners[0].listener_runtime.rules
     described = {
         int(table._default.action.answer.body.removeprefix("turn ")),  # type: ignore[union-attr]
         *(rule.rule.action.groups[0][0].targets[0].weight for rule in table.rules if rule.rule is not None),  # type: ignore[union-attr]
     }
-    weights = {member.weight for choice in it.gateway.choices.values() for member in choice.group.members.values()}
+    weights = {member.weight for choice in it.runtime.choices.values() for member in choice.group.members.values()}
     turns = described | weights
     assert len(turns) == 1, f"half of it is in force: rules of {described}, weights of {weights}"
     return turns.pop()
@@ -98,7 +98,7 @@ async def test_apply_cancelled_in_any_turn_has_done_all_or_nothing() -> None:
                 await applying
             if turn_in_force(it) == 2:
                 await it.load_balancer.apply(description(1))
-            assert len(it.gateway.choices) == GROUPS
+            assert len(it.runtime.choices) == GROUPS
             wait += 1
         assert wait > RULES // 16
 
@@ -158,7 +158,7 @@ async def test_requests_go_on_while_a_large_description_comes() -> None:
 async def test_same_large_description_made_anew_keeps_the_compiled_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal, though no object of it is the same: nothing is compiled, and each group is compared once, not once for each rule."""
     async with balancing(*description(1)) as it:
-        table = it.load_balancer.listeners[0].entrance.rules
+        table = it.load_balancer.listeners[0].listener_runtime.rules
         again = description(1)
         compared = 0
         equal: Callable[[object, object], bool] = alb.TargetGroup.__eq__
@@ -170,7 +170,7 @@ async def test_same_large_description_made_anew_keeps_the_compiled_rules(monkeyp
 
         monkeypatch.setattr(alb.TargetGroup, "__eq__", counting)
         await it.load_balancer.apply(again)
-        assert it.load_balancer.listeners[0].entrance.rules is table
+        assert it.load_balancer.listeners[0].listener_runtime.rules is table
         assert compared <= 4 * GROUPS
 
 
@@ -202,12 +202,12 @@ def changes() -> Iterator[tuple[str, Callable[[], list[alb.Listener]]]]:
 async def test_small_change_of_a_large_description_is_seen(changed: Callable[[], list[alb.Listener]]) -> None:
     """Whatever part of it differs."""
     async with balancing(*description(1)) as it:
-        table = it.load_balancer.listeners[0].entrance.rules
+        table = it.load_balancer.listeners[0].listener_runtime.rules
         (new,) = changed()
         await it.load_balancer.apply(new)
-        assert it.load_balancer.listeners[0].entrance.rules is not table
+        assert it.load_balancer.listeners[0].listener_runtime.rules is not table
         assert it.load_balancer.listeners[0].listener is new
-        assert sorted(rule.rule.priority for rule in it.load_balancer.listeners[0].entrance.rules.rules if rule.rule) == sorted(
+        assert sorted(rule.rule.priority for rule in it.load_balancer.listeners[0].listener_runtime.rules.rules if rule.rule) == sorted(
             rule.priority for rule in new.rules
         )
 
@@ -229,7 +229,7 @@ async def test_target_registered_while_a_description_comes_must_go_with_it() -> 
             with pytest.raises(alb.ConfigurationError, match="registered at run time"):
                 await applying
             client: RawClient = await it.client()
-            assert it.gateway.choices["web"].group.group.protocol is None
+            assert it.runtime.choices["web"].group.group.protocol is None
             assert len(it.load_balancer.listeners[0].listener.rules) == 99
             assert it.load_balancer.listeners[0].listener.rules[0].conditions == (alb.PathPattern("/1/1"),)
             await it.load_balancer.deregister_targets("web", "https://192.0.2.1:443")

@@ -76,7 +76,7 @@ async def test_head_in_single_bytes_passes() -> None:
     ],
 )
 async def test_response_head_above_32k_is_a_502(answer: bytes) -> None:
-    """alb-reference 2.8: response headers over 32 K."""
+    """docs/alb.md 2.8: response headers over 32 K."""
     async with target(None, answer) as origin, running(origin.address) as gateway:
         client = await gateway.client()
         assert (await client.get()).status == 502
@@ -99,10 +99,10 @@ async def test_pipelined_requests_beyond_the_bound_wait_in_the_kernel() -> None:
             client = await gateway.client()
             client.send(request("GET", "/", "X-Pad: " + "p" * 1000) * 4000)
             await origin.arrived()
-            (connection,) = gateway.gateway.clients
+            (connection,) = gateway.runtime.clients
             while not connection._paused:  # type: ignore[attr-defined]
                 await asyncio.sleep(0.01)
-            kept = len(connection._inbox)  # type: ignore[attr-defined]
+            kept = len(connection._receive_buffer)  # type: ignore[attr-defined]
             assert kept <= 64 * K + 256_000 + 1
             release.set()
             for _ in range(4000):
@@ -114,15 +114,15 @@ async def test_idle_connections_per_target_are_bounded() -> None:
     async with target() as origin, running(origin.address, limits=alb.Limits(idle_target_connections=3)) as gateway:
         clients = [await gateway.client() for _ in range(8)]
         await asyncio.gather(*[client.get() for client in clients])
-        (state,) = gateway.gateway.registry.groups
-        assert gateway.gateway.connections.idle(next(iter(state.members.values()))) <= 3
+        (state,) = gateway.runtime.registry.groups
+        assert gateway.runtime.connections.idle(next(iter(state.members.values()))) <= 3
 
 
 async def test_clients_beyond_the_descriptor_limit_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Accepting never runs out of descriptors; who is in stays in."""
     async with target() as origin, running(origin.address) as gateway:
         # One for each client, and one for the target connection that it may need.
-        monkeypatch.setattr(gateway.gateway.descriptors, "for_sockets", 5)
+        monkeypatch.setattr(gateway.runtime.descriptors, "for_sockets", 5)
         inside = [await gateway.client() for _ in range(2)]
         assert (await inside[0].get()).status == 200
         outside = await RawClient.connect(gateway.port)
@@ -162,7 +162,7 @@ async def test_bytes_in_flight_that_were_set_bite() -> None:
         client.send(request("GET", "/"))
         assert len((await client.response()).body) == 4_000_000
         assert gateway.counters["ReadingPausedCount"] >= 1
-        (connection,) = gateway.gateway.clients
+        (connection,) = gateway.runtime.clients
         assert connection._transport.get_write_buffer_limits()[1] == 1024  # type: ignore[attr-defined]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.proxy.lingering import MOST, SILENCE, Lingering
+from albkit.proxy.lingering_close import MOST, SILENCE, LingeringClose
 from tests.functional.test_connection_limits import described
 from tests.support.clock import FakeClock
 from tests.support.gateway import Running, leaving_nothing
@@ -61,15 +61,15 @@ class Clocked:
     async def pass_by(self, seconds: float) -> bool:
         """Time passes; whether the connection is still there."""
         self.clock.advance(seconds)
-        for swept in tuple(self.it.gateway.clients):
+        for swept in tuple(self.it.runtime.clients):
             swept.sweep(self.clock.monotonic())  # type: ignore[attr-defined]
         for _ in range(3):
             await asyncio.sleep(0)
-        return bool(self.it.gateway.clients)
+        return bool(self.it.runtime.clients)
 
     async def hears(self, client: RawClient) -> None:
         """A byte of the client's arrives."""
-        (connection,) = self.it.gateway.clients
+        (connection,) = self.it.runtime.clients
         client.send(b"x")
         name = "active" if hasattr(connection, "active") else "_heard"
         while not getattr(connection, name):
@@ -119,7 +119,7 @@ async def test_client_that_goes_on_behind_the_answer_is_not_reset() -> None:
         assert (await client.response()).status == 403
         assert await client.read_to_end() == b"", "FIN is there, behind the answer"
         await sent(client, SIZE)
-        assert it.gateway.clients
+        assert it.runtime.clients
 
 
 async def test_lingering_ends_after_silence_and_not_before() -> None:
@@ -170,7 +170,7 @@ async def test_lingering_begins_when_all_is_sent() -> None:
             client = await it.client()
             client.writer.transport.pause_reading()
             client.send(request("GET", "/", "Connection: close") + b"more")
-            while not (it.gateway.clients and next(iter(it.gateway.clients))._transport.get_write_buffer_size()):  # type: ignore[attr-defined]
+            while not (it.runtime.clients and next(iter(it.runtime.clients))._transport.get_write_buffer_size()):  # type: ignore[attr-defined]
                 await asyncio.sleep(0.01)
             while origin.conversations[0].writer.transport.get_write_buffer_size():
                 await asyncio.sleep(0.01)
@@ -199,7 +199,7 @@ async def test_whole_response_until_close_is_lingered_for_and_ends_without_reset
             client = await it.client()
             client.writer.transport.pause_reading()
             client.send(b"POST / HTTP/1.0\r\nContent-Length: 10\r\n\r\nhalf")
-            while not (it.gateway.clients and next(iter(it.gateway.clients))._lingering):  # type: ignore[attr-defined]
+            while not (it.runtime.clients and next(iter(it.runtime.clients))._lingering):  # type: ignore[attr-defined]
                 await asyncio.sleep(0)
             assert await one.pass_by(1)
             assert not await one.pass_by(SILENCE)
@@ -215,7 +215,7 @@ async def test_stop_ends_lingering_with_those_who_are_silent() -> None:
         client = await it.client()
         client.send(UPLOAD)
         assert (await client.response()).status == 403
-        gateway = it.gateway
+        gateway = it.runtime
         one = Clocked(it, clock)
         assert await one.pass_by(0.1)
         (connection,) = gateway.clients
@@ -251,7 +251,7 @@ async def test_plain_http_at_a_tls_port_is_lingered_for_alike() -> None:
 
 def test_bounds_count_from_the_first_look() -> None:
     """A sweep that comes late takes no time away."""
-    lingering = Lingering()
+    lingering = LingeringClose()
     assert not lingering.is_over(1000.0, heard=False)
     assert not lingering.is_over(1000.0 + SILENCE - 0.1, heard=False)
     assert lingering.is_over(1000.0 + SILENCE, heard=False)

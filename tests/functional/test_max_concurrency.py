@@ -91,7 +91,7 @@ async def limited(*targets: Any, clock: FakeClock | None = None, **settings: Any
     more: dict[str, Any] = {} if clock is None else {"clock": clock}
     async with balancing(listener(alb.Forward(group_of(*targets, **settings)), name="door"), **more) as it:
         yield it
-        line = it.gateway.line(it.gateway.choices["group"])
+        line = it.runtime.line(it.runtime.choices["group"])
         for client in it.clients:
             client.writer.transport.abort()
         await until(lambda: not line._places)
@@ -111,7 +111,7 @@ def waiting(it: Running) -> int:
 
 def outstanding(it: Running) -> int:
     """Of all targets of all groups."""
-    return sum(member.outstanding for state in it.gateway.registry.groups for member in state.members.values())
+    return sum(member.outstanding for state in it.runtime.registry.groups for member in state.members.values())
 
 
 def are_outstanding(it: Running, count: int) -> bool:
@@ -293,7 +293,7 @@ async def test_wait_longer_than_the_idle_timeout_is_no_fault_of_a_target() -> No
             tunnel.send(b"x")
             await tunnel.read_exactly(1)
             clock.advance(20)
-            it.gateway.sweep.look(clock.now)
+            it.runtime.sweep.look(clock.now)
         await it.load_balancer.register_targets("group", b.taking(None))
         b.let(9)
         assert await answered(waits) == (200, b"b"), it.counters
@@ -659,7 +659,7 @@ async def test_thousands_of_requests_with_clients_that_give_up_lose_no_wake_up(s
         most: Counter[str] = Counter()
 
         def pause(worker: Worker) -> float:
-            member = it.gateway.registry.group("group").members[worker.origin.address]
+            member = it.runtime.registry.group("group").members[worker.origin.address]
             most[worker.name] = max(most[worker.name], member.outstanding)
             return chance.random() * 0.002
 

@@ -102,9 +102,9 @@ async def asking(mutual: alb.MutualAuthentication, origin: str, *, rules: Sequen
     )
     it = Doors(alb.LoadBalancer(listener, stop_timeout=0.2, **more))
     async with leaving_nothing(it):
-        entrance = it.load_balancer._running[0].entrance
+        listener_runtime = it.load_balancer._running[0].listener_runtime
         yield it
-    assert entrance.guests.count == 0
+    assert listener_runtime.limiter.count == 0
 
 
 def verifying(**settings: Any) -> alb.MutualAuthentication:

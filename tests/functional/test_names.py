@@ -23,7 +23,7 @@ from tests.support.peers import RawClient, Target, request, target
 SERVICE = "_http._tcp.api.test"
 OTHER = "_http._tcp.other.test"
 SOON = 0.02
-"""Seconds between two questions."""
+"""Seconds between two hook_tasks."""
 HERE = "here.test"
 """Whose address is this machine's."""
 
@@ -136,7 +136,7 @@ async def test_target_that_goes_and_comes_back_while_it_drains_stays(server: Nam
     async with target(held) as slow, named("b") as (b,):
         serve(server, slow, b)
         async with balancing(front(service(server)), clock=first_in_order()) as it:
-            members = it.gateway.choices["group"].group.members
+            members = it.runtime.choices["group"].group.members
             if next(iter(members)) != slow.address:
                 # In which order the addresses come is the name server's matter.
                 assert (await (await it.client()).get()).body == b"b"
@@ -158,12 +158,12 @@ async def test_nothing_changes_while_the_answer_is_the_same(server: NameServer) 
     async with named("a", "b") as (a, b):
         serve(server, a, b)
         async with balancing(front(service(server))) as it:
-            members = dict(it.gateway.choices["group"].group.members)
+            members = dict(it.runtime.choices["group"].group.members)
             it.load_balancer.subscribe(told.append)
             serve(server, b, a)
             await server.heard_again(12)
             assert told == []
-            assert it.gateway.choices["group"].group.members == members
+            assert it.runtime.choices["group"].group.members == members
 
 
 async def test_time_to_live_is_kept(server: NameServer) -> None:
@@ -325,7 +325,7 @@ async def test_name_and_fixed_targets_are_one_group(server: NameServer) -> None:
             assert set(states(it)) == {a.address, b.address}
             server.drop(SERVICE)
             await server.heard_again(6)
-            it.gateway.clock.advance(31)  # type: ignore[attr-defined]
+            it.runtime.clock.advance(31)  # type: ignore[attr-defined]
             await until(lambda: set(states(it)) == {a.address})
             serve(server, a, b)
             await until(lambda: b.address in states(it))
@@ -531,7 +531,7 @@ async def test_targets_that_are_found_are_checked(server: NameServer) -> None:
 
             def checked_well(origin: Target) -> bool:
                 clock.advance(0.5)
-                it.gateway.sweep.look(clock.monotonic())
+                it.runtime.sweep.look(clock.monotonic())
                 return states(it).get(origin.address) == "healthy"
 
             await until(lambda: checked_well(a))
@@ -543,7 +543,7 @@ async def test_targets_that_are_found_are_checked(server: NameServer) -> None:
             checked = len(a.heads)
             for _ in range(4):
                 clock.advance(5)
-                it.gateway.sweep.look(clock.monotonic())
+                it.runtime.sweep.look(clock.monotonic())
                 await server.heard_again(2)
             assert len(a.heads) == checked
 

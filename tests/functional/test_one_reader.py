@@ -139,7 +139,7 @@ async def test_refused_request_is_counted_and_the_log_names_what_is_wrong(
 
 @pytest.mark.parametrize(("size", "renewed"), [(6_000, False), (7_500, True)])
 async def test_trace_id_of_a_long_head_is_renewed(size: int, renewed: bool) -> None:
-    """Above 7 KB of request headers it is a bare new Root, as in ALB (alb-reference 2.7)."""
+    """Above 7 KB of request headers it is a bare new Root, as in ALB (docs/alb.md 2.7)."""
     async with target() as origin, running(origin.address) as gateway:
         client = await gateway.client()
         answer = await client.get("/", "X-Amzn-Trace-Id: Root=1-0-a", "Padding: " + "x" * size)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.proxy.client_connection import ClientConnection
-from albkit.wire.tls_fields import tls_field_lines
+from albkit.proxy.client.http1_connection import Http1ClientConnection
+from albkit.wire.tls.fields import tls_field_lines
 from tests.support.authority import Authority
 from tests.support.balancing import Balancing, listener, named
 from tests.support.peers import RawClient, request, target
@@ -319,7 +319,7 @@ async def test_stop_ends_connections_whose_header_is_awaited() -> None:
     async with all_going(behind_proxy(*TELLING), stop_timeout=30) as it:
         client = await it.client()
         client.send(b"PROXY ")
-        await until(lambda: it.gateway.clients)
+        await until(lambda: it.runtime.clients)
         await it.load_balancer.stop()
         assert await client.is_closed()
         assert "Failure_ProxyHeaderMissing" not in it.counters
@@ -381,10 +381,10 @@ async def test_optional_header_of_a_client_that_leaves_in_silence_is_no_failure(
     """Browsers connect ahead and may never ask; nothing was wrong with that."""
     async with all_going(behind_proxy(*TELLING, proxy_protocol="optional", trusted_networks=HERE)) as it:
         client = await it.client()
-        await until(lambda: it.gateway.clients)
+        await until(lambda: it.runtime.clients)
         client.send_fin()
         assert await client.is_closed()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert "Failure_ProxyHeaderMissing" not in it.counters
 
 
@@ -393,7 +393,7 @@ async def test_optional_header_of_a_silent_client_is_not_waited_for_for_good() -
     door = behind_proxy(*TELLING, proxy_protocol="optional", trusted_networks=HERE)
     async with all_going(door, limits=alb.Limits(handshake_timeout=0.05)) as it:
         client = await it.client()
-        await until(lambda: any(isinstance(party, ClientConnection) for party in it.gateway.clients))
+        await until(lambda: any(isinstance(party, Http1ClientConnection) for party in it.runtime.clients))
         client.send(GET)
         assert (await client.response()).body.decode() == f"127.0.0.1:{client.port} | -"
         assert "Failure_ProxyHeaderTimeout" not in it.counters
@@ -565,7 +565,7 @@ async def test_claimed_address_is_counted_against_its_limit(caplog: pytest.LogCa
         assert "client=203.0.113.7:4711 " in caplog.text
         assert await ask(it, v1("203.0.113.8") + GET) == "203.0.113.8:4711 | -"
         await clients[0].close()
-        await until(lambda: len(it.gateway.clients) == 2)
+        await until(lambda: len(it.runtime.clients) == 2)
         assert await ask(it, v1() + GET) == "203.0.113.7:4711 | -"
 
 
@@ -591,12 +591,12 @@ async def test_connections_whose_header_is_awaited_count_against_the_limit_of_al
     """`max_connections` counts from the first moment."""
     async with all_going(behind_proxy(*TELLING, max_connections=2)) as it:
         silent = [await it.client() for _ in range(2)]
-        await until(lambda: len(it.gateway.clients) == 2)
+        await until(lambda: len(it.runtime.clients) == 2)
         further = await it.client()
         assert await further.is_closed()
         assert it.counters["Failure_TooManyConnections"] == 1
         await silent[0].close()
-        await until(lambda: len(it.gateway.clients) == 1)
+        await until(lambda: len(it.runtime.clients) == 1)
         assert await ask(it, v1() + GET) == "203.0.113.7:4711 | -"
 
 
@@ -775,7 +775,7 @@ async def test_listener_that_goes_ends_connections_whose_header_is_awaited() -> 
     async with all_going(behind_proxy(*TELLING, name="old")) as it:
         client = await it.client()
         client.send(b"PROXY ")
-        await until(lambda: it.gateway.clients)
+        await until(lambda: it.runtime.clients)
         await it.load_balancer.apply(behind_proxy(*TELLING, name="new"))
         assert await client.is_closed()
 
@@ -798,7 +798,7 @@ async def test_many_clients_that_come_and_go_in_every_phase_leave_nothing() -> N
 
         for by_reset in (True, False):
             await asyncio.gather(*(leave(place, by_reset=by_reset) for place in range(0, len(data), 2)))
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
 
 
 @pytest.mark.parametrize("header", [v1(), v2(), UNKNOWN, LOCAL])

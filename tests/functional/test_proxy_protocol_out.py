@@ -176,7 +176,7 @@ async def test_connections_go_with_their_client(version: str) -> None:
         for one in (client, other):
             await one.get()
             await one.get()
-        assert it.gateway.connections.count == 4
+        assert it.runtime.connections.count == 4
         assert it.counters["ActiveConnectionCount"] == 6
         await client.close()
         for target in (a, b):
@@ -186,9 +186,9 @@ async def test_connections_go_with_their_client(version: str) -> None:
                 if header.source == ("127.0.0.1", client.port)
             ]
             await asyncio.wait_for(conversation.over.wait(), 5)
-        assert it.gateway.connections.count == 2
+        assert it.runtime.connections.count == 2
         assert it.counters["ActiveConnectionCount"] == 3
-        assert len(it.gateway.connections._owned) == 1
+        assert len(it.runtime.connections._owned) == 1
         assert (await other.get()).status == 200
 
 
@@ -203,8 +203,8 @@ async def test_connection_of_a_client_that_is_told_to_go_goes_as_well(version: s
             assert await client.is_closed()
             await client.close()
             await asyncio.wait_for(web.conversations[-1].over.wait(), 5)
-            assert it.gateway.connections.count == 0
-            assert not it.gateway.connections._owned
+            assert it.runtime.connections.count == 0
+            assert not it.runtime.connections._owned
 
 
 @BOTH
@@ -235,7 +235,7 @@ async def test_client_that_leaves_in_the_middle_ends_the_connection(version: str
                 await until(lambda web=web: web.headers)
             await client.close()
             await asyncio.wait_for(release.wait(), 5)
-            await until(lambda it=it: it.gateway.connections.count == 0)
+            await until(lambda it=it: it.runtime.connections.count == 0)
 
 
 @BOTH
@@ -248,9 +248,9 @@ async def test_client_that_resets_in_the_moment_of_the_answer_leaves_no_connecti
         await until(lambda: web.headers and HEAD_END in web.conversations[0].received)
         client.close()
         web.conversations[0].send(response())
-        await until(lambda: not it.gateway.clients)
-        await until(lambda: it.gateway.connections.count == 0)
-        assert not it.gateway.connections._owned
+        await until(lambda: not it.runtime.clients)
+        await until(lambda: it.runtime.connections.count == 0)
+        assert not it.runtime.connections._owned
 
 
 async def heard(conversation: Conversation) -> None:
@@ -270,11 +270,11 @@ async def test_idle_connections_of_one_client_are_bounded(version: str) -> None:
         client = await it.client()
         await client.get()
         for _ in range(2):
-            it.gateway.sweep.look(clock.now)
+            it.runtime.sweep.look(clock.now)
             clock.advance(11)
-            it.gateway.sweep.look(clock.now)
+            it.runtime.sweep.look(clock.now)
         await asyncio.wait_for(web.conversations[0].over.wait(), 5)
-        await until(lambda: it.gateway.connections.count == 0)
+        await until(lambda: it.runtime.connections.count == 0)
         assert (await client.get()).status == 200
         assert [header.source for header in web.headers] == [("127.0.0.1", client.port)] * 2
     async with told() as web, all_going(door(telling(version, web.address)), limits=alb.Limits(idle_target_connections=0)) as it:
@@ -297,7 +297,7 @@ async def test_target_that_ends_an_idle_connection_gets_a_new_one(version: str) 
         client = await it.client()
         for _ in range(3):
             assert (await client.get()).status == 200
-            await until(lambda: it.gateway.connections.count == 0)
+            await until(lambda: it.runtime.connections.count == 0)
         assert [header.source for header in web.headers] == [("127.0.0.1", client.port)] * 3
 
 
@@ -381,13 +381,13 @@ async def test_deregistered_target_loses_idle_connections_of_all_clients(version
         for client in clients:
             await client.get()
         clients[0].send(request("GET", "/slow"))
-        await until(lambda: it.gateway.connections.bound_to(next(iter(it.gateway.registry.groups[0].members.values()))))
+        await until(lambda: it.runtime.connections.bound_to(next(iter(it.runtime.registry.groups[0].members.values()))))
         await it.load_balancer.deregister_targets("group", web.address)
-        await until(lambda: it.gateway.connections.count == 1)
+        await until(lambda: it.runtime.connections.count == 1)
         release.set()
         assert (await clients[0].response()).status == 200
         await it.load_balancer.drained("group", web.address, timeout=5)
-        await until(lambda: it.gateway.connections.count == 0)
+        await until(lambda: it.runtime.connections.count == 0)
         assert (await clients[1].get()).status == 503
 
 
@@ -450,7 +450,7 @@ async def test_connection_in_use_during_a_change_serves_no_further_request(old: 
             client = await it.client()
             client.send(request("GET", "/"))
             await until(lambda: connections)
-            await until(lambda: it.gateway.connections.bound_to(next(iter(it.gateway.registry.groups[0].members.values()))))
+            await until(lambda: it.runtime.connections.bound_to(next(iter(it.runtime.registry.groups[0].members.values()))))
             await it.load_balancer.apply(door(telling(new, web.address)))
             release.set()
             assert (await client.response()).status == 200
@@ -489,7 +489,7 @@ async def test_handshake_with_a_target_that_fails_behind_a_header_leaves_nothing
         client = await it.client()
         assert (await client.get()).status == 502
         assert web.headers[0].source == ("127.0.0.1", client.port)
-        await until(lambda: it.gateway.connections.count == 0)
+        await until(lambda: it.runtime.connections.count == 0)
 
 
 @BOTH
@@ -509,13 +509,13 @@ async def test_tunnel_begins_with_a_header(version: str) -> None:
         client = await it.client()
         await client.get()
         await client.get()
-        assert it.gateway.connections.count == 2
+        assert it.runtime.connections.count == 2
         client.send(request("GET", "/ws", *UPGRADE))
         assert (await client.response()).status == 101
         client.send(b"\x81\x82\0\0\0\0hi")
         assert await client.read_exactly(8) == b"\x81\x82\0\0\0\0hi"
         assert [header.source for header in (*a.headers, *b.headers)] == [("127.0.0.1", client.port)] * 2
-        assert it.gateway.connections.count == 0
+        assert it.runtime.connections.count == 0
         await client.close()
         await gone(it)
 

@@ -52,7 +52,7 @@ async def busy_with(gateway: Running, path: str = "/slow", *fields: str) -> RawC
     client = await gateway.client()
     client.send(request("GET", path, *fields))
     async with asyncio.timeout(5):
-        while not any(member.outstanding for state in gateway.gateway.registry.groups for member in state.members.values()):
+        while not any(member.outstanding for state in gateway.runtime.registry.groups for member in state.members.values()):
             await asyncio.sleep(0)
     return client
 
@@ -64,7 +64,7 @@ def states(gateway: Running) -> dict[str, alb.TargetHealthState]:
 def wait_past(gateway: Running, clock: FakeClock, seconds: float) -> None:
     """Let time pass, and the sweep notice."""
     clock.advance(seconds)
-    gateway.gateway.sweep.look(clock.monotonic())
+    gateway.runtime.sweep.look(clock.monotonic())
 
 
 async def test_target_registered_while_running_gets_its_share() -> None:
@@ -132,7 +132,7 @@ async def test_idle_connections_to_a_deregistered_target_close() -> None:
         async with asyncio.timeout(5):
             await a.conversations[0].over.wait()
             await gateway.load_balancer.drained("group", a.address)
-        assert gateway.gateway.connections.count == 1
+        assert gateway.runtime.connections.count == 1
 
 
 async def test_sticky_session_of_a_draining_target_moves_on() -> None:

@@ -286,7 +286,7 @@ async def test_slow_reader_holds_the_sender_up_and_costs_no_memory(slow: str) ->
     data = random.Random(9).randbytes(24 * MIB)
     async with target(holding) as origin, streaming(origin.address) as it:
         client, conversation = await secured(it), await origin.arrived()
-        await until(lambda: bool(it.gateway.tunnels))
+        await until(lambda: bool(it.runtime.tunnels))
         tunnel = only_tunnel(it)
         leg = tunnel.client_leg if slow == "client" else tunnel.target_leg
         reader: Secure | Peer = client if slow == "client" else conversation
@@ -395,7 +395,7 @@ async def test_client_that_ends_its_side_before_the_target_is_connected_is_answe
             client.peer.send_fin()
         await until(lambda: waiting_stream(it)._has_ended or waiting_stream(it)._size > 65536)
         await asyncio.sleep(0.01)  # Nothing tells that FIN has come to a socket that is not read.
-        it.gateway.sweep.look(it.gateway.clock.monotonic())
+        it.runtime.sweep.look(it.runtime.clock.monotonic())
         gate.opened.set()
         async with asyncio.timeout(BOUND):
             assert await client.read_to_end() == b"%d" % size
@@ -405,12 +405,12 @@ async def test_reset_of_one_side_comes_to_the_other_as_a_reset() -> None:
     """Not as an end in good order, which close_notify would be."""
     async with target(holding) as origin, streaming(origin.address) as it:
         client, conversation = await secured(it), await origin.arrived()
-        await until(lambda: bool(it.gateway.tunnels))
+        await until(lambda: bool(it.runtime.tunnels))
         client.peer.reset()
         with pytest.raises(ConnectionResetError):
             await conversation.read_to_end()
         client, conversation = await secured(it), await origin.arrived(2)
-        await until(lambda: bool(it.gateway.tunnels))
+        await until(lambda: bool(it.runtime.tunnels))
         conversation.reset()
         with pytest.raises(ConnectionResetError):
             await client.read_to_end()
@@ -422,7 +422,7 @@ async def test_client_that_sends_garbage_in_a_tunnel_costs_that_tunnel_alone() -
     """What cannot be decrypted ends it; the target is told, and so is nobody's exception handler."""
     async with target(holding) as origin, streaming(origin.address) as it:
         client, conversation = await secured(it), await origin.arrived()
-        await until(lambda: bool(it.gateway.tunnels))
+        await until(lambda: bool(it.runtime.tunnels))
         client.peer.send(b"\x17\x03\x03\x00\x20" + bytes(32))
         assert await conversation.is_closed()
         await gone(it)
@@ -653,7 +653,7 @@ async def test_target_in_tls_that_nobody_vouches_for_is_not_spoken_to(tmp_path: 
         client = await it.client()
         client.send(b"a secret")
         assert await was_reset(client)
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.counters["Failure_TargetTlsFailed"] == 1
         assert it.counters["TargetTLSNegotiationErrorCount"] == 3
         assert "TargetConnectionErrorCount" not in it.counters
@@ -669,7 +669,7 @@ async def test_target_with_another_name_is_not_spoken_to(tmp_path: Any) -> None:
     async with target(behind_tls(context, secure_echo)) as origin, streaming(origin.address, protocol="TLS", verify=ca) as it:
         with pytest.raises(ConnectionResetError):
             await (await secured(it)).read_to_end()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.counters["Failure_TargetTlsFailed"] == 1
 
 
@@ -693,7 +693,7 @@ async def test_target_that_never_shakes_hands_has_its_timeout() -> None:
     limits = alb.Limits(target_handshake_timeout=0.05)
     async with target(holding) as origin, streaming(origin.address, door={"protocol": "TCP"}, lb={"limits": limits}, protocol="TLS") as it:
         assert await was_reset(await it.client())
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.counters["Failure_TargetTlsTimeout"] == 1
         assert it.counters["TargetTLSNegotiationErrorCount"] == 3
 
@@ -704,7 +704,7 @@ async def test_client_that_leaves_in_the_targets_handshake_leaves_nothing() -> N
         client = await it.client()
         conversation = await origin.arrived()
         client.reset()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         with contextlib.suppress(ConnectionError):
             async with asyncio.timeout(BOUND):
                 while await conversation.read():
@@ -886,7 +886,7 @@ async def test_client_without_a_certificate_does_not_come_in(version: str) -> No
         with contextlib.suppress(ssl.SSLError, ConnectionError):
             client = await secured(it, client_context(version), b"hello")
             await client.read_to_end()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.counters["ClientTLSNegotiationErrorCount"] == 1
         assert origin.conversations == []
         assert "NewFlowCount" not in it.counters
@@ -900,7 +900,7 @@ async def test_client_that_speaks_no_tls_does_not_come_in(caplog: pytest.LogCapt
         client.send(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n")
         with contextlib.suppress(ConnectionError):
             assert b"HTTP" not in await client.read_to_end()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.counters["Failure_TlsHandshakeFailed"] == 1
         assert origin.conversations == []
 

@@ -46,7 +46,7 @@ async def test_openssl_agrees_on_the_versions_of_the_policy(policy: SslPolicy) -
             expected = policy.minimum <= version <= policy.maximum
             assert (has_cipher and agreed) == expected, said
             refused += not expected
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.failures == ({"TlsHandshakeFailed": refused} if refused else {})
 
 

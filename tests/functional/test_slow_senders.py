@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.proxy.client_connection import _BODY, ClientConnection
+from albkit.proxy.client.http1_connection import _BODY, Http1ClientConnection
 from tests.functional.test_connection_limits import Crowd, _client_hello, crowd, header
 from tests.support.peers import Conversation, RawClient, Response, request, response, target
 from tests.support.tunnels import SWITCHED, UPGRADE, echo, switching
@@ -33,14 +33,14 @@ class Slow:
         self.it = it
         self.client = client
         # In whole seconds, so that half seconds add up to them.
-        self.now = 0.0 + math.ceil(it.gateway.clock.monotonic())
+        self.now = 0.0 + math.ceil(it.runtime.clock.monotonic())
 
     @classmethod
     async def come(cls, it: Crowd) -> Slow:
         """Connect, and be past the handshake."""
         client = await it.come()
         async with asyncio.timeout(3):
-            while not any(isinstance(one, ClientConnection) for one in it.gateway.clients):
+            while not any(isinstance(one, Http1ClientConnection) for one in it.runtime.clients):
                 await asyncio.sleep(0)
         return cls(it, client)
 
@@ -50,19 +50,19 @@ class Slow:
             return await self.client.response()
 
     @property
-    def connection(self) -> ClientConnection:
-        (connection,) = it = tuple(self.it.gateway.clients)
+    def connection(self) -> Http1ClientConnection:
+        (connection,) = it = tuple(self.it.runtime.clients)
         assert len(it) == 1
-        assert isinstance(connection, ClientConnection)
+        assert isinstance(connection, Http1ClientConnection)
         return connection
 
     async def drip(self, data: bytes = b"x") -> None:
         """Send this, and wait until it has come."""
         connection = self.connection
-        before = connection.received_bytes + len(connection._inbox)
+        before = connection.received_bytes + len(connection._receive_buffer)
         self.client.send(data)
         async with asyncio.timeout(3):
-            while connection.received_bytes + len(connection._inbox) < before + len(data):
+            while connection.received_bytes + len(connection._receive_buffer) < before + len(data):
                 await asyncio.sleep(0)
 
     async def owes(self) -> None:
@@ -74,7 +74,7 @@ class Slow:
     def look(self, seconds: float = STEP) -> None:
         """Time passes, and deadlines are looked at."""
         self.now += seconds
-        for swept in tuple(self.it.gateway.clients):
+        for swept in tuple(self.it.runtime.clients):
             swept.sweep(self.now)  # type: ignore[attr-defined]
 
 
@@ -163,7 +163,7 @@ async def test_body_that_drips_is_told_408_and_the_target_is_not_blamed(door: st
         assert "less than 1000 bytes a second" in line.message
         assert it.counters["Failure_RequestBodyTooSlow"] == it.counters["HTTPCode_ELB_4XX_Count"] == 1
         assert not [name for name in it.counters if name.startswith(("Failure_Target", "TargetConnectionError", "HTTPCode_ELB_5"))]
-        (state,) = it.gateway.registry.groups
+        (state,) = it.runtime.registry.groups
         (member,) = state.members.values()
         assert member.connection_errors == 0
 
@@ -263,9 +263,9 @@ async def test_tunnels_and_responses_have_no_rate() -> None:
         client = await it.come()
         client.send(request("GET", "/ws", *UPGRADE))
         assert (await client.response()).status == 101
-        now = it.gateway.clock.monotonic()
+        now = it.runtime.clock.monotonic()
         for turn in range(40):
-            it.gateway.sweep.look(now + turn * STEP)
+            it.runtime.sweep.look(now + turn * STEP)
         client.send(b"\x81\x80\0\0\0\0")
         assert await client.read_exactly(6) == b"\x81\x80\0\0\0\0"
     async with target(_holding) as origin, crowd("HTTP", origin.address, limits=limits) as it:
@@ -301,12 +301,12 @@ async def test_entry_that_does_not_come_to_an_end_is_ended(door: str, begin: byt
         it.clients.append(client)
         client.send(data)
         await it.until(1)
-        now = it.gateway.clock.monotonic()
+        now = it.runtime.clock.monotonic()
         await asyncio.sleep(0.01)
-        it.gateway.sweep.look(now + 8.5)
+        it.runtime.sweep.look(now + 8.5)
         assert it.count == 1
         with caplog.at_level(logging.INFO, "albkit"):
-            it.gateway.sweep.look(now + 9.5)
+            it.runtime.sweep.look(now + 9.5)
             await it.until(0)
         (line,) = [record for record in caplog.records if kind in record.message]
         assert line.levelno == logging.INFO

@@ -20,9 +20,9 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 import albkit as alb
-from albkit.proxy.connections import Connections
-from albkit.proxy.stream import Stream
-from albkit.proxy.tunnel import Tunnel
+from albkit.proxy.target.connection_pool import ConnectionPool
+from albkit.proxy.tunnel.layer4 import Layer4Connection
+from albkit.proxy.tunnel.tunnel import Tunnel
 from albkit.state.target import TargetState
 from tests.functional.test_tls_targets import AUTHORITY, secure
 from tests.support.balancing import Balancing, balancing, listener
@@ -72,16 +72,16 @@ async def standing(*listeners: alb.Listener, **settings: Any) -> AsyncIterator[B
     async with balancing(*listeners, **settings) as it:
         doors = it.load_balancer.listeners
         yield it
-    assert [door.entrance.guests.count for door in doors] == [0] * len(doors)
+    assert [door.listener_runtime.limiter.count for door in doors] == [0] * len(doors)
 
 
 def member(it: Balancing, address: str) -> TargetState:
     """What the load balancer knows of a target."""
-    return next(one for state in it.gateway.registry.groups for one in state.members.values() if one.address == address)
+    return next(one for state in it.runtime.registry.groups for one in state.members.values() if one.address == address)
 
 
 def only_tunnel(it: Balancing) -> Tunnel:
-    (tunnel,) = it.gateway.tunnels
+    (tunnel,) = it.runtime.tunnels
     assert isinstance(tunnel, Tunnel)
     return tunnel
 
@@ -137,7 +137,7 @@ class Gate:
         self.waiting = 0
         self.opened = asyncio.Event()
         self.cancelled = 0
-        connect: Callable[..., Awaitable[Any]] = Connections._connect
+        connect: Callable[..., Awaitable[Any]] = ConnectionPool._connect
 
         async def held(*those: Any) -> Any:
             self.waiting += 1
@@ -150,7 +150,7 @@ class Gate:
                 self.waiting -= 1
             return await connect(*those)
 
-        monkeypatch.setattr(Connections, "_connect", held)
+        monkeypatch.setattr(ConnectionPool, "_connect", held)
 
     async def reached(self, count: int = 1) -> None:
         """So many connections wait to be made."""
@@ -162,10 +162,10 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     return Gate(monkeypatch)
 
 
-def waiting_stream(it: Balancing) -> Stream:
+def waiting_stream(it: Balancing) -> Layer4Connection:
     """The one connection that waits for its target."""
-    (stream,) = it.gateway.clients
-    assert isinstance(stream, Stream)
+    (stream,) = it.runtime.clients
+    assert isinstance(stream, Layer4Connection)
     return stream
 
 
@@ -211,7 +211,7 @@ async def test_slow_reader_holds_the_sender_up_and_costs_no_memory(slow: str) ->
     data = random.Random(9).randbytes(24 * MIB)
     async with target(holding) as origin, streaming(origin.address) as it:
         client, conversation = await it.client(), await origin.arrived()
-        await until(lambda: bool(it.gateway.tunnels))
+        await until(lambda: bool(it.runtime.tunnels))
         tunnel = only_tunnel(it)
         sender, reader = (conversation, client) if slow == "client" else (client, conversation)
         leg = tunnel.client_leg if slow == "client" else tunnel.target_leg
@@ -311,7 +311,7 @@ async def test_client_that_ends_its_side_before_the_target_is_connected_is_answe
         await until(lambda: stream._has_ended or stream._size > 65536)
         await asyncio.sleep(0.01)  # Nothing tells that FIN has come to a socket that is not read.
         for _ in range(20):
-            it.gateway.sweep.look(it.gateway.clock.monotonic())
+            it.runtime.sweep.look(it.runtime.clock.monotonic())
             await asyncio.sleep(0)
         gate.opened.set()
         assert await client.read_to_end() == b"%d" % size
@@ -363,7 +363,7 @@ async def test_reset_of_the_client_comes_to_the_target_as_a_reset(behind: bytes)
     """And not as an end in good order."""
     async with target(holding) as origin, streaming(origin.address) as it:
         client, conversation = await it.client(), await origin.arrived()
-        await until(lambda: bool(it.gateway.tunnels))
+        await until(lambda: bool(it.runtime.tunnels))
         if behind:
             client.send(behind)
             await conversation.read_exactly(len(behind))
@@ -379,7 +379,7 @@ async def test_reset_of_the_target_comes_to_the_client_as_a_reset(caplog: pytest
     """The same, and a line in the log, since it is the target's fault."""
     async with target(holding) as origin, streaming(origin.address) as it:
         client, conversation = await it.client(), await origin.arrived()
-        await until(lambda: bool(it.gateway.tunnels))
+        await until(lambda: bool(it.runtime.tunnels))
         conversation.reset()
         assert await was_reset(client)
         await gone(it)
@@ -410,7 +410,7 @@ async def test_client_is_reset_where_every_target_refuses(caplog: pytest.LogCapt
         client = await it.client()
         client.send(b"hello")
         assert await was_reset(client)
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.counters["Failure_TargetConnectionRefused"] == 1
         assert it.counters["TargetConnectionErrorCount"] == 3
         assert it.counters["NewFlowCount"] == 1
@@ -427,7 +427,7 @@ async def test_client_is_reset_where_there_are_no_targets(caplog: pytest.LogCapt
     """At once."""
     async with streaming() as it:
         assert await was_reset(await it.client())
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.counters["Failure_NoTargets"] == 1
         assert "NewFlowCount" not in it.counters
     assert "NoTargets: the target group has no targets" in caplog.text
@@ -451,7 +451,7 @@ async def test_client_is_reset_where_no_target_accepts_in_time(full: int) -> Non
     """Each try has `connect_timeout`."""
     async with streaming(f"127.0.0.1:{full}", lb={"limits": alb.Limits(connect_timeout=0.05)}) as it:
         assert await was_reset(await it.client())
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.counters["Failure_TargetConnectTimeout"] == 1
         assert it.counters["TargetConnectionErrorCount"] == 3
 
@@ -462,7 +462,7 @@ async def test_client_that_leaves_while_its_target_is_connected_leaves_nothing(g
         client = await it.client()
         await gate.reached()
         client.reset()
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         await until(lambda: gate.cancelled == 1)
         state = member(it, origin.address)
         assert (state.tunnels, state.outstanding, state.connection_errors) == (0, 0, 0)
@@ -480,8 +480,8 @@ async def test_client_that_resets_what_waits_unread_is_noticed(gate: Gate) -> No
         await until(lambda: it.counters.get("ReadingPausedCount", 0) == 1)
         client.reset()
         async with asyncio.timeout(BOUND):
-            while it.gateway.clients:
-                it.gateway.sweep.look(it.gateway.clock.monotonic())
+            while it.runtime.clients:
+                it.runtime.sweep.look(it.runtime.clock.monotonic())
                 await asyncio.sleep(0)
         assert it.counters["Failure_ClientClosed"] == 1
 
@@ -553,7 +553,7 @@ async def test_connections_that_are_open_count_as_outstanding() -> None:
         for client, name in zip(clients, names, strict=True):
             if name == "a":
                 client.reset()
-        await until(lambda: len(it.gateway.tunnels) == 3)
+        await until(lambda: len(it.runtime.tunnels) == 3)
         assert member(it, a.address).outstanding == 0
         assert [await who(it) for _ in range(3)] == ["a"] * 3
 
@@ -641,7 +641,7 @@ async def test_connections_of_a_deregistered_target_have_its_delay_to_end() -> N
         at_a = 1 + names.count("a")
         for second in range(61):
             clock.advance(1)
-            it.gateway.sweep.look(clock.now)
+            it.runtime.sweep.look(clock.now)
             for _ in range(20):
                 await asyncio.sleep(0)
             if second == 48:
@@ -666,7 +666,7 @@ async def test_client_whose_target_is_deregistered_while_it_connects_is_reset(ga
         await it.load_balancer.deregister_targets("group", origin.address)
         gate.opened.set()
         assert await was_reset(client)
-        await until(lambda: not it.gateway.clients)
+        await until(lambda: not it.runtime.clients)
         assert it.counters["Failure_UpgradeWhileDraining"] == 1
 
 
@@ -681,13 +681,13 @@ async def test_silent_connection_ends_after_its_idle_timeout() -> None:
         await who(it, client)
         for _ in range(3):
             clock.advance(19)
-            it.gateway.sweep.look(clock.now)
+            it.runtime.sweep.look(clock.now)
             client.send(b"x")
             await client.read_exactly(1)
-            it.gateway.sweep.look(clock.now)
-        assert it.gateway.tunnels
+            it.runtime.sweep.look(clock.now)
+        assert it.runtime.tunnels
         clock.advance(21)
-        it.gateway.sweep.look(clock.now)
+        it.runtime.sweep.look(clock.now)
         assert await client.read_to_end() == b""
         client.send_fin()
         await gone(it)
@@ -701,10 +701,10 @@ async def test_connection_ends_at_its_maximum_age() -> None:
         client = await it.client()
         await who(it, client)
         clock.advance(99)
-        it.gateway.sweep.look(clock.now)
-        assert it.gateway.tunnels
+        it.runtime.sweep.look(clock.now)
+        assert it.runtime.tunnels
         clock.advance(1)
-        it.gateway.sweep.look(clock.now)
+        it.runtime.sweep.look(clock.now)
         assert await client.read_to_end() == b""
         client.send_fin()
         await gone(it)
@@ -720,7 +720,7 @@ async def test_target_has_as_many_connections_as_the_policy_allows() -> None:
         assert await was_reset(await it.client())
         assert it.counters["Failure_NoRoomForTunnel"] == 1
         it.clients[0].reset()
-        await until(lambda: len(it.gateway.tunnels) == 3)
+        await until(lambda: len(it.runtime.tunnels) == 3)
         assert await who(it) in "ab"
 
 
@@ -839,7 +839,7 @@ async def test_listener_that_is_taken_away_leaves_its_connections() -> None:
         async with standing(front, back) as it:
             client = await it.client_of(1)
             await who(it, client)
-            guests = it.load_balancer.listeners[1].entrance.guests
+            guests = it.load_balancer.listeners[1].listener_runtime.limiter
             await it.load_balancer.apply(front)
             client.send(b"here")
             assert await client.read_exactly(4) == b"here"

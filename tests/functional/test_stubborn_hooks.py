@@ -89,7 +89,7 @@ async def test_client_that_leaves_is_not_kept(*, swallows: bool) -> None:
         async with asyncio.timeout(5):
             await hook.began.wait()
             client.reset()
-            while it.gateway.clients:
+            while it.runtime.clients:
                 await asyncio.sleep(0)
             await hook.cancelled.wait()
         assert hook.ended == 0
@@ -110,7 +110,7 @@ async def test_stop_ends_everything_else_and_names_the_hook(caplog: pytest.LogCa
             assert (await tunnels[-1].response()).status == 101
         client = await it.client()
         client.send(request("GET", "/hook"))
-        gateway = it.gateway
+        gateway = it.runtime
         async with asyncio.timeout(5):
             await (hook.cancelled if timed_out else hook.began).wait()
             await it.load_balancer.stop()
@@ -154,7 +154,7 @@ async def test_stop_that_is_cancelled_leaves_no_client_and_no_tunnel() -> None:
     async with target() as origin, door(hook, origin, limits=SHORT, stop_timeout=60) as it:
         client = await it.client()
         assert (await client.get("/hook")).status == 500
-        gateway = it.gateway
+        gateway = it.runtime
         stopping = asyncio.ensure_future(it.load_balancer.stop())
         async with asyncio.timeout(5):
             while gateway.clients:

@@ -13,7 +13,7 @@ import pytest
 import albkit as alb
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
-from albkit.proxy.target_connection import TargetConnection
+from albkit.proxy.target.http1_connection import Http1TargetConnection
 from albkit.state.counters import Counters
 from tests.functional.test_health_checks import QUICK, UNHEALTHY, Patient, one, until
 from tests.functional.test_tls_targets import in_front_of
@@ -105,7 +105,7 @@ async def test_target_that_speaks_no_http_is_a_502_at_once(said: bytes, reason: 
         assert reason in line
         assert len(origin.conversations) == 1, "it is not asked again"
         assert gateway.counters[f"Failure_{reason}"] == 1
-        assert gateway.gateway.connections.count == 0
+        assert gateway.runtime.connections.count == 0
 
 
 async def test_target_that_greets_behind_an_interim_response_is_a_502_at_once() -> None:
@@ -232,10 +232,10 @@ class _Transport:
         return None
 
 
-async def _asked(method: str = "GET", before: bytes = b"") -> tuple[TargetConnection, _Transport, asyncio.Future[object]]:
+async def _asked(method: str = "GET", before: bytes = b"") -> tuple[Http1TargetConnection, _Transport, asyncio.Future[object]]:
     member: Any = SimpleNamespace()
     connections: Any = SimpleNamespace(forget=lambda _: None)
-    connection = TargetConnection(member, connections, Counters(), Limits())
+    connection = Http1TargetConnection(member, connections, Counters(), Limits())
     transport: Any = _Transport()
     connection.connection_made(transport)
     for place in range(len(before)):
@@ -246,7 +246,7 @@ async def _asked(method: str = "GET", before: bytes = b"") -> tuple[TargetConnec
     return connection, transport, waiter
 
 
-def _feed(connection: TargetConnection, data: bytes) -> float:
+def _feed(connection: Http1TargetConnection, data: bytes) -> float:
     """Byte by byte; the CPU time that takes."""
     before = time.process_time()
     for place in range(len(data)):

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.proxy import connections
-from albkit.proxy.connections import Connections
-from albkit.proxy.target_connection import TargetConnection
+from albkit.proxy.target import connection_pool
+from albkit.proxy.target.connection_pool import ConnectionPool
+from albkit.proxy.target.http1_connection import Http1TargetConnection
 from tests.support.balancing import balancing, listener
 from tests.support.clock import FakeClock
 from tests.support.gateway import Running, running
@@ -122,7 +122,7 @@ async def test_connection_closed_under_a_request_does_not_count_against_its_targ
             client = await gateway.client()
             for _ in range(8):
                 assert (await client.get()).status == 200
-            members = gateway.gateway.registry.group("group").members.values()
+            members = gateway.runtime.registry.group("group").members.values()
             assert gateway.counters["RetryCount"] >= 3
             assert [member.errors for member in members] == [0, 0]
             assert [member.failures_in_row for member in members] == [0, 0]
@@ -138,7 +138,7 @@ async def test_fresh_connection_closed_without_an_answer_counts_against_its_targ
     async with target(closing) as origin, running(origin.address) as gateway:
         client = await gateway.client()
         assert (await client.get()).status == 502
-        (member,) = gateway.gateway.registry.group("group").members.values()
+        (member,) = gateway.runtime.registry.group("group").members.values()
         assert member.errors == member.failures_in_row == 3
 
 
@@ -151,7 +151,7 @@ async def test_silence_on_a_kept_connection_counts_against_its_target() -> None:
         await conversation.read_to_end()
 
     async with target(once) as origin, running(origin.address, idle_timeout=0.3) as gateway:
-        (member,) = gateway.gateway.registry.group("group").members.values()
+        (member,) = gateway.runtime.registry.group("group").members.values()
         for status, errors in ((200, 0), (504, 1), (200, 1), (504, 2)):
             client = await gateway.client()
             assert (await client.get()).status == status
@@ -165,7 +165,7 @@ async def test_connection_is_given_up_before_the_target_closes_it() -> None:
     clock = FakeClock()
     answer = response(200, b"ok", b"Keep-Alive: timeout=5")
     async with target(None, answer) as origin, running(origin.address, clock=clock) as gateway:
-        connections, sweep = gateway.gateway.connections, gateway.gateway.sweep
+        connections, sweep = gateway.runtime.connections, gateway.runtime.sweep
         client = await gateway.client()
         for _ in range(2):
             assert (await client.get()).status == 200
@@ -284,9 +284,9 @@ async def test_early_hints_and_processing_are_passed_on_and_continue_is_not() ->
 
 async def test_connection_that_ends_as_soon_as_it_is_made_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its end may come before whoever connected is told that it is there: it must not be counted as open for ever."""
-    connect = Connections._connect
+    connect = ConnectionPool._connect
 
-    async def connect_and_lose(self: Connections, *arguments: Any) -> TargetConnection:
+    async def connect_and_lose(self: ConnectionPool, *arguments: Any) -> Http1TargetConnection:
         connection = await connect(self, *arguments)
         assert connection.transport is not None
         connection.transport.abort()
@@ -294,12 +294,12 @@ async def test_connection_that_ends_as_soon_as_it_is_made_is_not_kept(monkeypatc
             await asyncio.sleep(0)
         return connection
 
-    monkeypatch.setattr(Connections, "_connect", connect_and_lose)
+    monkeypatch.setattr(ConnectionPool, "_connect", connect_and_lose)
     async with target() as origin, running(origin.address) as gateway:
         client = await gateway.client()
         assert (await client.get()).status == 502
         assert gateway.counters["Failure_TargetUnreachable"] == 1
-        assert gateway.gateway.connections.count == 0
+        assert gateway.runtime.connections.count == 0
         assert gateway.counters["ActiveConnectionCount"] == 1
 
 
@@ -335,8 +335,8 @@ class Crowd:
 
 
 def kept(gateway: Running) -> int:
-    (state,) = gateway.gateway.registry.groups
-    return sum(map(gateway.gateway.connections.idle, state.members.values()))
+    (state,) = gateway.runtime.registry.groups
+    return sum(map(gateway.runtime.connections.idle, state.members.values()))
 
 
 async def test_crowd_that_comes_again_finds_its_connections() -> None:
@@ -357,12 +357,12 @@ async def test_crowd_that_comes_again_finds_its_connections() -> None:
 
 async def test_what_a_crowd_has_left_is_closed_when_a_minute_did_not_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Above the least number only what the last minute has used at a time is kept, the ones first that were not used for longest."""
-    monkeypatch.setattr(connections, "_LEAST_KEPT", 4)
+    monkeypatch.setattr(connection_pool, "_LEAST_KEPT", 4)
     crowd = Crowd()
     limits = alb.Limits(target_keep_alive=3600)
     async with target(crowd.script) as origin, running(origin.address, limits=limits, idle_timeout=4000) as gateway:
-        look = gateway.gateway.sweep.look
-        now = gateway.gateway.clock.monotonic()
+        look = gateway.runtime.sweep.look
+        now = gateway.runtime.clock.monotonic()
         clients = [await gateway.client() for _ in range(30)]
         look(now)
         await crowd.ask(clients)
@@ -394,7 +394,7 @@ async def test_number_of_kept_connections_that_was_set_is_not_exceeded() -> None
 
 async def test_retries_on_fresh_connections_do_not_fill_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second try connects anew beside the idle ones; one at a time is in use, so no more than the least number is kept."""
-    monkeypatch.setattr(connections, "_LEAST_KEPT", 3)
+    monkeypatch.setattr(connection_pool, "_LEAST_KEPT", 3)
     async with target() as origin:
         # One that is dead and never left out, so that every second request is tried again.
         group = alb.TargetGroup("group", [origin.address, f"127.0.0.1:{free_port()}"], ejection=None)
@@ -414,7 +414,7 @@ async def test_every_target_keeps_what_it_has_used_until_it_goes() -> None:
         for _ in range(40):
             assert (await client.get()).status == 200
         assert [len(origin.conversations) for origin in origins] == [1] * 20
-        pools = gateway.gateway.connections._pools
+        pools = gateway.runtime.connections._pools
         assert len(pools) == 20
         for origin in origins[:10]:
             await origin.close()
@@ -436,8 +436,8 @@ async def test_want_of_descriptors_closes_what_was_idle_for_longest() -> None:
         clients = [await gateway.client() for _ in range(40)]
         await asyncio.gather(*[client.get() for client in clients])
         assert kept(gateway) == 40
-        pool = gateway.gateway.connections
-        members = list(next(iter(gateway.gateway.registry.groups)).members.values())
+        pool = gateway.runtime.connections
+        members = list(next(iter(gateway.runtime.registry.groups)).members.values())
         oldest = {member: list(pool._pools[member].idle)[:16] for member in members}
         pool.shed(1)
         assert sorted(map(pool.idle, members)) == [4, 20]

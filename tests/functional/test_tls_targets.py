@@ -188,8 +188,8 @@ async def test_response_to_a_slow_client_is_read_in_small_parts_and_loses_nothin
             head = await client.read_until(b"\r\n\r\n")
             got = b""
             while len(got) < len(body):
-                for connection in it.gateway.clients:
-                    connection.sweep(it.gateway.clock.monotonic())  # type: ignore[attr-defined]
+                for connection in it.runtime.clients:
+                    connection.sweep(it.runtime.clock.monotonic())  # type: ignore[attr-defined]
                 got += await client.read()
             assert head.startswith(b"HTTP/1.1 200 ")
             assert got == body

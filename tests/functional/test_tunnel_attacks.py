@@ -46,7 +46,7 @@ async def test_client_that_takes_nothing_is_dead_however_many_pings_wait_for_it(
         (tunnel,) = gateway.load_balancer.tunnels
         for _ in range(60):
             clock.advance(1)
-            gateway.gateway.sweep.look(clock.now)
+            gateway.runtime.sweep.look(clock.now)
             conversation.send(frame(PONG, b"unasked", mask=False))
             await asyncio.sleep(0)
             if tunnel.end is not None:
@@ -269,7 +269,7 @@ async def test_target_that_ends_behind_the_clients_fin_is_not_taken_for_reset() 
                 client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(5):
             clock.advance(1)
-            gateway.gateway.sweep.look(clock.now)
+            gateway.runtime.sweep.look(clock.now)
             await asyncio.sleep(0)
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
         got = 0

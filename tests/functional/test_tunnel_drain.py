@@ -294,7 +294,7 @@ async def test_target_that_comes_back_keeps_the_tunnels_that_were_not_closed_yet
     """Those that have been told are over; the others outlast the old delay."""
     clock = FakeClock()
     async with target(switching(then=holding)) as origin, running(origin.address, clock=clock, idle_timeout=4000) as gateway:
-        balancer, sweep = gateway.load_balancer, gateway.gateway.sweep
+        balancer, sweep = gateway.load_balancer, gateway.runtime.sweep
         clients = [await upgraded(gateway) for _ in range(3)]
         conversations = [await origin.arrived(place) for place in (1, 2, 3)]
         await balancer.deregister_targets("group", origin.address)
@@ -374,7 +374,7 @@ async def test_upgrade_under_way_when_its_target_leaves_gets_503_and_no_tunnel()
         client.send(request("GET", "/ws", *UPGRADE))
         conversation = await origin.arrived()
         async with asyncio.timeout(5):
-            while not gateway.gateway.registry.group("group").members[origin.address].tunnels:
+            while not gateway.runtime.registry.group("group").members[origin.address].tunnels:
                 await asyncio.sleep(0)
             await gateway.load_balancer.deregister_targets("group", origin.address)
             waiting = asyncio.ensure_future(gateway.load_balancer.drained("group", origin.address))
@@ -445,4 +445,4 @@ async def test_spread_that_is_longer_than_the_delay_fills_the_delay() -> None:
         for past in range(11):
             assert [tunnel.end for tunnel in tunnels].count(alb.TunnelEnd.DRAIN) == past
             clock.advance(1)
-            it.gateway.sweep.look(clock.now)
+            it.runtime.sweep.look(clock.now)

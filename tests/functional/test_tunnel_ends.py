@@ -137,7 +137,7 @@ async def test_side_that_does_not_answer_is_cut_after_the_grace(silent: str) -> 
         else:
             await says_goodbye(both.client, mask=True, code=1001)
         both.later(1.9)
-        assert both.gateway.gateway.tunnels
+        assert both.gateway.runtime.tunnels
         both.later(0.1)
         await closed
 

@@ -109,7 +109,7 @@ async def test_refused_upgrade_leaves_its_room_to_others() -> None:
         await gateway.load_balancer.deregister_targets("group", first.address)
         for _ in range(3):
             assert await asked(await gateway.client()) == 502
-        (member,) = gateway.gateway.registry.group("group").members.values()
+        (member,) = gateway.runtime.registry.group("group").members.values()
         assert member.tunnels == 0
 
 
@@ -117,11 +117,11 @@ async def test_ordinary_requests_know_no_such_limit() -> None:
     """Nor are they sent elsewhere because of tunnels."""
     policy = alb.TunnelPolicy(max_tunnels=1)
     async with target(None) as origin, running(origin.address, tunnel=policy) as gateway:
-        for state in gateway.gateway.registry.group("group").members.values():
+        for state in gateway.runtime.registry.group("group").members.values():
             state.tunnels = 1
         assert (await (await gateway.client()).get()).status == 200
         assert await asked(await gateway.client()) == 503
-        for state in gateway.gateway.registry.group("group").members.values():
+        for state in gateway.runtime.registry.group("group").members.values():
             state.tunnels = 0
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import albkit as alb
 from albkit.proxy.transports import unacknowledged
-from albkit.proxy.tunnel_leg import Leg
+from albkit.proxy.tunnel.leg import Leg
 from tests.functional.test_tls_targets import secure
 from tests.support.clock import FakeClock
 from tests.support.frames import BINARY, closing, frame
@@ -77,13 +77,13 @@ class Sides:
     def look(self, seconds: float = 0.0) -> None:
         """Time passes, and deadlines are looked at."""
         self.clock.advance(seconds)
-        self.it.gateway.sweep.look(self.clock.now)
+        self.it.runtime.sweep.look(self.clock.now)
 
     async def lasts(self) -> int:
         """Let time pass, second by second, until nothing is left; how many it took."""
         seconds = 0
         async with asyncio.timeout(10):
-            while self.it.gateway.tunnels:
+            while self.it.runtime.tunnels:
                 self.look(1)
                 seconds += 1
                 for _ in range(5):
@@ -257,7 +257,7 @@ async def test_side_that_has_all_and_stays_is_ended_after_the_grace(*, client_se
             it.look()
             await asyncio.sleep(0)
         for _ in range(4):
-            assert it.it.gateway.tunnels
+            assert it.it.runtime.tunnels
             it.look(0.6)
             if talks:
                 before = it.other.count
@@ -293,7 +293,7 @@ async def test_client_that_resets_behind_its_fin_stops_a_target_that_still_sends
         it.receiver.writer.transport.resume_reading()  # type: ignore[attr-defined]
         assert await it.receiver.read_to_end() == b"question"
         async with asyncio.timeout(10):
-            while it.it.gateway.tunnels:
+            while it.it.runtime.tunnels:
                 it.receiver.send(b"answer" * 1000)
                 it.look(0.1)
                 await asyncio.sleep(0)

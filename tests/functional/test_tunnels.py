@@ -269,7 +269,7 @@ async def test_slow_reader_holds_the_sender_back() -> None:
 
     async with target(switching(then=pouring)) as origin, running(origin.address) as gateway:
         client = await upgraded(gateway, slow=True)
-        (tunnel,) = gateway.gateway.tunnels
+        (tunnel,) = gateway.runtime.tunnels
         before = -1
         while sent != before:
             before = sent
@@ -294,14 +294,14 @@ async def test_silent_tunnel_ends_after_the_idle_timeout() -> None:
         assert await client.read_to_end() == b""
         await (await origin.arrived()).over.wait()
         async with asyncio.timeout(5):
-            while gateway.gateway.tunnels:
+            while gateway.runtime.tunnels:
                 await asyncio.sleep(0)
         assert gateway.counters["Failure_TunnelIdle"] == 1
 
 
 async def test_silent_half_of_a_tunnel_does_not_live_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """After one FIN the other direction ends after some silence."""
-    monkeypatch.setattr("albkit.proxy.tunnel.HALF_CLOSE_SILENCE", 0.2)
+    monkeypatch.setattr("albkit.proxy.tunnel.tunnel.HALF_CLOSE_SILENCE", 0.2)
 
     async def stubborn(conversation: Conversation) -> None:
         await conversation.read_to_end()
@@ -313,19 +313,19 @@ async def test_silent_half_of_a_tunnel_does_not_live_for_ever(monkeypatch: pytes
         client.send_fin()
         assert await client.read_to_end() == b""
         async with asyncio.timeout(3):
-            while gateway.gateway.tunnels:
+            while gateway.runtime.tunnels:
                 await asyncio.sleep(0.02)
 
 
 async def test_tunnel_counts_as_outstanding_while_it_lives() -> None:
     """And is released once, whoever ends it."""
     async with target(switching(then=echo)) as origin, running(origin.address) as gateway:
-        (state,) = gateway.gateway.registry.groups
+        (state,) = gateway.runtime.registry.groups
         client = await upgraded(gateway)
         assert next(iter(state.members.values())).outstanding == 1
         client.send_fin()
         assert await client.read_to_end() == b""
-        while gateway.gateway.tunnels:
+        while gateway.runtime.tunnels:
             await asyncio.sleep(0)
         assert next(iter(state.members.values())).outstanding == 0
         assert gateway.counters["TunnelCount"] == 1

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.proxy.client_connection import _AT_A_TIME
-from albkit.wire.frames import MANY_FRAMES
+from albkit.proxy.client.http1_connection import _AT_A_TIME
+from albkit.wire.websocket.frames import MANY_FRAMES
 from tests.support.gateway import Running, leaving_nothing, running
 from tests.support.peers import Conversation, request, response, target
 from tests.support.secure import SecureClient, secured
@@ -212,7 +212,7 @@ async def quickest(flood: Callable[[], Any]) -> float:
 
 def answered(it: Running) -> int:
     """How many requests."""
-    counters = it.gateway.counters
+    counters = it.runtime.counters
     return counters.fixed_responses + counters.redirects + counters.elb_5xx
 
 
@@ -268,7 +268,7 @@ async def test_client_that_leaves_in_its_flood_is_answered_no_more(how: str) -> 
             client.reset()
         else:
             client.writer.transport.abort()
-        while it.gateway.clients:
+        while it.runtime.clients:
             await asyncio.sleep(0)
         assert 0 < answered(it) < 2000
         assert not [name for name in it.counters if name.startswith("Failure_")]
@@ -280,7 +280,7 @@ async def test_stop_in_a_flood_does_not_wait_for_its_end() -> None:
         client = await it.client()
         client.send(request("GET", "/") * 2000)
         await client.response()
-        gateway = it.gateway
+        gateway = it.runtime
         await it.load_balancer.stop()
         assert not gateway.clients
         assert gateway.counters.fixed_responses < 2000
@@ -292,9 +292,9 @@ async def test_task_that_is_cancelled_in_a_flood_leaves_nothing() -> None:
         client = await it.client()
         client.send(request("GET", "/") * 2000)
         await client.response()
-        (connection,) = it.gateway.clients
+        (connection,) = it.runtime.clients
         connection._task.cancel()  # type: ignore[attr-defined]
-        while it.gateway.clients:
+        while it.runtime.clients:
             await asyncio.sleep(0)
         assert answered(it) < 2000
 
@@ -313,7 +313,7 @@ async def test_turn_stays_short_while_a_request_comes_in_tiny_chunks(chunks: byt
             assert got.startswith(b"HTTP/1.1 200")
 
         assert await quickest(flood) < LONGEST
-        while it.gateway.connections.count:
+        while it.runtime.connections.count:
             await asyncio.sleep(0.01)
     assert origin.received.count(b"X") - origin.received.count(b"X-") == chunks.count(b"X")
 
@@ -393,7 +393,7 @@ async def test_response_of_tiny_chunks_that_waits_is_read_though_its_connection_
     async with target(script) as origin, running(origin.address) as it:
         client = await it.client()
         client.send(request("GET", "/"))
-        while not (it.gateway.clients and (upstream := next(iter(it.gateway.clients)).upstream)):  # type: ignore[attr-defined]
+        while not (it.runtime.clients and (upstream := next(iter(it.runtime.clients)).upstream)):  # type: ignore[attr-defined]
             await asyncio.sleep(0)
         while not (upstream._is_behind and upstream._body._held.endswith(LAST)):
             await asyncio.sleep(0)
@@ -454,7 +454,7 @@ async def test_client_that_leaves_while_its_tiny_chunks_wait_leaves_nothing() ->
         client.send(CHUNKED_POST + TINY)
         await origin.arrived()
         client.reset()
-        while it.gateway.clients or it.gateway.connections.count:
+        while it.runtime.clients or it.runtime.connections.count:
             await asyncio.sleep(0)
 
 
@@ -509,7 +509,7 @@ async def test_turn_stays_short_while_a_client_sends_tiny_frames(policy: alb.Tun
 
         async def flood() -> None:
             assert await asyncio.to_thread(pour, it.port, wire, first=HELLO) == CLOSE_OF_TARGET
-            while it.gateway.tunnels:
+            while it.runtime.tunnels:
                 await asyncio.sleep(0)
 
         assert await quickest(flood) < LONGEST
@@ -625,7 +625,7 @@ async def test_peer_that_resets_in_its_flood_ends_the_tunnel(who: str) -> None:
         await client.read_until(b"\r\n\r\n")
         if who == "client":
             client.reset()
-        while it.gateway.tunnels:
+        while it.runtime.tunnels:
             await asyncio.sleep(0)
 
 

@@ -206,11 +206,11 @@ async def test_switch_while_the_body_waits_to_be_sent_holds_the_client_back() ->
     async with target(slow) as origin, running(origin.address, limits=alb.Limits(in_flight=16 * size)) as it:
         client = await it.client()
         client.send(asking(bytes(size)))
-        (connection,) = it.gateway.clients
+        (connection,) = it.runtime.clients
         async with asyncio.timeout(10):
             while connection.received_bytes < size:  # type: ignore[attr-defined]
                 await asyncio.sleep(0)
-        (upstream,) = it.gateway.connections._open
+        (upstream,) = it.runtime.connections._open
         assert upstream.transport is not None
         assert upstream.transport.get_write_buffer_size() > 0
         upstream.transport.set_write_buffer_limits(high=1000)
@@ -242,7 +242,7 @@ async def test_client_that_leaves_within_its_body_leaves_nothing(goes: str) -> N
             client.reset()
         async with asyncio.timeout(5):
             await conversation.over.wait()
-            while it.gateway.clients:
+            while it.runtime.clients:
                 await asyncio.sleep(0)
 
 

@@ -38,7 +38,7 @@ def _groups(count: int, stickiness: alb.LbCookie | None = None) -> dict[alb.Targ
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_forward_takes_one_to_five_groups(count: int) -> None:
-    """Up to five groups with their weights, in their order (alb-reference 4.1)."""
+    """Up to five groups with their weights, in their order (docs/alb.md 4.1)."""
     groups = _groups(count)
     forward = alb.Forward(groups)
     assert forward.groups == tuple(groups.items())
@@ -48,7 +48,7 @@ def test_forward_takes_one_to_five_groups(count: int) -> None:
 
 @pytest.mark.parametrize("count", [0, 6])
 def test_forward_to_no_group_or_too_many_is_refused(count: int) -> None:
-    """One to five (alb-reference 4.1)."""
+    """One to five (docs/alb.md 4.1)."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.Forward(_groups(count))
     assert _paths(raised.value) == ["groups"]
@@ -56,7 +56,7 @@ def test_forward_to_no_group_or_too_many_is_refused(count: int) -> None:
 
 @pytest.mark.parametrize("weight", [0, 1, 999])
 def test_forward_takes_albs_weights(weight: int) -> None:
-    """0 to 999, at both ends (alb-reference 4.1)."""
+    """0 to 999, at both ends (docs/alb.md 4.1)."""
     assert alb.Forward({_GROUP: weight}).groups == ((_GROUP, weight),)
 
 
@@ -70,7 +70,7 @@ def test_forward_refuses_other_weights(weight: Any) -> None:
 
 @pytest.mark.parametrize("seconds", [1, 604800, 1.5, None])
 def test_forward_takes_albs_stickiness(seconds: float | None) -> None:
-    """A second to a week, or none (alb-reference 4.1)."""
+    """A second to a week, or none (docs/alb.md 4.1)."""
     assert alb.Forward(_groups(2), seconds).stickiness == seconds
 
 
@@ -85,7 +85,7 @@ def test_forward_refuses_other_stickiness(seconds: Any) -> None:
 
 
 def test_forward_to_several_groups_of_which_one_is_sticky_needs_stickiness() -> None:
-    """Several groups, and any has target stickiness: group stickiness must be on (alb-reference 4.1); with one group it need not."""
+    """Several groups, and any has target stickiness: group stickiness must be on (docs/alb.md 4.1); with one group it need not."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.Forward(_groups(2, alb.LbCookie()))
     assert _paths(raised.value) == ["stickiness"]
@@ -151,7 +151,7 @@ def test_forward_with_every_fault_tells_them_all() -> None:
     ids=str,
 )
 def test_redirect_takes_albs_parts(parts: dict[str, Any]) -> None:
-    """Every part in its range, with the placeholders that may stand there (alb-reference 4.2)."""
+    """Every part in its range, with the placeholders that may stand there (docs/alb.md 4.2)."""
     redirect = alb.Redirect(**parts)
     assert {redirect, alb.Redirect(**parts)} == {redirect}
     defaults = {
@@ -187,7 +187,7 @@ def test_redirect_refuses_other_values(part: str, value: Any) -> None:
 
 @pytest.mark.parametrize("parts", [{}, {"query": "a=b"}, {"status_code": 301}, {"protocol": "#{protocol}", "query": ""}], ids=str)
 def test_redirect_that_changes_at_most_the_query_is_refused(parts: dict[str, Any]) -> None:
-    """Protocol, host, port or path must differ, or the client comes back for ever (alb-reference 4.2)."""
+    """Protocol, host, port or path must differ, or the client comes back for ever (docs/alb.md 4.2)."""
     with pytest.raises(alb.ConfigurationError, match="at least one of protocol, host, port and path"):
         alb.Redirect(**parts)
 
@@ -202,7 +202,7 @@ def test_redirect_with_every_fault_tells_them_all() -> None:
 
 @pytest.mark.parametrize("status", [200, 299, 400, 404, 499, 500, 599])
 def test_fixed_response_takes_albs_statuses(status: int) -> None:
-    """2xx, 4xx and 5xx, at both ends (alb-reference 4.3)."""
+    """2xx, 4xx and 5xx, at both ends (docs/alb.md 4.3)."""
     assert alb.FixedResponse(status).status_code == status
 
 
@@ -216,7 +216,7 @@ def test_fixed_response_refuses_other_statuses(status: Any) -> None:
 
 @pytest.mark.parametrize("body", ["", "x" * 1024, "é" * 1024, "\N{PENSIVE FACE}" * 1024], ids=["empty", "ASCII", "two bytes", "four bytes"])
 def test_fixed_response_takes_up_to_1024_characters(body: str) -> None:
-    """ALB's longest message body (alb-reference 4.3)."""
+    """ALB's longest message body (docs/alb.md 4.3)."""
     assert alb.FixedResponse(200, body).body == body
 
 
@@ -239,13 +239,13 @@ def test_fixed_response_body_that_is_no_unicode_text_is_refused() -> None:
 
 @pytest.mark.parametrize("status", [204, 205])
 def test_fixed_response_that_can_have_no_body_takes_one_as_alb_does(status: int) -> None:
-    """alb-reference 4.3 knows no such limit; it is not sent (RFC 9110 sections 15.3.5 and 15.3.6)."""
+    """docs/alb.md 4.3 knows no such limit; it is not sent (RFC 9110 sections 15.3.5 and 15.3.6)."""
     assert alb.FixedResponse(status, "x").body == "x"
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "text/css", "text/html", "application/javascript", "application/json"])
 def test_fixed_response_takes_albs_content_types(content_type: str) -> None:
-    """The five of alb-reference 4.3."""
+    """The five of docs/alb.md 4.3."""
     assert alb.FixedResponse(200, "x", content_type).content_type == content_type
 
 
@@ -265,7 +265,7 @@ def test_fixed_response_with_every_fault_tells_them_all() -> None:
 
 
 def test_fixed_response_is_plain_text_and_a_value() -> None:
-    """Defaults of alb-reference 4.3; frozen and hashable."""
+    """Defaults of docs/alb.md 4.3; frozen and hashable."""
     answer = alb.FixedResponse(404)
     assert (answer.body, answer.content_type) == ("", "text/plain")
     assert {answer, alb.FixedResponse(404)} == {answer}

@@ -8,7 +8,7 @@ import pytest
 from albkit.model.attributes import ATTRIBUTES, default, fault
 
 _ALB = [
-    # alb-reference 1.2, 1.4, 1.3, 1.8 and 4.3: owner, name, ALB's key, default, least and greatest of ALB's values
+    # docs/alb.md 1.2, 1.4, 1.3, 1.8 and 4.3: owner, name, ALB's key, default, least and greatest of ALB's values
     ("LoadBalancer", "idle_timeout", "idle_timeout.timeout_seconds", 60, 1, 4000),
     ("LoadBalancer", "client_keep_alive", "client_keep_alive.seconds", 3600, 60, 604800),
     ("Rule", "priority", "Priority", None, 1, 50000),

@@ -36,7 +36,7 @@ def test_condition_is_a_value(kind: Any) -> None:
     ["example.com", "*.example.com", "*", "?", "EXAMPLE.com", "a-b_c.example.com", "10.0.0.1", "a" * 128],
 )
 def test_host_header_takes_albs_alphabet(value: str) -> None:
-    """Letters, digits and - _ . * ? up to 128 characters (alb-reference 3.2)."""
+    """Letters, digits and - _ . * ? up to 128 characters (docs/alb.md 3.2)."""
     assert alb.HostHeader(value).values == (value,)
 
 
@@ -54,7 +54,7 @@ def test_host_header_refuses_other_values(value: Any) -> None:
 
 @pytest.mark.parametrize("value", ["/", "/api/*", "*.png", "/a?c", "/_-.$/~\"'@:+&*?", "/A/b", "/" + "a" * 127])
 def test_path_pattern_takes_albs_alphabet(value: str) -> None:
-    """Letters, digits and _ - . $ / ~ " ' @ : + & * ? up to 128 characters (alb-reference 3.2)."""
+    """Letters, digits and _ - . $ / ~ " ' @ : + & * ? up to 128 characters (docs/alb.md 3.2)."""
     assert alb.PathPattern(value).values == (value,)
 
 
@@ -91,7 +91,7 @@ def test_condition_with_every_fault_tells_them_all(kind: Any) -> None:
 @pytest.mark.parametrize("kind", _KINDS)
 @pytest.mark.parametrize("values", [(), ([],), (None,)], ids=["none", "empty list", "None"])
 def test_condition_without_a_value_is_refused(kind: Any, values: tuple[Any, ...]) -> None:
-    """Empty value lists are invalid (alb-reference 1.5)."""
+    """Empty value lists are invalid (docs/alb.md 1.5)."""
     with pytest.raises(alb.ConfigurationError) as raised:
         kind(*values)
     assert [fault.partition(":")[0] for fault in raised.value.faults] == ["values"]
@@ -122,7 +122,7 @@ _WITH_REGEX: list[Any] = [
     ["^/a/[0-9]+$", "(a|b)*", "a{2,5}", "(?i)a", "(?:a)", "(?P<n>a)", r"\\d\\w\\b", r"\\\\pL", "[[:alpha:]]", ".", "a*?", "x" * 128],
 )
 def test_regex_of_albs_dialect_is_taken(make: Any, pattern: str) -> None:
-    """Up to 128 characters of an RE2-like dialect (alb-reference 2.6, 3.1)."""
+    """Up to 128 characters of an RE2-like dialect (docs/alb.md 2.6, 3.1)."""
     assert make(regex=pattern).regex == (pattern,)
     assert make(regex=[pattern, "b"]).regex == (pattern, "b")
 
@@ -161,7 +161,7 @@ def test_regex_of_albs_dialect_is_taken(make: Any, pattern: str) -> None:
     ],
 )
 def test_regex_outside_the_dialect_is_refused(make: Any, pattern: Any) -> None:
-    """What alb-reference 2.6 excludes, and what is no expression: the fault names its place."""
+    """What docs/alb.md 2.6 excludes, and what is no expression: the fault names its place."""
     with pytest.raises(alb.ConfigurationError) as raised:
         make(regex=["good", pattern])
     assert [fault.partition(":")[0] for fault in raised.value.faults] == ["regex[1]"]
@@ -169,7 +169,7 @@ def test_regex_outside_the_dialect_is_refused(make: Any, pattern: Any) -> None:
 
 @pytest.mark.parametrize("make", _WITH_REGEX)
 def test_condition_with_values_and_regex_is_refused(make: Any) -> None:
-    """A condition uses values or regexes (alb-reference 3.1)."""
+    """A condition uses values or regexes (docs/alb.md 3.1)."""
     with pytest.raises(alb.ConfigurationError) as raised:
         make("*a", regex="a")
     assert [fault.partition(":")[0] for fault in raised.value.faults] == ["regex"]
@@ -180,7 +180,7 @@ def test_condition_with_values_and_regex_is_refused(make: Any) -> None:
 
 @pytest.mark.parametrize("name", ["X-Canary", "a", "x" * 40, "!#$%&'*+-.^_`|~9"])
 def test_http_header_takes_field_names(name: str) -> None:
-    """A token of at most 40 characters (alb-reference 3.2)."""
+    """A token of at most 40 characters (docs/alb.md 3.2)."""
     assert alb.HttpHeader(name, "a").http_header_name == name
 
 
@@ -194,7 +194,7 @@ def test_http_header_refuses_other_names(name: Any) -> None:
 
 @pytest.mark.parametrize("value", ["a", "*", " a b ", "!\"#$%&'()+,./:;<=>@[]^_`{|}~-*?", "a" * 128])
 def test_http_header_takes_albs_alphabet(value: str) -> None:
-    """Letters, digits, blanks and ALB's marks, up to 128 characters (alb-reference 3.2)."""
+    """Letters, digits, blanks and ALB's marks, up to 128 characters (docs/alb.md 3.2)."""
     assert alb.HttpHeader("X", value, [value]).values == (value, value)
 
 
@@ -218,7 +218,7 @@ def test_http_header_with_every_fault_tells_them_all() -> None:
 
 @pytest.mark.parametrize("value", ["GET", "PURGE", "M-SEARCH", "A_B", "X" * 40])
 def test_http_request_method_takes_albs_alphabet(value: str) -> None:
-    """Capital letters, - and _ up to 40 characters (alb-reference 3.2)."""
+    """Capital letters, - and _ up to 40 characters (docs/alb.md 3.2)."""
     assert alb.HttpRequestMethod(value, ["GET"]).values == (value, "GET")
 
 
@@ -245,7 +245,7 @@ def test_query_string_takes_pairs_values_and_lists() -> None:
 
 @pytest.mark.parametrize("text", ["a", "*", "?", r"\\*", "_-.$/~\"'@:+&()!,;=*?", "a" * 128])
 def test_query_string_takes_albs_alphabet(text: str) -> None:
-    """Up to 128 characters in key and value (alb-reference 3.2)."""
+    """Up to 128 characters in key and value (docs/alb.md 3.2)."""
     assert alb.QueryString((text, text)).values == ((text, text),)
 
 
@@ -283,7 +283,7 @@ def test_query_string_refuses_other_values(values: tuple[Any, ...], paths: list[
     "value", ["10.0.0.0/8", "192.0.2.1/32", "192.0.2.1", "0.0.0.0/0", "2001:db8::/32", "::1/128", "::1", "255.255.255.254/32"]
 )
 def test_source_ip_takes_networks_of_both_versions(value: str) -> None:
-    """CIDR notation, IPv4 and IPv6 (alb-reference 3.2)."""
+    """CIDR notation, IPv4 and IPv6 (docs/alb.md 3.2)."""
     assert alb.SourceIp(value).values == (value,)
     assert alb.SourceIp([value] * 5).values == (value,) * 5
 
@@ -302,7 +302,7 @@ def test_source_ip_refuses_other_values(value: Any) -> None:
 
 @pytest.mark.parametrize("count", [0, 6])
 def test_source_ip_takes_one_to_five_networks(count: int) -> None:
-    """At most five (alb-reference 3.2), and at least one."""
+    """At most five (docs/alb.md 3.2), and at least one."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.SourceIp([f"10.{number}.0.0/16" for number in range(count)])
     assert [fault.partition(":")[0] for fault in raised.value.faults] == ["values"]

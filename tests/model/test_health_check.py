@@ -25,7 +25,7 @@ class _Unhashable:
 
 
 def test_health_check_has_albs_defaults() -> None:
-    """GET / on the targets' own port every 30 seconds, 5 for an answer, 200 passes, 5 up and 2 down (alb-reference 1.8)."""
+    """GET / on the targets' own port every 30 seconds, 5 for an answer, 200 passes, 5 up and 2 down (docs/alb.md 1.8)."""
     assert attrs.asdict(alb.HealthCheck()) == {
         "path": "/",
         "port": None,
@@ -56,7 +56,7 @@ def test_health_check_is_a_value() -> None:
 
 
 def test_health_check_takes_albs_word_for_the_targets_own_port() -> None:
-    """`traffic-port` is `None` in other words (alb-reference 1.8), and equal to it."""
+    """`traffic-port` is `None` in other words (docs/alb.md 1.8), and equal to it."""
     assert alb.HealthCheck(port="traffic-port") == alb.HealthCheck()  # type: ignore[arg-type]
 
 
@@ -149,7 +149,7 @@ def test_health_check_with_every_fault_tells_them_all() -> None:
     ],
 )
 def test_matcher_tells_which_statuses_pass(matcher: str, passing: tuple[int, ...], failing: tuple[int, ...]) -> None:
-    """Single ones and ranges with both their ends (alb-reference 5.4)."""
+    """Single ones and ranges with both their ends (docs/alb.md 5.4)."""
     check = alb.HealthCheck(matcher=matcher)
     assert all(check.passes(status) for status in passing)
     assert not any(check.passes(status) for status in failing)

@@ -20,7 +20,7 @@ def _rule(priority: int, action: Any = _ANSWER) -> alb.Rule:
 
 @pytest.mark.parametrize("port", [0, 1, 65535])
 def test_listener_takes_any_port(port: int) -> None:
-    """1 to 65535 as ALB, and 0 for a free one (alb-reference 1.3)."""
+    """1 to 65535 as ALB, and 0 for a free one (docs/alb.md 1.3)."""
     assert alb.Listener(port, _ANSWER).port == port
 
 
@@ -48,7 +48,7 @@ def test_listener_has_the_decided_defaults() -> None:
 
 
 def test_listener_with_a_priority_twice_is_refused() -> None:
-    """Priorities are unique per listener (alb-reference 1.4); the fault names both rules."""
+    """Priorities are unique per listener (docs/alb.md 1.4); the fault names both rules."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.Listener(80, _ANSWER, [_rule(1), _rule(2), _rule(1), _rule(1)])
     assert _paths(raised.value) == ["rules[2].priority", "rules[3].priority"]
@@ -65,7 +65,7 @@ def test_listener_with_every_fault_tells_them_all() -> None:
 
 @pytest.mark.parametrize("action", ["404", None, alb.TargetGroup("api")], ids=["text", "None", "a group"])
 def test_listener_without_a_default_action_is_refused(action: Any) -> None:
-    """DefaultActions are required (alb-reference 1.3), and only actions are."""
+    """DefaultActions are required (docs/alb.md 1.3), and only actions are."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.Listener(80, action)
     assert _paths(raised.value)[0].startswith("default_actions")
@@ -102,7 +102,7 @@ _ALBS_FIELDS = [
 
 @pytest.mark.parametrize("name", [*_ALBS_FIELDS, "Server", "X-Anything"])
 def test_listener_takes_albs_response_headers(name: str) -> None:
-    """The fields of alb-reference 1.3 and others, with values of up to 1 KB of ALB's characters."""
+    """The fields of docs/alb.md 1.3 and others, with values of up to 1 KB of ALB's characters."""
     value = ("max-age=1; A_ :;.,/'?!(){}[]@<>=-+*#&`|~^%" + "x" * 1024)[:1024]
     assert alb.Listener(80, _ANSWER, response_headers={name: value}).response_headers == ((name, value),)
 

@@ -16,7 +16,7 @@ from albkit.model.message import ClientAddress, RequestHead, ResponseHead
     ],
 )
 def test_client_address_prints_as_logs_write_it(host: str, port: int, printed: str) -> None:
-    """Host and port, IPv6 in brackets (alb-reference 2.7)."""
+    """Host and port, IPv6 in brackets (docs/alb.md 2.7)."""
     assert str(ClientAddress(host, port)) == printed
 
 

@@ -11,7 +11,7 @@ from albkit.model.mutual_authentication import MutualAuthentication
 
 @pytest.mark.parametrize("mode", ["passthrough", "off"])
 def test_mutual_authentication_that_verifies_nothing_needs_nothing(mode: Any) -> None:
-    """The mode alone; all else has ALB's defaults (alb-reference 1.11)."""
+    """The mode alone; all else has ALB's defaults (docs/alb.md 1.11)."""
     mutual = MutualAuthentication(mode)
     assert (mutual.mode, mutual.trust_store, mutual.revocations, mutual.files) == (mode, None, (), ())
     assert (mutual.ignore_client_certificate_expiry, mutual.advertise_trust_store_ca_names) == (False, False)

@@ -9,7 +9,7 @@ from albkit.model.names import fault_of_name
 
 @pytest.mark.parametrize("name", ["a", "A1", "my-api", "0", "a" * 32, "a--b"])
 def test_name_of_letters_digits_and_inner_hyphens_is_taken(name: str) -> None:
-    """ALB's names are 1 to 32 letters, digits and hyphens (alb-reference 1.2, 1.8)."""
+    """ALB's names are 1 to 32 letters, digits and hyphens (docs/alb.md 1.2, 1.8)."""
     assert fault_of_name(name) is None
 
 

@@ -5,7 +5,7 @@ from albkit.model.record import ExchangeRecord
 
 
 def test_exchange_record_begins_with_nothing_known() -> None:
-    """Before a rule is found its priority is -1, and nothing was told or counted (alb-reference 7.1)."""
+    """Before a rule is found its priority is -1, and nothing was told or counted (docs/alb.md 7.1)."""
     client = ClientAddress("192.0.2.1", 1)
     record = ExchangeRecord(client)
     assert record.client is client

@@ -30,13 +30,14 @@ def faults(port: int, default: Any, rules: Any = (), **settings: Any) -> list[st
 
 def doubts(port: int, default: Any, rules: Any = (), **settings: Any) -> list[str]:
     """The paths of those that are taken all the same."""
-    return [path for path, _ in doubts_about_redirects(alb.Listener(port, default, rules, **settings))]
+    listener = alb.Listener(port, default, rules, **settings)
+    return [path for path, _ in doubts_about_redirects(listener, listener.default_actions, listener.rules)]
 
 
 @pytest.mark.parametrize("port", [0, 80, 8080])
 @pytest.mark.parametrize("parts", [{}, {"path": "/x"}, {"query": ""}, {"status_code": 301}], ids=str)
 def test_redirect_to_https_on_the_listeners_own_plain_port_is_refused(port: int, parts: dict[str, Any]) -> None:
-    """The port is the listener's own where none is given (alb-reference 4.2), and no TLS is spoken there."""
+    """The port is the listener's own where none is given (docs/alb.md 4.2), and no TLS is spoken there."""
     said = "default_actions: leads to https:// on this listener's own port, where no TLS is spoken; give the HTTPS port: port=443"
     assert faults(port, alb.Redirect(protocol="HTTPS", **parts)) == [said]
     if port:

@@ -18,7 +18,7 @@ def _paths(error: alb.ConfigurationError) -> list[str]:
 
 @pytest.mark.parametrize("priority", [1, 50000])
 def test_rule_takes_albs_priorities(priority: int) -> None:
-    """1 to 50000, at both ends (alb-reference 1.4)."""
+    """1 to 50000, at both ends (docs/alb.md 1.4)."""
     assert alb.Rule(priority, _PATH, _ANSWER).priority == priority
 
 
@@ -42,7 +42,7 @@ def test_rule_takes_one_condition_and_action_or_lists() -> None:
 
 @pytest.mark.parametrize("conditions", [[], None, ()], ids=repr)
 def test_rule_without_a_condition_is_refused(conditions: Any) -> None:
-    """Only the default rule has no conditions (alb-reference 1.3)."""
+    """Only the default rule has no conditions (docs/alb.md 1.3)."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.Rule(1, conditions, _ANSWER)
     assert _paths(raised.value) == ["conditions"]
@@ -54,7 +54,7 @@ def test_rule_without_a_condition_is_refused(conditions: Any) -> None:
     ids=["PathPattern", "HostHeader", "HttpRequestMethod", "SourceIp"],
 )
 def test_rule_with_a_condition_twice_is_refused(condition: Any) -> None:
-    """At most one of each but http-header and query-string (alb-reference 1.4)."""
+    """At most one of each but http-header and query-string (docs/alb.md 1.4)."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.Rule(1, [condition, condition], _ANSWER)
     assert _paths(raised.value) == ["conditions"]
@@ -65,7 +65,7 @@ def test_rule_with_a_condition_twice_is_refused(condition: Any) -> None:
     "condition", [alb.HttpHeader("X", "a"), alb.QueryString("a"), lambda _: True], ids=["HttpHeader", "QueryString", "callable"]
 )
 def test_rule_takes_other_conditions_any_number_of_times(condition: Any) -> None:
-    """http-header and query-string any number of times (alb-reference 1.4), and callables too."""
+    """http-header and query-string any number of times (docs/alb.md 1.4), and callables too."""
     assert alb.Rule(1, [condition] * 3, _ANSWER).conditions == (condition,) * 3
 
 
@@ -101,7 +101,7 @@ def test_rule_takes_callables_before_its_routing_action() -> None:
     ids=["hook alone", "hook behind", "hook on both sides", "a class", "None", "two routing actions"],
 )
 def test_rule_with_actions_in_disorder_is_refused(actions: Any, paths: list[str]) -> None:
-    """Exactly one routing action, and it is the last (alb-reference 1.6)."""
+    """Exactly one routing action, and it is the last (docs/alb.md 1.6)."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.Rule(1, _PATH, actions)
     assert _paths(raised.value) == paths
@@ -113,7 +113,7 @@ _URL, _HOST_REWRITE = alb.UrlRewrite("a", "b"), alb.HostHeaderRewrite("a", "b")
 
 @pytest.mark.parametrize("transforms", [(), _URL, [_URL], [_HOST_REWRITE, _URL]], ids=["none", "one", "a list of one", "both"])
 def test_rule_takes_at_most_one_transform_of_each_kind(transforms: Any) -> None:
-    """0 or 1 url-rewrite, 0 or 1 host-header-rewrite (alb-reference 1.4)."""
+    """0 or 1 url-rewrite, 0 or 1 host-header-rewrite (docs/alb.md 1.4)."""
     expected = tuple(transforms) if isinstance(transforms, list | tuple) else (transforms,)
     assert alb.Rule(1, _PATH, _FORWARD, transforms=transforms).transforms == expected
 
@@ -138,7 +138,7 @@ def test_rule_with_other_transforms_is_refused(transforms: Any, action: Any, pat
 
 @pytest.mark.parametrize("actions", [[], [_ANSWER, _ANSWER]], ids=["none", "two"])
 def test_rule_without_exactly_one_routing_action_is_refused(actions: Any) -> None:
-    """Exactly one routing action (alb-reference 1.6)."""
+    """Exactly one routing action (docs/alb.md 1.6)."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.Rule(1, _PATH, actions)
     assert _paths(raised.value) == ["actions"]

@@ -22,7 +22,7 @@ def _listener(port: int = 0, *groups: alb.TargetGroup, **settings: Any) -> alb.L
 
 
 def test_settings_have_albs_defaults() -> None:
-    """What is not given is ALB's (alb-reference 1.2); 5 s to stop when embedded (design 4)."""
+    """What is not given is ALB's (docs/alb.md 1.2); 5 s to stop when embedded (design 4)."""
     settings = Settings(_listener())
     assert settings.limits == Limits()
     assert attrs.asdict(settings, filter=lambda attribute, _: attribute.name not in ("listeners", "limits")) == {
@@ -119,7 +119,7 @@ def test_settings_with_a_port_twice_are_refused() -> None:
     ],
 )
 def test_settings_with_two_groups_of_one_name_are_refused(other: alb.TargetGroup) -> None:
-    """Names of groups are unique (alb-reference 1.8), within a listener and across; the same content twice is the same group."""
+    """Names of groups are unique (docs/alb.md 1.8), within a listener and across; the same content twice is the same group."""
     group = alb.TargetGroup("api", "a:80")
     with pytest.raises(alb.ConfigurationError) as raised:
         Settings([_listener(80, group), _listener(81, other)])

@@ -9,7 +9,7 @@ import albkit as alb
 
 
 def test_lb_cookie_has_albs_default() -> None:
-    """A day, as ALB (alb-reference 1.8)."""
+    """A day, as ALB (docs/alb.md 1.8)."""
     assert alb.LbCookie().duration == 86400
 
 

@@ -38,7 +38,7 @@ class _AsyncKeyObject:
 
 
 def test_app_cookie_has_albs_defaults() -> None:
-    """A day, no secrets, and sessions of a deregistered target go elsewhere (alb-reference 1.8)."""
+    """A day, no secrets, and sessions of a deregistered target go elsewhere (docs/alb.md 1.8)."""
     cookie = alb.AppCookie("JSESSIONID")
     assert (cookie.cookie_name, cookie.duration, cookie.secrets, cookie.while_draining) == ("JSESSIONID", 86400, (), "rebalance")
 
@@ -179,7 +179,7 @@ def test_cookie_name_that_is_no_token_is_refused(kind: Callable[..., Any], name:
 
 @pytest.mark.parametrize("name", ["AWSALB", "AWSALBAPP", "AWSALBAPP-0", "AWSALBTG", "AWSALBCORS", "AWSALBX"])
 def test_app_cookie_of_the_balancers_own_name_is_refused(name: str) -> None:
-    """Nothing that starts with AWSALB (alb-reference 1.8); names have case."""
+    """Nothing that starts with AWSALB (docs/alb.md 1.8); names have case."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.AppCookie(name)
     assert _paths(raised.value) == ["cookie_name"]

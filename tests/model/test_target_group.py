@@ -56,7 +56,7 @@ def test_target_group_with_another_protocol_than_its_target_is_refused(group: st
 
 
 def test_target_group_with_weighted_random_and_stickiness_is_refused() -> None:
-    """An invalid combination of alb-reference 1.8."""
+    """An invalid combination of docs/alb.md 1.8."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.TargetGroup("api", algorithm="weighted_random", stickiness=alb.LbCookie())
     assert _paths(raised.value) == ["stickiness"]
@@ -72,7 +72,7 @@ def test_target_group_algorithm_that_is_none_is_refused(algorithm: Any) -> None:
 
 @pytest.mark.parametrize("delay", [0, 0.1, 3600])
 def test_target_group_takes_albs_deregistration_delays(delay: float) -> None:
-    """0 to 3600 seconds (alb-reference 1.8), fractions too."""
+    """0 to 3600 seconds (docs/alb.md 1.8), fractions too."""
     assert alb.TargetGroup("api", deregistration_delay=delay).deregistration_delay == delay
 
 
@@ -96,7 +96,7 @@ def test_target_group_keeps_the_order_of_its_targets() -> None:
 
 
 def test_target_group_has_albs_defaults() -> None:
-    """Nothing but a name need be given (alb-reference 1.8)."""
+    """Nothing but a name need be given (docs/alb.md 1.8)."""
     group = alb.TargetGroup("api")
     assert (group.stickiness, group.algorithm, group.deregistration_delay) == (None, "round_robin", 300)
     assert (group.protocol, group.verify) == (None, False)
@@ -147,7 +147,7 @@ def test_target_group_with_a_target_twice_is_refused(second: Any) -> None:
 
 
 def test_target_group_takes_one_host_on_several_ports() -> None:
-    """ALB lets one target stand in a group several times with different ports (alb-reference 1)."""
+    """ALB lets one target stand in a group several times with different ports (docs/alb.md 1)."""
     assert len(alb.TargetGroup("api", ["a:80", "a:81"]).targets) == 2
 
 
@@ -216,7 +216,7 @@ def test_target_group_refuses_a_health_check_that_is_none(check: Any) -> None:
     ids=repr,
 )
 def test_target_group_takes_a_least_number_of_healthy_targets(least: Any, kept: tuple[object, ...]) -> None:
-    """A count, a percentage as text, or one of each (alb-reference 1.8)."""
+    """A count, a percentage as text, or one of each (docs/alb.md 1.8)."""
     group = alb.TargetGroup("web", minimum_healthy_targets=least)
     assert group.minimum_healthy_targets == kept
     assert hash(group) == hash(alb.TargetGroup("web", minimum_healthy_targets=kept))
@@ -276,11 +276,11 @@ def test_target_group_with_two_counts_or_two_percentages_is_refused(least: Any) 
     ],
 )
 def test_too_few_are_healthy_below_any_of_the_thresholds(least: Any, healthy: int, targets: int, too_few: bool) -> None:
-    """Below the count, or below the percentage of the targets; exactly as many are enough (alb-reference 5.5)."""
+    """Below the count, or below the percentage of the targets; exactly as many are enough (docs/alb.md 5.5)."""
     assert alb.TargetGroup("web", minimum_healthy_targets=least).too_few(healthy, targets) is too_few
 
 
-# What does not go together (alb-reference 1.8)
+# What does not go together (docs/alb.md 1.8)
 
 
 class _Own:

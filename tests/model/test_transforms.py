@@ -29,7 +29,7 @@ def _paths(error: alb.ConfigurationError) -> list[str]:
     ],
 )
 def test_transform_takes_albs_regexes_and_replacements(kind: Any, regex: str, replace: str) -> None:
-    """Each up to 1024 characters, `$1` for a group that there is (alb-reference 1.7)."""
+    """Each up to 1024 characters, `$1` for a group that there is (docs/alb.md 1.7)."""
     transform = kind(regex, replace)
     assert (transform.regex, transform.replace) == (regex, replace)
     assert {transform, kind(regex, replace)} == {transform}
@@ -40,7 +40,7 @@ def test_transform_takes_albs_regexes_and_replacements(kind: Any, regex: str, re
 @pytest.mark.parametrize("kind", _KINDS)
 @pytest.mark.parametrize("regex", ["", "x" * 1025, "(", "(?=a)", r"(a)\1", "a++", "(?>a)", r"\pL", "\ud800", None, 7, b"a"], ids=repr)
 def test_transform_refuses_other_regexes(kind: Any, regex: Any) -> None:
-    """Too long, malformed, or outside the dialect (alb-reference 2.6)."""
+    """Too long, malformed, or outside the dialect (docs/alb.md 2.6)."""
     with pytest.raises(alb.ConfigurationError) as raised:
         kind(regex, "a")
     assert _paths(raised.value) == ["regex"]

@@ -291,7 +291,7 @@ def test_algorithm_choosing_among_a_thousand_targets_scans_nothing(kind: Any, we
 
 
 def test_round_robin_goes_through_the_targets_in_order() -> None:
-    """Each healthy target in sequence (alb-reference 5.1), and from the last to the first."""
+    """Each healthy target in sequence (docs/alb.md 5.1), and from the last to the first."""
     assert _Group(RoundRobin(), [1, 1, 1]).picks(7) == [0, 1, 2, 0, 1, 2, 0]
 
 
@@ -381,7 +381,7 @@ def test_round_robin_of_great_weights_keeps_close_to_the_shares(weights: list[in
 
 
 def test_least_outstanding_takes_the_target_with_the_fewest() -> None:
-    """Fewest requests in flight (alb-reference 5.1), as they start and as they finish."""
+    """Fewest requests in flight (docs/alb.md 5.1), as they start and as they finish."""
     group = _Group(LeastOutstandingRequests(), [1, 1, 1])
     for number in (0, 0, 1, 1, 2):
         group.start(number)

@@ -1,4 +1,4 @@
-"""Which targets stand out among their peers: what is too little to tell, what is chance, and what is not (alb-reference 5.2)."""
+"""Which targets stand out among their peers: what is too little to tell, what is chance, and what is not (docs/alb.md 5.2)."""
 
 from __future__ import annotations
 

@@ -60,13 +60,13 @@ _ASKED = [
 
 @pytest.mark.parametrize(("name", "label"), _ASKED)
 def test_name_asked_for_gives_the_certificate_that_has_it(name: str | None, label: str) -> None:
-    """A wildcard stands for one label, the leftmost, and never for none; the default is for all others (alb-reference 1.10)."""
+    """A wildcard stands for one label, the leftmost, and never for none; the default is for all others (docs/alb.md 1.10)."""
     listed = _Shown("exact"), _Shown("wild", names=("*.wild.example",))
     assert _chosen(name, *listed) == [label]
 
 
 def test_default_is_not_in_the_list() -> None:
-    """It is not shown for a name of its own that a worse one in the list has (alb-reference 1.10)."""
+    """It is not shown for a name of its own that a worse one in the list has (docs/alb.md 1.10)."""
     worse = _Shown("worse", names=("default.example",), not_after=_NOW - 1)
     assert _chosen("default.example", worse) == ["worse"]
     assert _chosen("default.example") == ["default"]
@@ -95,7 +95,7 @@ _BETTER = [
 @pytest.mark.parametrize(("better", "worse"), _BETTER)
 @pytest.mark.parametrize("key_type", ["ECDSA", "RSA"])
 def test_of_two_that_match_the_better_one_is_offered(key_type: str, better: dict[str, Any], worse: dict[str, Any]) -> None:
-    """By ALB's rules in their order, wherever they stand in the list (alb-reference 1.10)."""
+    """By ALB's rules in their order, wherever they stand in the list (docs/alb.md 1.10)."""
     first, second = _Shown("better", key_type=key_type, **better), _Shown("worse", key_type=key_type, **worse)
     assert _chosen("a.example", first, second) == ["better"]
     assert _chosen("a.example", second, first) == ["better"]

@@ -111,7 +111,7 @@ def test_http_header_holds_for_matching_fields(values: list[str], fields: list[t
     ],
 )
 def test_http_request_method_holds_for_the_same_token(values: list[str], method: str, holds: bool) -> None:
-    """The exact token, with case, any of the values (alb-reference 3.2)."""
+    """The exact token, with case, any of the values (docs/alb.md 3.2)."""
     assert _holds(alb.HttpRequestMethod(values), method=method) is holds
 
 
@@ -185,13 +185,13 @@ def test_query_string_does_not_hold_for_what_stands_in_the_path() -> None:
     ],
 )
 def test_source_ip_holds_for_peers_in_the_network(values: list[str], client: str, holds: bool) -> None:
-    """IPv4 and IPv6 networks apart, any of them; a unix socket's client is in none (alb-reference 3.2)."""
+    """IPv4 and IPv6 networks apart, any of them; a unix socket's client is in none (docs/alb.md 3.2)."""
     condition = compile_condition(alb.SourceIp(values))
     assert [condition(request_for(client=client)) for _ in range(2)] == [holds, holds]
 
 
 def test_source_ip_looks_at_the_peer_and_not_at_forwarded_for() -> None:
-    """Never X-Forwarded-For (alb-reference 3.2)."""
+    """Never X-Forwarded-For (docs/alb.md 3.2)."""
     fields = [("X-Forwarded-For", "10.0.0.1")]
     assert not _holds(alb.SourceIp("10.0.0.0/8"), client="192.0.2.1", fields=fields)
     assert _holds(alb.SourceIp("192.0.2.0/24"), client="192.0.2.1", fields=fields)
@@ -219,7 +219,7 @@ def test_source_ip_looks_at_the_peer_and_not_at_forwarded_for() -> None:
     ],
 )
 def test_regex_holds_where_it_is_found(condition: Any, request_: dict[str, Any], holds: bool) -> None:
-    """RE2's search: anywhere unless anchored, with the case rule of its condition (alb-reference 3.1, 3.2)."""
+    """RE2's search: anywhere unless anchored, with the case rule of its condition (docs/alb.md 3.1, 3.2)."""
     given = dict(request_)
     assert _holds(condition, given.pop("target", "/"), **given) is holds
 

@@ -77,7 +77,7 @@ def test_description_tells_why_nothing_was_connected() -> None:
     """In the words of the log."""
     group = group_of()
     group.play("ax")
-    assert group.members["a"].why_ejected == f"Ejected for 10 s: {REFUSED}"
+    assert group.members["a"].eject_reason == f"Ejected for 10 s: {REFUSED}"
     assert group.told == [("a", REFUSED)]
 
 

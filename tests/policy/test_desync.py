@@ -21,5 +21,5 @@ from albkit.policy.desync import verdict
     ],
 )
 def test_verdict_is_albs_for_each_mode_and_class(mode: str, classification: str, expected: Verdict) -> None:
-    """The table of alb-reference 2.4."""
+    """The table of docs/alb.md 2.4."""
     assert verdict(mode, classification) is expected

@@ -177,9 +177,9 @@ def test_whoever_wants_to_know_is_told_once_of_each_ejection() -> None:
     assert group.told[0][1] == "3 requests in a row found no connection or no answer"
     assert "503" in group.told[1][1]
     assert all(why for _, why in group.told)
-    assert group.members["a"].why_ejected.startswith("Ejected for 40 s: ")
+    assert group.members["a"].eject_reason.startswith("Ejected for 40 s: ")
     group.play("a<")
-    assert group.members["a"].why_ejected == ""
+    assert group.members["a"].eject_reason == ""
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ _GROUP = alb.TargetGroup("web")
     ],
 )
 def test_eligible_are_the_healthy_else_those_of_the_last_resort(states: str, chosen: list[int], fails_open: bool) -> None:
-    """The healthy ones; with none of them the group fails open; draining and unused ones never (alb-reference 1.9, 5.1)."""
+    """The healthy ones; with none of them the group fails open; draining and unused ones never (docs/alb.md 1.9, 5.1)."""
     members = _members(states)
     assert eligible(members, _GROUP) == (tuple(members[number] for number in chosen), fails_open)
 
@@ -65,7 +65,7 @@ def test_eligible_are_the_healthy_else_those_of_the_last_resort(states: str, cho
     ],
 )
 def test_group_with_fewer_healthy_targets_than_its_minimum_fails_open(least: Any, states: str, chosen: list[int], fails_open: bool) -> None:
-    """Then all available targets get requests, in their order; it fails open only where that lets in one more (alb-reference 5.5)."""
+    """Then all available targets get requests, in their order; it fails open only where that lets in one more (docs/alb.md 5.5)."""
     members = _members(states)
     group = alb.TargetGroup("web", minimum_healthy_targets=least)
     assert eligible(members, group) == (tuple(members[number] for number in chosen), fails_open)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.policy.room import Room
+from albkit.policy.concurrency import Capacity
 from albkit.policy.target_choice import TargetChoice
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
@@ -116,7 +116,7 @@ def test_question_moves_no_rotation(algorithm: str) -> None:
 def test_targets_with_room_keep_their_order() -> None:
     """Also where something happens to one of them: the one that has had room for longest is the next one."""
     members = [TargetState(alb.Target(name, 80, max_concurrency=2)) for name in "abc"]
-    room = Room()
+    room = Capacity()
     room.settle(members)
     full = TargetState(alb.Target("full", 80, max_concurrency=1))
     seen = []

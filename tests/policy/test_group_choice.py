@@ -71,7 +71,7 @@ def test_group_choice_of_one_group_has_nothing_to_choose() -> None:
 @pytest.mark.parametrize("weights", [{"a": 1, "b": 1}, {"a": 90, "b": 10}, {"a": 1, "b": 0, "c": 3}, {"a": 999, "b": 1}, {"a": 0, "b": 5}])
 @pytest.mark.parametrize("stickiness", [None, 60])
 def test_group_choice_gives_each_group_its_share(weights: dict[str, int], stickiness: float | None) -> None:
-    """Share is weight by sum (alb-reference 4.1): exactly that of chances that lie evenly in [0, 1)."""
+    """Share is weight by sum (docs/alb.md 4.1): exactly that of chances that lie evenly in [0, 1)."""
     total = sum(weights.values()) * 4
     groups = _Groups(weights, stickiness, chance=_scripted(*[(place + 0.5) / total for place in range(total)]))
     assert Counter(groups.pick() for _ in range(total)) == {name: weight * 4 for name, weight in weights.items() if weight}
@@ -92,13 +92,13 @@ def test_group_choice_with_all_weights_0_has_no_group() -> None:
 
 @pytest.mark.parametrize("empty", ["a", "b"])
 def test_group_choice_without_a_session_never_turns_to_a_sibling(empty: str) -> None:
-    """No failover from an empty group to another (alb-reference 4.1): its share is answered 503."""
+    """No failover from an empty group to another (docs/alb.md 4.1): its share is answered 503."""
     groups = _Groups({"a": 1, "b": 1}, empty=(empty,), chance=_scripted(0.2, 0.7))
     assert [groups.pick(), groups.pick()] == ["a", "b"]
 
 
 def test_group_choice_sets_both_cookies() -> None:
-    """AWSALBTG and AWSALBTGCORS with one value, Expires 7 days ahead, SameSite=None on the second (alb-reference 5.3)."""
+    """AWSALBTG and AWSALBTGCORS with one value, Expires 7 days ahead, SameSite=None on the second (docs/alb.md 5.3)."""
     groups = _Groups({"a": 1, "b": 1}, 60)
     choice, lines = groups.choice.pick(request_for(), _NOW)
     assert choice is groups.choices["a"]
@@ -119,7 +119,7 @@ def test_group_choice_without_stickiness_reads_and_sets_no_cookie() -> None:
 
 @pytest.mark.parametrize("name", [b"AWSALBTG", b"AWSALBTGCORS"])
 def test_group_choice_follows_a_valid_cookie_of_either_name(name: bytes) -> None:
-    """Later requests go to the recorded group whatever the weights say (alb-reference 4.1), and the cookie is renewed."""
+    """Later requests go to the recorded group whatever the weights say (docs/alb.md 4.1), and the cookie is renewed."""
     groups = _Groups({"a": 999, "b": 1}, 60)
     cookies = b"theme=dark; " + name + b"=" + groups.value("b")
     assert groups.pick(cookies) == "b"

@@ -48,7 +48,7 @@ def test_check_result_passes_without_a_reason() -> None:
     ],
 )
 def test_state_follows_checks_that_went_the_same_way_in_a_row(begin: str, results: str, seen: str) -> None:
-    """Three that pass make an unhealthy target healthy, two that fail a healthy or new one unhealthy (alb-reference 5.4)."""
+    """Three that pass make an unhealthy target healthy, two that fail a healthy or new one unhealthy (docs/alb.md 5.4)."""
     assert _states(alb.HealthCheck(healthy_threshold=3, unhealthy_threshold=2), begin, results) == seen
 
 

@@ -30,7 +30,7 @@ from tests.policy.naive import without_dot_segments
     ],
 )
 def test_path_to_match_resolves_dot_segments_only(path: str, matched: str) -> None:
-    """Dot segments are resolved at most, and nothing is decoded (alb-reference 2.5, 11.1)."""
+    """Dot segments are resolved at most, and nothing is decoded (docs/alb.md 2.5, 11.1)."""
     assert path_to_match(path) == matched
 
 

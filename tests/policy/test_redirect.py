@@ -43,5 +43,5 @@ from tests.policy.requests import request_for
     ],
 )
 def test_redirect_location_is_albs(parts: dict[str, Any], target: str, expected: str) -> None:
-    """Each part as given, with the request's own for its placeholders, and always a port (alb-reference 4.2)."""
+    """Each part as given, with the request's own for its placeholders, and always a port (docs/alb.md 4.2)."""
     assert location(alb.Redirect(**parts), request_for(target), "http", 8080) == expected

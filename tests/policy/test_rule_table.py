@@ -26,32 +26,32 @@ def _rule(priority: int, *conditions: Any) -> alb.Rule:
 
 
 def test_rule_table_without_rules_gives_the_default() -> None:
-    """The default rule has priority 0 and evaluates nothing (alb-reference 7.1, 8)."""
+    """The default rule has priority 0 and evaluates nothing (docs/alb.md 7.1, 8)."""
     rule = _table().match(request_for())
     assert (rule.priority, rule.position, rule.action, rule.rule) == (0, 0, _DEFAULT, None)
 
 
 def test_rule_table_tries_by_priority_not_by_place() -> None:
-    """Ascending priority, whatever the order they were written in (alb-reference 2.5)."""
+    """Ascending priority, whatever the order they were written in (docs/alb.md 2.5)."""
     path = alb.PathPattern("*")
     assert _table(_rule(30, path), _rule(10, path), _rule(20, path)).match(request_for()).priority == 10
 
 
 def test_rule_table_counts_the_rules_it_evaluates() -> None:
-    """RuleEvaluations counts rules tried, the default rule not among them (alb-reference 8)."""
+    """RuleEvaluations counts rules tried, the default rule not among them (docs/alb.md 8)."""
     table = _table(_rule(1, alb.PathPattern("/a")), _rule(2, alb.PathPattern("/b")), _rule(3, alb.PathPattern("/c")))
     assert [table.match(request_for(path)).position for path in ("/a", "/b", "/c", "/d")] == [1, 2, 3, 3]
 
 
 def test_rule_table_asks_for_all_conditions() -> None:
-    """Conditions are AND (alb-reference 3.1)."""
+    """Conditions are AND (docs/alb.md 3.1)."""
     table = _table(_rule(1, alb.HostHeader("a"), alb.PathPattern("/a")))
     asked = (("a", "/a"), ("a", "/b"), ("b", "/a"))
     assert [table.match(request_for(path, host=host)).priority for host, path in asked] == [1, 0, 0]
 
 
 def test_rule_table_asks_for_every_one_of_repeated_conditions() -> None:
-    """All of several strings is one condition per string (alb-reference 3.1)."""
+    """All of several strings is one condition per string (docs/alb.md 3.1)."""
     table = _table(
         _rule(1, alb.HttpHeader("X", "*a*"), alb.HttpHeader("X", "*b*")), _rule(2, alb.QueryString(("a", "1")), alb.QueryString(("b", "2")))
     )
@@ -166,7 +166,7 @@ def _built(described: dict[str, Any]) -> list[Any]:
 
 
 def _naively(described: dict[str, Any], request: dict[str, Any]) -> bool:
-    """Whether all conditions hold, by the words of alb-reference 3."""
+    """Whether all conditions hold, by the words of docs/alb.md 3."""
     path, _, query = request["target"].partition("?")
     parameters = [parameter.partition("=") for parameter in query.lower().split("&") if parameter]
     values = [value.lower() for name, value in request["fields"] if name.lower() == "x"]

@@ -40,7 +40,7 @@ class Group:
         if HEALTHY in [member.state for member in self.members.values()]:
             # The others have come when these had their full share.
             for member in self.members.values():
-                member.is_late = not member.good
+                member.joined_late = not member.was_healthy
 
     def become(self, name: str, state: alb.TargetHealthState) -> None:
         self.members[name].state = state

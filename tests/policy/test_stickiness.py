@@ -42,7 +42,7 @@ class _Sticky:
 
 
 def test_set_cookie_is_albs_text() -> None:
-    """Both cookies, same value, Expires 7 days ahead whatever the duration, Path=/, SameSite=None on the second (alb-reference 5.3)."""
+    """Both cookies, same value, Expires 7 days ahead whatever the duration, Path=/, SameSite=None on the second (docs/alb.md 5.3)."""
     sticky = _Sticky()
     lines = sticky.set_cookie(sticky.first, _NOW)
     value = sticky.value()
@@ -98,7 +98,7 @@ def test_valid_cookie_is_found_among_others(cookies: bytes) -> None:
 
 
 def test_awsalbcors_takes_precedence() -> None:
-    """When both arrive AWSALBCORS decides (alb-reference 5.3), in either order."""
+    """When both arrive AWSALBCORS decides (docs/alb.md 5.3), in either order."""
     sticky = _Sticky()
     first, second = sticky.value(0), sticky.value(1)
     assert sticky.address(b"AWSALB=%s; AWSALBCORS=%s" % (first, second)) == "b:80"
@@ -113,7 +113,7 @@ def test_invalid_awsalbcors_leaves_the_other_to_decide(wrong: bytes) -> None:
 
 
 def test_cookie_holds_for_its_duration_and_no_longer() -> None:
-    """The duration inside the value is what is enforced, not the date that the client sees (alb-reference 5.3)."""
+    """The duration inside the value is what is enforced, not the date that the client sees (docs/alb.md 5.3)."""
     sticky = _Sticky()
     cookie = b"AWSALB=" + sticky.value(0, 1_790_000_000.0)
     assert sticky.address(cookie, 1_790_003_599.0) == "a:80"
@@ -141,7 +141,7 @@ def test_cookie_of_another_group_is_foreign(targets: tuple[str, ...]) -> None:
 
 
 def test_cookie_of_a_target_that_left_is_no_session() -> None:
-    """A deregistered target's session is a fresh pick (alb-reference 5.3)."""
+    """A deregistered target's session is a fresh pick (docs/alb.md 5.3)."""
     assert _Sticky(targets=("b:80", "c:80")).address(b"AWSALB=" + _Sticky().value(0)) is None
 
 

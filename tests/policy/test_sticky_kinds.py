@@ -112,7 +112,7 @@ def test_no_stickiness_is_none() -> None:
     ],
 )
 def test_app_cookie_binds_and_renews(setting: alb.AppCookie, sets: bool, cookies: bytes, binds: bool, goes_on: bool, refused: bool) -> None:
-    """Only both cookies bind; the value is written when the application sets its own, or a session goes on (alb-reference 5.3).
+    """Only both cookies bind; the value is written when the application sets its own, or a session goes on (docs/alb.md 5.3).
 
     It goes on where its target has gone as well; whose target that was, this group's or another's, an entry does not tell.
     """
@@ -146,7 +146,7 @@ def _gone(setting: alb.AppCookie) -> bytes:
 
 
 def test_app_cookie_lines_are_albs_text() -> None:
-    """Four shards of which the first is used, Expires 7 days ahead whatever the duration, Path=/ (alb-reference 5.3)."""
+    """Four shards of which the first is used, Expires 7 days ahead whatever the duration, Path=/ (docs/alb.md 5.3)."""
     sticky = _Sticky(_APP)
     date = formatdate(1_790_000_123 + 7 * 86400, usegmt=True).encode()
     lines = sticky.lines(sticky.first, b"", _SETS)
@@ -177,7 +177,7 @@ def test_app_cookie_holds_for_its_duration_after_the_latest_response() -> None:
 
 
 def test_app_cookie_session_stays_where_it_moved_to() -> None:
-    """Where its target has failed and another one answered the cookie names that one from then on (alb-reference 5.3)."""
+    """Where its target has failed and another one answered the cookie names that one from then on (docs/alb.md 5.3)."""
     sticky = _Sticky(_APP)
     field = b"JSESSIONID=1; AWSALBAPP-0=" + sticky.value(sticky.first)
     moved = _values(sticky.lines(sticky.second, field))[0]

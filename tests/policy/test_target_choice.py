@@ -50,7 +50,7 @@ def test_target_choice_picks_round_robin() -> None:
 
 
 def test_target_choice_of_an_empty_group_has_nobody() -> None:
-    """Nobody to pick, and nobody else either (alb-reference 5.1, 3: then 503)."""
+    """Nobody to pick, and nobody else either (docs/alb.md 5.1, 3: then 503)."""
     choice = _choice(0)
     assert choice.pick(_REQUEST) is None
     assert choice.pick_other([], _REQUEST) is None
@@ -70,7 +70,7 @@ def test_target_choice_without_stickiness_binds_nobody() -> None:
 
 
 def test_target_choice_does_not_bind_to_a_target_that_may_not_be_chosen() -> None:
-    """Unhealthy or draining: a new target by the algorithm (alb-reference 5.3)."""
+    """Unhealthy or draining: a new target by the algorithm (docs/alb.md 5.3)."""
     choice = _choice(2, alb.LbCookie())
     first, second = _members(choice)
     cookie = _cookie_for(choice, first)
@@ -197,7 +197,7 @@ class _Pair:
             [member.address for member in choice.group.eligible],
             [member.address for member in choice._algorithm._targets],
             choice.group.fails_open,
-            [(one.address, one.eligible, one.good, one.is_late, one.ejected_until) for one in members],
+            [(one.address, one.eligible, one.was_healthy, one.joined_late, one.ejected_until) for one in members],
             [one.slow_since for one in members if one.slow_since is not None and self.clock.now - one.slow_since < 60],
             cookies,
             [choice.bound(request_for(cookie=cookie), _NOW) is member for cookie, member in zip(cookies, members, strict=False)],

@@ -55,7 +55,7 @@ def _rewritten(
     ],
 )
 def test_url_rewrite_replaces_the_first_match(regex: str, replace: str, target: str, expected: str) -> None:
-    """Path and query, RE2's search, `$1` for what a group matched; no match leaves the request as it came (alb-reference 2.6)."""
+    """Path and query, RE2's search, `$1` for what a group matched; no match leaves the request as it came (docs/alb.md 2.6)."""
     assert _rewritten(alb.UrlRewrite(regex, replace), target=target) == (expected, "example.com")
 
 
@@ -73,7 +73,7 @@ def test_url_rewrite_replaces_the_first_match(regex: str, replace: str, target: 
     ],
 )
 def test_host_header_rewrite_replaces_the_first_match(regex: str, replace: str, host: str, expected: str) -> None:
-    """The Host value, without case (alb-reference 2.6)."""
+    """The Host value, without case (docs/alb.md 2.6)."""
     if expected == "500":
         with pytest.raises(Failure):
             _rewritten(alb.HostHeaderRewrite(regex, replace), host=host)
@@ -98,7 +98,7 @@ def test_host_header_rewrite_replaces_the_first_match(regex: str, replace: str, 
 )
 @pytest.mark.parametrize("preserved", [False, True])
 def test_host_header_rewrite_sees_no_port_that_was_appended(regex: str, replace: str, appended: str, sent: str, preserved: bool) -> None:
-    """The host alone, then what the client has sent; the result has the port that the request would have had (alb-reference 2.6, 2.7)."""
+    """The host alone, then what the client has sent; the result has the port that the request would have had (docs/alb.md 2.6, 2.7)."""
     transform = alb.HostHeaderRewrite(regex, replace)
     assert _rewritten(transform, host="a:8080", fields=[("Host", "A")]) == ("/", appended)
     assert _rewritten(transform, host="a:8080", fields=[]) == ("/", appended)
@@ -126,7 +126,7 @@ def test_transforms_of_both_kinds_are_both_made() -> None:
 
 
 def test_transforms_do_not_change_what_rules_and_log_see() -> None:
-    """They concern only what the target receives (alb-reference 2.6)."""
+    """They concern only what the target receives (docs/alb.md 2.6)."""
     rewrite = compile_transforms([alb.UrlRewrite("^.*$", "/b?c"), alb.HostHeaderRewrite("^.*$", "b")])
     assert rewrite is not None
     request = request_for("/a?x=y")
@@ -157,7 +157,7 @@ def test_no_transforms_are_nothing_to_do() -> None:
     ],
 )
 def test_transform_with_an_unusable_result_fails_the_exchange(transform: alb.UrlRewrite | alb.HostHeaderRewrite, target: str) -> None:
-    """A match whose result is no path and no host is a 500 (alb-reference 2.6)."""
+    """A match whose result is no path and no host is a 500 (docs/alb.md 2.6)."""
     with pytest.raises(Failure) as raised:
         _rewritten(transform, target=target)
     assert raised.value.kind is FailureKind.TRANSFORM_FAILED

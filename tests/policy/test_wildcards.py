@@ -36,7 +36,7 @@ from tests.policy.naive import matches
     ],
 )
 def test_wildcards_match_whole_values(pattern: str, text: str, holds: bool) -> None:
-    """`*` is any characters, `?` exactly one, and the whole value must match (alb-reference 3.1)."""
+    """`*` is any characters, `?` exactly one, and the whole value must match (docs/alb.md 3.1)."""
     assert compile_wildcards(pattern)(text) is holds
 
 

@@ -47,7 +47,7 @@ def _request(*, classification: tuple[str, str] | None = None, irregular: bool =
     ],
 )
 def test_target_status_counts_under_its_class_only(status: int, metric: str) -> None:
-    """What a target answers is never counted as the load balancer's own (alb-reference 8)."""
+    """What a target answers is never counted as the load balancer's own (docs/alb.md 8)."""
     assert _counted(_record(status, status)) == {metric: 1}
 
 
@@ -73,7 +73,7 @@ def test_target_status_101_belongs_to_no_class() -> None:
     ],
 )
 def test_own_error_counts_under_its_class_and_code(status: int, metrics: set[str]) -> None:
-    """Every error that the load balancer generates is counted (alb-reference 6), by class and where ALB has one by code."""
+    """Every error that the load balancer generates is counted (docs/alb.md 6), by class and where ALB has one by code."""
     counted = _counted(_record(0, status, FailureKind.INTERNAL_ERROR))
     assert counted == {"Failure_InternalError": 1, **dict.fromkeys(metrics, 1)}
 
@@ -107,14 +107,14 @@ def test_bytes_of_both_directions_are_processed() -> None:
 
 
 def test_non_compliant_request_counts() -> None:
-    """Any class but Compliant (alb-reference 2.4)."""
+    """Any class but Compliant (docs/alb.md 2.4)."""
     record = _record(200, 200)
     record.request = _request(classification=("Acceptable", "GetHeadZeroContentLength"))
     assert _counted(record) == {"HTTPCode_Target_2XX_Count": 1, "DesyncMitigationMode_NonCompliant_Request_Count": 1}
 
 
 def test_request_with_irregular_names_counts_as_forwarded() -> None:
-    """Requests having such fields are counted, once each (alb-reference 2.7, 8)."""
+    """Requests having such fields are counted, once each (docs/alb.md 2.7, 8)."""
     record = _record(200, 200)
     record.request = _request(irregular=True)
     assert _counted(record) == {"HTTPCode_Target_2XX_Count": 1, "ForwardedInvalidHeaderRequestCount": 1}
@@ -136,7 +136,7 @@ def test_ordinary_exchange_counts_nothing_else() -> None:
     ids=["forwarded", "dropped"],
 )
 async def test_request_with_irregular_names_counts_as_what_became_of_them(drop: bool, metric: str, other: str) -> None:
-    """Dropped where `drop_invalid_header_fields` is on, forwarded where it is off, one per request (alb-reference 2.7, 8)."""
+    """Dropped where `drop_invalid_header_fields` is on, forwarded where it is off, one per request (docs/alb.md 2.7, 8)."""
     async with target() as origin, running(origin.address, drop_invalid_header_fields=drop) as gateway:
         client = await gateway.client()
         await client.get("/", "A_b: c", "D_e: f")

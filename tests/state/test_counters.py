@@ -7,7 +7,7 @@ from albkit.model.tunnel import TunnelEnd
 from albkit.state.counters import Counters
 
 _ALB = {
-    # alb-reference 8, by the attribute that counts it
+    # docs/alb.md 8, by the attribute that counts it
     "active_connections": "ActiveConnectionCount",
     "new_connections": "NewConnectionCount",
     "rejected_connections": "RejectedConnectionCount",

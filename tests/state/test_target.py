@@ -17,7 +17,7 @@ def test_target_state_begins_with_nothing_done() -> None:
 
 
 def test_target_state_that_is_checked_begins_as_initial() -> None:
-    """Nothing is known of it before its first check (alb-reference 1.9)."""
+    """Nothing is known of it before its first check (docs/alb.md 1.9)."""
     state = TargetState(alb.Target("a", 80), checked=True)
     assert (state.state, state.reason, state.description) == ("initial", "Elb.InitialHealthChecking", "")
     assert state.eligible is False

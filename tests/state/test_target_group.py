@@ -29,7 +29,7 @@ def test_target_group_states_of_one_group_share_nothing() -> None:
 
 
 def test_target_group_state_with_a_health_check_begins_with_initial_targets() -> None:
-    """Those of a group that is not checked are taken for well (alb-reference 1.9)."""
+    """Those of a group that is not checked are taken for well (docs/alb.md 1.9)."""
     checked = TargetGroupState(alb.TargetGroup("api", ["a:80", "b:80"], health_check=alb.HealthCheck()))
     assert [member.state for member in checked.members.values()] == ["initial", "initial"]
     unchecked = TargetGroupState(alb.TargetGroup("api", ["a:80", "b:80"]))

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 import albkit as alb
-from albkit.proxy.gateway import Gateway
+from albkit.proxy.runtime import Runtime
 from tests.support.peers import RawClient
 
 AnyRunning = TypeVar("AnyRunning", bound="Running")
@@ -30,10 +30,10 @@ class Running:
         return {name: count for name, count in self.load_balancer.counters.items() if count}
 
     @property
-    def gateway(self) -> Gateway:
-        gateway = self.load_balancer._gateway
-        assert gateway is not None
-        return gateway
+    def runtime(self) -> Runtime:
+        runtime = self.load_balancer._runtime
+        assert runtime is not None
+        return runtime
 
     async def client(self, *, slow: bool = False) -> RawClient:
         client = await RawClient.connect(self.port, slow=slow)
@@ -46,15 +46,15 @@ async def leaving_nothing(it: AnyRunning) -> AsyncIterator[AnyRunning]:
     """Runs the load balancer and closes the test's clients; at the end nothing may be left of what went through it."""
     load_balancer = it.load_balancer
     async with load_balancer:
-        gateway = it.gateway
-        entrances = {running.entrance for running in load_balancer.listeners}
+        gateway = it.runtime
+        entrances = {running.listener_runtime for running in load_balancer.listeners}
         try:
             yield it
         finally:
             for client in it.clients:
                 await client.close()
-            entrances |= {running.entrance for running in load_balancer.listeners}
-    guests = [entrance.guests.count for entrance in entrances if entrance.guests.count]
+            entrances |= {running.listener_runtime for running in load_balancer.listeners}
+    guests = [listener_runtime.limiter.count for listener_runtime in entrances if listener_runtime.limiter.count]
     assert not guests, f"counted as connected behind the end: {guests}"
     left = {name: count for name, count in load_balancer.counters.items() if name.startswith("Active") and count}
     assert not left, f"counted as open behind the end: {left}"

@@ -153,9 +153,9 @@ class TlsClient:
 async def all_going(*listeners: alb.Listener, **settings: Any) -> AsyncIterator[Balancing]:
     """A load balancer with these listeners; at the end no guest may be counted, and nothing else be left."""
     async with balancing(*listeners, **settings) as it:
-        entrances = [running.entrance for running in it.load_balancer.listeners]
+        entrances = [running.listener_runtime for running in it.load_balancer.listeners]
         yield it
-        entrances += [running.entrance for running in it.load_balancer.listeners]
-    for entrance in entrances:
-        assert entrance.guests.count == 0
-        assert not entrance.guests._of_client
+        entrances += [running.listener_runtime for running in it.load_balancer.listeners]
+    for listener_runtime in entrances:
+        assert listener_runtime.limiter.count == 0
+        assert not listener_runtime.limiter._of_client

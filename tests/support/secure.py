@@ -271,10 +271,10 @@ async def securing(*listeners: alb.Listener, **settings: Any) -> AsyncIterator[S
     load_balancer = alb.LoadBalancer(listeners, **settings)
     entrances: list[Any] = []
     async with leaving_nothing(Secured(load_balancer)) as it:
-        entrances += [running.entrance for running in load_balancer._running]
+        entrances += [running.listener_runtime for running in load_balancer._running]
         yield it
-        entrances += [running.entrance for running in load_balancer._running]
-    assert [entrance.guests.count for entrance in entrances] == [0] * len(entrances)
+        entrances += [running.listener_runtime for running in load_balancer._running]
+    assert [listener_runtime.limiter.count for listener_runtime in entrances] == [0] * len(entrances)
 
 
 @contextlib.asynccontextmanager

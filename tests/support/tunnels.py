@@ -60,7 +60,7 @@ async def upgraded(gateway: Running, *fields: str, slow: bool = False) -> RawCli
 async def gone(gateway: Running) -> None:
     """Wait until no tunnel is left."""
     async with asyncio.timeout(5):
-        while gateway.gateway.tunnels:
+        while gateway.runtime.tunnels:
             await asyncio.sleep(0)
 
 
@@ -77,9 +77,9 @@ class Ends:
 
     def later(self, seconds: float) -> None:
         """What has moved so far is noticed; then time passes, and deadlines are looked at."""
-        self.gateway.gateway.sweep.look(self.clock.now)
+        self.gateway.runtime.sweep.look(self.clock.now)
         self.clock.advance(seconds)
-        self.gateway.gateway.sweep.look(self.clock.now)
+        self.gateway.runtime.sweep.look(self.clock.now)
 
     async def settle(self) -> None:
         """Wait until all that the two ends have sent has come to the load balancer."""
@@ -119,7 +119,7 @@ async def ends(
         running(origin.address, tunnel=tunnel, clock=clock, **settings) as gateway,
     ):
         client = await gateway.client()
-        while not gateway.gateway.clients:
+        while not gateway.runtime.clients:
             await asyncio.sleep(0)
         clock.advance(before)
         client.send(request("GET", "/ws", *fields))

@@ -14,8 +14,8 @@ from albkit.errors import Failure, FailureKind
 from albkit.model.message import RequestHead, ResponseHead
 from albkit.model.settings import Settings
 from albkit.policy.desync import verdict
-from albkit.wire.request import RequestReader
-from albkit.wire.response import _read, read_response
+from albkit.wire.http1.request import RequestReader
+from albkit.wire.http1.response import _read, read_response
 
 HOST = b"Host: example.com"
 

@@ -20,9 +20,9 @@ from aiohttp.http import HttpProcessingError, HttpRequestParser
 from albkit.clock import SYSTEM
 from albkit.errors import Failure
 from albkit.model.message import ClientAddress, RequestHead
-from albkit.wire.forwarded import ForwardedFields, TraceIds
-from albkit.wire.framing import ChunkedBody, FramingError, encode_chunk, encode_last_chunk
-from albkit.wire.request import RequestReader
+from albkit.wire.http1.forwarded import ForwardedFields, TraceIds
+from albkit.wire.http1.framing import ChunkedBody, FramingError, encode_chunk, encode_last_chunk
+from albkit.wire.http1.request import RequestReader
 from tests.wire.heads import Reading, contents
 
 _PART = 10 if os.environ.get("ALBKIT_TEST_LOOP") else 1

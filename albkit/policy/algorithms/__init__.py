@@ -1,4 +1,4 @@
-"""Which of the eligible targets gets a request that no session binds (alb-reference 5.1).
+"""Which of the eligible targets gets a request that no session binds (docs/alb.md 5.1).
 
 Each keeps what it needs ready, so that choosing among a thousand targets is no scan. Weights are the targets' own.
 """

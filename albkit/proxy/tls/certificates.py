@@ -1,4 +1,4 @@
-"""Reads certificates, keys and authorities, and says in a sentence what is wrong with them and what to do (alb-reference 1.10).
+"""Reads certificates, keys and authorities, and says in a sentence what is wrong with them and what to do (docs/alb.md 1.10).
 
 Everything here reads files or computes for milliseconds: call it in a thread. Needs the package cryptography.
 """

@@ -1,4 +1,4 @@
-"""What there is to tell of a client's certificate, which are taken, and what ALB calls those that are not (alb-reference 1.11, 7.2)."""
+"""What there is to tell of a client's certificate, which are taken, and what ALB calls those that are not (docs/alb.md 1.11, 7.2)."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ FAILURES: dict[int, str] = {
     }.items()
     for code in codes
 }
-"""ALB's code by OpenSSL's (alb-reference 7.2)."""
+"""ALB's code by OpenSSL's (docs/alb.md 7.2)."""
 REASONS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": UNMAPPED,
     "CERTIFICATE_VERIFY_FAILED": UNMAPPED,
@@ -118,7 +118,7 @@ REASONS = {
 
 
 def fault_of_type(certificate: x509.Certificate) -> str:
-    """Why ALB does not take such a key, signature or version (alb-reference 1.11); empty where it does."""
+    """Why ALB does not take such a key, signature or version (docs/alb.md 1.11); empty where it does."""
     if certificate.version is not x509.Version.v3:
         return "it is X.509 version 1; version 3 is taken"
     try:

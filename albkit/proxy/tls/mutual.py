@@ -1,4 +1,4 @@
-"""Contexts for TLS with clients that are asked for a certificate (alb-reference 1.11).
+"""Contexts for TLS with clients that are asked for a certificate (docs/alb.md 1.11).
 
 The standard library tells nobody why a client's certificate is wrong, takes none without verifying it, and gives no chain. pyOpenSSL does,
 so these connections run on it.

@@ -64,20 +64,20 @@ class _Incoming:
 class _Outgoing:
     """What is to be sent to the client."""
 
-    __slots__ = ("_connection", "_taken")
+    __slots__ = ("_buffered", "_connection")
 
     def __init__(self, connection: SSL.Connection) -> None:
         self._connection = connection
-        self._taken = b""
+        self._buffered = b""
 
     @property
     def pending(self) -> int:
-        self._taken = self.read()
-        return len(self._taken)
+        self._buffered = self.read()
+        return len(self._buffered)
 
     def read(self) -> bytes:
-        pieces = [self._taken] if self._taken else []
-        self._taken = b""
+        pieces = [self._buffered] if self._buffered else []
+        self._buffered = b""
         while True:
             try:
                 piece = self._connection.bio_read(_READ)
@@ -118,7 +118,7 @@ class MutualSession:
 
     @property
     def failure(self) -> str:
-        """What was wrong with the client's certificate when the handshake failed, in ALB's words (alb-reference 7.2); empty for nothing."""
+        """What was wrong with the client's certificate when the handshake failed, in ALB's words (docs/alb.md 7.2); empty for nothing."""
         return self._findings.failure
 
     @property

@@ -22,7 +22,7 @@ class TargetContexts:
         self._contexts: dict[Key, ssl.SSLContext] = {}
 
     def of(self, group: TargetGroup, *, checks: bool = False) -> ssl.SSLContext:
-        """That of one group. ALB's health checks verify nothing (alb-reference 5.4): `checks` is theirs."""
+        """That of one group. ALB's health checks verify nothing (docs/alb.md 5.4): `checks` is theirs."""
         key: Key = (False if checks else group.verify, group.client_certificate, group.protocol != "TLS")
         context = self._contexts.get(key)
         if context is None:

@@ -13,7 +13,7 @@ from albkit.model.tls import TlsSession
 from albkit.model.validation import Faults
 from albkit.proxy.tls.contexts import in_words, server_context
 from albkit.proxy.tls.transport import Incoming, Outgoing, Session
-from albkit.wire.client_hello import server_name_in
+from albkit.wire.tls.client_hello import server_name_in
 
 if TYPE_CHECKING:
     from albkit.policy.certificate_choice import CertificateChoice

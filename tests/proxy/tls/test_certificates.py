@@ -102,7 +102,7 @@ def test_certificate_of_files_is_called_by_its_path(tmp_path: Path) -> None:
     ],
 )
 def test_key_of_a_kind_that_alb_has_is_taken_and_served(kind: KeyKind, key_type: str, size: int, tmp_path: Path) -> None:
-    """ALB's kinds (alb-reference 1.10); OpenSSL takes what was loaded."""
+    """ALB's kinds (docs/alb.md 1.10); OpenSSL takes what was loaded."""
     loaded = _load_issued(_LOW.issue("a.example", key=kind))
     assert (loaded.facts.key_type, loaded.facts.key_size) == (key_type, size)
     (tmp_path / "both.pem").write_bytes(loaded.chain + loaded.key)

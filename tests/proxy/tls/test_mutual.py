@@ -166,7 +166,7 @@ def failure_of(made: MutualContexts, client: Client) -> tuple[str, MutualSession
 @pytest.mark.parametrize("key", ["ec256", "ec384", "ec521", "rsa2048"])
 @pytest.mark.parametrize("digest", ["sha256", "sha384", "sha512"])
 def test_verify_with_a_good_certificate_tells_all_of_it(tmp_path: Path, version: ssl.TLSVersion, key: Any, digest: Any) -> None:
-    """Every kind of key and signature that ALB knows is taken (alb-reference 1.11)."""
+    """Every kind of key and signature that ALB knows is taken (docs/alb.md 1.11)."""
     issued = client_ca().issue("client.example", client=True, key=key, hash=digest, serial_number=0x3A5B1)
     session = connected(contexts(), Client(tmp_path, issued, version=version))
     assert (session.failure, session.verify_status, session.version()) == ("", "Success", version.name.replace("_", ".", 1))
@@ -297,7 +297,7 @@ def test_passthrough_with_a_broken_signature_leaves_no_error_for_others(tmp_path
 
 @pytest.mark.parametrize("mode", ["passthrough", "verify"])
 def test_chain_above_64_kib_is_refused(tmp_path: Path, mode: str) -> None:
-    """Whatever the mode, and also far above, where OpenSSL reads no further (alb-reference 7.2)."""
+    """Whatever the mode, and also far above, where OpenSSL reads no further (docs/alb.md 7.2)."""
     leaf = client_ca().issue("client.example", client=True)
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         for count in (68, 300):
@@ -372,7 +372,7 @@ _WRONG = [
 def test_verify_with_a_wrong_certificate_fails_with_the_code(
     tmp_path: Path, version: ssl.TLSVersion, legacy: bool, make: Callable[[], Issued | None], code: str
 ) -> None:
-    """The handshake ends, the client hears of it, and the code is that of the connection log (alb-reference 7.2); also with security
+    """The handshake ends, the client hears of it, and the code is that of the connection log (docs/alb.md 7.2); also with security
     level 0, where OpenSSL minds fewer things."""
     issued = make()
     failure, session = failure_of(contexts(policy=Policy("TLSv1") if legacy else Policy()), Client(tmp_path, issued, version=version))
@@ -654,7 +654,7 @@ def test_protocol_agreed_on_is_the_one_we_like_best(tmp_path: Path, ours: list[s
 
 
 def test_cipher_agreed_on_is_the_one_we_like_best(tmp_path: Path) -> None:
-    """The server's order wins (alb-reference 1.10)."""
+    """The server's order wins (docs/alb.md 1.10)."""
     policy = Policy(maximum="TLSv1.2")
     order = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256"
     session = connected(contexts("passthrough", policy), Client(tmp_path, ciphers=order))
@@ -733,7 +733,7 @@ def _pyopenssl_client(session: MutualSession) -> SSL.Connection:
 
 @pytest.mark.parametrize("advertised", [False, True])
 def test_names_of_the_trust_store_are_told_where_that_is_wished(advertised: bool) -> None:
-    """AdvertiseTrustStoreCaNames (alb-reference 1.11); nothing by default."""
+    """AdvertiseTrustStoreCaNames (docs/alb.md 1.11); nothing by default."""
     store = client_ca().pem() + Authority("Second").pem()
     client = _pyopenssl_client(session_of(contexts(trust_store=store, advertise_trust_store_ca_names=advertised)))
     names = [name.rfc4514_string() for name in client.get_client_ca_list(as_cryptography=True)]
@@ -743,7 +743,7 @@ def test_names_of_the_trust_store_are_told_where_that_is_wished(advertised: bool
 @_BOTH
 @pytest.mark.parametrize("mode", ["passthrough", "verify"])
 def test_session_is_never_resumed(tmp_path: Path, version: ssl.TLSVersion, mode: str) -> None:
-    """Each connection has a whole handshake, with its certificate (alb-reference 1.11)."""
+    """Each connection has a whole handshake, with its certificate (docs/alb.md 1.11)."""
     made = contexts(mode)
     context = made.context([shown()])
     client = Client(tmp_path, client_ca().issue("x", client=True), version=version)

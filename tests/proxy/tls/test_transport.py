@@ -183,7 +183,7 @@ class Both:
             return True
         return True
 
-    def goodbye(self) -> bytes:
+    def release(self) -> bytes:
         """The client's close_notify."""
         with contextlib.suppress(ssl.SSLError):
             self.client.unwrap()
@@ -322,7 +322,7 @@ async def test_pieces_that_come_while_paused_wait(version: str) -> None:
 async def test_goodbye_of_the_client_is_its_end_and_writing_goes_on(version: str, fin: bool) -> None:
     """Half-close: eof_received once, with FIN behind the close_notify or not, and what is written then still arrives."""
     both = Both(version).shake()
-    both.transport.data_received(both.send(b"last words") + both.goodbye())
+    both.transport.data_received(both.send(b"last words") + both.release())
     if fin:
         assert both.transport.eof_received()
     assert both.protocol.data == b"last words"
@@ -347,7 +347,7 @@ async def test_end_while_paused_comes_behind_the_bytes(version: str) -> None:
     """In order, once reading goes on."""
     both = Both(version).shake()
     both.transport.pause_reading()
-    both.transport.data_received(both.send(b"words") + both.goodbye())
+    both.transport.data_received(both.send(b"words") + both.release())
     assert both.transport.eof_received()
     assert both.protocol.calls == ["made"]
     both.transport.resume_reading()
@@ -360,7 +360,7 @@ async def test_protocol_that_does_not_stay_behind_an_end_is_closed_for(version: 
     """As asyncio's transports do: eof_received answers False."""
     both = Both(version).shake()
     both.protocol.stays = False
-    both.transport.data_received(both.goodbye())
+    both.transport.data_received(both.release())
     assert both.below.calls == ["close"]
     assert both.was_told()
 
@@ -378,7 +378,7 @@ async def test_own_end_is_told_and_reading_goes_on(version: str) -> None:
     assert both.was_told()
     both.transport.data_received(both.send(b"still here"))
     assert both.protocol.data == b"still here"
-    both.transport.data_received(both.goodbye())
+    both.transport.data_received(both.release())
     assert both.protocol.calls == ["made", "eof"]
 
 
@@ -391,7 +391,7 @@ async def test_own_end_while_paused_loses_nothing_that_has_come(version: str, si
     both.transport.data_received(both.send(data))
     both.transport.write_eof()
     assert both.was_told()
-    both.transport.data_received(both.send(b" and more") + both.goodbye())
+    both.transport.data_received(both.send(b" and more") + both.release())
     both.transport.resume_reading()
     await passes()
     assert both.protocol.data == data + b" and more"
@@ -525,7 +525,7 @@ async def test_protocol_may_be_replaced(version: str) -> None:
     both.transport.data_received(both.send(b"old"))
     new = Recorder()
     both.transport.set_protocol(new)
-    both.transport.data_received(both.send(b"new") + both.goodbye())
+    both.transport.data_received(both.send(b"new") + both.release())
     assert (both.protocol.data, new.data, new.calls) == (b"old", b"new", ["eof"])
 
 

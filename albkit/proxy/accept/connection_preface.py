@@ -1,0 +1,294 @@
+"""What a connection goes through before its first request: the PROXY protocol header, and the TLS handshake.
+
+Listeners that want neither have none: their connections begin with the first request at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, cast
+
+from albkit.errors import Failure, FailureKind, Phase
+from albkit.model.message import ClientAddress
+from albkit.proxy.accept.listener_runtime import ListenerRuntime
+from albkit.proxy.lingering_close import LingeringClose
+from albkit.proxy.tls.transport import Session, TlsTransport
+from albkit.proxy.transports import bound_buffers, send_fin
+from albkit.wire.http1.responses import plain_http_answer
+from albkit.wire.proxy_protocol.reader import ProxyHeaderError, may_begin_proxy_header, read_proxy_header
+
+__all__ = ("ConnectionPreface", "Receive")
+
+_HEADER: Final = 0
+"""A PROXY protocol header is awaited."""
+_HELLO: Final = 1
+"""The first bytes of a handshake are awaited."""
+_SHAKING: Final = 2
+_LINGERING: Final = 3
+"""An answer and our FIN are sent; what still comes is thrown away."""
+_ENDED: Final = 4
+
+_NOBODY: Final = ClientAddress("", 0)
+_TLS_FAILURES: Final = frozenset(
+    kind for kind in FailureKind if kind.phase is Phase.ENTRY and kind.name.startswith(("TLS_", "CLIENT_CERT_", "UNMAPPED_"))
+)
+
+Receive = Callable[[ListenerRuntime, ClientAddress | None], asyncio.Protocol]
+"""Makes the protocol of a connection. The address is that of a client that was admitted already; without one, the protocol admits it."""
+
+
+class ConnectionPreface(asyncio.Protocol):
+    """One connection, until it may go on.
+
+    Args:
+        listener: The listener's.
+        receive: Makes the protocol that it goes on with, given whom it comes from.
+    """
+
+    __slots__ = (
+        "_address",
+        "_data",
+        "_heard",
+        "_host",
+        "_lingering",
+        "_listener",
+        "_phase",
+        "_receive",
+        "_session",
+        "_since",
+        "_termination",
+        "_tls",
+        "_transport",
+        "_wanted",
+    )
+
+    def __init__(self, listener: ListenerRuntime, receive: Receive) -> None:
+        self._listener = listener
+        self._wanted = listener.config.proxy_protocol
+        """Kept, as the termination is: by now another description may be in force."""
+        self._receive = receive
+        self._termination = listener.termination
+        self._phase = _HELLO
+        self._data = b""
+        self._since = 0.0
+        self._heard = False
+        """While lingering: whether anything has come since the last sweep."""
+        self._lingering: LingeringClose | None = None
+        self._host: str | None = None
+        """Whom it is counted for."""
+        self._address = _NOBODY
+        self._transport: asyncio.Transport | None = None
+        self._session: Session | None = None
+        self._tls: TlsTransport | None = None
+
+    @property
+    def listener(self) -> ListenerRuntime:
+        """Where it came in."""
+        return self._listener
+
+    # What the loop says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance.
+        listener = self._listener
+        runtime = listener.runtime
+        wanted = self._wanted
+        address = listener.admit(transport, is_known=wanted is None)
+        if address is None:
+            self._phase = _ENDED
+            transport.abort()
+            return
+        self._address = address
+        self._transport = transport
+        bound_buffers(transport, runtime.settings.limits.in_flight)
+        self._since = runtime.clock.monotonic()
+        runtime.clients.add(self)
+        runtime.sweep.add(self)
+        if wanted is None:
+            self._host = address.host
+        elif listener.trusts_proxy(address.host):
+            self._phase = _HEADER
+        elif wanted == "required":
+            self._refuse(Failure(FailureKind.PROXY_HEADER_UNTRUSTED, "add the peer's network to trusted_networks"))
+        else:
+            self._come_in(b"")
+
+    def data_received(self, data: bytes) -> None:
+        if self._phase == _HEADER:
+            self._read_header(self._data + data if self._data else data)
+        elif self._phase == _HELLO:
+            self._shake_hands(data)
+        else:
+            self._heard = True
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        transport, self._transport = self._transport, None
+        if transport is None:
+            return  # It was turned away, or goes on elsewhere.
+        if self._phase == _HEADER and (self._data or self._wanted == "required"):
+            self._tell(Failure(FailureKind.PROXY_HEADER_MISSING, str(exc or f"the connection ended behind {len(self._data)} bytes")))
+        self._phase = _ENDED
+        self._tls = self._session = None
+        self._leave_runtime()
+        self._listener.release(self._host)
+        self._listener.runtime.counters.active_connections -= 1
+
+    # The PROXY protocol header.
+
+    def _read_header(self, data: bytes) -> None:
+        begins = may_begin_proxy_header(data)
+        if begins is False and self._wanted == "optional":
+            self._come_in(data)
+            return
+        try:
+            header = read_proxy_header(data) if begins else None
+        except ProxyHeaderError as error:
+            self._refuse(Failure(FailureKind.PROXY_HEADER_MALFORMED, str(error)))
+            return
+        if begins is False:
+            self._refuse(Failure(FailureKind.PROXY_HEADER_MISSING, _beginning_in_words(data)))
+        elif header is None:
+            self._data = data
+        else:
+            if header.source is not None:
+                self._address = ClientAddress(*header.source, local=header.destination or self._address.local, tls=header.tls)
+            self._come_in(data[header.size :])
+
+    def _come_in(self, rest: bytes) -> None:
+        """Who the client is is known now."""
+        self._data = b""
+        host = self._address.host
+        try:
+            self._listener.count_client(host)
+        except Failure as failure:
+            self._refuse(failure)
+            return
+        self._host = host
+        self._phase = _HELLO
+        if self._termination is None:
+            self._go_on(rest)
+        elif rest:
+            self._shake_hands(rest)
+
+    # The TLS handshake.
+
+    def _shake_hands(self, data: bytes) -> None:
+        """The first bytes of a handshake, or what was taken for one."""
+        transport, termination = self._transport, self._termination
+        if transport is None or termination is None:
+            return
+        if self._listener.config.protocol == "HTTPS" and data[:1].isalpha():
+            self._answer_plain_http(transport)
+            return
+        self._phase = _SHAKING
+        self._session, incoming, outgoing = termination.begin()
+        self._tls = TlsTransport(transport, self._session, incoming, outgoing, self._listener.runtime.loop, self._shaken)
+        self._tls.set_protocol(self)
+        transport.set_protocol(self._tls)
+        self._tls.data_received(data)
+
+    def _shaken(self, error: Exception | None) -> None:
+        """The handshake is over."""
+        termination, session, tls = self._termination, self._session, self._tls
+        if termination is None or session is None or tls is None or self._phase != _SHAKING:
+            return
+        if error is not None:
+            self._phase = _ENDED
+            self._tell(termination.failure(session, error))
+            return
+        before = self._address
+        self._address = ClientAddress(before.host, before.port, local=before.local, tls=termination.outcome(session))
+        protocol = self._receive(self._listener, self._address)
+        self._hand_on()
+        tls.begin(protocol)
+        self._leave_runtime()
+
+    def _answer_plain_http(self, transport: asyncio.Transport) -> None:
+        """The client speaks HTTP where TLS is spoken: it is told so in its own words."""
+        self._phase = _LINGERING
+        self._lingering = LingeringClose()
+        self._tell(Failure(FailureKind.PLAIN_HTTP_ON_TLS_PORT, "let the client use https://, or give the listener protocol='HTTP'"))
+        transport.write(plain_http_answer(int(self._listener.runtime.clock.time())))
+        send_fin(transport)
+
+    # Ends.
+
+    def _go_on(self, rest: bytes) -> None:
+        """Without TLS."""
+        transport = self._transport
+        if transport is None:
+            return
+        protocol = self._receive(self._listener, self._address)
+        self._hand_on()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        if rest:
+            protocol.data_received(rest)
+        self._leave_runtime()
+
+    def _hand_on(self) -> None:
+        """From now on the connection is another's."""
+        self._phase = _ENDED
+        self._transport = self._tls = self._session = None
+
+    def _refuse(self, failure: Failure) -> None:
+        self._phase = _ENDED
+        self._data = b""
+        self._tell(failure)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _tell(self, failure: Failure) -> None:
+        if failure.kind in _TLS_FAILURES:
+            self._listener.runtime.counters.client_tls_errors += 1
+        self._listener.reject(self._address, failure)
+
+    def _leave_runtime(self) -> None:
+        runtime = self._listener.runtime
+        runtime.sweep.discard(self)
+        runtime.client_left(self)
+
+    def stop(self) -> None:
+        """The load balancer stops: nothing has been asked of it here yet."""
+        self.abandon()
+
+    def abandon(self) -> None:
+        """End now."""
+        self._phase = _ENDED
+        if self._transport is not None:
+            self._transport.abort()
+
+    def sweep(self, now: float) -> None:
+        """End it where it takes too long."""
+        transport = self._transport
+        if transport is None:
+            return
+        if self._lingering is not None:
+            heard, self._heard = self._heard, False
+            if self._lingering.is_over(now, heard=heard):
+                self._phase = _ENDED
+                transport.abort()
+            return
+        limit = self._listener.runtime.settings.limits.handshake_timeout
+        if now - self._since < limit:
+            return
+        if self._phase == _HEADER and not self._data and self._wanted == "optional" and self._termination is None:
+            self._come_in(b"")  # A browser that has connected ahead of its request owes nobody a header.
+            return
+        if self._phase == _HEADER and (self._data or self._wanted == "required"):
+            self._tell(Failure(FailureKind.PROXY_HEADER_TIMEOUT, f"{limit:g} s"))
+        elif self._phase in (_HEADER, _HELLO, _SHAKING):
+            self._tell(Failure(FailureKind.TLS_HANDSHAKE_TIMEOUT, f"{limit:g} s"))
+        self._phase = _ENDED
+        transport.abort()
+
+
+def _beginning_in_words(data: bytes) -> str:
+    if data[:1] == b"\x16":
+        return "a TLS handshake came; let the proxy before us send the header first"
+    printable = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data[:16])
+    return f"it begins with {printable}; let the proxy before us send the header first"

@@ -1,0 +1,220 @@
+"""What the connections of one listener need: how clients come in, how their requests are read, and where rules send them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from albkit.errors import Failure, FailureKind
+from albkit.model.listener import Listener
+from albkit.model.message import ClientAddress, RequestHead
+from albkit.model.record import ExchangeRecord
+from albkit.model.rule import Rule
+from albkit.policy.desync import verdict
+from albkit.policy.route_plan import RoutePlan
+from albkit.policy.rule_table import RuleTable
+from albkit.proxy.accept.connection_limiter import ConnectionLimiter
+from albkit.proxy.downstream import DownstreamExchange
+from albkit.proxy.runtime import Runtime
+from albkit.proxy.tls.termination import Termination
+from albkit.proxy.transports import address_of
+from albkit.report.failure_log import log_failure
+from albkit.report.metrics import count_exchange
+from albkit.state.bounded_cache import BoundedCache
+from albkit.wire.http1.forwarded import ForwardedFields, ForwardedFieldsBehindProxy
+from albkit.wire.http1.request import RequestReader
+from albkit.wire.http1.responses import ResponseFields
+from albkit.wire.http1.trusted_proxy import client_behind
+from albkit.wire.proxy_protocol.signatures import PROXY_HEADERS, unexpected_proxy_header
+from albkit.wire.tls.fields import tls_field_lines
+
+__all__ = ("ListenerRuntime", "compile_rules")
+
+_REJECTED = frozenset((FailureKind.TOO_MANY_CONNECTIONS, FailureKind.TOO_MANY_CONNECTIONS_OF_CLIENT))
+
+
+def _planning(listener: Listener, runtime: Runtime) -> Callable[[Rule | None], RoutePlan]:
+    """What makes a plan of each of the listener's rules."""
+
+    def plan(rule: Rule | None) -> RoutePlan:
+        actions, transforms = (listener.default_actions, ()) if rule is None else (rule.actions, rule.transforms)
+        return RoutePlan(actions, transforms, runtime.choices, runtime.clock)
+
+    return plan
+
+
+async def compile_rules(listener: Listener, runtime: Runtime) -> RuleTable[RoutePlan]:
+    """The rules of a listener, ready to be put in force, whose groups the runtime knows. In many turns of the loop, where they are many."""
+    steps = RuleTable.in_steps(listener, _planning(listener, runtime))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as over:
+            table: RuleTable[RoutePlan] = over.value
+            return table
+        await asyncio.sleep(0)
+
+
+class ListenerRuntime:
+    """One per listener."""
+
+    def __init__(
+        self, runtime: Runtime, listener: Listener, port: int, termination: Termination | None, rules: RuleTable[RoutePlan] | None = None
+    ) -> None:
+        self.runtime = runtime
+        self.config = listener
+        self.port = port
+        self.limiter = ConnectionLimiter()
+        self.termination: Termination | None
+        """How TLS is spoken with new clients; `None` where it is not."""
+        self.has_preface: bool
+        """Whether anything comes before the first request of a connection."""
+        self.protocol: str
+        """As in a URL, of clients that come straight to us."""
+        self.response_fields: ResponseFields | None = None
+        self.rules: RuleTable[RoutePlan]
+        self._names: dict[str, str]
+        self._trusted: tuple[IPv4Network | IPv6Network, ...]
+        self.reconfigure(listener, termination, rules if rules is not None else RuleTable(listener, _planning(listener, runtime)))
+
+    def reconfigure(self, listener: Listener, termination: Termination | None, rules: RuleTable[RoutePlan]) -> None:
+        """Decide by this description from the next connection and request on; what is going on keeps what it has."""
+        settings = self.runtime.settings
+        self.config = listener
+        self.rules = rules
+        self.response_fields = ResponseFields(listener.response_headers) if listener.response_headers else None
+        self.termination = termination
+        self.has_preface = termination is not None or listener.proxy_protocol is not None
+        self.protocol = "https" if listener.is_secure else "http"
+        self._names = dict(listener.request_header_names)
+        self._trusted = tuple(map(ip_network, listener.trusted_networks))
+        self._known: BoundedCache[str, bool] = BoundedCache()
+
+        def reader(peers: str) -> RequestReader:
+            judge = partial(verdict, settings.desync_mitigation_mode)
+            return RequestReader(settings, self.port, judge, tuple(self._names.values()), peers)
+
+        self._read = reader("others" if self._trusted else "anybody").read
+        self._read_of_trusted_proxy = reader("trusted").read if self._trusted else None
+
+    def admit(self, transport: asyncio.Transport, *, is_known: bool = True) -> ClientAddress | None:
+        """Let a new connection in, and tell whom it comes from; `None` where it must go again, which is counted and told already.
+
+        What is let in must be told `goodbye`. Where it is not known yet whom it comes from it is to be introduced before that: whoever
+        came in by a description that is not in force any more still knows what it does, so it says so.
+        """
+        runtime = self.runtime
+        counters = runtime.counters
+        peer = transport.get_extra_info("peername")
+        sock = transport.get_extra_info("socket")
+        admitted = runtime.admits(sock.fileno() if sock is not None else -1)
+        if peer is None or runtime.stopping or not admitted:
+            counters.rejected_connections += peer is not None
+            return None
+        address = address_of(peer)
+        try:
+            self.limiter.acquire(self.config, address.host if is_known else None, limited=not self.is_trusted_proxy(address, transport))
+        except Failure as failure:
+            self.reject(address, failure)
+            return None
+        counters.active_connections += 1
+        counters.new_connections += 1
+        return address
+
+    def count_client(self, host: str) -> None:
+        """Whom a connection that was let in comes from.
+
+        Raises:
+            Failure: this client has as many as it may have; the connection is to be ended.
+        """
+        self.limiter.attribute(self.config, host, limited=not (self._trusted and host and self.trusts(host)))
+
+    def release(self, host: str | None) -> None:
+        """A connection that was let in is over; of whom, where that was introduced."""
+        self.limiter.release(host)
+
+    def reject(self, address: ClientAddress, failure: Failure) -> None:
+        """Count and tell that a connection must go again before its first request."""
+        record = ExchangeRecord(address)
+        record.failure = failure
+        record.elb_status_code = failure.kind.status or 0
+        if failure.kind in _REJECTED:
+            self.runtime.counters.rejected_connections += 1
+        self.tell(record)
+
+    def tell(self, record: ExchangeRecord) -> None:
+        """Log and count what has ended without a tunnel or a response."""
+        log_failure(record)
+        count_exchange(record, self.runtime.counters)
+
+    def trusts_proxy(self, host: str) -> bool:
+        """Whether a PROXY protocol header of this peer's is to be believed."""
+        return not self._trusted or not host or self.trusts(host)
+
+    def trusts(self, host: str) -> bool:
+        """Whether this is the address of a proxy that may tell of its clients."""
+        known = self._known.recall(host)
+        if known is None:
+            address = ip_address(host.partition("%")[0])
+            known = any(address in network for network in self._trusted)
+            self._known.remember(host, known, 0)
+        return known
+
+    def is_trusted_proxy(self, address: ClientAddress, transport: asyncio.Transport) -> bool:
+        """Whether requests of this connection come from a trusted proxy, and not from a client that one has told of before them."""
+        if not self._trusted or address_of(transport.get_extra_info("peername")).host != address.host:
+            return False
+        return not address.host or self.trusts(address.host)
+
+    def read(self, head: bytes, client: DownstreamExchange) -> RequestHead:
+        """Read and judge one raw request head, and see whom it comes from.
+
+        Raises:
+            Failure: the request is refused, with the status to answer.
+        """
+        try:
+            # What is believed may be another since it came in.
+            if client.is_trusted_proxy and self._read_of_trusted_proxy is not None and self.trusts_proxy(client.address.host):
+                return self._of_trusted_proxy(self._read_of_trusted_proxy(head), client.address)
+            request = self._read(head)
+        except Failure:
+            if head.startswith(PROXY_HEADERS):
+                raise unexpected_proxy_header() from None
+            raise
+        request.client = client.address
+        request.listener = self.config
+        return request
+
+    def _of_trusted_proxy(self, request: RequestHead, front: ClientAddress) -> RequestHead:
+        """The request of a client that a trusted proxy tells of."""
+        request.client = client_behind(front, request.told, request.forwarded_for, self.public_origin(front), self.trusts)
+        request.listener = self.config
+        return request
+
+    def public_origin(self, client: ClientAddress) -> tuple[str, int]:
+        """What stands in the client's URLs: `http` or `https`, and the port, which a proxy before us may have told."""
+        if client.told is not None:
+            return client.told
+        protocol = "https" if client.tls is not None else self.protocol
+        told = client.local if self.config.proxy_protocol is not None else None
+        return protocol, (told[1] if told is not None else 0) or self.port
+
+    def forwarded_fields(self, client: ClientAddress, *, is_trusted_proxy: bool) -> ForwardedFields:
+        """What targets are told of this client, or of those that it tells of as a trusted proxy."""
+        settings = self.runtime.settings
+        tls = client.tls
+        further = b""
+        if tls is not None:
+            mutual = self.config.mutual_authentication
+            further = tls_field_lines(
+                tls,
+                mutual_mode=mutual.mode if mutual is not None else "off",
+                version_and_cipher=settings.x_amzn_tls_version_and_cipher_suite,
+                names=self._names,
+            )
+        kind = ForwardedFieldsBehindProxy if is_trusted_proxy else ForwardedFields
+        return kind(
+            client, *self.public_origin(client), settings.xff_header_processing, settings.xff_client_port, self.runtime.trace_ids, further
+        )

@@ -1,0 +1,148 @@
+"""What a client has sent and nobody has taken yet."""
+
+from __future__ import annotations
+
+from albkit.errors import Failure, FailureKind
+from albkit.model.limits import Limits
+from albkit.wire.http1.grammar import LONGEST_METHOD, TOKEN_BYTES
+from albkit.wire.proxy_protocol.signatures import PROXY_HEADERS, unexpected_proxy_header
+
+__all__ = ("ReceiveBuffer",)
+
+_MOST_BLANK_LINES = 8
+"""Before a request line (RFC 9112 section 2.2 asks to ignore at least one)."""
+_HANDSHAKE = 0x16
+"""What every TLS connection begins with (RFC 8446 section 5.1)."""
+_SHOWN = 60
+"""Bytes of what is no request that the log shows."""
+
+
+class ReceiveBuffer:
+    """Keeps bytes in order, and finds where a request head ends without looking at any byte twice."""
+
+    __slots__ = ("_blank_lines", "_data", "_harmless", "_limits", "_place", "_scanned")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._harmless = min(limits.request_line, limits.request_head)
+        """Up to this size neither a line nor the head can be too long."""
+        self._data = b""
+        self._place = 0
+        """Where the next message begins."""
+        self._scanned = 0
+        """Up to where the end of a head has been searched for."""
+        self._blank_lines = 0
+        """That have come since the last head."""
+
+    def __len__(self) -> int:
+        return len(self._data) - self._place
+
+    def add(self, data: bytes) -> int:
+        """Bytes have come; how many are kept now."""
+        if self._data:
+            data = (self._data[self._place :] if self._place else self._data) + data
+            self._scanned -= self._place
+            self._place = 0
+        self._data = data
+        return len(data)
+
+    def take_all(self) -> bytes:
+        """Everything that has come."""
+        data = self._data[self._place :] if self._place else self._data
+        self._data = b""
+        self._place = self._scanned = 0
+        return data
+
+    def take(self, size: int) -> bytes | None:
+        """Exactly so many bytes, `None` where they have not all come."""
+        end = self._place + size
+        if end > len(self._data):
+            return None
+        data = self._data[self._place : end]
+        self._place = self._scanned = end
+        return data
+
+    def next_head(self) -> bytes | None:
+        """The next whole request head, blank lines before it left out; `None` where its end has not come.
+
+        Raises:
+            Failure: it exceeds a limit, or cannot become a head.
+        """
+        data = self._data
+        if not data:
+            return None
+        place = self._place
+        if place == len(data):
+            return None  # All of it was a body.
+        if data[place] not in TOKEN_BYTES:
+            place = self._behind_blank_lines(place)
+            if place < 0:
+                return None
+        start = self._scanned - 3
+        end = data.find(b"\r\n\r\n", start if start > place else place)  # noqa: FURB136 - a call to max() costs more than the search
+        size = (end if end >= 0 else len(data)) - place
+        if size > self._harmless:
+            self._judge_size(place, size)
+        if end < 0:
+            self._judge_beginning(place, self._scanned)
+            self._scanned = len(data)
+            return None
+        self._blank_lines = 0
+        end += 4
+        if end == len(data):
+            self._data = b""
+            self._place = self._scanned = 0
+            return data[place:] if place else data
+        self._place = self._scanned = end
+        return data[place:end]
+
+    def _behind_blank_lines(self, place: int) -> int:
+        """Where the request line begins, blank lines before it left out; -1 where it has not come.
+
+        Raises:
+            Failure: it cannot begin there. Nothing but whole blank lines may stand before it: whoever reads the lines of a head must find
+                the request line in the first of them.
+        """
+        data = self._data
+        while data.startswith(b"\r\n", place) and self._blank_lines <= _MOST_BLANK_LINES:
+            place += 2
+            self._blank_lines += 1
+        if self._blank_lines > _MOST_BLANK_LINES:
+            raise Failure(FailureKind.REQUEST_MALFORMED, "too many blank lines")
+        self._place = place
+        if len(data) == place or data[place:] == b"\r":
+            return -1
+        first = data[place]
+        if first in TOKEN_BYTES:
+            return place
+        if first == _HANDSHAKE:
+            raise Failure(FailureKind.TLS_ON_PLAIN_PORT, "let the client use http://, or give the listener protocol='HTTPS'")
+        if data.startswith(PROXY_HEADERS, place):
+            raise unexpected_proxy_header()
+        raise Failure(FailureKind.REQUEST_MALFORMED, f"first byte {first:#04x}")
+
+    def _judge_beginning(self, place: int, scanned: int) -> None:
+        """See what of a head has come, and was not seen before: whether it can become one."""
+        data = self._data
+        feed = data.find(b"\n", max(scanned, place))
+        if feed < 0:
+            return
+        if data.find(b"\n", place, feed) < 0 and b" HTTP/" not in data[place:feed]:
+            # The first line is whole. SSH, SMTP and whoever speaks HTTP/0.9 would wait for us as long as we for them.
+            if data.startswith(PROXY_HEADERS, place):
+                raise unexpected_proxy_header()
+            raise Failure(FailureKind.REQUEST_MALFORMED, f"no request line: {data[place : min(feed, place + _SHOWN)]!r}")
+        while feed >= 0:
+            if data[feed - 1] != 0x0D:
+                raise Failure(FailureKind.REQUEST_BARE_LF, f"behind {data[max(place, feed - _SHOWN) : feed]!r}")
+            feed = data.find(b"\n", feed + 1)
+
+    def _judge_size(self, place: int, size: int) -> None:
+        data = self._data
+        line_end = data.find(b"\n", place)
+        if (line_end if line_end >= 0 else len(data)) - place > self._limits.request_line:
+            if b" " not in data[place : place + LONGEST_METHOD + 1]:
+                raise Failure(FailureKind.REQUEST_MALFORMED, "the method is too long")
+            raise Failure(FailureKind.REQUEST_TARGET_TOO_LONG)
+        if size > self._limits.request_head:
+            raise Failure(FailureKind.REQUEST_HEAD_TOO_LARGE, f"more than {self._limits.request_head} bytes")

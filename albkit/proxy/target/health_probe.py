@@ -1,0 +1,184 @@
+"""Asks one target whether it is well: over HTTP, with a WebSocket handshake, or by connecting alone (docs/alb.md 5.4)."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from contextlib import suppress
+
+from albkit.clock import Clock
+from albkit.errors import Failure
+from albkit.model.health import TargetHealthReason
+from albkit.model.health_check import HealthCheck
+from albkit.model.message import ResponseHead
+from albkit.model.target import Target
+from albkit.model.target_group import TargetGroup
+from albkit.policy.health import CheckResult
+from albkit.proxy.target.connection_pool import OUT_OF_SOCKETS, server_name
+from albkit.proxy.tls.targets import TargetContexts
+from albkit.wire.http1.response import check_begun, read_response
+from albkit.wire.http1.upgrade import accept_of
+from albkit.wire.proxy_protocol.writer import LOCAL_V1, LOCAL_V2
+from albkit.wire.websocket.frames import CLOSE, close_payload, control_frame
+
+__all__ = ("HealthProber", "timed_out")
+
+_LARGEST_HEAD = 32 * 1024
+_MOST_INTERIM = 10
+_LARGEST_REST = 64 * 1024
+"""Bytes of a body, or of what follows a handshake, that are read until the target ends the connection."""
+_GOODBYE = 1.0
+"""Seconds for that."""
+_USER_AGENT = "ELB-HealthChecker/2.0"
+
+
+class HealthProber:
+    """Asks targets over the network, each time on a connection of its own.
+
+    Args:
+        clock: For the keys of WebSocket handshakes.
+        contexts: How TLS is spoken with targets.
+    """
+
+    def __init__(self, clock: Clock, contexts: TargetContexts) -> None:
+        self._clock = clock
+        self._contexts = contexts
+
+    async def ask(self, check: HealthCheck, target: Target, group: TargetGroup, of_streams: bool = False) -> CheckResult | None:
+        """Ask a target.
+
+        Args:
+            check: What to ask, and what answer passes.
+            target: Whom.
+            group: Says what is spoken with the target.
+            of_streams: Whether TCP and TLS listeners alone send to the group, so that it is TCP where it says nothing.
+
+        Returns:
+            How it went, within `check.timeout` seconds, and one more for a goodbye; `None` where that says nothing of the target, because
+            the loop stood still or there was no socket left. Nothing that a target does makes this raise.
+        """
+        spoken = group.protocol_of(target)
+        protocol = check.protocol or ("TCP" if of_streams or spoken == "TLS" else spoken)  # As NLB checks them.
+        secure = protocol == "HTTPS" or (protocol == "WEBSOCKET" and group.is_secure(target))
+        streams = None
+        limit = asyncio.timeout(check.timeout)
+        try:
+            async with limit:
+                streams = await self._connect(target, check.port or target.port)
+                await self._begin(streams[1], target, group, secure=secure)
+                if protocol == "TCP":
+                    return CheckResult()
+                response, result = await (self._shake_hands if protocol == "WEBSOCKET" else self._get)(*streams, check, target)
+            # What the target answers is known: how it takes the end does not matter.
+            await self._leave(*streams, response, min(_GOODBYE, check.interval))
+            return result
+        except TimeoutError:
+            return timed_out(limit, check.timeout)
+        except (OSError, EOFError, ValueError, Failure, asyncio.LimitOverrunError) as error:
+            # ValueError: a host that no name server can be asked for.
+            if isinstance(error, OSError) and error.errno in OUT_OF_SOCKETS:
+                return None
+            return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed: {_words(error)}")
+        finally:
+            if streams is not None:
+                streams[1].transport.abort()
+
+    async def _connect(self, target: Target, port: int | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if target.path is not None and port is None:
+            return await asyncio.open_unix_connection(target.path, limit=_LARGEST_HEAD)
+        # What stands beside a target with a unix socket is on this machine.
+        return await asyncio.open_connection("127.0.0.1" if target.path is not None else target.host, port, limit=_LARGEST_HEAD)
+
+    async def _begin(self, writer: asyncio.StreamWriter, target: Target, group: TargetGroup, *, secure: bool) -> None:
+        """What comes before the question: that the connection is the load balancer's own, and TLS."""
+        if group.proxy_protocol is not None:
+            writer.write(LOCAL_V1 if group.proxy_protocol == "v1" else LOCAL_V2)
+        if secure:
+            await writer.start_tls(self._contexts.of(group, checks=True), server_hostname=server_name(target))
+
+    async def _get(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, check: HealthCheck, target: Target
+    ) -> tuple[ResponseHead, CheckResult]:
+        writer.write(_request(check, target, "Connection: close"))
+        response = await _response(reader)
+        return response, CheckResult() if check.passes(response.status) else _mismatch(response.status)
+
+    async def _shake_hands(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, check: HealthCheck, target: Target
+    ) -> tuple[ResponseHead, CheckResult]:
+        key = b64encode(self._clock.entropy(16))
+        fields = ("Connection: Upgrade", "Upgrade: websocket", f"Sec-WebSocket-Key: {key.decode()}", "Sec-WebSocket-Version: 13")
+        writer.write(_request(check, target, *fields))
+        response = await _response(reader)
+        if response.status != 101:
+            return response, _mismatch(response.status)
+        accepted = [line.partition(b":")[2].strip(b" \t") for line in response.lines if line.lower().startswith(b"sec-websocket-accept:")]
+        if response.upgrade.lower() == b"websocket" and accepted == [accept_of(key)]:
+            return response, CheckResult()
+        words = "Health checks failed: the 101 is no answer to a WebSocket handshake"
+        return response, CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, words)
+
+    async def _leave(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, response: ResponseHead, patience: float) -> None:
+        """Let the target come to its end: a reset in the midst of its answer would be in its log at every check."""
+        with suppress(OSError, EOFError):  # TimeoutError is an OSError.
+            async with asyncio.timeout(patience):
+                if response.status == 101:
+                    writer.write(control_frame(CLOSE, close_payload(1000, ""), self._clock.entropy(4)))
+                    if writer.can_write_eof():
+                        writer.write_eof()
+                if response.content_length >= 0 and response.status != 101:
+                    await reader.readexactly(min(response.content_length, _LARGEST_REST))
+                    return
+                left = _LARGEST_REST
+                while left > 0 and (data := await reader.read(_LARGEST_HEAD)):
+                    left -= len(data)
+
+
+def timed_out(limit: asyncio.Timeout, seconds: float) -> CheckResult | None:
+    """That a check took too long; `None` where the loop stood still meanwhile, so that an answer may lie there unread."""
+    due = limit.when()
+    late = asyncio.get_running_loop().time() - due if due is not None else 0.0
+    return CheckResult(TargetHealthReason.TIMEOUT, "Request timed out") if late < max(0.1, seconds / 2) else None
+
+
+def _request(check: HealthCheck, target: Target, *fields: str) -> bytes:
+    if target.path is not None:
+        host = "localhost" if check.port is None else f"localhost:{check.port}"
+    else:
+        name = f"[{target.host}]" if ":" in target.host else target.host
+        host = f"{name}:{check.port or target.port}"
+    lines = [f"GET {check.path} HTTP/1.1", f"Host: {host}", f"User-Agent: {_USER_AGENT}", *fields]
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+async def _response(reader: asyncio.StreamReader) -> ResponseHead:
+    """The final response's head; interim ones are skipped."""
+    for _ in range(_MOST_INTERIM):
+        response = read_response(await _head(reader), "GET")
+        if response.status >= 200 or response.status == 101:
+            return response
+    raise ConnectionError("no final response behind so many interim ones")
+
+
+async def _head(reader: asyncio.StreamReader) -> bytes:
+    """One response head, line by line, so that what cannot become one is refused at once."""
+    head = bytearray()
+    while not head.endswith(b"\r\n\r\n"):
+        line = await reader.readuntil(b"\n")
+        head += line
+        check_begun(head, len(head) - len(line))
+        if len(head) > _LARGEST_HEAD:
+            raise asyncio.LimitOverrunError("the head is too long", len(head))
+    return bytes(head)
+
+
+def _mismatch(status: int) -> CheckResult:
+    return CheckResult(TargetHealthReason.RESPONSE_CODE_MISMATCH, f"Health checks failed with these codes: [{status}]")
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, asyncio.IncompleteReadError):
+        return "the target closed the connection without a whole answer"
+    if isinstance(error, asyncio.LimitOverrunError):
+        return f"the target's answer has a head of more than {_LARGEST_HEAD} bytes"
+    return str(error) or type(error).__name__

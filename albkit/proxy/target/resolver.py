@@ -1,0 +1,221 @@
+"""Asks name servers for the targets behind a name (RFC 1035; RFC 2782 for SRV)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Coroutine, Iterable
+from copy import copy
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+
+from albkit.errors import ConfigurationError
+from albkit.model.dns_name import DnsName
+from albkit.model.target import Target
+
+if TYPE_CHECKING:
+    from dns.asyncresolver import Resolver as Asker
+
+_log = logging.getLogger("albkit")
+
+Answer = TypeVar("Answer")
+
+__all__ = ("NameAnswer", "Resolver", "UnresolvedError")
+
+_LARGEST_WEIGHT = 999
+_MOST_TARGETS = 1000
+"""Of one name; what is above it is left out, so that no name server can fill a group."""
+_UNREACHABLE_PORT = 9  # Nothing is sent there: connecting a datagram socket only asks for a route.
+
+
+class UnresolvedError(Exception):
+    """No name server gave an answer: nothing is known of the name now."""
+
+
+@attrs.frozen
+class NameAnswer:
+    """What is behind a name now."""
+
+    targets: tuple[Target, ...]
+    """Each address once; empty where the answer is that there is none."""
+    ttl: float
+    """Seconds for which that holds."""
+
+
+class Resolver:
+    """Finds targets by name, with dnspython. It asks the machine's name servers, or those that a name brings."""
+
+    def __init__(self) -> None:
+        self._askers: dict[tuple[tuple[str, int], ...], Asker] = {}
+
+    async def look_up(self, name: DnsName) -> NameAnswer:
+        """The targets that a name stands for now.
+
+        Raises:
+            UnresolvedError: no answer within the name's time-out, or one that says that the name server has failed.
+        """
+        asker = await self._asker(name.servers)
+        return await (_services(asker, name) if name.record_type == "SRV" else _addresses_as_targets(asker, name))
+
+    async def _asker(self, servers: tuple[tuple[str, int], ...]) -> Asker:
+        asker = self._askers.get(servers)
+        if asker is None:
+            # Reads files: the package's own, and the machine's resolv.conf.
+            asker = await asyncio.get_running_loop().run_in_executor(None, _make_asker, servers)
+            self._askers[servers] = asker
+        return asker
+
+
+def _make_asker(servers: tuple[tuple[str, int], ...]) -> Asker:
+    import dns.asyncbackend
+    import dns.asyncresolver
+    import dns.nameserver
+    import dns.resolver
+
+    dns.asyncbackend.get_backend("asyncio")
+    try:
+        asker = dns.asyncresolver.Resolver(configure=not servers)
+    except dns.resolver.NoResolverConfiguration as error:
+        raise UnresolvedError(f"{error}; give nameservers") from None
+    if servers:
+        asker.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in servers]
+    return asker
+
+
+async def _addresses_as_targets(asker: Asker, name: DnsName) -> NameAnswer:
+    addresses, ttl = await _addresses(asker, name.host, name)
+    return NameAnswer(tuple(name.target(address, name.port or 0) for address in addresses[:_MOST_TARGETS]), ttl)
+
+
+async def _services(asker: Asker, name: DnsName) -> NameAnswer:
+    """The targets of SRV records: those of the best priority, and the others as standby."""
+    records, ttl = await _ask(asker, name.host, "SRV", name)
+    records = [record for record in records if record.target.to_text() != "."]  # RFC 2782: "not available here".
+    if not records:
+        return NameAnswer((), ttl)
+    # The best first, so that an address that several records name is as the best of them says.
+    records.sort(key=lambda record: record.priority)
+    # Whole names, to which no search domain is added (RFC 2782).
+    hosts = list(dict.fromkeys(record.target.to_text() for record in records))
+    found = dict(zip(hosts, await _all(_addresses(asker, host, name) for host in hosts), strict=True))
+    failures = [answer for answer in found.values() if isinstance(answer, UnresolvedError)]
+    if len(failures) == len(found):
+        raise failures[0]
+    best = min(record.priority for record in records)
+    heaviest = max(record.weight for record in records)
+    targets: dict[str, Target] = {}
+    for record in records:
+        host = record.target.to_text()
+        answer = found[host]
+        if isinstance(answer, UnresolvedError):
+            _log.warning("%s names the host %s, which cannot be looked up: %s", name, host, answer)
+            continue
+        addresses, host_ttl = answer
+        ttl = min(ttl, host_ttl)
+        for address in addresses:
+            weight = _weight(record.weight, heaviest)
+            try:
+                target = name.target(address, record.port, weight=weight, standby=record.priority > best, server_name=host.rstrip("."))
+            except ConfigurationError as error:
+                _log.warning("%s has a record that names no target: %s", name, error)
+                continue
+            targets.setdefault(str(target), target)
+    return NameAnswer(tuple(islice(targets.values(), _MOST_TARGETS)), ttl)
+
+
+def _weight(weight: int, heaviest: int) -> int:
+    """A record's weight on a target's scale: the least that is not nothing for 0, which RFC 2782 gives a very small chance."""
+    return max(1, weight * _LARGEST_WEIGHT // heaviest if heaviest > _LARGEST_WEIGHT else weight)
+
+
+async def _addresses(asker: Asker, host: str, name: DnsName) -> tuple[list[str], float]:
+    """The addresses of a host that can be reached from here, sorted, and how long they hold."""
+    kinds = {"A": ("A",), "AAAA": ("AAAA",)}.get(name.record_type, ("A", "AAAA"))
+    answers = await _all(_ask(asker, host, kind, name) for kind in kinds)
+    failures = [answer for answer in answers if isinstance(answer, UnresolvedError)]
+    known = [answer for answer in answers if not isinstance(answer, UnresolvedError)]
+    addresses = sorted({record.address for records, _ in known for record in records})
+    # A name server that fails for one kind of addresses does not hide those of the other.
+    if failures and not addresses:
+        raise failures[0]
+    return _with_route(addresses), min((ttl for records, ttl in known if records), default=min(ttl for _, ttl in known))
+
+
+async def _all(hook_tasks: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer | UnresolvedError]:
+    """What came of several hook_tasks at once; when this is cancelled none of them goes on."""
+
+    async def settled(question: Coroutine[Any, Any, Answer]) -> Answer | UnresolvedError:
+        try:
+            return await question
+        except UnresolvedError as error:
+            return error
+
+    async with asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(settled(question)) for question in hook_tasks]
+    return [task.result() for task in asked]
+
+
+async def _ask(asker: Asker, host: str, kind: str, name: DnsName) -> tuple[list[Any], float]:
+    """The records of one kind, and how long the answer holds."""
+    import dns.exception
+    import dns.resolver
+
+    try:
+        answer = await asker.resolve(host, kind, raise_on_no_answer=False, lifetime=name.timeout, search=True, backend=_backend())
+    except dns.resolver.NXDOMAIN as error:
+        return [], _ttl_of_nothing(error)
+    except dns.exception.Timeout:
+        raise UnresolvedError(f"no answer within {name.timeout:g} s") from None
+    except (dns.exception.DNSException, OSError) as error:
+        raise UnresolvedError(str(error)) from None
+    return list(answer), float(answer.chaining_result.minimum_ttl)
+
+
+@lru_cache(maxsize=1)
+def _backend() -> Any:
+    """dnspython's way of making sockets, but for one thing: uvloop leaves a datagram socket open that is being made by who is cancelled."""
+    import dns.asyncbackend
+
+    backend: Any = copy(dns.asyncbackend.get_backend("asyncio"))
+    make = backend.make_socket
+
+    async def make_socket(af: int, socktype: int, *arguments: Any, **named: Any) -> Any:
+        made = make(af, socktype, *arguments, **named)
+        if socktype != socket.SOCK_DGRAM:
+            return await made
+        # Nothing is sent to make one, so it takes no time to wait for.
+        making = asyncio.ensure_future(made)
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            await (await making).close()
+            raise
+
+    backend.make_socket = make_socket
+    return backend
+
+
+def _ttl_of_nothing(error: Any) -> float:
+    """How long it holds that a name does not exist, as the zone says (RFC 2308 section 5)."""
+    ttls = [response.resolve_chaining().minimum_ttl for response in error.responses().values()]
+    return float(min(ttls, default=0))
+
+
+def _with_route(addresses: Iterable[str]) -> list[str]:
+    """The addresses that there is a route to; all of them where there is none to any."""
+    addresses = list(addresses)
+    return [address for address in addresses if _has_route(address)] or addresses
+
+
+def _has_route(address: str) -> bool:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.setblocking(False)
+            probe.connect((address, _UNREACHABLE_PORT))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,113 @@
+"""Where requests wait, first come, first served, while all targets have as many as they take (`max_concurrency`)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from albkit.errors import Failure, FailureKind
+from albkit.model.message import RequestHead
+from albkit.policy.target_choice import TargetChoice
+from albkit.proxy.downstream import DownstreamExchange
+from albkit.state.counters import Counters
+from albkit.state.target import TargetState
+
+__all__ = ("WaitingLine",)
+
+
+class _Place:
+    """One request in the line. To its client it is where the response will come from, and not to blame for silence."""
+
+    __slots__ = ("expired", "turn")
+
+    def __init__(self) -> None:
+        self.turn: asyncio.Future[object] | None = None
+        self.expired = False
+
+    @property
+    def active(self) -> bool:
+        return True
+
+    @active.setter
+    def active(self, _: bool) -> None: ...
+
+    @property
+    def is_full(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def read_in_small_chunks(self) -> None: ...
+
+    def call(self) -> bool:
+        """Tell it to look whether there is room; `False` where it has been told already."""
+        if self.turn is None or self.turn.done():
+            return False
+        self.turn.set_result(None)
+        return True
+
+    def expire(self) -> None:
+        """Its time is over."""
+        self.expired = True
+        self.call()
+
+
+class WaitingLine:
+    """The line of one target group. Who comes while others wait stands behind them, even if there is room."""
+
+    def __init__(self, choice: TargetChoice, loop: asyncio.AbstractEventLoop, counters: Counters) -> None:
+        self._choice = choice
+        self._loop = loop
+        self._counters = counters
+        self._places: dict[_Place, None] = {}
+
+    async def wait(self, client: DownstreamExchange, request: RequestHead) -> TargetState:
+        """A target with room, as soon as it is this request's turn.
+
+        Raises:
+            Failure: 503, the line is full, the wait too long, or no target is left; or the client left.
+        """
+        choice = self._choice
+        group = choice.group.group
+        if len(self._places) >= group.waiting_line:
+            self._counters.rejected_requests += 1
+            raise Failure(FailureKind.WAITING_LINE_FULL, f"{group.name}, {len(self._places)} wait")
+        place = _Place()
+        self._places[place] = None
+        client.upstream = place
+        self._counters.active_waiting += 1
+        timer = self._loop.call_later(group.waiting_timeout, place.expire)
+        try:
+            while True:
+                self._listen()
+                place.turn = client.wait()
+                await place.turn
+                member = choice.pick(request, in_turn=True)
+                if member is not None:
+                    return member
+                if not choice.group.eligible:
+                    raise Failure(FailureKind.NO_TARGETS, group.name)
+                if place.expired:
+                    self._counters.rejected_requests += 1
+                    raise Failure(FailureKind.WAITED_TOO_LONG, f"{group.name}, {group.waiting_timeout:g} s")
+        finally:
+            timer.cancel()
+            client.upstream = None
+            self._counters.active_waiting -= 1
+            del self._places[place]
+            self._listen()
+            # There may be room for more than one, and who leaves without a target must not take the turn along.
+            self._call_next()
+
+    def _listen(self) -> None:
+        """Hear of room, and keep those that come later behind those that wait."""
+        room = self._choice.room
+        if room is not None:
+            room.freed = self._call_next
+            room.is_awaited = bool(self._places)
+
+    def _call_next(self) -> None:
+        for place in self._places:
+            if place.call():
+                return
