@@ -46,7 +46,7 @@ class TargetState:
         self.target = target
         self.address = str(target)
         self.weight = target.weight
-        # Without health checks nothing is known of it, and it gets traffic (design: no surprise requests).
+        # Without health checks nothing is known of it, and it gets traffic (docs/alb.md 1.8, 1.9).
         self.state = TargetHealthState.INITIAL if checked else TargetHealthState.UNAVAILABLE
         self.reason: TargetHealthReason | None = (
             TargetHealthReason.INITIAL_HEALTH_CHECKING if checked else TargetHealthReason.HEALTH_CHECK_DISABLED

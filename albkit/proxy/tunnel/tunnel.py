@@ -1,4 +1,4 @@
-"""After a 101: two legs that write to each other's transport, and what ends them (design: the tunnel)."""
+"""After a 101: two legs that write to each other's transport, and what ends them (docs/tunnels.md)."""
 
 from __future__ import annotations
 
