@@ -42,14 +42,14 @@ def test_target_group_takes_one_target_or_a_list(targets: Any) -> None:
     ],
 )
 def test_target_group_speaks_the_targets_protocol_else_its_own(group: str | None, target: str, spoken: str) -> None:
-    """The scheme of a target wins (design 4); without one the group's protocol holds, and without that HTTP."""
+    """The scheme of a target wins (docs/alb.md 1.8); without one the group's protocol holds, and without that HTTP."""
     made = alb.TargetGroup("api", target, protocol=group)
     assert made.protocol_of(made.fixed_targets[0]) == spoken
 
 
 @pytest.mark.parametrize(("group", "target"), [("HTTP", "https://a"), ("HTTPS", "http://a")])
 def test_target_group_with_another_protocol_than_its_target_is_refused(group: str, target: str) -> None:
-    """A clash of schemes is a fault (design 4), at the target's place."""
+    """A clash of schemes is a fault, at the target's place."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.TargetGroup("api", ["a:81", target], protocol=group)
     assert _paths(raised.value) == ["targets[1]"]

@@ -21,7 +21,7 @@ def _record(failure: Failure | None, path: str | None = "/a") -> ExchangeRecord:
 
 
 def test_failure_is_one_line_with_all_that_is_known(caplog: pytest.LogCaptureFixture) -> None:
-    """Reason, phase, side, client, target and rule stand in the line (design 4)."""
+    """Reason, phase, side, client, target and rule stand in the line."""
     caplog.set_level(logging.INFO, "albkit")
     record = _record(Failure(FailureKind.TARGET_TIMEOUT, "60 s"))
     record.target, record.group, record.matched_rule_priority, record.attempts, record.elb_status_code = "10.0.0.1:80", "api", 20, 2, 504

@@ -75,7 +75,7 @@ def test_counter_is_read_under_albs_name(attribute: str, metric: str) -> None:
 
 @pytest.mark.parametrize("kind", FailureKind, ids=lambda kind: kind.name)
 def test_failure_of_each_kind_has_a_counter(kind: FailureKind) -> None:
-    """Failures are visible from the first day, each kind for itself (design 4)."""
+    """Failures are visible from the first day, each kind for itself."""
     counters = Counters()
     counters.failures[kind] += 1
     assert {name: count for name, count in counters.as_mapping().items() if count} == {f"Failure_{kind.reason}": 1}

@@ -21,7 +21,7 @@ def test_target_group_state_of_an_empty_group_has_nobody() -> None:
 
 
 def test_target_group_states_of_one_group_share_nothing() -> None:
-    """One group in two load balancers has its state in each (design 4)."""
+    """One group in two load balancers has its state in each (docs/alb.md 1)."""
     group = alb.TargetGroup("api", "a:80")
     first, second = TargetGroupState(group), TargetGroupState(group)
     first.members["a:80"].outstanding += 1
