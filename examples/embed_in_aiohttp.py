@@ -1,6 +1,7 @@
-"""A load balancer inside the loop of one's own aiohttp application, which shows the load balancer's counters.
+"""Run a load balancer in the event loop of an aiohttp application, and serve its counters as JSON.
 
-The application starts and stops it; both serve side by side. Run it as it stands: it asks itself a few things and ends.
+The application starts and stops the load balancer; both serve requests side by side. Run it without arguments. It sends a few requests and
+exits.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ LOAD_BALANCER = web.AppKey("load_balancer", alb.LoadBalancer)
 
 
 def application(listener: alb.Listener) -> web.Application:
-    """An application that brings a load balancer along and tells what it has counted."""
+    """Create an application that runs a load balancer and serves its counters at /counters."""
 
     async def load_balancer(app: web.Application) -> AsyncIterator[None]:
         async with alb.LoadBalancer(listener) as lb:
@@ -35,7 +36,7 @@ def application(listener: alb.Listener) -> web.Application:
 
 
 async def main() -> None:
-    """Start everything, send some requests, stop everything."""
+    """Start a target and the application, send some requests, stop both."""
     target = web.Application()
     target.router.add_get("/", hello)
     target_runner = await started(target)
@@ -57,12 +58,12 @@ async def main() -> None:
 
 
 async def hello(_: web.Request) -> web.Response:
-    """What the target says."""
+    """Answer every request to the target."""
     return web.Response(text="hello from behind the load balancer")
 
 
 async def started(app: web.Application) -> web.AppRunner:
-    """An application on a free loopback port."""
+    """Start an application on a free loopback port."""
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -70,7 +71,7 @@ async def started(app: web.Application) -> web.AppRunner:
 
 
 def port_of(runner: web.AppRunner) -> int:
-    """The port that an application listens on."""
+    """Return the port that an application listens on."""
     port: int = runner.addresses[0][1]
     return port
 

@@ -1,7 +1,7 @@
-"""HTTPS: a certificate, a redirect from HTTP, WebSockets over TLS, and a certificate that is renewed while all of that runs.
+"""HTTPS: a certificate, a redirect from HTTP, WebSockets over TLS, and a certificate renewed without a restart.
 
-Run it as it stands: it makes certificates that it signs itself (yours come from a CA), starts a little server, shows what happens, and
-ends by itself. Where something did not happen that it shows, it says so and ends with status 1.
+Run it without arguments. It creates self-signed certificates (in production they come from a CA), starts a small server, shows what
+happens, and exits. If a step does not behave as described, it prints what is missing and exits with status 1.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ import albkit as alb
 
 
 async def main() -> None:
-    """Start everything, send some requests, renew the certificate."""
+    """Start a target and two listeners, send some requests, renew the certificate."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         first = make_certificate(folder)
-        group = alb.TargetGroup("web", await little_server(stack), stickiness=alb.LbCookie(3600))
+        group = alb.TargetGroup("web", await start_target(stack), stickiness=alb.LbCookie(3600))
         secure = alb.Listener(
-            0,  # A gateway of your own says 443.
+            0,  # In production: 443.
             alb.Forward(group),
             protocol="HTTPS",
             certificates=alb.Certificate(folder / "site.pem"),
             host="127.0.0.1",
         )
-        # Files are looked at every 5 seconds, unless said otherwise.
+        # By default, certificate files are checked for changes every 5 seconds.
         lb = await stack.enter_async_context(alb.LoadBalancer(secure, certificate_check_interval=0.1))
         url = f"https://localhost:{lb.listeners[0].port}"
-        # With fixed ports one load balancer has both listeners, and `alb.Redirect(protocol="HTTPS", port=443)` is the whole line.
+        # With fixed ports, one load balancer takes both listeners, with `alb.Redirect(protocol="HTTPS", port=443)` on the plain one.
         plain = alb.Listener(0, alb.Redirect(protocol="HTTPS", port=lb.listeners[0].port), host="127.0.0.1")
         front = await stack.enter_async_context(alb.LoadBalancer(plain))
 
@@ -49,26 +49,26 @@ async def main() -> None:
                 check(answer.headers["Location"] == f"{url}/page", "HTTP is redirected to HTTPS")
             async with client.get(f"{url}/page") as answer:
                 print(f"GET https://.../page -> {answer.status} {await answer.text()}")
-                check(answer.status == 200, "the page is there")
+                check(answer.status == 200, "the page is served over HTTPS")
                 cookies = [value.split(";", 1)[0].split("=")[0] for value in answer.headers.getall("Set-Cookie")]
-                check(cookies == ["AWSALB", "AWSALBCORS"], "the session has its cookies")
+                check(cookies == ["AWSALB", "AWSALBCORS"], "the response sets the stickiness cookies")
             async with client.ws_connect(f"{url}/echo".replace("https", "wss")) as chat:
                 await chat.send_str("hello through TLS")
                 print(f"wss://.../echo -> {await chat.receive_str()}")
-                check(await shown(lb.listeners[0].port) == first, "the first certificate is shown")
+                check(await served_certificate(lb.listeners[0].port) == first, "the listener serves the first certificate")
 
                 print("the certificate is renewed on disk:")
                 renewed = asyncio.Event()
                 lb.subscribe(lambda event: renewed.set() if isinstance(event, alb.events.CertificatesRead) else None)
                 second = make_certificate(folder)
                 await asyncio.wait_for(renewed.wait(), 8)
-                check(await shown(lb.listeners[0].port) == second != first, "the next connection sees the new one")
+                check(await served_certificate(lb.listeners[0].port) == second != first, "a new connection gets the new certificate")
                 await chat.send_str("still here")
-                print(f"  the next connection sees the new one; the old one goes on: {await chat.receive_str()}")
+                print(f"  a new connection gets the new certificate; the open WebSocket still works: {await chat.receive_str()}")
 
 
 def make_certificate(folder: Path) -> bytes:
-    """Write site.pem, a key and its certificate: for localhost, signed by itself, good for 90 days. The certificate, in DER."""
+    """Write a key and a self-signed certificate for localhost, valid for 90 days, to site.pem. Return the certificate in DER."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -85,20 +85,20 @@ def make_certificate(folder: Path) -> bytes:
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    # One file, put in place whole. With two, what is there between the two writes does not belong together, and is not taken up.
+    # One file, replaced atomically. With two files, key and certificate do not match between the two writes; such a pair is not loaded.
     (folder / "new.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
     (folder / "new.pem").replace(folder / "site.pem")
     return made.public_bytes(serialization.Encoding.DER)
 
 
 def client_that_trusts(folder: Path) -> aiohttp.ClientSession:
-    """A client that trusts the certificate in the folder."""
+    """Create a client that trusts the certificate in the folder."""
     context = ssl.create_default_context(cafile=str(folder / "site.pem"))
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context))
 
 
-async def shown(port: int) -> bytes | None:
-    """The certificate that a new connection is shown."""
+async def served_certificate(port: int) -> bytes | None:
+    """Open a connection and return the certificate that the listener serves, in DER."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -109,11 +109,11 @@ async def shown(port: int) -> bytes | None:
     return certificate
 
 
-async def little_server(stack: AsyncExitStack) -> str:
-    """Start a target that speaks plain HTTP; its address."""
+async def start_target(stack: AsyncExitStack) -> str:
+    """Start a target that serves plain HTTP. Return its address."""
 
     async def page(request: web.Request) -> web.Response:
-        return web.Response(text=f"a page, asked for over {request.headers['X-Forwarded-Proto']}")
+        return web.Response(text=f"a page, requested over {request.headers['X-Forwarded-Proto']}")
 
     async def echo(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
@@ -133,9 +133,9 @@ async def little_server(stack: AsyncExitStack) -> str:
 
 
 def check(happened: bool, what: str) -> None:
-    """End with status 1 where something did not happen."""
+    """Exit with status 1 if `happened` is false."""
     if not happened:
-        raise SystemExit(f"this should have happened, and did not: {what}")
+        raise SystemExit(f"expected, but did not happen: {what}")
 
 
 if __name__ == "__main__":

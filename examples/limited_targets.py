@@ -1,7 +1,7 @@
-"""Two workers that take two requests at a time each, and a line in front of them: a burst, a client that gives up, and more room.
+"""Limit concurrency and queue requests: two workers with two slots each, a burst, a client that disconnects, and an added slot.
 
-As for model servers, where one request more makes all slower. Run it as it stands: it starts workers of its own, shows who was answered
-when, and ends by itself.
+Model servers need this: each extra concurrent request slows down all the others. Run it without arguments. It starts its own workers, shows
+which requests are answered, queued and rejected, and exits. If a step does not behave as described, it exits with status 1.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from aiohttp import web
 import albkit as alb
 
 SLOTS = 2
-LINE = 6
+QUEUE = 6
 CLIENTS = 12
 
 
 class Worker:
-    """A target that works on a few prompts at a time, each until it is told that it is done."""
+    """A target that holds each request until `done` is released."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -32,7 +32,7 @@ class Worker:
         self.done = asyncio.Semaphore(0)
 
     async def generate(self, request: web.Request) -> web.StreamResponse:
-        """Answer piece by piece, as models do: the place is taken until the last one."""
+        """Stream the answer, as models do. The request occupies its slot until the last chunk."""
         self.begun.append(request.query["prompt"])
         self.now += 1
         self.most = max(self.most, self.now)
@@ -48,7 +48,7 @@ class Worker:
         return answer
 
     async def start(self, stack: AsyncExitStack) -> None:
-        """Listen on a free port."""
+        """Listen on a free loopback port."""
         app = web.Application()
         app.router.add_post("/generate", self.generate)
         runner = web.AppRunner(app, access_log=None)
@@ -58,19 +58,19 @@ class Worker:
         self.port = runner.addresses[0][1]
 
     def target(self, slots: int) -> alb.Target:
-        """As its group knows it."""
+        """Describe this worker for its target group."""
         return alb.Target("127.0.0.1", self.port, max_concurrency=slots)
 
 
 async def main() -> None:
-    """Send a burst, and let the workers answer one after the other."""
-    logging.getLogger("albkit").setLevel(logging.ERROR)  # Whoever is turned away is a line at WARNING.
+    """Send a burst of requests, then let the workers answer them one by one."""
+    logging.getLogger("albkit").setLevel(logging.ERROR)  # Each rejected request logs a line at WARNING.
     async with AsyncExitStack() as stack:
         workers = [Worker(), Worker()]
         for worker in workers:
             await worker.start(stack)
-        # A real line is as long as clients are patient: at 6 answers a second, 60 places are 10 seconds.
-        group = alb.TargetGroup("model", [worker.target(SLOTS) for worker in workers], waiting_line=LINE, waiting_timeout=20)
+        # Size a real queue by how long clients wait: at 6 answers a second, 60 places are 10 seconds.
+        group = alb.TargetGroup("model", [worker.target(SLOTS) for worker in workers], waiting_line=QUEUE, waiting_timeout=20)
         lb = await stack.enter_async_context(alb.LoadBalancer(alb.Listener(0, alb.Forward(group), host="127.0.0.1")))
         client = await stack.enter_async_context(aiohttp.ClientSession(lb.listeners[0].url))
 
@@ -87,49 +87,49 @@ async def main() -> None:
         def known(count: int) -> Callable[[], bool]:
             return lambda: working() + waiting() == count
 
-        print(f"{CLIENTS} clients come, one behind the other:")
+        print(f"{CLIENTS} clients send a request, one after the other:")
         asking: list[asyncio.Task[str]] = []
         for number in range(CLIENTS):
             asking.append(asyncio.create_task(ask(number)))
-            await until(known(min(number + 1, 2 * SLOTS + LINE)), "who comes is worked on or waits")
-        turned_away = asking[2 * SLOTS + LINE :]
-        await asyncio.wait(turned_away, timeout=5)
-        print(f"  {working()} are worked on, {waiting()} wait, {[task.result() for task in turned_away]} had to go")
-        check([task.result() for task in turned_away] == ["503", "503"], "those for whom the line has no place get 503 at once")
+            await until(known(min(number + 1, 2 * SLOTS + QUEUE)), "each request is in progress or queued")
+        rejected = asking[2 * SLOTS + QUEUE :]
+        await asyncio.wait(rejected, timeout=5)
+        print(f"  {working()} in progress, {waiting()} queued, rejected with {[task.result() for task in rejected]}")
+        check([task.result() for task in rejected] == ["503", "503"], "requests beyond the queue get 503 at once")
 
-        print("client 4, the first of the line, gives up:")
+        print("client 4, the first in the queue, disconnects:")
         asking[4].cancel()
-        await until(lambda: waiting() == LINE - 1, "its place is free")
-        print(f"  {waiting()} wait")
+        await until(lambda: waiting() == QUEUE - 1, "its place in the queue is free")
+        print(f"  {waiting()} queued")
 
-        print("two answers are over:")
+        print("two requests finish:")
         for worker in workers:
             worker.done.release()
-        await until(lambda: waiting() == LINE - 3, "the next two are worked on")
-        await until(lambda: working() == 2 * SLOTS, "all places are taken")
+        await until(lambda: waiting() == QUEUE - 3, "the next two leave the queue")
+        await until(lambda: working() == 2 * SLOTS, "all slots are in use")
         begun = sorted(int(prompt) for worker in workers for prompt in worker.begun)
-        print(f"  begun so far: {begun}; {waiting()} wait")
-        check(begun == [0, 1, 2, 3, 5, 6], "the line keeps its order")
+        print(f"  started so far: {begun}; {waiting()} queued")
+        check(begun == [0, 1, 2, 3, 5, 6], "the queue keeps its order")
 
-        print("the first worker gets more memory, and takes twice as many:")
+        print("the first worker gets twice as many slots:")
         await lb.register_targets("model", workers[0].target(2 * SLOTS))
-        await until(lambda: waiting() == 1, "the new room is taken at once")
-        await until(lambda: working() == 3 * SLOTS, "all places are taken")
-        print(f"  {working()} are worked on, {waiting()} waits")
+        await until(lambda: waiting() == 1, "the new slots are used at once")
+        await until(lambda: working() == 3 * SLOTS, "all slots are in use")
+        print(f"  {working()} in progress, {waiting()} queued")
 
         for worker in workers:
             for _ in range(CLIENTS):
                 worker.done.release()
         answers = await asyncio.gather(*asking, return_exceptions=True)
         counts = {said: answers.count(said) for said in ("200 let me think: 42", "503")}
-        print(f"in the end: {counts}, 1 gave up; most at a time: {[worker.most for worker in workers]}")
-        check(list(counts.values()) == [9, 2], "all others are answered")
-        check([worker.most for worker in workers] == [2 * SLOTS, SLOTS], "no worker ever had more than it takes")
+        print(f"in total: {counts}, 1 disconnected; most concurrent requests per worker: {[worker.most for worker in workers]}")
+        check(list(counts.values()) == [9, 2], "all other requests are answered")
+        check([worker.most for worker in workers] == [2 * SLOTS, SLOTS], "no worker ever exceeds its slots")
         print(f"TargetControlRequestRejectCount {lb.counters['TargetControlRequestRejectCount']}")
 
 
 async def until(holds: Callable[[], bool], what: str) -> None:
-    """Wait until something holds, a few seconds at the most."""
+    """Wait until a condition holds, for at most eight seconds."""
     deadline = time.monotonic() + 8
     while not holds():
         check(time.monotonic() < deadline, what)
@@ -137,9 +137,9 @@ async def until(holds: Callable[[], bool], what: str) -> None:
 
 
 def check(happened: bool, what: str) -> None:
-    """End with status 1 where something did not happen."""
+    """Exit with status 1 if `happened` is false."""
     if not happened:
-        raise SystemExit(f"this should have happened, and did not: {what}")
+        raise SystemExit(f"expected, but did not happen: {what}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A load balancer with three target groups, rules of every kind, and a few requests that go through it; then it is changed as it runs.
+"""A load balancer with three target groups and rules of every kind, reconfigured while it runs.
 
-Run it as it stands: it starts little targets of its own, shows what happens, and ends by itself.
+Run it without arguments. It starts its own targets, sends requests through the load balancer, shows the answers, and exits.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import albkit as alb
 
 
 async def main() -> None:
-    """Describe a gateway, start it, send it some requests, and change it."""
+    """Configure a load balancer, start it, send requests, and change it."""
     async with AsyncExitStack() as stack:
-        # In real life these run elsewhere: "10.0.0.5:8000", "http://10.0.0.7:8080", "unix:/run/web.sock".
+        # In production, targets are addresses such as "10.0.0.5:8000", "http://10.0.0.7:8080" or "unix:/run/web.sock".
         names = ("api-1", "api-2", "api-3", "web-1", "web-2", "chat-1")
-        api_1, api_2, api_3, web_1, web_2, chat_1 = [await little_target(stack, name) for name in names]
+        api_1, api_2, api_3, web_1, web_2, chat_1 = [await start_target(stack, name) for name in names]
 
         api = alb.TargetGroup(
             "api",
@@ -44,13 +44,13 @@ async def main() -> None:
                 transforms=alb.UrlRewrite("^/v2/(.*)$", "/$1"),
             ),
         ]
-        # Port 0 takes a free one; a gateway of your own says 8080. Without host= it listens on all interfaces.
+        # Port 0 picks a free port; in production, give a fixed one. Without host=, the listener binds to all interfaces.
         listener = alb.Listener(0, alb.Forward(pages), rules=rules, name="front", host="127.0.0.1")
 
         async with alb.LoadBalancer([listener], idle_timeout=30) as lb:
             url = lb.listeners[0].url
             print(f"listening on {url}")
-            jar = aiohttp.CookieJar(unsafe=True)  # "unsafe" takes cookies from bare IP addresses.
+            jar = aiohttp.CookieJar(unsafe=True)  # unsafe=True accepts cookies from IP addresses.
             async with aiohttp.ClientSession(url, cookie_jar=jar) as client:
                 await show(client, "/")
                 await show(client, "/")
@@ -62,17 +62,17 @@ async def main() -> None:
                 await show(client, "/users?version=v1")
                 await show(client, "/v2/users")
 
-            print("\nwhat would become of a request:")
+            print("\nexplain how a request would be routed:")
             print(lb.explain("GET", f"{url}/api/x", client="10.1.2.3"))
 
-            print("\nanother target for the group api, and one less:")
+            print("\nregister one target in the group api, deregister another:")
             await lb.register_targets("api", api_3)
             await lb.deregister_targets("api", api_1)
-            await lb.drained("api", api_1, timeout=90)  # Now it could be switched off.
+            await lb.drained("api", api_1, timeout=90)  # It is now safe to switch off.
             for line in lb.describe_target_health("api"):
                 print(f"{line.target} {line.state} {line.reason}")
 
-            print("\na new description:")
+            print("\napply a new configuration:")
             maintenance = alb.Rule(1, alb.PathPattern("/api/*"), alb.FixedResponse(503, "back at noon"))
             await lb.apply(alb.Listener(0, alb.Forward(pages), rules=[maintenance, *rules], name="front", host="127.0.0.1"))
             async with aiohttp.ClientSession(url) as client:
@@ -84,14 +84,14 @@ async def main() -> None:
 
 
 async def show(client: aiohttp.ClientSession, path: str, headers: Mapping[str, str] | None = None) -> None:
-    """Send a request and print who answered."""
+    """Send a request and print the answer."""
     async with client.get(path, headers=headers, allow_redirects=False) as answer:
         fields = "".join(f" {name}: {value}" for name, value in (headers or {}).items())
         print(f"GET {path}{fields} -> {answer.status} {answer.headers.get('Location') or await answer.text()}")
 
 
-async def little_target(stack: AsyncExitStack, name: str) -> str:
-    """Start a server that answers every request with its name and the path that it was asked for; its address."""
+async def start_target(stack: AsyncExitStack, name: str) -> str:
+    """Start a server that answers every request with its name and the request path. Return its address."""
 
     async def answer(request: web.Request) -> web.Response:
         return web.Response(text=f"{name} {request.path}")
@@ -106,7 +106,7 @@ async def little_target(stack: AsyncExitStack, name: str) -> str:
 
 
 def port_of(address: str) -> int:
-    """The port in host:port."""
+    """Return the port of a host:port address."""
     return int(address.rpartition(":")[2])
 
 

@@ -1,7 +1,8 @@
-"""Five ways to keep a session on its target, and what becomes of it when the target dies, comes back, and is deregistered.
+"""Five kinds of sticky sessions, and where a session goes when its target dies, recovers, and is deregistered.
 
-Each target keeps its sessions in memory and counts visits, as many applications do: `a3` is the third visit of a session at target a. Run
-it as it stands: it starts little targets of its own, shows where each visit went, and ends by itself.
+Each target keeps its sessions in memory and counts requests, as many applications do: `a3` is the third request of a session at target a.
+Run it without arguments. It starts its own targets, shows which target answered each request, and exits. If a step does not behave as
+described, it exits with status 1.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ VISITS = 3
 
 
 class Shop:
-    """A target: an application that knows its own sessions, and marks their ids with its name, as Tomcat does with `jvmRoute`."""
+    """A target: an application that keeps its sessions in memory and appends its name to their ids, as Tomcat does with `jvmRoute`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -30,7 +31,7 @@ class Shop:
         self.runner: web.AppRunner | None = None
 
     async def page(self, request: web.Request) -> web.Response:
-        """Find the session or begin one, and tell how often it was here."""
+        """Find or create the session, and answer with its request count."""
         session = request.cookies.get("JSESSIONID", "")
         if session not in self.visits:
             session = f"{secrets.token_hex(8)}.{self.name}"
@@ -41,7 +42,7 @@ class Shop:
         return answer
 
     async def up(self) -> None:
-        """Start, on the same port as before."""
+        """Start, on the same port as before if there was one."""
         app = web.Application()
         app.router.add_get("/", self.page)
         self.runner = web.AppRunner(app, access_log=None)
@@ -50,24 +51,24 @@ class Shop:
         self.port = self.runner.addresses[0][1]
 
     async def down(self) -> None:
-        """Close the port and all connections. What is in memory stays: this is a network that fails, not a machine."""
+        """Close the port and all connections. Sessions stay in memory: this simulates a network failure, not a crash."""
         if self.runner is not None:
             await self.runner.cleanup()
 
     @property
     def target(self) -> alb.Target:
-        """As its group knows it."""
+        """Describe this target for its group."""
         return alb.Target("127.0.0.1", self.port, route=self.name)
 
 
 def user(request: alb.Request) -> str | None:
-    """A key of our own: who is signed in. It stands in the client's field here; a real one reads a token."""
+    """A custom sticky key: the user. This example reads a request header; in production, read a verified token."""
     return request.headers.get("X-User")
 
 
 Kind = alb.LbCookie | alb.AppCookie | alb.RouteSuffix | alb.SourceAddress | Callable[[alb.Request], str | None]
 
-# Each with whether a session goes back to its first target when that is well again.
+# Each kind, and whether a session returns to its first target once that target has recovered.
 KINDS: dict[str, tuple[Kind, bool]] = {
     "LbCookie": (alb.LbCookie(duration=3600, secrets=[secrets.token_urlsafe(32)]), False),
     "AppCookie": (alb.AppCookie("JSESSIONID", duration=3600), False),
@@ -78,33 +79,33 @@ KINDS: dict[str, tuple[Kind, bool]] = {
 
 
 class Visitor:
-    """A client with a cookie jar, that goes to one group."""
+    """A client that checks that one target answers all its requests."""
 
     def __init__(self, client: aiohttp.ClientSession) -> None:
         self.client = client
 
     async def visit(self) -> tuple[str, str]:
-        """Come a few times; the target of all visits, and what it said. The visits must not have been at several."""
+        """Send a few requests. Return the name of their target, and the answers. All requests must reach the same target."""
         answers = []
         for _ in range(VISITS):
             async with self.client.get("/", headers={"X-User": "ann"}) as answer:
-                check(answer.status == 200, "every visit is answered")
+                check(answer.status == 200, "every request is answered")
                 answers.append(await answer.text())
         check(len({answer[0] for answer in answers}) == 1, f"a session has one target, not {answers}")
         return answers[0][0], " ".join(answers)
 
 
 async def show(stack: AsyncExitStack, kind: str) -> None:
-    """One kind of stickiness, in front of three targets of its own."""
+    """Show one kind of stickiness with three targets."""
     stickiness, goes_back = KINDS[kind]
     shops = {name: Shop(name) for name in "abc"}
     for shop in shops.values():
         await shop.up()
         stack.push_async_callback(shop.down)
-    # By default a target that was dead is left out for 10 seconds: nobody shall wait for that here.
+    # By default, a target that refuses connections is ejected for 10 seconds. ejection=None avoids that wait.
     group = alb.TargetGroup("shop", [shop.target for shop in shops.values()], stickiness=stickiness, ejection=None)
     lb = await stack.enter_async_context(alb.LoadBalancer(alb.Listener(0, alb.Forward(group), host="127.0.0.1")))
-    jar = aiohttp.CookieJar(unsafe=True)  # "unsafe" takes cookies from bare IP addresses.
+    jar = aiohttp.CookieJar(unsafe=True)  # unsafe=True accepts cookies from IP addresses.
     client = await stack.enter_async_context(aiohttp.ClientSession(lb.listeners[0].url, cookie_jar=jar))
     visitor = Visitor(client)
 
@@ -113,27 +114,27 @@ async def show(stack: AsyncExitStack, kind: str) -> None:
 
     await shops[first].down()
     second, said = await visitor.visit()
-    check(second != first, "a session whose target is dead goes to another one")
+    check(second != first, "a session whose target is dead moves to another target")
     row.append(said)
 
     await shops[first].up()
     third, said = await visitor.visit()
-    check(third == (first if goes_back else second), "cookies and routes stay where they went, keys go back")
+    check(third == (first if goes_back else second), "cookies and routes stay at the new target, keys return to the first")
     row.append(said)
 
     await lb.deregister_targets("shop", shops[third].target)
     await lb.drained("shop", shops[third].target, timeout=5)
     fourth, said = await visitor.visit()
-    check(fourth != third, "a session whose target was deregistered goes to another one")
+    check(fourth != third, "a session whose target is deregistered moves to another target")
     row.append(said)
     ours = sorted({cookie.key for cookie in jar} - {"JSESSIONID"})
     print(f"{kind:14}", *(f"{cell:16}" for cell in row), ", ".join(ours) or "-")
 
 
 async def main() -> None:
-    """Show all kinds, one below the other."""
-    titles = ("at first", "its target dies", "and comes back", "is deregistered")
-    print(f"{'':14}", *(f"{title:16}" for title in titles), "cookies of the load balancer's")
+    """Show all kinds in a table, then rotate a secret."""
+    titles = ("at first", "target dies", "target recovers", "deregistered")
+    print(f"{'':14}", *(f"{title:16}" for title in titles), "load balancer cookies")
     for kind in KINDS:
         async with AsyncExitStack() as stack:
             await show(stack, kind)
@@ -141,8 +142,8 @@ async def main() -> None:
 
 
 async def rotate() -> None:
-    """Change the secret of a cookie without losing a session."""
-    print("\nthe secret is changed:")
+    """Rotate the secret of a stickiness cookie without losing a session."""
+    print("\nrotate the secret:")
     async with AsyncExitStack() as stack:
         shops = [Shop("a"), Shop("b")]
         for shop in shops:
@@ -150,28 +151,28 @@ async def rotate() -> None:
             stack.push_async_callback(shop.down)
         old, new = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
 
-        def described(*keys: str) -> alb.Listener:
+        def listener_with(*keys: str) -> alb.Listener:
             group = alb.TargetGroup("shop", [shop.target for shop in shops], stickiness=alb.LbCookie(3600, secrets=keys))
             return alb.Listener(0, alb.Forward(group), host="127.0.0.1", name="front")
 
-        lb = await stack.enter_async_context(alb.LoadBalancer(described(old)))
+        lb = await stack.enter_async_context(alb.LoadBalancer(listener_with(old)))
         jar = aiohttp.CookieJar(unsafe=True)
         client = await stack.enter_async_context(aiohttp.ClientSession(lb.listeners[0].url, cookie_jar=jar))
         number = itertools.count(1)
         first = ""
-        for keys, said in (((old,), "the old one alone"), ((new, old), "the new one writes, both read"), ((new,), "the new one alone")):
-            await lb.apply(described(*keys))
+        for keys, said in (((old,), "old secret only"), ((new, old), "new secret signs, both are accepted"), ((new,), "new secret only")):
+            await lb.apply(listener_with(*keys))
             target, visits = await Visitor(client).visit()
             first = first or target
-            check(target == first, "a session outlasts a change of secrets")
+            check(target == first, "a session survives the rotation of secrets")
             print(f"{next(number)}. {said}: {visits}")
-        check(lb.counters["StickinessCookieRefusedCount"] == 0, "no cookie is refused")
+        check(lb.counters["StickinessCookieRefusedCount"] == 0, "no cookie is rejected")
 
 
 def check(happened: bool, what: str) -> None:
-    """End with status 1 where something did not happen."""
+    """Exit with status 1 if `happened` is false."""
     if not happened:
-        raise SystemExit(f"this should have happened, and did not: {what}")
+        raise SystemExit(f"expected, but did not happen: {what}")
 
 
 if __name__ == "__main__":

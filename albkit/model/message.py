@@ -111,7 +111,8 @@ class RequestHead:
     host: str
     """For routing: lower case, without a port."""
     lines: list[bytes]
-    """Request line, the fields to pass on, then two places to be filled: the balancer's own fields, and the end of the head."""
+    """The request line and the field lines to send on, without line ends. An item that the load balancer adds may hold several fields,
+    joined by CR LF."""
     head: bytes
     """The raw head that all of this was read from, from the request line to the empty line."""
     unseen: frozenset[bytes]
@@ -179,7 +180,7 @@ class ResponseHead:
 
     status: int
     lines: list[bytes]
-    """Status line, the fields to pass on, then two places to be filled, as in a `RequestHead`."""
+    """The status line and the field lines to pass on, as in a `RequestHead`."""
     content_length: int
     """-1 when the head does not tell (chunked, or until the target closes)."""
     chunked: bool

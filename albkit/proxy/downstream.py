@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from albkit.errors import Failure
-from albkit.model.message import ClientAddress, RequestHead
+from albkit.model.message import ClientAddress, RequestHead, ResponseHead
 from albkit.wire.http1.forwarded import ForwardedFields
 
 __all__ = ("BodySink", "DownstreamExchange", "Upstream", "Waiting")
@@ -131,16 +131,15 @@ class DownstreamExchange(Protocol):
     def send_continue(self) -> None:
         """Tell a client that waits for it to send its body."""
 
-    def send_interim(self, lines: list[bytes]) -> None:
+    def send_interim(self, response: ResponseHead) -> None:
         """Pass on a 1xx head, where the client can understand it."""
 
-    def start_response(self, lines: list[bytes], length: int, fields: bytes) -> None:
-        """The head of the final response; it leaves with the first `write_body`.
+    def start_response(self, response: ResponseHead, fields: bytes) -> None:
+        """Set the head of the final response. It leaves with the first `write_body`.
 
         Args:
-            lines: Status line and fields with two last places to be filled.
-            length: Of the body; -1 when it is not known.
-            fields: Further field lines, empty for none, without a line end behind the last.
+            response: Its lines are used up: nothing may look at them afterwards.
+            fields: Field lines to add, joined by CR LF; empty for none.
         """
 
     def write_body(self, pieces: list[bytes], over: bool, trailers: list[bytes]) -> None:
@@ -158,5 +157,16 @@ class DownstreamExchange(Protocol):
     def cut(self) -> None:
         """End the connection so that an unfinished response cannot look complete."""
 
-    def detach(self) -> tuple[asyncio.Transport, bytes]:
-        """Give the connection away to a tunnel: its transport, and what the client has sent already. Reading is paused."""
+    def open_tunnel(self, response: ResponseHead, fields: bytes) -> tuple[asyncio.Transport, bytes, bytes]:
+        """Give the connection to a tunnel. Reading is paused.
+
+        Args:
+            response: The target's 101.
+            fields: Field lines to add to it, as in `start_response`.
+
+        Returns:
+            The transport, the response head to send first, and the bytes that the client has sent already.
+
+        Raises:
+            Failure: the client has left.
+        """

@@ -123,7 +123,7 @@ async def _relay(client: DownstreamExchange, forwarding: Forwarding, record: Exc
         pieces, over, trailers = connection.first_pieces()
         record.elb_status_code = response.status
         fields = forwarding.set_cookie if response.has_date else _with_date(forwarding.set_cookie, runtime)
-        client.start_response(response.lines, response.content_length, fields)
+        client.start_response(response, fields)
         client.write_body(pieces, over, trailers)
         if not over:
             relayed = client.wait()
@@ -156,13 +156,10 @@ def _open_tunnel(
     response = connection.response
     record.elb_status_code = 101
     record.received_bytes = client.received_bytes
-    fields = b"Connection: Upgrade\r\nUpgrade: " + response.upgrade
-    response.lines[-2] = fields + b"\r\n" + forwarding.set_cookie if forwarding.set_cookie else fields
-    response.lines[-1] = b"\r\n"
     policy = forwarding.tunnel
     extensions = agreed_extensions(request, response) if policy.frames else None
     try:
-        client_transport, early = client.detach()
+        client_transport, head, early = client.open_tunnel(response, forwarding.set_cookie)
         try:
             target_transport, behind, target_is_through = connection.detach()
         except Failure:
@@ -176,7 +173,6 @@ def _open_tunnel(
     over = partial(tunnel_over, listener, client.address.host, forwarding.choice)
     protocol = response.upgrade.decode("latin-1").lower()
     tunnel = Tunnel(client_transport, target_transport, connection.member, record, protocol, policy, extensions, runtime, over)
-    head = b"\r\n".join(response.lines)
     # A tunnel may live for days: it keeps nothing of the exchange but what it needs at its end.
     request.lines.clear()
     tunnel.open(head, behind, early, target_is_through=target_is_through, client_is_full=client.is_full, target_is_full=connection.is_full)

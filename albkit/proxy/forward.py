@@ -87,7 +87,7 @@ async def forward(
     if plan.rewrite is not None:
         plan.rewrite(request)
     client.forwarded.complete(request, now)
-    head = b"\r\n".join(request.lines)
+    head = b"\r\n".join(request.lines) + b"\r\n\r\n"
     body = client.whole_body()
     upload = RequestBodyWriter(request) if body is None else None
     if upload is not None and request.expects_continue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from albkit.errors import Failure, FailureKind
 from albkit.model.actions import FixedResponse, Redirect
 from albkit.model.extensions import Response
-from albkit.model.message import RequestHead
+from albkit.model.message import RequestHead, ResponseHead
 from albkit.model.record import ExchangeRecord
 from albkit.policy.redirect import LONGEST_LOCATION, location
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
@@ -29,8 +29,8 @@ def answer_itself(
     if isinstance(action, FixedResponse):
         listener.runtime.counters.fixed_responses += 1
         body = b"" if action.status_code in WITHOUT_BODY else action.body.encode()
-        lines = own_answer(action.status_code, body, f"{action.content_type}; charset=utf-8", second)
-        _send(client, request, action.status_code, lines, body, record, listener)
+        head = own_answer(action.status_code, body, f"{action.content_type}; charset=utf-8", second)
+        _send(client, request, head, body, record, listener)
         return
     to = location(action, request, *listener.public_origin(request.client)).encode("utf-8", "surrogateescape")
     if len(to) > LONGEST_LOCATION:
@@ -38,17 +38,17 @@ def answer_itself(
         raise Failure(FailureKind.REDIRECT_TOO_LONG, f"{len(to)} bytes")
     listener.runtime.counters.redirects += 1
     page = error_page(action.status_code)
-    lines = own_answer(action.status_code, page, "text/html", second, (b"Location: " + to,))
-    _send(client, request, action.status_code, lines, page, record, listener)
+    head = own_answer(action.status_code, page, "text/html", second, (b"Location: " + to,))
+    _send(client, request, head, page, record, listener)
 
 
 def answer_with(
     client: DownstreamExchange, request: RequestHead, answer: Response, record: ExchangeRecord, listener: ListenerRuntime
 ) -> None:
     """Answer with what an action of the program's own has returned."""
-    lines = program_answer(answer, int(listener.runtime.clock.time()))
+    head = program_answer(answer, int(listener.runtime.clock.time()))
     body = b"" if answer.status in WITHOUT_BODY else answer.body
-    _send(client, request, answer.status, lines, body, record, listener)
+    _send(client, request, head, body, record, listener)
 
 
 def answer_failure(
@@ -68,24 +68,23 @@ def answer_failure(
         return False
     further = (_ALLOW,) if failure.kind is FailureKind.REQUEST_METHOD_REFUSED else ()
     page = error_page(status)
-    lines = own_answer(status, page, "text/html", int(listener.runtime.clock.time()), further)
-    _send(client, request, status, lines, page, record, listener)
+    head = own_answer(status, page, "text/html", int(listener.runtime.clock.time()), further)
+    _send(client, request, head, page, record, listener)
     return True
 
 
 def _send(
     client: DownstreamExchange,
     request: RequestHead | None,
-    status: int,
-    lines: list[bytes],
+    head: ResponseHead,
     body: bytes,
     record: ExchangeRecord,
     listener: ListenerRuntime,
 ) -> None:
-    record.elb_status_code = status
+    record.elb_status_code = head.status
     client.whole_body()  # What has come of the request's body is taken, so that the connection can go on.
     if listener.response_fields is not None:
-        listener.response_fields.put_on(lines)
-    client.start_response(lines, 0 if status in (204, 304) else len(body), b"")
+        listener.response_fields.put_on(head.lines)
+    client.start_response(head, b"")
     bodiless = not body or (request is not None and request.method == "HEAD")
     client.write_body([] if bodiless else [body], True, [])

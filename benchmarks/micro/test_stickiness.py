@@ -34,7 +34,7 @@ def _choice(kind: str) -> TargetChoice:
 
 def _response(*fields: bytes) -> ResponseHead:
     response = ResponseHead()
-    response.lines = [b"HTTP/1.1 200 OK", b"Content-Type: text/html", b"Content-Length: 64", *fields, b"", b""]
+    response.lines = [b"HTTP/1.1 200 OK", b"Content-Type: text/html", b"Content-Length: 64", *fields]
     return response
 
 

@@ -30,5 +30,5 @@ def request_for(
     request.headers = CIMultiDictProxy(CIMultiDict(fields))
     request.client = ClientAddress(client, 40000)
     request.cookie = cookie
-    request.lines = [f"{method} {target} HTTP/1.1".encode("utf-8", "surrogateescape"), b"Host: " + host.encode(), b"", b""]
+    request.lines = [f"{method} {target} HTTP/1.1".encode("utf-8", "surrogateescape"), b"Host: " + host.encode()]
     return request

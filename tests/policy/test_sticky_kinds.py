@@ -30,7 +30,7 @@ _SEALED = alb.AppCookie("JSESSIONID", 3600, secrets=_SECRET)
 
 def _response(*lines: bytes) -> ResponseHead:
     response = ResponseHead()
-    response.lines = [b"HTTP/1.1 200 OK", b"Content-Length: 0", *lines, b"", b""]
+    response.lines = [b"HTTP/1.1 200 OK", b"Content-Length: 0", *lines]
     return response
 
 

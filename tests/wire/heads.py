@@ -77,7 +77,7 @@ class Reading:
 
     def lines(self, raw: bytes, *, port: int = 80, **settings: Any) -> list[bytes]:
         """The lines that are copied to the target; the two last places are still to be filled."""
-        return self.request(raw, port=port, **settings).lines[:-2]
+        return self.request(raw, port=port, **settings).lines
 
     def refusal(self, raw: bytes, *, port: int = 80, **settings: Any) -> FailureKind | None:
         """How a request is refused, `None` where it is not."""

@@ -195,7 +195,7 @@ def _sent(request: RequestHead) -> bytes:
     """What a target gets."""
     request.lines = request.lines[:]
     ForwardedFields(ClientAddress("192.0.2.1", 1), "http", 80, "append", False, TraceIds(SYSTEM)).complete(request, 0.0)
-    return b"\r\n".join(request.lines)
+    return b"\r\n".join(request.lines) + b"\r\n\r\n"
 
 
 def _outcome(read: Callable[[bytes], RequestHead], head: bytes) -> RequestHead | str:

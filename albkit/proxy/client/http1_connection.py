@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.extensions import BodyTooLarge
-from albkit.model.message import ClientAddress, RequestHead
+from albkit.model.message import ClientAddress, RequestHead, ResponseHead
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.client.buffered_body import BufferedBody
 from albkit.proxy.client.idle_tracker import IdleTracker
@@ -42,6 +42,8 @@ _LEFT: Final = 4
 
 _AT_A_TIME: Final = 4
 """Requests of one client that are answered without waiting for anything, before all others have a turn."""
+
+_HEAD_END = b"\r\n\r\n"
 
 _MOST_READ = 1024 * 1024
 """Bytes of a body that a hook gets unless it asks for more."""
@@ -433,11 +435,12 @@ class Http1ClientConnection(asyncio.Protocol):
         if self._body is not None and not self._body.over:
             self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def send_interim(self, lines: list[bytes]) -> None:
+    def send_interim(self, response: ResponseHead) -> None:
         if self._request is not None and not self._request.http_1_0:
-            self._write(b"\r\n".join(lines))
+            self._write(b"\r\n".join(response.lines) + _HEAD_END)
 
-    def start_response(self, lines: list[bytes], length: int, fields: bytes) -> None:
+    def start_response(self, response: ResponseHead, fields: bytes) -> None:
+        lines, length = response.lines, response.content_length
         request = self._request
         http_1_0 = request is not None and request.http_1_0
         self._chunked = length < 0 and not http_1_0
@@ -460,8 +463,7 @@ class Http1ClientConnection(asyncio.Protocol):
                 option = UPGRADE_OPTION + option.replace(b"Connection:", b",")
             fields = fields + b"\r\n" + option if fields else option
         if fields:
-            lines[-2] = fields
-            lines[-1] = b"\r\n"
+            lines.append(fields)
         self._head_lines = lines
 
     def write_body(self, pieces: list[bytes], over: bool, trailers: list[bytes]) -> None:
@@ -474,10 +476,11 @@ class Http1ClientConnection(asyncio.Protocol):
             self._head_lines = None
             self.response_started = True
             if len(pieces) == 1 and len(pieces[0]) <= SMALL:
-                # The last line ends the head, so a small body behind it leaves with the same copy.
-                lines[-1] += pieces[0]
+                # A small body leaves with the same copy as the head. The empty line between them comes from the second join.
+                lines.append(b"\r\n" + pieces[0])
                 pieces = [b"\r\n".join(lines)]
             else:
+                lines.append(b"\r\n")
                 pieces = [b"\r\n".join(lines), *pieces]
         if len(pieces) == 1:
             self._write(pieces[0])
@@ -565,7 +568,7 @@ class Http1ClientConnection(asyncio.Protocol):
             self.fail(Failure(FailureKind.STOPPED_IN_RESPONSE if self.response_started else FailureKind.STOPPED))
         self._abort()
 
-    def detach(self) -> tuple[asyncio.Transport, bytes]:
+    def open_tunnel(self, response: ResponseHead, fields: bytes) -> tuple[asyncio.Transport, bytes, bytes]:
         transport = self._transport
         if transport is None or self.has_left:
             raise Failure(FailureKind.CLIENT_CLOSED)
@@ -573,7 +576,10 @@ class Http1ClientConnection(asyncio.Protocol):
         early = self._receive_buffer.take_all()
         self._phase = _LEFT
         self._lose_transport()
-        return transport, early
+        lines = [*response.lines, b"Connection: Upgrade\r\nUpgrade: " + response.upgrade]
+        if fields:
+            lines.append(fields)
+        return transport, b"\r\n".join(lines) + _HEAD_END, early
 
     def _lose_transport(self) -> None:
         runtime = self._listener.runtime

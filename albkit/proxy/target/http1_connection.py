@@ -411,7 +411,7 @@ class Http1TargetConnection(asyncio.Protocol):
             self._fail(FailureKind.RESPONSE_MALFORMED, "no final response behind so many interim ones")
             return False
         if response.status != 100 and self._client is not None:
-            self._client.send_interim(response.lines)
+            self._client.send_interim(response)
         return True
 
     def _hold(self, response: ResponseHead, rest: bytes) -> None:

@@ -229,8 +229,8 @@ _NEVER_NAMED = frozenset((b"host", b"content-length", b"transfer-encoding", b"co
 
 
 def drop_named(lines: list[bytes], named: frozenset[bytes]) -> None:
-    """Remove the fields that a Connection line named, from line 1 to the two last places."""
+    """Remove the fields that a Connection line named, from line 1 on."""
     named = named - _NEVER_NAMED
     if not named:
         return
-    lines[1:-2] = [line for line in lines[1:-2] if line.partition(b":")[0].lower() not in named]
+    lines[1:] = [line for line in lines[1:] if line.partition(b":")[0].lower() not in named]

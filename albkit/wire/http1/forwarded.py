@@ -89,8 +89,7 @@ class ForwardedFields:
         self._with_client = b"X-Forwarded-For: %s\r\n%s" % (self._client, self._fixed) if self._client else self._fixed
 
     def complete(self, request: RequestHead, now: float) -> None:
-        """Fill the two last places of the request's lines: our own fields, and the end of the head."""
-        lines = request.lines
+        """Add our own fields to the request's lines."""
         if self._mode != "append":
             start = self._fixed
         elif request.forwarded_for:
@@ -102,8 +101,7 @@ class ForwardedFields:
             start = b"Connection: Upgrade\r\nUpgrade: %s\r\n%s" % (request.upgrade, start)
         trace_ids = self._trace_ids
         trace = trace_ids.field(request.trace_id, len(request.head), now) if request.trace_id else b"Root=" + trace_ids.new(now)
-        lines[-2] = start + trace
-        lines[-1] = b"\r\n"
+        request.lines.append(start + trace)
 
 
 class ForwardedFieldsBehindProxy(ForwardedFields):

@@ -26,7 +26,7 @@ __all__ = ("RequestReader",)
 
 _LARGEST_LENGTH = 2**63 - 1
 _MOST_FORWARDED_FOR = 30
-_LINES_BESIDE_FIELDS = 3
+_LINES_BESIDE_FIELDS = 1
 """The request line, and the two empty ones behind the last field's."""
 _NO_NAMES: frozenset[bytes] = frozenset()
 
@@ -150,11 +150,11 @@ class RequestReader:
             _Unclean: it has one.
             Failure: as in `read`.
         """
-        lines = head.split(b"\r\n")
+        lines = head[:-4].split(b"\r\n")
         # Before any flaw is found: nothing of a head without bounds is mended.
         self._judge_size(head, lines)
         # No control byte but the CR and LF between the lines.
-        if len(head) - len(head.translate(None, CONTROLS)) != 2 * len(lines) - 2:
+        if len(head) - len(head.translate(None, CONTROLS)) != 2 * len(lines) + 2:
             raise _Unclean
         request = RequestHead()
         request.head = head
@@ -194,7 +194,7 @@ class RequestReader:
     def _judge_size(self, head: bytes, lines: list[bytes]) -> None:
         if len(lines) > self._most_lines:
             raise Failure(FailureKind.REQUEST_HEAD_TOO_LARGE, f"more than {self._most_lines - _LINES_BESIDE_FIELDS} fields")
-        if len(head) > self._longest_field and max(map(len, lines[1:])) > self._longest_field:
+        if len(head) > self._longest_field and max(map(len, lines[1:]), default=0) > self._longest_field:
             raise Failure(FailureKind.REQUEST_HEAD_TOO_LARGE, f"one field has more than {self._longest_field} bytes")
 
     @staticmethod
@@ -226,7 +226,7 @@ class RequestReader:
         position = 0
         request.unseen = _NO_NAMES
         try:
-            for line in lines[1:-2]:
+            for line in lines[1:]:
                 position += 1
                 colon = line.index(b":")
                 kind = kinds[line[:colon]]
@@ -322,7 +322,7 @@ class RequestReader:
                 raise _Unclean
             request.chunked = True
             request.content_length = -1
-            request.lines.insert(-2, b"Transfer-Encoding: chunked")
+            request.lines.append(b"Transfer-Encoding: chunked")
         elif length is not None:
             # A leading zero may be octal to the next server.
             if not length.isdigit() or len(length) > 19 or int(length) > _LARGEST_LENGTH or (length[:1] == b"0" and len(length) > 1):
@@ -361,7 +361,7 @@ class RequestReader:
             options = (option.strip(b" \t").lower() for option in found[fields.TE].split(b","))
             if b"trailers" in options:
                 # Whoever sends it has to name it (RFC 9110 section 10.1.4).
-                request.lines.insert(-2, b"Connection: TE\r\nTE: trailers")
+                request.lines.append(b"Connection: TE\r\nTE: trailers")
 
     def _judge(self, request: RequestHead, found: dict[int, bytes], classification: Classification | None) -> None:
         """Desync mitigation: the highest class that the evidence supports, and what the mode makes of it."""

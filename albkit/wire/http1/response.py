@@ -126,7 +126,7 @@ def _read(head: bytes, method: str) -> ResponseHead:
     http_1_0 = version == b"0"
     response = ResponseHead()
     response.status = status = int(code)
-    response.lines = lines = head.split(b"\r\n")
+    response.lines = lines = head[:-4].split(b"\r\n")
     if http_1_0:
         lines[0] = b"HTTP/1.1 " + lines[0][9:]
     if len(lines[0]) == 12:
@@ -144,7 +144,7 @@ def _sort_fields(lines: list[bytes]) -> dict[int, bytes]:
     """Take out of `lines` what ends here; the values of the fields that mean something, by kind."""
     found: dict[int, bytes] = {}
     position = 0
-    for line in lines[1:-2]:
+    for line in lines[1:]:
         position += 1
         colon = line.index(b":")
         kind = RESPONSE_FIELDS[line[:colon]]
@@ -178,9 +178,9 @@ def _read_body(response: ResponseHead, found: dict[int, bytes], *, http_1_0: boo
         # RFC 9110 section 8.6: no length where there can be no content.
         without = response.status == 204 or response.status < 200
         if without or not is_clean or _UNCLEAN in found:
-            response.lines[1:-2] = [line for line in response.lines[1:-2] if line[:15].lower() != b"content-length:"]
+            response.lines[1:] = [line for line in response.lines[1:] if line[:15].lower() != b"content-length:"]
             if not without:
-                response.lines.insert(-2, b"Content-Length: %d" % response.content_length)
+                response.lines.append(b"Content-Length: %d" % response.content_length)
     if response.bodiless:
         response.chunked = False
         response.content_length = 0
@@ -217,7 +217,7 @@ def _read_connection(response: ResponseHead, found: dict[int, bytes], *, http_1_
         # What is required is said hop by hop (RFC 9110 section 15.5.22): the client asks us, and we never offer some of it.
         offered = protocols_to_offer(found[fields.UPGRADE])
         if offered:
-            response.lines[-2:-2] = (b"Upgrade: " + offered, UPGRADE_OPTION)
+            response.lines += (b"Upgrade: " + offered, UPGRADE_OPTION)
     if fields.KEEP_ALIVE in found:
         match = _KEEP_ALIVE_TIMEOUT.search(found[fields.KEEP_ALIVE])
         response.keep_alive_timeout = float(match[1]) if match else None

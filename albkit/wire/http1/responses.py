@@ -11,6 +11,7 @@ from multidict import CIMultiDict
 from albkit.clock import http_date
 from albkit.errors import told
 from albkit.model.extensions import Response
+from albkit.model.message import ResponseHead
 from albkit.wire.http1.grammar import TOKEN
 from albkit.wire.http1.response import UPGRADE_OPTION
 
@@ -49,8 +50,8 @@ def error_page(status: int) -> bytes:
     ).encode()
 
 
-def own_answer(status: int, body: bytes, content_type: str, second: int, further: tuple[bytes, ...] = ()) -> list[bytes]:
-    """The lines of an answer of our own, with the two last places to be filled as in a `ResponseHead`.
+def own_answer(status: int, body: bytes, content_type: str, second: int, further: tuple[bytes, ...] = ()) -> ResponseHead:
+    """The head of a response that the load balancer makes.
 
     Args:
         status: Of the answer.
@@ -67,7 +68,7 @@ def own_answer(status: int, body: bytes, content_type: str, second: int, further
     if status != 204:
         lines.append(b"Content-Type: " + content_type.encode())
         lines.append(b"Content-Length: %d" % len(body))
-    return [*lines, *further, b"", b""]
+    return _own_head(status, [*lines, *further], 0 if status in (204, 304) else len(body))
 
 
 def plain_http_answer(second: int) -> bytes:
@@ -77,7 +78,7 @@ def plain_http_answer(second: int) -> bytes:
         f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
         "<center>A plain HTTP request was sent to an HTTPS port; use https://</center>\r\n</body>\r\n</html>\r\n"
     ).encode()
-    return b"\r\n".join([*own_answer(400, page, "text/html", second, (b"Connection: close",))[:-1], b""]) + page
+    return b"\r\n".join([*own_answer(400, page, "text/html", second, (b"Connection: close",)).lines, b"", page])
 
 
 _FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")
@@ -112,8 +113,8 @@ def as_response(answer: object) -> Response | str:
     return Response(int.__int__(status), headers=fields, body=bytes.__getitem__(body, slice(None)))
 
 
-def program_answer(answer: Response, second: int) -> list[bytes]:
-    """The lines of an answer of the program's own, with the two last places to be filled as in a `ResponseHead`."""
+def program_answer(answer: Response, second: int) -> ResponseHead:
+    """The head of a response that an action of the program returned."""
     given = answer.headers or {}
     names = {name.lower() for name in given}
     lines = [f"HTTP/1.1 {answer.status} {reason(answer.status)}".encode()]
@@ -128,7 +129,16 @@ def program_answer(answer: Response, second: int) -> list[bytes]:
         lines.append(b"Content-Length: 0")
     elif answer.status not in WITHOUT_BODY:
         lines.append(b"Content-Length: %d" % len(answer.body))
-    return [*lines, b"", b""]
+    return _own_head(answer.status, lines, 0 if answer.status in WITHOUT_BODY else len(answer.body))
+
+
+def _own_head(status: int, lines: list[bytes], content_length: int) -> ResponseHead:
+    response = ResponseHead()
+    response.status = status
+    response.lines = lines
+    response.content_length = content_length
+    response.has_date = True
+    return response
 
 
 class ResponseFields:
@@ -146,6 +156,6 @@ class ResponseFields:
         self._omitted = frozenset(name.lower().encode() + b": awselb/2.0" for name, value in fields if value is None)
 
     def put_on(self, lines: list[bytes]) -> None:
-        """Replace or add the fields among the lines of a head."""
-        kept = [line for line in lines[1:-2] if line.partition(b":")[0].lower() not in self._names and line.lower() not in self._omitted]
-        lines[1:-2] = kept + self._lines
+        """Replace the fields of the same names in the lines of a head, or add them."""
+        kept = [line for line in lines[1:] if line.partition(b":")[0].lower() not in self._names and line.lower() not in self._omitted]
+        lines[1:] = kept + self._lines

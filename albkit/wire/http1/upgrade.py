@@ -48,7 +48,7 @@ def agreed_extensions(request: RequestHead, response: ResponseHead) -> bytes | N
         return None
     accepted = None
     extensions: list[bytes] = []
-    for line in response.lines[1:-2]:
+    for line in response.lines[1:]:
         name, _, value = line.partition(b":")
         name = name.lower()
         if name == _ACCEPT:

@@ -25,7 +25,7 @@ def _clock() -> FakeClock:
 
 def _request(*, forwarded_for: bytes = b"", trace_id: bytes = b"", upgrade: bytes = b"") -> RequestHead:
     request = RequestHead()
-    request.lines = [b"GET / HTTP/1.1", b"Host: a", b"", b""]
+    request.lines = [b"GET / HTTP/1.1", b"Host: a"]
     request.head = b"\r\n".join(request.lines)
     request.forwarded_for, request.trace_id, request.upgrade = forwarded_for, trace_id, upgrade
     return request
@@ -45,9 +45,9 @@ def _completed(
     head = b"\r\n".join(request.lines)
     start = b"GET / HTTP/1.1\r\nHost: a\r\n"
     assert head.startswith(start)
-    assert head.endswith(b"\r\n\r\n")
-    assert head.count(b"\r\n\r\n") == 1
-    return head[len(start) : -4].split(b"\r\n")
+    fields = head[len(start) :].split(b"\r\n")
+    assert all(fields), "no empty line, which would end the head"
+    return fields
 
 
 @pytest.mark.parametrize(
@@ -152,4 +152,4 @@ def test_forwarded_fields_of_one_connection_serve_many_requests() -> None:
     text = b"\r\n".join(second.lines)
     assert b"X-Forwarded-For: 192.0.2.1\r\n" in text
     assert b"Upgrade" not in text
-    assert first.lines[-2].rpartition(b"Root=")[2] != second.lines[-2].rpartition(b"Root=")[2]
+    assert first.lines[-1].rpartition(b"Root=")[2] != second.lines[-1].rpartition(b"Root=")[2]
