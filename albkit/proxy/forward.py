@@ -5,7 +5,6 @@ from __future__ import annotations
 from albkit.errors import Failure, FailureKind, Phase, Side
 from albkit.model.health import TargetHealthState
 from albkit.model.message import RequestHead
-from albkit.model.record import ExchangeRecord
 from albkit.model.stickiness import AppCookie
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import IDEMPOTENT, MOST_ATTEMPTS, deposit, may_try_again
@@ -16,7 +15,7 @@ from albkit.proxy.downstream import DownstreamExchange
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.target.http1_connection import Http1TargetConnection
 from albkit.proxy.target.request_body_writer import RequestBodyWriter
-from albkit.state.counters import Counters
+from albkit.state.record import ExchangeRecord
 from albkit.state.target import TargetState
 from albkit.wire.http1.upgrade import accepts, protocols_allowed
 
@@ -80,9 +79,7 @@ async def forward(
         if tunnel.protocols is not None:
             request.upgrade = protocols_allowed(request.upgrade, tunnel.protocols)
         member = find_room(request, choice, member, tunnel, bound=bound)
-    runtime.counters.requests += 1
-    if choice.group.fails_open:
-        runtime.counters.unhealthy_routing_requests += 1
+    member.counters.request_routed(fails_open=choice.group.fails_open)
     deposit(choice.group)
     if plan.rewrite is not None:
         plan.rewrite(request)
@@ -96,12 +93,13 @@ async def forward(
     tried: list[TargetState] = []
     while True:
         record.attempts += 1
-        record.target = member.address
+        record.target = member
         epoch = member.epoch
         try:
-            connection = await _attempt(client, request, choice, member, head, body or upload, runtime, fresh=bool(tried))
+            connection = await _attempt(client, request, choice, member, head, body or upload, record, runtime, fresh=bool(tried))
         except Failure as failure:
-            note_failure(failure, choice, member, epoch, runtime)
+            record.attempt_failed(member, failure)
+            note_failure(failure, choice, member, epoch)
             whole = upload is None or upload.repeatable
             if not may_try_again(choice.group, failure.kind, request.method, record.attempts, body_kept=whole):
                 raise
@@ -113,8 +111,8 @@ async def forward(
                 following = elsewhere(request, choice, tried, tunnel, failure)
             if following is None:
                 raise
-            runtime.counters.retries += 1
             member = following
+            member.counters.retried()
             continue
         record.target_status_code = connection.response.status
         choice.answered(member, connection.response.status, epoch)
@@ -140,29 +138,22 @@ def pick(
     else:
         chosen, cookies = groups.pick(request, now)
         if request.cookie and groups.refuses(request, now):
-            counters.cookies_refused += 1
+            counters.cookie_refused()
         if chosen is None:
             raise Failure(FailureKind.NO_TARGETS, "all weights are 0")
         choice = chosen
-    record.group = choice.group.group.name
+    record.group = choice.group
     if choice.stickiness is not None:
         bound = choice.bound(request, now)
         if bound is not None:
             return choice, bound, True, cookies
-        _count_fresh_pick(choice.group.group.stickiness, counters)
+        counters.picked_without_session(of_application=isinstance(choice.group.group.stickiness, AppCookie))
         if choice.stickiness.refuses(request, now):
-            counters.cookies_refused += 1
+            counters.cookie_refused()
     member = choice.pick(request)
     if member is None and not choice.is_full:
-        raise Failure(FailureKind.NO_TARGETS, record.group)
+        raise Failure(FailureKind.NO_TARGETS, choice.group.group.name)
     return choice, member, False, cookies
-
-
-def _count_fresh_pick(stickiness: object, counters: Counters) -> None:
-    if isinstance(stickiness, AppCookie):
-        counters.app_cookie_non_sticky_requests += 1
-    else:
-        counters.non_sticky_requests += 1
 
 
 def find_room(request: RequestHead, choice: TargetChoice, member: TargetState, tunnel: TunnelPolicy, *, bound: bool) -> TargetState:
@@ -197,16 +188,12 @@ def elsewhere(
     return other or next((member for member in reversed(tried) if choice.keeps(member)), None)
 
 
-def note_failure(failure: Failure, choice: TargetChoice, member: TargetState, epoch: int, runtime: Runtime) -> None:
+def note_failure(failure: Failure, choice: TargetChoice, member: TargetState, epoch: int) -> None:
     """Count it, and against the target where that is to blame for it now."""
     if failure.kind.side is Side.TARGET and not failure.is_stale:
         choice.failed(member, epoch, failure.kind.sentence if failure.kind.phase is Phase.CONNECT else "")
     if failure.kind.phase is Phase.CONNECT:
-        if failure.kind in (FailureKind.TARGET_TLS_FAILED, FailureKind.TARGET_TLS_TIMEOUT):
-            runtime.counters.target_tls_errors += 1
-        else:
-            runtime.counters.target_connection_errors += 1
-        member.connection_errors += 1
+        member.counters.connection_failed(in_tls=failure.kind in (FailureKind.TARGET_TLS_FAILED, FailureKind.TARGET_TLS_TIMEOUT))
 
 
 async def _attempt(
@@ -216,6 +203,7 @@ async def _attempt(
     member: TargetState,
     head: bytes,
     body: bytes | RequestBodyWriter | None,
+    record: ExchangeRecord,
     runtime: Runtime,
     *,
     fresh: bool,
@@ -250,10 +238,11 @@ async def _attempt(
             body.begin(connection, head)
             client.pump_body(body)
             body.flush()
-        sent = runtime.clock.monotonic() if choice.hears_answers else 0.0
+        sent = record.sent_at = runtime.clock.monotonic()
         await answered
-        if sent:
-            choice.took(member, runtime.clock.monotonic() - sent)
+        record.answered_at = runtime.clock.monotonic()
+        if choice.hears_answers:
+            choice.took(member, record.answered_at - sent)
         if connection.response.status == 101:
             if not accepts(request.upgrade, connection.response.upgrade):
                 raise Failure(FailureKind.RESPONSE_UPGRADE_UNASKED, repr(connection.response.upgrade[:50]))

@@ -154,7 +154,7 @@ class ConnectionPool:
         pool = self._pools[member]
         most = self._most_idle
         if connection.idle_limit == 0 or (len(pool.open) > (_LEAST_KEPT if most is None else most) and pool.is_full(most)):
-            self._counters.idle_connections_closed += 1
+            self._counters.idle_connection_closed()
             connection.abort()
             return
         pool.idle[connection] = None
@@ -197,7 +197,7 @@ class ConnectionPool:
             return
         for pool in self._pools.values():
             for connection in pool.surplus():
-                self._counters.idle_connections_closed += 1
+                self._counters.idle_connection_closed()
                 self._unfile(connection)
                 connection.abort()
             if turns:
@@ -208,7 +208,7 @@ class ConnectionPool:
         left = max(count, _LEAST_SHED)
         for pool in sorted(self._pools.values(), key=lambda pool: len(pool.idle), reverse=True):
             for connection in tuple(islice(pool.idle, left)):
-                self._counters.idle_connections_closed += 1
+                self._counters.idle_connection_closed()
                 self._unfile(connection)
                 connection.abort()
                 left -= 1
@@ -241,7 +241,7 @@ class ConnectionPool:
             del self._pools[connection.member]
         self._open.discard(connection)
         self._sweep.discard(connection)
-        self._counters.active_connections -= 1
+        self._counters.connection_closed()
         if self._closed is not None and not self._open:
             self._closed.set()
 
@@ -284,8 +284,7 @@ class ConnectionPool:
             pool = self._pools[connection.member] = _Pool()
         pool.open.add(connection)
         self._sweep.add(connection)
-        self._counters.active_connections += 1
-        self._counters.new_connections += 1
+        self._counters.connection_opened()
 
     async def _connect(
         self, member: TargetState, group: TargetGroup, client: Waiting, kind: type[Http1TargetConnection]

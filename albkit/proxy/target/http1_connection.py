@@ -311,7 +311,7 @@ class Http1TargetConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.is_full = True
-        self._counters.reading_paused += 1
+        self._counters.reading_was_paused()
         if self._client is not None:
             self._client.pause_body()
 
@@ -361,7 +361,7 @@ class Http1TargetConnection(asyncio.Protocol):
             self.active = False
             self.idle_since = now
         elif now - self.idle_since >= self.idle_limit:
-            self._counters.idle_connections_closed += 1
+            self._counters.idle_connection_closed()
             self.abort()
 
     # The parts of a response.

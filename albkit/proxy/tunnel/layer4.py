@@ -12,16 +12,17 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from albkit.errors import Failure, FailureKind
 from albkit.model.health import TargetHealthState
 from albkit.model.message import ClientAddress, RequestHead
-from albkit.model.record import ExchangeRecord
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import deposit, may_try_again
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
+from albkit.proxy.finish import finish
 from albkit.proxy.forward import elsewhere, find_room, note_failure, pick
 from albkit.proxy.target.http1_connection import Http1TargetConnection, RawConnection
 from albkit.proxy.transports import bound_buffers, locate, peer_has_reset, reset
 from albkit.proxy.tunnel.tunnel import Tunnel
 from albkit.proxy.tunnel.tunnel_record import tunnel_opened, tunnel_over
+from albkit.state.record import ExchangeRecord
 from albkit.state.target import TargetState
 
 __all__ = ("Layer4Connection",)
@@ -90,7 +91,7 @@ class Layer4Connection(asyncio.Protocol):
         self._size += len(data)
         most = self._listener.runtime.settings.limits.early_bytes
         if before <= most < self._size and self._transport is not None:
-            self._listener.runtime.counters.reading_paused += 1
+            self._listener.runtime.counters.reading_was_paused()
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
@@ -127,7 +128,7 @@ class Layer4Connection(asyncio.Protocol):
 
     async def _run(self) -> None:
         record = ExchangeRecord(self.address)
-        record.started = self._listener.runtime.clock.monotonic()
+        record.received_at = self._listener.runtime.clock.monotonic()
         try:
             await self._forward(record)
         except Failure as failure:
@@ -151,9 +152,7 @@ class Layer4Connection(asyncio.Protocol):
             raise Failure(FailureKind.NO_ROOM_FOR_TUNNEL, choice.group.group.name)
         policy = plan.tunnel if plan.tunnel is not None else choice.group.group.tunnel
         member = find_room(request, choice, member, policy, bound=bound)
-        runtime.counters.flows += 1
-        if choice.group.fails_open:
-            runtime.counters.unhealthy_routing_requests += 1
+        member.counters.flow_routed(fails_open=choice.group.fails_open)
         deposit(choice.group)
         connection = await self._connect(request, choice, member, policy, record)
         try:
@@ -188,7 +187,7 @@ class Layer4Connection(asyncio.Protocol):
         tried: list[TargetState] = []
         while True:
             record.attempts += 1
-            record.target = member.address
+            record.target = member
             epoch = member.epoch
             choice.started(member)
             member.tunnels += 1
@@ -199,14 +198,15 @@ class Layer4Connection(asyncio.Protocol):
                 choice.finished(member)
                 if not isinstance(error, Failure):
                     raise
-                note_failure(error, choice, member, epoch, runtime)
+                record.attempt_failed(member, error)
+                note_failure(error, choice, member, epoch)
                 if not may_try_again(choice.group, error.kind, "", record.attempts, body_kept=True):
                     raise
                 tried.append(member)
                 following = elsewhere(request, choice, tried, policy, error)
                 if following is None:
                     raise
-                runtime.counters.retries += 1
+                following.counters.retried()
                 member = following
             else:
                 choice.answered(member, 101, epoch)
@@ -230,7 +230,7 @@ class Layer4Connection(asyncio.Protocol):
         over = partial(_flow_over, listener, choice)
         protocol = listener.config.protocol.lower()
         tunnel = Tunnel(transport, target, member, record, protocol, policy, None, runtime, over)
-        runtime.counters.active_flows += 1
+        runtime.counters.flow_opened()
         tunnel.open(b"", behind, b"".join(self._early), target_is_through=target_is_through, client_is_through=self._has_ended)
         self._early.clear()
         tunnel_opened(listener, tunnel, policy)
@@ -242,11 +242,11 @@ class Layer4Connection(asyncio.Protocol):
         runtime = self._listener.runtime
         self._transport = None
         runtime.sweep.discard(self)
-        runtime.counters.active_connections -= 1
+        runtime.counters.connection_closed()
 
     def _end(self, failure: Failure, record: ExchangeRecord) -> None:
         record.failure = failure
-        self._listener.tell(record)
+        finish(record, self._listener.runtime)
         self._early.clear()
         if self._transport is not None:
             # There are no words for it but this one.
@@ -270,5 +270,5 @@ class Layer4Connection(asyncio.Protocol):
 
 
 def _flow_over(listener: ListenerRuntime, choice: TargetChoice, tunnel: Tunnel) -> None:
-    listener.runtime.counters.active_flows -= 1
+    listener.runtime.counters.flow_closed()
     tunnel_over(listener, tunnel.client.host, choice, tunnel)
