@@ -29,6 +29,8 @@ from albkit.proxy.runtime import Runtime
 from albkit.proxy.serving import receive
 from albkit.proxy.tls.loading import Loaded, load
 from albkit.state.counters import Counters
+from albkit.state.registry import Registry
+from albkit.state.target import TargetState
 
 __all__ = ("LoadBalancer",)
 
@@ -67,6 +69,8 @@ class LoadBalancer:
         self._settings = Settings(listeners, **settings)
         self._clock = clock
         self._counters = Counters()
+        self._registry: Registry | None = None
+        """The groups of the run that goes on, or of the one before."""
         self._runtime: Runtime | None = None
         self._registration: Registration | None = None
         self._certificates: CertificateWatch | None = None
@@ -89,13 +93,40 @@ class LoadBalancer:
     @property
     def counters(self) -> Mapping[str, int]:
         """Every counter by ALB's metric name, as of now. They go on counting over stops and starts; gauges tell what is."""
-        counters = self._counters.as_mapping()
+        traffic = self._registry.traffic(self._counters.traffic) if self._registry is not None else []
+        counters = self._counters.as_mapping(traffic)
         groups = self._runtime.registry.groups if self._runtime is not None else ()
         members = [member for group in groups for member in group.members.values()]
-        counters["HealthyHostCount"] = sum(member.state is TargetHealthState.HEALTHY for member in members)
-        counters["UnHealthyHostCount"] = sum(member.state is TargetHealthState.UNHEALTHY for member in members)
-        counters["AnomalousHostCount"] = sum(member.is_anomalous for member in members)
-        counters["MitigatedHostCount"] = sum(is_mitigated(member) for member in members)
+        counters.update(_host_counts(members))
+        return counters
+
+    def counters_of(self, group: str, target: Any = None) -> Mapping[str, int]:
+        """The counters of one target group, or of one of its targets, as of now: those of `counters` that have to do with targets.
+
+        `ActiveRequestCount` tells how many requests and tunnels are outstanding. A group that was removed, and a target that has drained,
+        have left their counts to the load balancer and to the group.
+
+        Args:
+            group: The group's name.
+            target: In any form that `TargetGroup` takes; `None` for the whole group.
+
+        Raises:
+            LookupError: no group has this name, or it has no such target.
+            RuntimeError: the load balancer is not running.
+        """
+        choice, _ = self._group(group)
+        if target is None:
+            members = list(choice.group.members.values())
+            counters = choice.group.traffic().as_mapping()
+            counters.update(_host_counts(members))
+        else:
+            address = str(target_from(target))
+            member = choice.group.members.get(address)
+            if member is None:
+                raise LookupError(f"target group {group!r} has no target {address}; it has {sorted(choice.group.members)}")
+            members = [member]
+            counters = member.counters.as_mapping()
+        counters["ActiveRequestCount"] = sum(member.outstanding for member in members)
         return counters
 
     async def start(self) -> None:
@@ -118,6 +149,10 @@ class LoadBalancer:
         runtime.tunnel_opened = self._tunnel_announcer.opened
         runtime.tunnel_closed = self._tunnel_announcer.closed
         self._runtime = runtime
+        if self._registry is not None:
+            # Only now: an exchange of the run before may have ended after the load balancer had stopped.
+            self._registry.retire(self._counters.traffic)
+        self._registry = runtime.registry
         registration = self._registration = Registration(runtime, self._announcer.tell)
         running = [RunningListener(listener, runtime, receive) for listener in self._settings.listeners]
         try:
@@ -336,3 +371,13 @@ class LoadBalancer:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.stop()
+
+
+def _host_counts(members: Sequence[TargetState]) -> dict[str, int]:
+    """How many targets are in which state now."""
+    return {
+        "HealthyHostCount": sum(member.state is TargetHealthState.HEALTHY for member in members),
+        "UnHealthyHostCount": sum(member.state is TargetHealthState.UNHEALTHY for member in members),
+        "AnomalousHostCount": sum(member.is_anomalous for member in members),
+        "MitigatedHostCount": sum(is_mitigated(member) for member in members),
+    }

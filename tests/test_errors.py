@@ -53,7 +53,7 @@ _EXPECTED = {
     "PROXY_HEADER_UNEXPECTED": ("request head", "client", 400, "never"),
     "TLS_ON_PLAIN_PORT": ("request head", "client", 400, "never"),
     "REQUEST_BODY_TOO_SLOW": ("request body", "client", 408, "never"),
-    # docs/alb.md 6; design 4: what outlives the stop timeout is cut
+    # docs/alb.md 6; what outlives the stop timeout is cut
     "NO_TARGETS": ("route", "load balancer", 503, "never"),
     "WAITING_LINE_FULL": ("route", "load balancer", 503, "never"),
     "WAITED_TOO_LONG": ("route", "load balancer", 503, "never"),
@@ -83,7 +83,7 @@ _EXPECTED = {
     "RESPONSE_BARE_LF": ("response head", "target", 502, "never"),
     "RESPONSE_MALFORMED": ("response head", "target", 502, "never"),
     "RESPONSE_UPGRADE_UNASKED": ("response head", "target", 502, "never"),
-    # design 6: a body is sent before the answer to its upgrade is awaited
+    # docs/tunnels.md: a body is sent before the answer to its upgrade is awaited
     "RESPONSE_UPGRADE_TOO_EARLY": ("response head", "target", 502, "never"),
     "RESPONSE_BODY_MALFORMED": ("response body", "target", None, "never"),
     "RESPONSE_BODY_TRUNCATED": ("response body", "target", None, "never"),
@@ -91,7 +91,7 @@ _EXPECTED = {
     "TUNNEL_IDLE": ("tunnel", "load balancer", None, "never"),
     "TUNNEL_RESET_BY_CLIENT": ("tunnel", "client", None, "never"),
     "TUNNEL_RESET_BY_TARGET": ("tunnel", "target", None, "never"),
-    # design 6: what a tunnel policy may end
+    # docs/tunnels.md: what a tunnel policy may end
     "TUNNEL_CLIENT_DEAD": ("tunnel", "client", None, "never"),
     "TUNNEL_TARGET_DEAD": ("tunnel", "target", None, "never"),
     "TUNNEL_MESSAGE_OF_CLIENT_TOO_LARGE": ("tunnel", "client", None, "never"),
@@ -119,7 +119,7 @@ def test_failure_kinds_are_all_distinct() -> None:
 
 @pytest.mark.parametrize("kind", FailureKind, ids=lambda kind: kind.name)
 def test_failure_kind_that_may_be_repeated_has_not_begun_to_answer(kind: FailureKind) -> None:
-    """Only a target's failure before the first byte of a response is ever tried again (design 4, retry)."""
+    """Only a target's failure before the first byte of a response is ever tried again (docs/alb.md 2.8)."""
     if kind.retry is not Retry.NEVER:
         assert kind.side is Side.TARGET
         assert kind.phase is (Phase.CONNECT if kind.retry is Retry.ALWAYS else Phase.RESPONSE_HEAD)

@@ -48,7 +48,7 @@ _CONTRACT = {
     "extensions",
     "run",
 }
-"""Of the names that design section 2 promises, those that exist today."""
+"""Names that programs rely on: none of them goes."""
 
 _MODULES = sorted(module.name for module in pkgutil.walk_packages(albkit.__path__, "albkit.") if module.name != "albkit.__main__")
 

@@ -78,7 +78,7 @@ class AnomalyWatch:
             self._tell(TargetReadmitted(choice.group.group.name, member.target))
 
     def _ejected(self, choice: TargetChoice, member: TargetState, seconds: float, why: str) -> None:
-        self._runtime.counters.ejections += 1
+        member.counters.ejected()
         # What was connected before has ended without a word, perhaps: no request of a probation is to find that out.
         self._runtime.connections.drop_idle(member)
         group = choice.group.group

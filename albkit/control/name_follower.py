@@ -18,7 +18,7 @@ _log = logging.getLogger("albkit")
 
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
-"""Seconds between two hook_tasks that a name server does not answer; each pause is twice the one before."""
+"""Seconds between two queries that a name server does not answer; each pause is twice the one before."""
 
 Change = Callable[[TargetChoice, Iterable[Target]], None]
 
@@ -101,7 +101,7 @@ class NameFollower:
             self._forget(key)
 
     async def closed(self) -> None:
-        """Wait until the hook_tasks that were under way are given up."""
+        """Wait until the queries that were under way are given up."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -133,7 +133,7 @@ class NameFollower:
             await asyncio.sleep(min(max(delay, name.min_ttl), name.max_ttl))
 
     def _fail(self, following: _Following, why: str) -> None:
-        self._runtime.counters.dns_failures += 1
+        self._runtime.counters.look_up_failed()
         if not following.is_failing:
             following.is_failing = True
             group = following.choice.group.group.name

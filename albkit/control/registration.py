@@ -194,7 +194,7 @@ class Registration:
         await self._names.first_answers()
 
     def hurry(self) -> None:
-        """Whoever waits for the first answers to hook_tasks for names waits no more; they go on being asked."""
+        """Whoever waits for the first answers to queries for names waits no more; they go on being asked."""
         self._names.hurry()
 
     def follow_declared_names(self, choice: TargetChoice) -> None:
@@ -250,7 +250,7 @@ class Registration:
         gone: dict[TargetChoice, list[TargetState]] = {}
         for member, choice in choices.items():
             member.on_idle = None
-            choice.group.members.pop(member.address, None)
+            choice.group.remove(member)
             gone.setdefault(choice, []).append(member)
         for choice, members_gone in gone.items():
             choice.update(members_gone)

@@ -1,4 +1,4 @@
-"""Puts a new description in force as a difference: what did not change is not touched (design: identity).
+"""Puts a new description in force as a difference: what did not change is not touched (docs/changing.md).
 
 A listener is known by its name, else by what it listens on (host and requested port, the path of a unix socket, or an inherited socket)
 and its place among those that share it; a target group by its name; a target by its address. What stays keeps its sockets as they are,

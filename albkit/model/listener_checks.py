@@ -125,7 +125,7 @@ def check_actions_of_protocol(listener: ListenerSettings, default_actions: Seque
     for path, of_rule in actions:
         for action in of_rule:
             if isinstance(action, Redirect) and action.protocol == "HTTP" and listener.protocol == "HTTPS":
-                faults.add(path, "redirects from HTTPS to HTTP, which ALB refuses (docs/alb.md 4.2); use protocol='HTTPS'")
+                faults.add(path, "redirects from HTTPS to HTTP, which ALB refuses (ALB guide, 'Redirect actions'); use protocol='HTTPS'")
     for path, wrong in faults_of_redirects(listener, default_actions, rules):
         faults.add(path, wrong)
     for group in _groups(default_actions, rules):

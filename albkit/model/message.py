@@ -124,7 +124,7 @@ class RequestHead:
     forwarded_for: bytes
     """What the client's X-Forwarded-For fields said, joined; empty when there is none."""
     trace_id: bytes
-    """What the client's X-Amzn-Trace-Id field said; empty when there is none."""
+    """What the client's X-Amzn-Trace-Id field said, empty if there is none. Once the request is forwarded, what the target is sent."""
     irregular_names: bool
     """Whether a field name held anything but letters, digits and hyphens."""
     dropped_names: bool

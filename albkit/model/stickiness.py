@@ -116,7 +116,7 @@ class AppCookie:
         faults = Faults("AppCookie")
         _check_name(faults, self.cookie_name)
         if isinstance(self.cookie_name, str) and self.cookie_name.startswith("AWSALB"):
-            faults.add("cookie_name", f"{self.cookie_name!r} is one of the load balancer's own; give the application's (docs/alb.md 1.8)")
+            faults.add("cookie_name", f"{self.cookie_name!r} is reserved, as in ALB: it begins with AWSALB; give the application's cookie")
         _check_query_parameter(faults, self.query_parameter)
         faults.attribute(self, "duration", "while_draining")
         _check_secrets(faults, self.secrets)

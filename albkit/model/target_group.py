@@ -168,7 +168,7 @@ class TargetGroup:
         faults.raise_if_any()
 
     def _check_algorithm(self, faults: Faults) -> None:
-        """The algorithm, and what does not go with it (docs/alb.md 1.8)."""
+        """The algorithm, and what does not work with it (docs/alb.md 1.8)."""
         if isinstance(self.algorithm, str):
             faults.attribute(self, "algorithm")
         elif not isinstance(self.algorithm, ConsistentHash) and (
@@ -176,12 +176,12 @@ class TargetGroup:
         ):
             faults.add("algorithm", f"{self.algorithm!r} is neither a name nor an object with the methods {', '.join(_ALGORITHM)}")
         if self.algorithm == "weighted_random" and self.stickiness is not None:
-            faults.add("stickiness", "does not go with weighted_random (docs/alb.md 1.8); use another algorithm or None")
+            faults.add("stickiness", "does not work with weighted_random (ALB guide, 'Sticky sessions'); use another algorithm or None")
         faults.attribute(self, "anomaly_mitigation")
         if self.anomaly_mitigation == "on" and self.algorithm != "weighted_random":
-            faults.add("anomaly_mitigation", "goes with weighted_random only (docs/alb.md 1.8); with other algorithms use Ejection")
+            faults.add("anomaly_mitigation", "needs weighted_random (ALB guide, 'Automatic Target Weights'); use Ejection with others")
         if self.slow_start and not self._takes_turns:
-            faults.add("slow_start", f"does not go with {self._algorithm_in_words} (docs/alb.md 1.8); use round_robin or 0")
+            faults.add("slow_start", f"does not work with {self._algorithm_in_words} (ALB guide, 'Slow start mode'); use round_robin or 0")
 
     @property
     def _takes_turns(self) -> bool:
@@ -219,10 +219,10 @@ class TargetGroup:
         if self.protocol is not None and target.protocol not in (None, self.protocol):
             return f"{target.protocol} clashes with the group's protocol {self.protocol}; drop one of them"
         if target.max_concurrency is not None and self.stickiness is not None:
-            return "max_concurrency does not go with stickiness, as ALB's target optimizer (docs/alb.md 1.8); drop one of them"
+            return "max_concurrency does not work with stickiness (ALB guide, 'Target optimizer'); drop one of them"
         if target.max_concurrency is not None and not self._takes_turns:
             how = self._algorithm_in_words
-            return f"max_concurrency does not go with {how}, as ALB's target optimizer (docs/alb.md 1.8); use round_robin"
+            return f"max_concurrency does not work with {how} (ALB guide, 'Target optimizer'); use round_robin"
         return None
 
     def protocol_of(self, target: Target) -> str:

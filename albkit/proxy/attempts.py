@@ -10,11 +10,10 @@ from typing import Protocol
 
 from albkit.errors import Failure, FailureKind, Phase
 from albkit.model.message import RequestHead
-from albkit.model.record import ExchangeRecord
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import MOST_ATTEMPTS, deposit, may_try_again
 from albkit.policy.target_choice import TargetChoice
-from albkit.proxy.runtime import Runtime
+from albkit.state.record import ExchangeRecord
 from albkit.state.target import TargetState
 
 __all__ = ("Forwarded", "find_room", "first_answer")
@@ -33,8 +32,8 @@ class Forwarded(Protocol):
     def is_repeatable(self) -> bool:
         """Whether another attempt can send everything that was sent so far."""
 
-    async def attempt(self, member: TargetState, is_retry: bool) -> int:
-        """Try one target.
+    async def attempt(self, member: TargetState, record: ExchangeRecord, is_retry: bool) -> int:
+        """Try one target, and note the times of what happens in the record.
 
         Returns:
             The status of its response; 101 for a tunnel.
@@ -58,7 +57,7 @@ def find_room(request: RequestHead, choice: TargetChoice, member: TargetState, p
     return other
 
 
-async def first_answer(forwarded: Forwarded, member: TargetState, record: ExchangeRecord, runtime: Runtime, bound: bool) -> TargetState:
+async def first_answer(forwarded: Forwarded, member: TargetState, record: ExchangeRecord, bound: bool) -> TargetState:
     """Try the target, and if it fails others, until one answers.
 
     On return, one outstanding request is counted on the target that answered, and one tunnel if the status is 101: end both with
@@ -67,8 +66,7 @@ async def first_answer(forwarded: Forwarded, member: TargetState, record: Exchan
     Args:
         forwarded: The request.
         member: The first target to try.
-        record: Gets the number of attempts and the last target.
-        runtime: Of the load balancer.
+        record: Gets the attempts, and the target of the last one.
         bound: Whether the client's session is bound to `member`.
 
     Raises:
@@ -76,23 +74,22 @@ async def first_answer(forwarded: Forwarded, member: TargetState, record: Exchan
     """
     request, choice = forwarded.request, forwarded.choice
     wants_tunnel = bool(request.upgrade)
-    if choice.group.fails_open:
-        runtime.counters.unhealthy_routing_requests += 1
     deposit(choice.group)
     tried: list[TargetState] = []
     while True:
         record.attempts += 1
-        record.target = member.address
+        record.target = member
         epoch = member.epoch
         # A tunnel counts before the target answers, so that many upgrades at once cannot exceed the limit.
         choice.started(member, wants_tunnel)
         try:
-            status = await forwarded.attempt(member, bool(tried))
+            status = await forwarded.attempt(member, record, bool(tried))
         except BaseException as error:
             choice.finished(member, wants_tunnel)
             if not isinstance(error, Failure):
                 raise
-            _note_failure(error, choice, member, epoch, runtime)
+            record.attempt_failed(member, error)
+            _note_failure(error, choice, member, epoch)
             if not may_try_again(choice.group, error.kind, request.method, record.attempts, body_kept=forwarded.is_repeatable):
                 raise
             tried.append(member)
@@ -100,7 +97,7 @@ async def first_answer(forwarded: Forwarded, member: TargetState, record: Exchan
             if following is None:
                 raise
             member = following
-            runtime.counters.retries += 1
+            member.counters.retried()
         else:
             if wants_tunnel and status != 101:
                 choice.upgrade_refused(member)
@@ -108,17 +105,13 @@ async def first_answer(forwarded: Forwarded, member: TargetState, record: Exchan
             return member
 
 
-def _note_failure(failure: Failure, choice: TargetChoice, member: TargetState, epoch: int, runtime: Runtime) -> None:
+def _note_failure(failure: Failure, choice: TargetChoice, member: TargetState, epoch: int) -> None:
     """Count a failed attempt, and count it against the target if the failure says something about it."""
     kind = failure.kind
     if failure.blames_target:
         choice.failed(member, epoch, kind.sentence if kind.phase is Phase.CONNECT else "")
     if kind.phase is Phase.CONNECT:
-        if kind in (FailureKind.TARGET_TLS_FAILED, FailureKind.TARGET_TLS_TIMEOUT):
-            runtime.counters.target_tls_errors += 1
-        else:
-            runtime.counters.target_connection_errors += 1
-        member.connection_errors += 1
+        member.counters.connection_failed(in_tls=kind in (FailureKind.TARGET_TLS_FAILED, FailureKind.TARGET_TLS_TIMEOUT))
 
 
 def _next_target(forwarded: Forwarded, tried: list[TargetState], failure: Failure, *, bound: bool) -> TargetState | None:

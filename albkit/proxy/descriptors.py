@@ -21,7 +21,7 @@ class Descriptors:
     """What this process may open, divided when the load balancer starts.
 
     What was open before is the program's own. A tenth of the limit, 64 at least and 512 at most, is a reserve: for what the program opens
-    later, and for listeners, health checks, hook_tasks to name servers and files for TLS. All the rest is for clients and targets.
+    later, and for listeners, health checks, queries to name servers and files for TLS. All the rest is for clients and targets.
     """
 
     def __init__(self) -> None:

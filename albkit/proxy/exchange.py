@@ -1,6 +1,6 @@
 """One exchange, from the first byte of a request to the last of its response. This file tells the story; every step is a room.
 
-    client ──▶ 1 accept ──▶ 2 read, judge ───▶ 3 route ──▶ 4 pick ──▶ 5 send ──▶ 6 relay or tunnel ──▶ 7 record
+    client ──▶ 1 accept ──▶ 2 read, judge ───▶ 3 route ──▶ 4 pick ──▶ 5 send ──▶ 6 relay or tunnel ──▶ 7 finish
                client         listener           rules     ╰──── forward ────╯    relay, tunnel          report
                                                    │
                                                    ╰──▶ answer it ourselves (reply)
@@ -18,19 +18,18 @@ from functools import partial
 from albkit.clock import http_date
 from albkit.errors import Failure, FailureKind, told
 from albkit.model.message import RequestHead
-from albkit.model.record import ExchangeRecord
 from albkit.policy.route_plan import RoutePlan
 from albkit.policy.rule_table import CompiledRule
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.downstream import DownstreamExchange
+from albkit.proxy.finish import finish
 from albkit.proxy.forward import Forwarding, forward
 from albkit.proxy.hooks import ask_hooks
 from albkit.proxy.local_reply import answer_failure, answer_itself, answer_with
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.tunnel.tunnel import Tunnel
 from albkit.proxy.tunnel.tunnel_record import tunnel_opened, tunnel_over
-from albkit.report.failure_log import log_failure
-from albkit.report.metrics import count_exchange
+from albkit.state.record import ActionTaken, ExchangeRecord
 from albkit.wire.http1.upgrade import agreed_extensions
 
 __all__ = ("serve",)
@@ -54,7 +53,7 @@ async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bo
         if head is None:
             client.close()
             return False
-        record.started = runtime.clock.monotonic()
+        record.received_at = runtime.clock.monotonic()
 
         # 2. Read it, and judge whether every server would read it in the same way.
         request = record.request = listener.read(head, client)
@@ -64,7 +63,7 @@ async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bo
         # 3. Route: the first rule that holds. Its own actions may answer, or it may answer itself.
         rule = _route(request, listener)
         record.matched_rule_priority = rule.priority
-        runtime.counters.rule_evaluations += rule.position
+        record.rules_evaluated = rule.position
         plan = rule.action
         answer = await ask_hooks(client, request, plan.hooks, runtime) if plan.hooks else None
         if answer is not None:
@@ -75,6 +74,7 @@ async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bo
             return _over(client, record, runtime)
 
         # 4. Pick a target. 5. Send the request, perhaps to another one as well, until one begins to answer.
+        record.action = ActionTaken.FORWARD
         forwarding = await forward(client, request, plan, record, runtime)
 
         # 6. Tunnel, or relay the response.
@@ -90,6 +90,7 @@ async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bo
         return _failed(client, failure, record, listener)
     except asyncio.CancelledError:
         if _is_cancelled():
+            _cancelled(client, record, runtime)
             raise
         _log.exception("what an exchange of client %s waited for was cancelled", record.client)
         return _failed(client, Failure(FailureKind.INTERNAL_ERROR, "cancelled"), record, listener)
@@ -179,12 +180,12 @@ def _open_tunnel(
     tunnel_opened(listener, tunnel, policy)
 
 
-# 7. Record: whatever became of it.
+# 7. Finish: whatever became of it. A tunnel finishes its record itself, when both its connections are closed.
 
 
 def _over(client: DownstreamExchange, record: ExchangeRecord, runtime: Runtime) -> bool:
     follows = client.response_over()
-    _record(client, record, runtime)
+    _finish(client, record, runtime)
     return follows
 
 
@@ -193,15 +194,22 @@ def _failed(client: DownstreamExchange, failure: Failure, record: ExchangeRecord
     # Its traceback holds this exchange and the exchange holds it: a flood of failures would keep the garbage collector busy.
     failure.__traceback__ = None
     told = answer_failure(client, record.request, failure, record, listener)
-    log_failure(record)
     if told:
         return _over(client, record, runtime)
     client.cut()
-    _record(client, record, runtime)
+    _finish(client, record, runtime)
     return False
 
 
-def _record(client: DownstreamExchange, record: ExchangeRecord, runtime: Runtime) -> None:
+def _cancelled(client: DownstreamExchange, record: ExchangeRecord, runtime: Runtime) -> None:
+    """The program has cancelled all tasks, this one among them: what was going on ends here, and is told of as all others are."""
+    if record.received_at:
+        record.failure = Failure(FailureKind.STOPPED_IN_RESPONSE if client.response_started else FailureKind.STOPPED, "cancelled")
+        client.cut()
+        _finish(client, record, runtime)
+
+
+def _finish(client: DownstreamExchange, record: ExchangeRecord, runtime: Runtime) -> None:
     record.received_bytes = client.received_bytes
     record.sent_bytes = client.sent_bytes
-    count_exchange(record, runtime.counters)
+    finish(record, runtime)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from albkit.errors import Failure, FailureKind
 from albkit.model.health import TargetHealthState
 from albkit.model.message import RequestHead
-from albkit.model.record import ExchangeRecord
 from albkit.model.stickiness import AppCookie
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import IDEMPOTENT
@@ -17,7 +16,7 @@ from albkit.proxy.downstream import DownstreamExchange, WholeBody
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.target.request_body_writer import RequestBodyWriter
 from albkit.proxy.upstream import UpstreamExchange
-from albkit.state.counters import Counters
+from albkit.state.record import ExchangeRecord
 from albkit.state.target import TargetState
 from albkit.wire.http1.upgrade import accepts, protocols_allowed
 
@@ -46,7 +45,7 @@ async def forward(
             request.upgrade = protocols_allowed(request.upgrade, policy.protocols)
         if request.upgrade:
             member = find_room(request, choice, member, policy, bound=bound)
-    runtime.counters.requests += 1
+    member.counters.request_routed(fails_open=choice.group.fails_open)
 
     # Complete the request.
     if plan.rewrite is not None:
@@ -58,7 +57,7 @@ async def forward(
         client.send_continue()
 
     # Send it, perhaps to several targets, until one begins to answer.
-    await first_answer(forwarding, member, record, runtime, bound)
+    await first_answer(forwarding, member, record, bound)
     record.target_status_code = forwarding.upstream.response.status
     if choice.stickiness is not None:
         forwarding.bind(choice.stickiness, now)
@@ -107,7 +106,7 @@ class Forwarding:
     def is_repeatable(self) -> bool:
         return self._upload is None or self._upload.repeatable
 
-    async def attempt(self, member: TargetState, is_retry: bool) -> int:
+    async def attempt(self, member: TargetState, record: ExchangeRecord, is_retry: bool) -> int:
         """Connect, send the request, and wait for the head of the response.
 
         Returns:
@@ -136,10 +135,11 @@ class Forwarding:
                 upload.begin(upstream)
                 client.pump_body(upload)
                 upload.flush()
-            sent = runtime.clock.monotonic() if self.choice.hears_answers else 0.0
+            sent = record.sent_at = runtime.clock.monotonic()
             await answered
-            if sent:
-                self.choice.took(member, runtime.clock.monotonic() - sent)
+            record.answered_at = runtime.clock.monotonic()
+            if self.choice.hears_answers:
+                self.choice.took(member, record.answered_at - sent)
             status = upstream.response.status
             if status == 101:
                 self._check_upgrade(upstream, member)
@@ -204,26 +204,19 @@ def pick(
     else:
         chosen, cookies = groups.pick(request, now)
         if request.cookie and groups.refuses(request, now):
-            counters.cookies_refused += 1
+            counters.cookie_refused()
         if chosen is None:
             raise Failure(FailureKind.NO_TARGETS, "all weights are 0")
         choice = chosen
-    record.group = choice.group.group.name
+    record.group = choice.group
     if choice.stickiness is not None:
         bound = choice.bound(request, now)
         if bound is not None:
             return choice, bound, True, cookies
-        _count_fresh_pick(choice.group.group.stickiness, counters)
+        counters.picked_without_session(of_application=isinstance(choice.group.group.stickiness, AppCookie))
         if choice.stickiness.refuses(request, now):
-            counters.cookies_refused += 1
+            counters.cookie_refused()
     member = choice.pick(request)
     if member is None and not choice.is_full:
-        raise Failure(FailureKind.NO_TARGETS, record.group)
+        raise Failure(FailureKind.NO_TARGETS, choice.group.group.name)
     return choice, member, False, cookies
-
-
-def _count_fresh_pick(stickiness: object, counters: Counters) -> None:
-    if isinstance(stickiness, AppCookie):
-        counters.app_cookie_non_sticky_requests += 1
-    else:
-        counters.non_sticky_requests += 1

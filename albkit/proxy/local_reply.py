@@ -6,10 +6,10 @@ from albkit.errors import Failure, FailureKind
 from albkit.model.actions import FixedResponse, Redirect
 from albkit.model.extensions import Response
 from albkit.model.message import RequestHead, ResponseHead
-from albkit.model.record import ExchangeRecord
 from albkit.policy.redirect import LONGEST_LOCATION, location
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.downstream import DownstreamExchange
+from albkit.state.record import ActionTaken, ExchangeRecord
 from albkit.wire.http1.responses import WITHOUT_BODY, error_page, own_answer, program_answer
 
 __all__ = ("answer_failure", "answer_itself", "answer_with")
@@ -27,16 +27,19 @@ def answer_itself(
     """
     second = int(listener.runtime.clock.time())
     if isinstance(action, FixedResponse):
-        listener.runtime.counters.fixed_responses += 1
+        record.action = ActionTaken.FIXED_RESPONSE
+        listener.runtime.counters.fixed_response_sent()
         body = b"" if action.status_code in WITHOUT_BODY else action.body.encode()
         head = own_answer(action.status_code, body, f"{action.content_type}; charset=utf-8", second)
         _send(client, request, head, body, record, listener)
         return
     to = location(action, request, *listener.public_origin(request.client)).encode("utf-8", "surrogateescape")
     if len(to) > LONGEST_LOCATION:
-        listener.runtime.counters.redirect_url_limit_exceeded += 1
+        listener.runtime.counters.redirect_was_too_long()
         raise Failure(FailureKind.REDIRECT_TOO_LONG, f"{len(to)} bytes")
-    listener.runtime.counters.redirects += 1
+    record.action = ActionTaken.REDIRECT
+    record.redirect_url = to
+    listener.runtime.counters.redirected()
     page = error_page(action.status_code)
     head = own_answer(action.status_code, page, "text/html", second, (b"Location: " + to,))
     _send(client, request, head, page, record, listener)
@@ -46,6 +49,7 @@ def answer_with(
     client: DownstreamExchange, request: RequestHead, answer: Response, record: ExchangeRecord, listener: ListenerRuntime
 ) -> None:
     """Answer with what an action of the program's own has returned."""
+    record.action = ActionTaken.HOOK
     head = program_answer(answer, int(listener.runtime.clock.time()))
     body = b"" if answer.status in WITHOUT_BODY else answer.body
     _send(client, request, head, body, record, listener)

@@ -136,7 +136,7 @@ class Runtime:
 
     def remove_group(self, name: str) -> None:
         """Know a target group no more; what goes on with its targets goes on."""
-        self.registry.remove(name)
+        self.registry.remove(name, self.counters.traffic)
         self._lines.pop(self.choices.pop(name), None)
 
     def line(self, choice: TargetChoice) -> WaitingLine:
@@ -149,7 +149,7 @@ class Runtime:
     def expects(self, descriptor: int) -> bool:
         """Whether there is room for a connection that has just been accepted; it counts until `admits` is asked, or it is `missed`."""
         if not self.admits(descriptor):
-            self.counters.rejected_connections += 1
+            self.counters.connection_rejected()
             return False
         self._expected.add(descriptor)
         return True

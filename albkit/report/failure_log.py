@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from albkit.errors import FailureKind, Side
-from albkit.model.record import ExchangeRecord
 from albkit.report.log_throttle import LogThrottle
+from albkit.state.record import ExchangeRecord
 
 __all__ = ("log_failure", "log_out_of_sockets")
 
@@ -40,8 +40,8 @@ def log_failure(record: ExchangeRecord) -> None:
         kind.side.value,
         record.elb_status_code or "-",
         record.client,
-        record.target or "-",
-        record.group or "-",
+        record.target.address if record.target is not None else "-",
+        record.group.group.name if record.group is not None else "-",
         record.matched_rule_priority,
         record.attempts,
         ascii(f"{request.method} {request.path}"[:_LONGEST]) if request is not None and request.method else "-",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from albkit.model.target_group import TargetGroup
+from albkit.state.counters import TrafficCounters
 from albkit.state.target_group import TargetGroupState
 
 __all__ = ("Registry",)
@@ -32,9 +33,23 @@ class Registry:
         state = self._groups[group.name] = TargetGroupState(group)
         return state
 
-    def remove(self, name: str) -> None:
-        """Know a group no more. Exchanges with its targets keep its state to their end."""
-        del self._groups[name]
+    def remove(self, name: str, counters: TrafficCounters) -> None:
+        """Know a group no more. Exchanges with its targets keep its state to their end.
+
+        Args:
+            name: The group's.
+            counters: Take over what was counted of the group.
+        """
+        self._groups.pop(name).retire(counters)
+
+    def retire(self, counters: TrafficCounters) -> None:
+        """Another run begins: let these counters take over what was counted of every group in this one."""
+        for group in self._groups.values():
+            group.retire(counters)
+
+    def traffic(self, but: TrafficCounters) -> list[TrafficCounters]:
+        """What has been counted of each group, but for those whose counters are these already."""
+        return [group.traffic() for group in self._groups.values() if group.counters is not but]
 
     @property
     def groups(self) -> tuple[TargetGroupState, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from albkit.model.health import TargetHealthReason, TargetHealthState
 from albkit.model.target import Target
+from albkit.state.counters import TrafficCounters
 
 __all__ = ("TargetState",)
 
@@ -15,7 +16,7 @@ class TargetState:
 
     __slots__ = (
         "address",
-        "connection_errors",
+        "counters",
         "deadline",
         "description",
         "eject_reason",
@@ -46,7 +47,7 @@ class TargetState:
         self.target = target
         self.address = str(target)
         self.weight = target.weight
-        # Without health checks nothing is known of it, and it gets traffic (design: no surprise requests).
+        # Without health checks nothing is known of it, and it gets traffic (docs/alb.md 1.8, 1.9).
         self.state = TargetHealthState.INITIAL if checked else TargetHealthState.UNAVAILABLE
         self.reason: TargetHealthReason | None = (
             TargetHealthReason.INITIAL_HEALTH_CHECKING if checked else TargetHealthReason.HEALTH_CHECK_DISABLED
@@ -75,7 +76,8 @@ class TargetState:
         """Those of them that it answered with 5xx or did not answer."""
         self.failures_in_row = 0
         """Tries without an answer since the last one that it answered; while it is ejected, those that led to that among them."""
-        self.connection_errors = 0
+        self.counters = TrafficCounters()
+        """What it was sent and has answered. Once it has left its group, the group's."""
         self.is_anomalous = False
         """Whether it fails more often than its peers."""
         self.share = 1.0

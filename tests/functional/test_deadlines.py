@@ -1,4 +1,4 @@
-"""Every deadline of the design's table, and that it bites."""
+"""Every deadline (docs/alb.md 2.9, docs/listening.md), and that it bites."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every bound of the design's table, and that it bites."""
+"""Every bound (docs/alb.md 2.3, docs/listening.md), and that it bites."""
 
 from __future__ import annotations
 

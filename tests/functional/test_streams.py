@@ -465,7 +465,7 @@ async def test_client_that_leaves_while_its_target_is_connected_leaves_nothing(g
         await until(lambda: not it.runtime.clients)
         await until(lambda: gate.cancelled == 1)
         state = member(it, origin.address)
-        assert (state.tunnels, state.outstanding, state.connection_errors) == (0, 0, 0)
+        assert (state.tunnels, state.outstanding, state.counters.target_connection_errors) == (0, 0, 0)
         assert it.counters["Failure_ClientClosed"] == 1
         assert "TargetEjectionCount" not in it.counters
         assert origin.conversations == []

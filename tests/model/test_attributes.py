@@ -27,7 +27,7 @@ _ALB_WORDS = [
         "round_robin",
         {
             *("round_robin", "least_outstanding_requests", "weighted_random"),
-            # Beyond ALB (design 4).
+            # Beyond ALB (docs/alb.md 5.1).
             *("ip_hash", "consistent_hash", "least_response_time", "by_traffic"),
         },
     ),

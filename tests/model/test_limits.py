@@ -10,7 +10,7 @@ from albkit.model.limits import Limits
 
 
 def test_limits_default_to_the_decided_bounds() -> None:
-    """ALB's sizes (docs/alb.md 2.3, 2.8, 2.9) and the table of design section 4."""
+    """ALB's sizes and times (docs/alb.md 2.3, 2.8, 2.9), and our own where ALB has none."""
     limits = Limits()
     assert (limits.request_line, limits.request_field, limits.request_head) == (16 * 1024, 16 * 1024, 64 * 1024)
     assert limits.request_fields == 200

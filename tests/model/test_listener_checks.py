@@ -153,7 +153,7 @@ BAD: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     # Actions.
     (
         {**SECURE, "default": alb.Redirect(protocol="HTTP", port=80)},
-        [("default_actions", "redirects from HTTPS to HTTP, which ALB refuses (docs/alb.md 4.2); use protocol='HTTPS'")],
+        [("default_actions", "redirects from HTTPS to HTTP, which ALB refuses (ALB guide, 'Redirect actions'); use protocol='HTTPS'")],
     ),
     (
         {**SECURE, "rules": [rule(), alb.Rule(2, alb.PathPattern("/b"), alb.Redirect(protocol="HTTP", port=80))]},

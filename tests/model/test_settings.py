@@ -22,7 +22,7 @@ def _listener(port: int = 0, *groups: alb.TargetGroup, **settings: Any) -> alb.L
 
 
 def test_settings_have_albs_defaults() -> None:
-    """What is not given is ALB's (docs/alb.md 1.2); 5 s to stop when embedded (design 4)."""
+    """What is not given is ALB's (docs/alb.md 1.2); 5 s to stop when embedded."""
     settings = Settings(_listener())
     assert settings.limits == Limits()
     assert attrs.asdict(settings, filter=lambda attribute, _: attribute.name not in ("listeners", "limits")) == {

@@ -42,14 +42,14 @@ def test_target_group_takes_one_target_or_a_list(targets: Any) -> None:
     ],
 )
 def test_target_group_speaks_the_targets_protocol_else_its_own(group: str | None, target: str, spoken: str) -> None:
-    """The scheme of a target wins (design 4); without one the group's protocol holds, and without that HTTP."""
+    """The scheme of a target wins (docs/alb.md 1.8); without one the group's protocol holds, and without that HTTP."""
     made = alb.TargetGroup("api", target, protocol=group)
     assert made.protocol_of(made.fixed_targets[0]) == spoken
 
 
 @pytest.mark.parametrize(("group", "target"), [("HTTP", "https://a"), ("HTTPS", "http://a")])
 def test_target_group_with_another_protocol_than_its_target_is_refused(group: str, target: str) -> None:
-    """A clash of schemes is a fault (design 4), at the target's place."""
+    """A clash of schemes is a fault, at the target's place."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.TargetGroup("api", ["a:81", target], protocol=group)
     assert _paths(raised.value) == ["targets[1]"]
@@ -322,7 +322,7 @@ def test_slow_start_with_anything_but_round_robin_is_refused(algorithm: Any) -> 
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.TargetGroup("api", algorithm=algorithm, slow_start=30)
     assert _paths(raised.value) == ["slow_start"]
-    assert f"does not go with {_word(algorithm)}" in raised.value.faults[0]
+    assert f"does not work with {_word(algorithm)}" in raised.value.faults[0]
     assert alb.TargetGroup("api", algorithm=algorithm, slow_start=0).slow_start == 0
 
 
@@ -362,7 +362,7 @@ def test_max_concurrency_with_anything_but_round_robin_is_refused(algorithm: Any
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.TargetGroup("api", ["a:80", target], algorithm=algorithm)
     assert _paths(raised.value) == ["targets[1]"]
-    assert f"does not go with {_word(algorithm)}" in raised.value.faults[0]
+    assert f"does not work with {_word(algorithm)}" in raised.value.faults[0]
     wrong = alb.TargetGroup("api", algorithm=algorithm).fault_of_member(target)
     assert wrong is not None
     assert raised.value.faults[0] == f"targets[1]: {wrong}"

@@ -262,7 +262,7 @@ class _Counting(Sequence[TargetState]):
 @pytest.mark.parametrize("kind", _ALL)
 @pytest.mark.parametrize("weights", [[1] * 1000, [1 + number % 5 for number in range(1000)]], ids=["equal weights", "other weights"])
 def test_algorithm_choosing_among_a_thousand_targets_scans_nothing(kind: Any, weights: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A choice looks at no more than a few of the candidates and of its own targets, however many there are (design 5)."""
+    """A choice looks at no more than a few of the candidates and of its own targets, however many there are."""
     group = _Group(kind(), weights, random.Random(3).random)
     candidates = _Counting(group.members)
     group.start(group.members.index(group.algorithm.choose(candidates, group.chance)))

@@ -27,7 +27,7 @@ def _group() -> TargetGroupState:
 @pytest.mark.parametrize("kind", FailureKind, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH", "FROB", "get"])
 def test_failed_attempt_is_repeated_only_where_that_is_harmless(kind: FailureKind, method: str) -> None:
-    """Anything of which nothing was sent, idempotent requests that died before a byte came, nothing else; 2 more tries (design 4)."""
+    """Anything of which nothing was sent, idempotent requests that died before a byte came, nothing else; 2 more (docs/alb.md 2.8)."""
     harmless = kind in _NOTHING_SENT or (kind in _DIED_BEFORE_A_BYTE and method in _IDEMPOTENT)
     for attempts in (1, 2):
         assert may_try_again(_group(), kind, method, attempts, body_kept=True) is harmless
@@ -45,7 +45,7 @@ def _spend(group: TargetGroupState, most: int = 10_000) -> int:
 
 
 def test_budget_empties_and_refills_with_requests() -> None:
-    """A group that fails as a whole runs out of retries; each request earns it one more (design 4, within a budget)."""
+    """A group that fails as a whole runs out of retries; each request earns it one more (docs/alb.md 2.8)."""
     group = _group()
     assert 0 < _spend(group) < 10_000
     assert _spend(group) == 0

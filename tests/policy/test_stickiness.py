@@ -61,7 +61,7 @@ def test_set_cookie_value_needs_no_quoting() -> None:
 
 
 def test_set_cookie_is_made_once_per_second_and_target() -> None:
-    """The bytes are kept for the second and made anew in the next (design 4, renewal)."""
+    """The bytes are kept for the second and made anew in the next (docs/alb.md 5.3)."""
     sticky = _Sticky()
     first = sticky.set_cookie(sticky.first, _NOW)
     assert sticky.set_cookie(sticky.first, _NOW + 0.4) is first
@@ -122,7 +122,7 @@ def test_cookie_holds_for_its_duration_and_no_longer() -> None:
 
 
 def test_cookie_of_another_instance_is_honoured() -> None:
-    """Any instance with the same group, and any restart, reads the same cookies (design 4)."""
+    """Any instance with the same group, and any restart, reads the same cookies (docs/alb.md 5.3)."""
     first, second = _Sticky(), _Sticky(targets=("b:80", "c:80", "a:80"))
     assert second.address(b"AWSALB=" + first.value(0)) == "a:80"
     assert second.address(b"AWSALB=" + first.value(1)) == "b:80"

@@ -4,10 +4,12 @@ import logging
 
 import pytest
 
+import albkit as alb
 from albkit.errors import Failure, FailureKind, Side
 from albkit.model.message import ClientAddress, RequestHead
-from albkit.model.record import ExchangeRecord
 from albkit.report.failure_log import log_failure
+from albkit.state.record import ExchangeRecord
+from albkit.state.target_group import TargetGroupState
 
 
 def _record(failure: Failure | None, path: str | None = "/a") -> ExchangeRecord:
@@ -21,10 +23,12 @@ def _record(failure: Failure | None, path: str | None = "/a") -> ExchangeRecord:
 
 
 def test_failure_is_one_line_with_all_that_is_known(caplog: pytest.LogCaptureFixture) -> None:
-    """Reason, phase, side, client, target and rule stand in the line (design 4)."""
+    """Reason, phase, side, client, target and rule stand in the line."""
     caplog.set_level(logging.INFO, "albkit")
     record = _record(Failure(FailureKind.TARGET_TIMEOUT, "60 s"))
-    record.target, record.group, record.matched_rule_priority, record.attempts, record.elb_status_code = "10.0.0.1:80", "api", 20, 2, 504
+    record.group = TargetGroupState(alb.TargetGroup("api", "10.0.0.1:80"))
+    (record.target,) = record.group.members.values()
+    record.matched_rule_priority, record.attempts, record.elb_status_code = 20, 2, 504
     log_failure(record)
     (entry,) = caplog.records
     text = entry.getMessage()

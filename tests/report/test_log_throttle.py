@@ -6,10 +6,10 @@ import pytest
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import ClientAddress
-from albkit.model.record import ExchangeRecord
 from albkit.report import failure_log
 from albkit.report.failure_log import log_failure, log_out_of_sockets
 from albkit.report.log_throttle import LogThrottle
+from albkit.state.record import ExchangeRecord
 from tests.support.clock import FakeClock
 
 

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+import albkit
 from albkit.errors import FailureKind
 from albkit.model.tunnel import TunnelEnd
-from albkit.state.counters import Counters
+from albkit.state.counters import METRICS, TRAFFIC_METRICS, Counters, TrafficCounters
 
 _ALB = {
     # docs/alb.md 8, by the attribute that counts it
     "active_connections": "ActiveConnectionCount",
     "new_connections": "NewConnectionCount",
     "rejected_connections": "RejectedConnectionCount",
-    "requests": "RequestCount",
-    "processed_bytes": "ProcessedBytes",
     "rule_evaluations": "RuleEvaluations",
     "fixed_responses": "HTTP_Fixed_Response_Count",
     "redirects": "HTTP_Redirect_Count",
@@ -24,22 +26,33 @@ _ALB = {
     "elb_502": "HTTPCode_ELB_502_Count",
     "elb_503": "HTTPCode_ELB_503_Count",
     "elb_504": "HTTPCode_ELB_504_Count",
-    "target_2xx": "HTTPCode_Target_2XX_Count",
-    "target_3xx": "HTTPCode_Target_3XX_Count",
-    "target_4xx": "HTTPCode_Target_4XX_Count",
-    "target_5xx": "HTTPCode_Target_5XX_Count",
     "desync_non_compliant": "DesyncMitigationMode_NonCompliant_Request_Count",
     "dropped_invalid_headers": "DroppedInvalidHeaderRequestCount",
     "forwarded_invalid_headers": "ForwardedInvalidHeaderRequestCount",
     "non_sticky_requests": "NonStickyRequestCount",
+}
+
+_OF_TARGETS = {
+    # docs/alb.md 8: those that ALB has per target group as well
+    "requests": "RequestCount",
+    "target_2xx": "HTTPCode_Target_2XX_Count",
+    "target_3xx": "HTTPCode_Target_3XX_Count",
+    "target_4xx": "HTTPCode_Target_4XX_Count",
+    "target_5xx": "HTTPCode_Target_5XX_Count",
     "target_connection_errors": "TargetConnectionErrorCount",
     "target_tls_errors": "TargetTLSNegotiationErrorCount",
     "unhealthy_routing_requests": "UnhealthyRoutingRequestCount",
+    # and those of our own
+    "processed_bytes": "ProcessedBytes",
+    "retries": "RetryCount",
+    "tunnels": "TunnelCount",
+    "flows": "NewFlowCount",
+    "ejections": "TargetEjectionCount",
+    "rejected_requests": "TargetControlRequestRejectCount",
 }
 
 _OF_TUNNELS = {
     "active_tunnels": "ActiveTunnelCount",
-    "tunnels": "TunnelCount",
     "tunnel_pings": "TunnelPingCount",
 }
 
@@ -62,7 +75,7 @@ def test_counters_begin_at_zero() -> None:
     """Every counter is there from the start, so that a reader never meets a missing name."""
     counts = Counters().as_mapping()
     assert set(counts.values()) == {0}
-    assert set(counts) >= {*_ALB.values(), *_OF_TUNNELS.values(), *_ENDS.values()}
+    assert set(counts) >= {*_ALB.values(), *_OF_TARGETS.values(), *_OF_TUNNELS.values(), *_ENDS.values()}
 
 
 @pytest.mark.parametrize(("attribute", "metric"), _ALB.items(), ids=_ALB.values())
@@ -75,7 +88,7 @@ def test_counter_is_read_under_albs_name(attribute: str, metric: str) -> None:
 
 @pytest.mark.parametrize("kind", FailureKind, ids=lambda kind: kind.name)
 def test_failure_of_each_kind_has_a_counter(kind: FailureKind) -> None:
-    """Failures are visible from the first day, each kind for itself (design 4)."""
+    """Failures are visible from the first day, each kind for itself."""
     counters = Counters()
     counters.failures[kind] += 1
     assert {name: count for name, count in counters.as_mapping().items() if count} == {f"Failure_{kind.reason}": 1}
@@ -97,20 +110,59 @@ def test_tunnel_end_of_each_kind_has_a_counter(end: TunnelEnd) -> None:
     assert {name: count for name, count in counters.as_mapping().items() if count} == {_ENDS[str(end)]: 1}
 
 
+@pytest.mark.parametrize(("attribute", "metric"), _OF_TARGETS.items(), ids=_OF_TARGETS.values())
+def test_counter_of_a_target_is_summed_up_for_the_load_balancer(attribute: str, metric: str) -> None:
+    """What targets count shows under its name, together with what those that are gone have left."""
+    counters, one, other = Counters(), TrafficCounters(), TrafficCounters()
+    setattr(one, attribute, 7)
+    setattr(other, attribute, 5)
+    setattr(counters.traffic, attribute, 1)
+    assert {name: count for name, count in counters.as_mapping([one, other]).items() if count} == {metric: 13}
+    assert one.as_mapping()[metric] == 7
+
+
 def test_every_number_kept_is_read_and_no_two_share_a_name() -> None:
     """Nothing is counted that nobody can see."""
     counters = Counters()
-    numbers = [name for name in Counters.__slots__ if name not in ("failures", "tunnel_ends")]
+    numbers = [name for name in Counters.__slots__ if name not in ("failures", "tunnel_ends", "traffic", "own_bytes")]
+    assert set(numbers) == set(METRICS)
+    assert set(TrafficCounters.__slots__) == set(TRAFFIC_METRICS)
     for value, name in enumerate(numbers, 1):
         setattr(counters, name, value)
-    assert sorted(count for count in counters.as_mapping().values() if count) == list(range(1, len(numbers) + 1))
+    for value, name in enumerate(TrafficCounters.__slots__, len(numbers) + 1):
+        setattr(counters.traffic, name, value)
+    everything = range(1, len(numbers) + len(TRAFFIC_METRICS) + 1)
+    assert sorted(count for count in counters.as_mapping().values() if count) == list(everything)
+
+
+def test_bytes_of_own_answers_are_processed_bytes_too() -> None:
+    """They belong to no target, and to the load balancer."""
+    counters = Counters()
+    counters.transferred(3)
+    counters.traffic.transferred(4)
+    assert counters.as_mapping()["ProcessedBytes"] == 7
+
+
+_INCREMENT = re.compile(r"counters(\.traffic)?\.\w+(\[[^]]*\])? (\+|-)=")
+
+
+def test_nobody_but_the_counters_adds_to_a_counter() -> None:
+    """Each number has one owner: others tell it what has happened, by a method's name."""
+    package = Path(albkit.__file__).parent
+    offenders = [
+        f"{path.relative_to(package)}:{number}"
+        for path in package.rglob("*.py")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if _INCREMENT.search(line)
+    ]
+    assert not offenders
 
 
 def test_counters_mapping_is_a_copy() -> None:
     """Who reads cannot write, and later counts do not change what was read."""
     counters = Counters()
     read = counters.as_mapping()
-    counters.requests += 1
+    counters.traffic.request_routed(fails_open=False)
     assert read["RequestCount"] == 0
 
 

@@ -10,7 +10,8 @@ def test_target_state_begins_with_nothing_done() -> None:
     state = TargetState(target)
     assert state.target is target
     assert state.address == "[::1]:80"
-    assert (state.outstanding, state.tunnels, state.requests, state.connection_errors) == (0, 0, 0, 0)
+    assert (state.outstanding, state.tunnels, state.requests) == (0, 0, 0)
+    assert set(state.counters.as_mapping().values()) == {0}
     assert (state.state, state.reason) == ("unavailable", "Target.HealthCheckDisabled")
     assert state.description == ""
     assert state.eligible is False

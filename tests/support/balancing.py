@@ -26,6 +26,11 @@ def listener(default: Any, *rules: alb.Rule, **settings: Any) -> alb.Listener:
     return alb.Listener(0, default, rules, host="127.0.0.1", **settings)
 
 
+def group_of(*targets: str, **settings: Any) -> alb.Forward:
+    """Forwards to a group of these targets, which is called `group`."""
+    return alb.Forward(alb.TargetGroup("group", targets, **settings))
+
+
 @contextlib.asynccontextmanager
 async def balancing(*listeners: alb.Listener, **settings: Any) -> AsyncIterator[Balancing]:
     """A load balancer with these listeners; at the end nothing may be left of what went through it."""

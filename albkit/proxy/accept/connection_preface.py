@@ -135,7 +135,7 @@ class ConnectionPreface(asyncio.Protocol):
         self._tls = self._session = None
         self._leave_runtime()
         self._listener.release(self._host)
-        self._listener.runtime.counters.active_connections -= 1
+        self._listener.runtime.counters.connection_closed()
 
     # The PROXY protocol header.
 
@@ -244,7 +244,7 @@ class ConnectionPreface(asyncio.Protocol):
 
     def _tell(self, failure: Failure) -> None:
         if failure.kind in _TLS_FAILURES:
-            self._listener.runtime.counters.client_tls_errors += 1
+            self._listener.runtime.counters.client_handshake_failed()
         self._listener.reject(self._address, failure)
 
     def _leave_runtime(self) -> None:

@@ -10,19 +10,18 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from albkit.errors import Failure, FailureKind
 from albkit.model.listener import Listener
 from albkit.model.message import ClientAddress, RequestHead
-from albkit.model.record import ExchangeRecord
 from albkit.model.rule import Rule
 from albkit.policy.desync import verdict
 from albkit.policy.route_plan import RoutePlan
 from albkit.policy.rule_table import RuleTable
 from albkit.proxy.accept.connection_limiter import ConnectionLimiter
 from albkit.proxy.downstream import DownstreamExchange
+from albkit.proxy.finish import finish
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.tls.termination import Termination
 from albkit.proxy.transports import address_of
-from albkit.report.failure_log import log_failure
-from albkit.report.metrics import count_exchange
 from albkit.state.bounded_cache import BoundedCache
+from albkit.state.record import ExchangeRecord
 from albkit.wire.http1.forwarded import ForwardedFields, ForwardedFieldsBehindProxy
 from albkit.wire.http1.request import RequestReader
 from albkit.wire.http1.responses import ResponseFields
@@ -111,7 +110,8 @@ class ListenerRuntime:
         sock = transport.get_extra_info("socket")
         admitted = runtime.admits(sock.fileno() if sock is not None else -1)
         if peer is None or runtime.stopping or not admitted:
-            counters.rejected_connections += peer is not None
+            if peer is not None:
+                counters.connection_rejected()
             return None
         address = address_of(peer)
         try:
@@ -119,8 +119,7 @@ class ListenerRuntime:
         except Failure as failure:
             self.reject(address, failure)
             return None
-        counters.active_connections += 1
-        counters.new_connections += 1
+        counters.connection_opened()
         return address
 
     def count_client(self, host: str) -> None:
@@ -141,13 +140,8 @@ class ListenerRuntime:
         record.failure = failure
         record.elb_status_code = failure.kind.status or 0
         if failure.kind in _REJECTED:
-            self.runtime.counters.rejected_connections += 1
-        self.tell(record)
-
-    def tell(self, record: ExchangeRecord) -> None:
-        """Log and count what has ended without a tunnel or a response."""
-        log_failure(record)
-        count_exchange(record, self.runtime.counters)
+            self.runtime.counters.connection_rejected()
+        finish(record, self.runtime)
 
     def trusts_proxy(self, host: str) -> bool:
         """Whether a PROXY protocol header of this peer's is to be believed."""

@@ -189,7 +189,7 @@ class Http1ClientConnection(asyncio.Protocol):
             self._feed_body(data)
         elif phase < _BODY:
             if self._receive_buffer.add(data) > self._limits.early_bytes and not self._paused:
-                self._listener.runtime.counters.reading_paused += 1
+                self._listener.runtime.counters.reading_was_paused()
                 self._pause_reading()
             if phase == _AWAITING:
                 self._wake()
@@ -222,7 +222,7 @@ class Http1ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.is_full = True
-        self._listener.runtime.counters.reading_paused += 1
+        self._listener.runtime.counters.reading_was_paused()
         if self.upstream is not None:
             self.upstream.pause_reading()
 
@@ -586,7 +586,7 @@ class Http1ClientConnection(asyncio.Protocol):
         runtime = self._listener.runtime
         self._transport = None
         runtime.connections.drop_owned(self.address)
-        runtime.counters.active_connections -= 1
+        runtime.counters.connection_closed()
         runtime.sweep.discard(self)
         self._leave_runtime()
 

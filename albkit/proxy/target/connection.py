@@ -92,7 +92,7 @@ class TargetConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.is_full = True
-        self._counters.reading_paused += 1
+        self._counters.reading_was_paused()
 
     def resume_writing(self) -> None:
         self.is_full = False

@@ -202,8 +202,7 @@ class ConnectionPool:
             pool = self._pools[connection.member] = _PerTarget()
         pool.open.add(connection)
         self._sweep.add(connection)
-        self._counters.active_connections += 1
-        self._counters.new_connections += 1
+        self._counters.connection_opened()
 
     def remove(self, connection: TargetConnection) -> None:
         """Forget a connection that was closed, or handed over to a tunnel."""
@@ -216,7 +215,7 @@ class ConnectionPool:
             del self._pools[connection.member]
         self._open.discard(connection)
         self._sweep.discard(connection)
-        self._counters.active_connections -= 1
+        self._counters.connection_closed()
         if self._closed is not None and not self._open:
             self._closed.set()
 
@@ -239,7 +238,7 @@ class ConnectionPool:
         pool = self._pools[member]
         most = self._most_idle
         if connection.idle_limit == 0 or (len(pool.open) > (_LEAST_KEPT if most is None else most) and pool.is_full(most)):
-            self._counters.idle_connections_closed += 1
+            self._counters.idle_connection_closed()
             connection.abort()
             return
         pool.idle[connection] = None
@@ -250,7 +249,9 @@ class ConnectionPool:
     def drop_idle(self, member: TargetState) -> None:
         """Close the idle connections to a target that gets no more requests."""
         pool = self._pools.get(member)
-        self._close_idle(tuple(pool.idle) if pool is not None else ())
+        for connection in tuple(pool.idle) if pool is not None else ():
+            self._remove_idle(connection)
+            connection.abort()
 
     def outdate(self, member: TargetState) -> None:
         """Let the open connections to a target serve no further request: new ones are opened in another way, as with new TLS settings."""
@@ -274,9 +275,7 @@ class ConnectionPool:
         if self._most_idle is not None:
             return
         for pool in self._pools.values():
-            surplus = pool.surplus()
-            self._counters.idle_connections_closed += len(surplus)
-            self._close_idle(surplus)
+            self._close_surplus(pool.surplus())
             if turns:
                 pool.turn_minute()
 
@@ -284,15 +283,15 @@ class ConnectionPool:
         """Close at least `count` idle connections, or all if there are fewer: first of the target with most, least recently used first."""
         left = max(count, _LEAST_SHED)
         for pool in sorted(self._pools.values(), key=lambda pool: len(pool.idle), reverse=True):
-            closed = tuple(islice(pool.idle, left))
-            self._counters.idle_connections_closed += len(closed)
-            self._close_idle(closed)
+            closed = list(islice(pool.idle, left))
+            self._close_surplus(closed)
             left -= len(closed)
             if left <= 0:
                 break
 
-    def _close_idle(self, connections: tuple[Http1TargetConnection, ...] | list[Http1TargetConnection]) -> None:
+    def _close_surplus(self, connections: list[Http1TargetConnection]) -> None:
         for connection in connections:
+            self._counters.idle_connection_closed()
             self._remove_idle(connection)
             connection.abort()
 

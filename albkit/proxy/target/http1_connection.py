@@ -362,7 +362,7 @@ class Http1TargetConnection(TargetConnection):
             self.active = False
             self.idle_since = now
         elif now - self.idle_since >= self.idle_limit:
-            self._counters.idle_connections_closed += 1
+            self._counters.idle_connection_closed()
             self.abort()
 
     def insert_below(self, protocol: asyncio.Protocol) -> None:

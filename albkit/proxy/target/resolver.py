@@ -145,8 +145,8 @@ async def _addresses(asker: Asker, host: str, name: DnsName) -> tuple[list[str],
     return _with_route(addresses), min((ttl for records, ttl in known if records), default=min(ttl for _, ttl in known))
 
 
-async def _all(hook_tasks: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer | UnresolvedError]:
-    """What came of several hook_tasks at once; when this is cancelled none of them goes on."""
+async def _all(queries: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer | UnresolvedError]:
+    """What came of several queries at once; when this is cancelled none of them goes on."""
 
     async def settled(question: Coroutine[Any, Any, Answer]) -> Answer | UnresolvedError:
         try:
@@ -155,7 +155,7 @@ async def _all(hook_tasks: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer
             return error
 
     async with asyncio.TaskGroup() as tasks:
-        asked = [tasks.create_task(settled(question)) for question in hook_tasks]
+        asked = [tasks.create_task(settled(question)) for question in queries]
     return [task.result() for task in asked]
 
 

@@ -71,12 +71,12 @@ class WaitingLine:
         choice = self._choice
         group = choice.group.group
         if len(self._places) >= group.waiting_line:
-            self._counters.rejected_requests += 1
+            choice.group.counters.request_rejected()
             raise Failure(FailureKind.WAITING_LINE_FULL, f"{group.name}, {len(self._places)} wait")
         place = _Place()
         self._places[place] = None
         client.upstream = place
-        self._counters.active_waiting += 1
+        self._counters.waiting_began()
         timer = self._loop.call_later(group.waiting_timeout, place.expire)
         try:
             while True:
@@ -89,12 +89,12 @@ class WaitingLine:
                 if not choice.group.eligible:
                     raise Failure(FailureKind.NO_TARGETS, group.name)
                 if place.expired:
-                    self._counters.rejected_requests += 1
+                    choice.group.counters.request_rejected()
                     raise Failure(FailureKind.WAITED_TOO_LONG, f"{group.name}, {group.waiting_timeout:g} s")
         finally:
             timer.cancel()
             client.upstream = None
-            self._counters.active_waiting -= 1
+            self._counters.waiting_ended()
             del self._places[place]
             self._listen()
             # There may be room for more than one, and who leaves without a target must not take the turn along.

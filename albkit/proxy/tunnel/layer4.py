@@ -12,18 +12,19 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from albkit.errors import Failure, FailureKind
 from albkit.model.health import TargetHealthState
 from albkit.model.message import ClientAddress, RequestHead
-from albkit.model.record import ExchangeRecord
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.attempts import find_room, first_answer
 from albkit.proxy.downstream import Waiting
+from albkit.proxy.finish import finish
 from albkit.proxy.forward import pick
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.target.raw_connection import RawConnection
 from albkit.proxy.transports import bound_buffers, locate, peer_has_reset, reset
 from albkit.proxy.tunnel.tunnel import Tunnel
 from albkit.proxy.tunnel.tunnel_record import tunnel_opened, tunnel_over
+from albkit.state.record import ExchangeRecord
 from albkit.state.target import TargetState
 
 __all__ = ("Layer4Connection",)
@@ -92,7 +93,7 @@ class Layer4Connection(asyncio.Protocol):
         self._size += len(data)
         most = self._listener.runtime.settings.limits.early_bytes
         if before <= most < self._size and self._transport is not None:
-            self._listener.runtime.counters.reading_paused += 1
+            self._listener.runtime.counters.reading_was_paused()
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
@@ -129,7 +130,7 @@ class Layer4Connection(asyncio.Protocol):
 
     async def _run(self) -> None:
         record = ExchangeRecord(self.address)
-        record.started = self._listener.runtime.clock.monotonic()
+        record.received_at = self._listener.runtime.clock.monotonic()
         try:
             await self._forward(record)
         except Failure as failure:
@@ -155,9 +156,9 @@ class Layer4Connection(asyncio.Protocol):
             raise Failure(FailureKind.NO_ROOM_FOR_TUNNEL, choice.group.group.name)
         policy = plan.tunnel or choice.group.group.tunnel
         member = find_room(request, choice, member, policy, bound=bound)
-        runtime.counters.flows += 1
+        member.counters.flow_routed(fails_open=choice.group.fails_open)
         flow = _Flow(self, request, choice, policy, runtime)
-        member = await first_answer(flow, member, record, runtime, bound)
+        member = await first_answer(flow, member, record, bound)
         try:
             self._open_tunnel(flow, member, record)
         except Failure:
@@ -196,7 +197,7 @@ class Layer4Connection(asyncio.Protocol):
         over = partial(_flow_over, listener, flow.choice)
         protocol = listener.config.protocol.lower()
         tunnel = Tunnel(transport, target, member, record, protocol, flow.policy, None, runtime, over)
-        runtime.counters.active_flows += 1
+        runtime.counters.flow_opened()
         tunnel.open(b"", behind, b"".join(self._early), target_is_through=target_is_through, client_is_through=self._has_ended)
         self._early.clear()
         tunnel_opened(listener, tunnel, flow.policy)
@@ -208,11 +209,11 @@ class Layer4Connection(asyncio.Protocol):
         runtime = self._listener.runtime
         self._transport = None
         runtime.sweep.discard(self)
-        runtime.counters.active_connections -= 1
+        runtime.counters.connection_closed()
 
     def _end(self, failure: Failure, record: ExchangeRecord) -> None:
         record.failure = failure
-        self._listener.tell(record)
+        finish(record, self._listener.runtime)
         self._early.clear()
         if self._transport is not None:
             # There are no words for it but this one.
@@ -254,12 +255,12 @@ class _Flow:
     def is_repeatable(self) -> bool:
         return True
 
-    async def attempt(self, member: TargetState, is_retry: bool) -> int:
-        del is_retry
+    async def attempt(self, member: TargetState, record: ExchangeRecord, is_retry: bool) -> int:
+        del record, is_retry
         self.connection = await self._runtime.connections.connect_raw(member, self.choice.group.group, self._client)
         return 101
 
 
 def _flow_over(listener: ListenerRuntime, choice: TargetChoice, tunnel: Tunnel) -> None:
-    listener.runtime.counters.active_flows -= 1
+    listener.runtime.counters.flow_closed()
     tunnel_over(listener, tunnel.client.host, choice, tunnel)

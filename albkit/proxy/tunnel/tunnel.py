@@ -1,4 +1,4 @@
-"""After a 101: two legs that write to each other's transport, and what ends them (design: the tunnel)."""
+"""After a 101: two legs that write to each other's transport, and what ends them (docs/tunnels.md)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Final
 
 from albkit.errors import Failure, FailureKind, told
 from albkit.model.message import ClientAddress, RequestHead
-from albkit.model.record import ExchangeRecord
 from albkit.model.target import Target
 from albkit.model.tunnel import TunnelEnd, TunnelPolicy, fault_of_close
 from albkit.proxy.runtime import GRACE, Runtime
@@ -17,6 +16,7 @@ from albkit.proxy.transports import peer_has_reset, reset
 from albkit.proxy.tunnel.leg import Leg
 from albkit.proxy.tunnel.websocket_leg import WebSocketLeg
 from albkit.proxy.tunnel.websocket_pinger import Pinger
+from albkit.state.record import ExchangeRecord
 from albkit.state.target import TargetState
 from albkit.wire.websocket.frames import FrameFollower
 
@@ -172,7 +172,7 @@ class Tunnel:
 
     @property
     def group(self) -> str:
-        return self.record.group
+        return self.record.group.group.name if self.record.group is not None else ""
 
     @property
     def request(self) -> RequestHead:
@@ -238,11 +238,11 @@ class Tunnel:
 
     def count_ping(self) -> None:
         """A side is pinged."""
-        self._runtime.counters.tunnel_pings += 1
+        self._runtime.counters.tunnel_pinged()
 
     def count_pause(self) -> None:
         """A side has as much to send as it may have; the other is not read for a while."""
-        self._runtime.counters.reading_paused += 1
+        self._runtime.counters.reading_was_paused()
 
     def note_end(self, leg: Leg) -> None:
         """One side has said that it is through."""

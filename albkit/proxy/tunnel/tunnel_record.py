@@ -5,9 +5,8 @@ from __future__ import annotations
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
+from albkit.proxy.finish import finish
 from albkit.proxy.tunnel.tunnel import Tunnel
-from albkit.report.failure_log import log_failure
-from albkit.report.metrics import count_exchange
 
 __all__ = ("tunnel_opened", "tunnel_over")
 
@@ -15,12 +14,10 @@ __all__ = ("tunnel_opened", "tunnel_over")
 def tunnel_opened(listener: ListenerRuntime, tunnel: Tunnel, policy: TunnelPolicy) -> None:
     """Both its sides are connected, and bytes flow."""
     runtime = listener.runtime
-    counters = runtime.counters
-    counters.tunnels += 1
-    counters.active_tunnels += 1
-    counters.active_connections += 2
-    runtime.tunnel_opened(tunnel)
     member = tunnel.member
+    runtime.counters.tunnel_opened()
+    member.counters.tunnel_opened()
+    runtime.tunnel_opened(tunnel)
     if member.keeps_sessions:
         # Opened by a session that stays while its target drains: it ends with the others, within the spread.
         left = member.deadline - runtime.clock.monotonic()
@@ -39,15 +36,10 @@ def tunnel_over(listener: ListenerRuntime, guest: str, choice: TargetChoice, tun
         tunnel: The tunnel.
     """
     runtime = listener.runtime
-    counters = runtime.counters
     listener.release(guest)
     if choice.hears_traffic:
         choice.transferred(tunnel.member, tunnel.record.received_bytes + tunnel.record.sent_bytes)
     choice.finished(tunnel.member, tunnel=True)
-    counters.active_tunnels -= 1
-    counters.active_connections -= 2
-    if tunnel.end is not None:
-        counters.tunnel_ends[tunnel.end] += 1
-    log_failure(tunnel.record)
-    count_exchange(tunnel.record, counters)
+    runtime.counters.tunnel_closed(tunnel.end)
+    finish(tunnel.record, runtime)
     runtime.tunnel_closed(tunnel)

@@ -101,6 +101,7 @@ class ForwardedFields:
             start = b"Connection: Upgrade\r\nUpgrade: %s\r\n%s" % (request.upgrade, start)
         trace_ids = self._trace_ids
         trace = trace_ids.field(request.trace_id, len(request.head), now) if request.trace_id else b"Root=" + trace_ids.new(now)
+        request.trace_id = trace
         request.lines.append(start + trace)
 
 

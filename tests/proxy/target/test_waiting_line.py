@@ -168,7 +168,7 @@ async def test_place_is_held_for_so_long_and_no_longer() -> None:
     hall.fill()
     tasks = [hall.comes() for _ in range(3)]
     assert [await failed(task) for task in tasks] == [FailureKind.WAITED_TOO_LONG] * 3
-    assert (hall.counters.rejected_requests, hall.counters.active_waiting) == (3, 0)
+    assert (hall.state.counters.rejected_requests, hall.counters.active_waiting) == (3, 0)
     hall.free()
     assert hall.choice.pick(NO_REQUEST) is not None
 
@@ -179,7 +179,7 @@ async def test_line_that_is_full_takes_nobody() -> None:
     hall.fill()
     first, second, third = hall.comes(), hall.comes(), hall.comes()
     assert await failed(third) is FailureKind.WAITING_LINE_FULL
-    assert hall.counters.rejected_requests == 1
+    assert hall.state.counters.rejected_requests == 1
     hall.waiters[0].leave()
     assert await failed(first) is FailureKind.CLIENT_CLOSED
     fourth = hall.comes()
@@ -202,7 +202,7 @@ async def test_group_without_targets_keeps_nobody_waiting() -> None:
         member.state = alb.TargetHealthState.DRAINING
     hall.choice.refresh()
     assert [await failed(task) for task in tasks] == [FailureKind.NO_TARGETS] * 3
-    assert hall.counters.rejected_requests == 0
+    assert hall.state.counters.rejected_requests == 0
 
 
 async def test_limits_that_go_away_keep_nobody_waiting() -> None:

@@ -15,10 +15,10 @@ import pytest
 
 import albkit as alb
 from albkit.model.message import ClientAddress
-from albkit.model.record import ExchangeRecord
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.tunnel.tunnel import Tunnel
 from albkit.state.counters import Counters
+from albkit.state.record import ExchangeRecord
 from albkit.state.target import TargetState
 from tests.support.clock import FakeClock
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, closing, frame, masked

@@ -39,7 +39,7 @@ def test_worse_is_the_higher_class_and_the_first_among_equals() -> None:
 
 @pytest.mark.parametrize("flaw", Flaw)
 def test_severe_flaw_passes_nowhere_and_others_no_less_where_requests_are_monitored(flaw: Flaw) -> None:
-    """`monitor` lets pass whatever another mode does; Severe stays refused in every mode (design 4)."""
+    """`monitor` lets pass whatever another mode does; Severe stays refused in every mode (docs/desync.md)."""
     assert flaw.passes(monitored=True) >= flaw.passes(monitored=False)
     if flaw.level == "Severe":
         assert not flaw.passes(monitored=True)

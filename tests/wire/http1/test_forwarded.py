@@ -88,7 +88,7 @@ def test_forwarded_protocol_and_port_are_always_written(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["append", "preserve", "remove"])
 def test_upgrade_is_written_from_what_was_parsed(mode: str) -> None:
-    """Connection and Upgrade are rebuilt (design 6), and only for a request that asks for an upgrade."""
+    """Connection and Upgrade are rebuilt (RFC 9110 section 7.8), and only for a request that asks for an upgrade."""
     lines = _completed(_request(upgrade=b"WebSocket, foo"), mode=mode)
     assert b"Connection: Upgrade" in lines
     assert b"Upgrade: WebSocket, foo" in lines

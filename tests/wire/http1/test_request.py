@@ -60,7 +60,7 @@ def test_origin_form_is_sent_on_byte_for_byte(reading: Reading, target: bytes, p
 def test_absolute_form_outranks_host_and_is_sent_in_origin_form(
     reading: Reading, method: bytes, target: bytes, line: bytes, path: str, query: str, host: bytes
 ) -> None:
-    """Its authority routes and becomes Host (RFC 9112 section 3.2.2, design 4)."""
+    """Its authority routes and becomes Host (RFC 9112 section 3.2.2)."""
     request = reading.request(head(method + b" " + target + b" HTTP/1.1", HOST, b"A: b"))
     assert request.lines == [method + b" " + line + b" HTTP/1.1", b"Host: " + host, b"A: b"]
     assert (request.path, request.query_string, request.host) == (path, query, host.decode())
@@ -112,7 +112,7 @@ def test_target_of_no_known_form_is_a_400(reading: Reading, target: bytes, kind:
 
 
 def test_options_asterisk_is_sent_on_as_it_is(reading: Reading) -> None:
-    """Forwarded as `OPTIONS *` (design 4)."""
+    """Forwarded as `OPTIONS *` (docs/alb.md 2.7)."""
     request = reading.request(get(method=b"OPTIONS", target=b"*"))
     assert request.lines[0] == b"OPTIONS * HTTP/1.1"
     assert request.path == "*"
@@ -132,7 +132,7 @@ def test_options_in_absolute_form_without_a_path_asks_the_whole_server(reading: 
     "method", [b"GET", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"PURGE", b"FROB", b"get", b"X-CUSTOM_1", b"M-SEARCH"]
 )
 def test_method_is_sent_on_as_it_is(reading: Reading, method: bytes) -> None:
-    """Custom methods pass (design 4), and case is kept."""
+    """Custom methods pass (docs/alb.md 2.3), and case is kept."""
     request = reading.request(get(method=method))
     assert request.lines[0] == method + b" / HTTP/1.1"
     assert request.method == method.decode()
@@ -241,7 +241,7 @@ def test_host_twice_in_http_1_0_is_a_400(reading: Reading) -> None:
 
 @pytest.mark.parametrize("preserve", [False, True])
 def test_http_1_0_without_host_is_asked_of_the_load_balancer(reading: Reading, preserve: bool) -> None:
-    """Host becomes the load balancer's name (design 4), in front of the other fields."""
+    """Host becomes the load balancer's name (docs/alb.md 2.7), in front of the other fields."""
     request = reading.request(head(b"GET / HTTP/1.0", b"A: b"), name="my-lb", preserve_host_header=preserve)
     assert request.lines == [b"GET / HTTP/1.1", b"Host: my-lb", b"A: b"]
     assert request.host == "my-lb"
@@ -434,21 +434,19 @@ def test_expect_of_something_else_is_a_417(reading: Reading, value: bytes) -> No
         pytest.param((b"Connection: keep-alive", b"Upgrade: foo/2", b"connection: UPGRADE"), b"foo/2", id="two Connection lines"),
         pytest.param((b"Connection: Upgrade", b"Upgrade: foo, bar"), b"foo, bar", id="list of protocols"),
         pytest.param((b"Connection: Upgrade", b"Upgrade: foo", b"Upgrade: bar"), b"foo, bar", id="two Upgrade lines"),
-        pytest.param((b"Connection: Upgrade", b"Upgrade: h2c, websocket"), b"websocket", id="design 6 never h2c"),
+        pytest.param((b"Connection: Upgrade", b"Upgrade: h2c, websocket"), b"websocket", id="never h2c"),
         pytest.param((b"Connection: Upgrade", b"Upgrade: websocket", b"Content-Length: 0"), b"websocket", id="with a body of nothing"),
-        pytest.param((b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAA"), b"", id="design 6 h2c alone"),
-        pytest.param((b"Upgrade: websocket",), b"", id="design 6 no Connection"),
-        pytest.param((b"Connection: keep-alive", b"Upgrade: websocket"), b"", id="design 6 Connection without upgrade"),
+        pytest.param((b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAA"), b"", id="h2c alone"),
+        pytest.param((b"Upgrade: websocket",), b"", id="no Connection"),
+        pytest.param((b"Connection: keep-alive", b"Upgrade: websocket"), b"", id="Connection without upgrade"),
         pytest.param((b"Connection: Upgrade",), b"", id="no Upgrade"),
         pytest.param((b"Connection: Upgrade", b"Upgrade:"), b"", id="empty Upgrade"),
-        pytest.param((b"Connection: Upgrade", b"Upgrade: tcp", b"Content-Length: 5"), b"tcp", id="design 6 with a body of known length"),
-        pytest.param(
-            (b"Connection: Upgrade", b"Upgrade: websocket", b"Transfer-Encoding: chunked"), b"", id="design 6 with a chunked body"
-        ),
+        pytest.param((b"Connection: Upgrade", b"Upgrade: tcp", b"Content-Length: 5"), b"tcp", id="with a body of known length"),
+        pytest.param((b"Connection: Upgrade", b"Upgrade: websocket", b"Transfer-Encoding: chunked"), b"", id="with a chunked body"),
     ],
 )
 def test_upgrade_is_asked_for_or_the_request_is_an_ordinary_one(reading: Reading, fields: tuple[bytes, ...], offered: bytes) -> None:
-    """Neither field is copied: they are rebuilt for an upgrade, and gone for an ordinary request (design 6)."""
+    """Neither field is copied: they are rebuilt for an upgrade, and gone for an ordinary request (docs/alb.md 2.7)."""
     request = reading.request(get(b"Sec-WebSocket-Key: x", *fields))
     assert request.upgrade == offered
     assert not [line for line in request.lines if line.lower().startswith((b"connection", b"upgrade"))]
@@ -598,7 +596,7 @@ def test_body_without_a_framing_field_is_none(reading: Reading) -> None:
     ],
 )
 def test_body_framed_in_two_ways_is_a_400(reading: Reading, fields: tuple[bytes, ...], mode: str) -> None:
-    """What cannot be written anew with one reading is a 400 in every mode (design 4)."""
+    """What cannot be written anew with one reading is a 400 in every mode (docs/desync.md)."""
     kind = reading.refusal(get(*fields, method=_POST), desync_mitigation_mode=mode)
     assert kind is not None
     assert kind.status == 400

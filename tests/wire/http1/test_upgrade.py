@@ -30,7 +30,7 @@ from tests.wire.heads import Reading, get, head
     ids=repr,
 )
 def test_offer_is_everything_but_h2c(value: bytes, offered: bytes) -> None:
-    """Any token may be asked for in its order and case; h2c is never passed on (design 6)."""
+    """Any token may be asked for in its order and case; h2c is never passed on (docs/alb.md 2.10)."""
     assert protocols_to_offer(value) == offered
 
 
@@ -56,7 +56,7 @@ def test_offer_is_everything_but_h2c(value: bytes, offered: bytes) -> None:
     ids=repr,
 )
 def test_answer_is_accepted_when_it_was_asked_for(offered: bytes, answered: bytes, accepted: bool) -> None:
-    """One of the protocols offered, compared without case; anything else is a 502 (design 6)."""
+    """One of the protocols offered, compared without case; anything else is a 502 (docs/tunnels.md)."""
     assert accepts(offered, answered) is accepted
 
 

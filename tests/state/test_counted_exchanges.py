@@ -2,23 +2,26 @@ from __future__ import annotations
 
 import pytest
 
+import albkit as alb
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import ClientAddress, RequestHead
-from albkit.model.record import ExchangeRecord
-from albkit.report.metrics import count_exchange
 from albkit.state.counters import Counters
+from albkit.state.record import ExchangeRecord
+from albkit.state.target import TargetState
 from tests.support.gateway import running
 from tests.support.peers import target
 
 
 def _counted(record: ExchangeRecord) -> dict[str, int]:
     counters = Counters()
-    count_exchange(record, counters)
-    return {name: count for name, count in counters.as_mapping().items() if count}
+    record.count(counters)
+    traffic = [record.target.counters] if record.target is not None else []
+    return {name: count for name, count in counters.as_mapping(traffic).items() if count}
 
 
 def _record(target_status: int = 0, elb_status: int = 0, failure: FailureKind | None = None) -> ExchangeRecord:
     record = ExchangeRecord(ClientAddress("192.0.2.1", 1))
+    record.target = TargetState(alb.Target("a", 80)) if target_status else None
     record.target_status_code = target_status
     record.elb_status_code = elb_status
     record.failure = Failure(failure) if failure is not None else None

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from albkit.model.message import ClientAddress
-from albkit.model.record import ExchangeRecord
+from albkit.state.record import ExchangeRecord
 
 
 def test_exchange_record_begins_with_nothing_known() -> None:
@@ -9,9 +9,9 @@ def test_exchange_record_begins_with_nothing_known() -> None:
     client = ClientAddress("192.0.2.1", 1)
     record = ExchangeRecord(client)
     assert record.client is client
-    assert record.started == 0.0
+    assert (record.received_at, record.sent_at, record.answered_at, record.ended_at) == (0.0,) * 4
     assert record.matched_rule_priority == -1
     assert (record.request, record.failure) == (None, None)
-    assert (record.group, record.target) == ("", "")
+    assert (record.group, record.target, record.action, record.failed_attempts) == (None,) * 4
     assert (record.attempts, record.elb_status_code, record.target_status_code, record.received_bytes, record.sent_bytes) == (0,) * 5
     assert "__dict__" not in dir(record)
