@@ -83,7 +83,8 @@ async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bo
         if forwarding.upstream.response.status == 101:
             _open_tunnel(client, request, forwarding, record, listener)
             return False
-        await _relay(client, forwarding, record, runtime)
+        if not _begin_response(client, forwarding, record, runtime):
+            await _relay_rest(client, forwarding)
         return _over(client, record, runtime)
 
     except Failure as failure:
@@ -115,31 +116,34 @@ def _route(request: RequestHead, listener: ListenerRuntime) -> CompiledRule[Rout
         raise Failure(FailureKind.HOOK_FAILED, f"a condition: {told(error)}") from None
 
 
-async def _relay(client: DownstreamExchange, forwarding: Forwarding, record: ExchangeRecord, runtime: Runtime) -> None:
-    """Pass the response on: what has come of it in one write, the rest as it comes."""
+def _begin_response(client: DownstreamExchange, forwarding: Forwarding, record: ExchangeRecord, runtime: Runtime) -> bool:
+    """Pass on the head of the response and what has come of its body, in one write. Returns whether that was all."""
     upstream = forwarding.upstream
     response = upstream.response
-    reusable = False
     try:
         pieces, over, trailers = upstream.first_pieces()
         record.elb_status_code = response.status
         fields = forwarding.set_cookie if response.has_date else _with_date(forwarding.set_cookie, runtime)
         client.start_response(response, fields)
         client.write_body(pieces, over, trailers)
-        if not over:
-            relayed = client.wait()
-            upstream.relay_body(relayed)
-            await relayed
-        # A target that answered before it had the whole request may take the rest of it for the next one.
-        reusable = client.body_over and not (record.request is not None and record.request.close_after)
+    except BaseException:
+        forwarding.end(whole=False)
+        raise
+    if over:
+        forwarding.end(whole=True)
+    return over
+
+
+async def _relay_rest(client: DownstreamExchange, forwarding: Forwarding) -> None:
+    """Pass on the rest of the body as it comes."""
+    whole = False
+    try:
+        relayed = client.wait()
+        forwarding.upstream.relay_body(relayed)
+        await relayed
+        whole = True
     finally:
-        if not client.body_over:
-            client.park_body()
-        forwarding.finish()
-        if reusable:
-            upstream.release()
-        else:
-            upstream.abort()
+        forwarding.end(whole=whole)
 
 
 def _with_date(set_cookie: bytes, runtime: Runtime) -> bytes:
@@ -168,8 +172,7 @@ def _open_tunnel(
             client_transport.abort()
             raise
     except Failure:
-        forwarding.finish()
-        upstream.abort()
+        forwarding.end(whole=False)
         raise
     over = partial(tunnel_over, listener, client.address.host, forwarding.choice)
     protocol = response.upgrade.decode("latin-1").lower()

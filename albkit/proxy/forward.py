@@ -28,7 +28,7 @@ async def forward(
 ) -> Forwarding:
     """Send the request to a target, and wait for the head of its response.
 
-    On return, one outstanding request is counted on the target until `Forwarding.finish`. On failure nothing is left behind.
+    On return, one outstanding request is counted on the target until `Forwarding.end`. On failure nothing is left behind.
 
     Raises:
         Failure: of the last attempt; or 503, there is no target, or none with room for one more tunnel.
@@ -165,22 +165,32 @@ class Forwarding:
 
     def bind(self, stickiness: Stickiness, now: float) -> None:
         """Add the cookie that keeps the client's session on its target. On failure nothing is left behind."""
-        upstream = self.upstream
         try:
-            fields = stickiness.fields(upstream.member, self.request, upstream.response, now)
+            fields = stickiness.fields(self.upstream.member, self.request, self.upstream.response, now)
         except BaseException:
-            self.finish()
-            upstream.abort()
+            self.end(whole=False)
             raise
         if fields:
             self.set_cookie = self.set_cookie + b"\r\n" + fields if self.set_cookie else fields
 
-    def finish(self) -> None:
-        """Give back the outstanding request of the target, and the tunnel if a 101 opened none after all. Call it once."""
-        member = self.upstream.member
-        if self.choice.hears_traffic:
-            self.choice.transferred(member, self._client.received_bytes + self._client.sent_bytes)
-        self.choice.finished(member, self.upstream.response.status == 101)
+    def end(self, *, whole: bool) -> None:
+        """End the exchange with the target. Call it once, unless a tunnel takes the connection.
+
+        Args:
+            whole: Whether the response was passed on in full.
+        """
+        client, upstream, choice = self._client, self.upstream, self.choice
+        body_over = client.body_over
+        if not body_over:
+            client.park_body()
+        if choice.hears_traffic:
+            choice.transferred(upstream.member, client.received_bytes + client.sent_bytes)
+        choice.finished(upstream.member, upstream.response.status == 101)
+        # A target that answered before it had the whole request might take the rest of the body for the next request.
+        if whole and body_over and not self.request.close_after:
+            upstream.release()
+        else:
+            upstream.abort()
 
 
 def pick(

@@ -29,9 +29,7 @@ from albkit.proxy.target.http1_states import (
     MUST_CLOSE,
     RELAY,
     RELAYING_BODY,
-    TRANSITIONS,
     UNASKED,
-    Event,
     State,
 )
 from albkit.proxy.transports import send
@@ -131,12 +129,9 @@ class Http1TargetConnection(TargetConnection):
     def client(self) -> DownstreamExchange | None:
         return self._client
 
-    def _move(self, event: Event) -> None:
-        """Change the state. Nothing else does."""
-        before = self._state
-        self._state = after = TRANSITIONS[before][event]
-        if self._traces:
-            _log.debug("target %s, connection %x: %s, %s -> %s", self.member.address, id(self), event, before, after)
+    def _trace(self, what: str) -> None:
+        """Write a debug line. The caller asks `_traces` first, so that a request pays nothing for lines that are not written."""
+        _log.debug("target connection %x to %s: %s (%s)", id(self), self.member.address, what, self._state)
 
     # The exchange: the request.
 
@@ -150,7 +145,9 @@ class Http1TargetConnection(TargetConnection):
         self._sends_chunks = request.chunked
         self._method = request.method
         self._interim = 0
-        self._move(BEGIN)
+        self._state = BEGIN[self._state]
+        if self._traces:
+            self._trace("request")
         if self.transport is None:
             self._fail(FailureKind.TARGET_UNREACHABLE, "closed before the request was sent")
         elif self._partial_head:
@@ -197,7 +194,7 @@ class Http1TargetConnection(TargetConnection):
         self._after_head = b""
         later = self._later
         if length == len(data) and later is None:
-            self._move(END)
+            self._state = END[self._state]
             return ([data] if data else []), True, []
         body: Body
         if length >= 0:
@@ -220,7 +217,7 @@ class Http1TargetConnection(TargetConnection):
 
     def relay_body(self, waiter: asyncio.Future[object]) -> None:
         self._waiter = waiter
-        self._move(RELAY)
+        self._state = RELAY[self._state]
         if self.transport is None and not self._has_unparsed:
             self._lose(self._loss)
         elif self._client is None or not self._client.is_full:
@@ -245,7 +242,9 @@ class Http1TargetConnection(TargetConnection):
             # What still waits to be sent belongs to a request body that the target did not wait for.
             and transport.get_write_buffer_size() == 0
         ):
-            self._move(KEEP)
+            self._state = KEEP[self._state]
+            if self._traces:
+                self._trace("kept")
             self._body = None
             self.active = True
             if self._paused:
@@ -259,14 +258,18 @@ class Http1TargetConnection(TargetConnection):
         transport = self.transport
         if transport is None:
             raise Failure(FailureKind.TARGET_CLOSED)
-        self._move(DETACH)
+        self._state = DETACH[self._state]
+        if self._traces:
+            self._trace("tunnel")
         self.transport = None
         self._pool.remove(self)
         return transport, b"".join((self._after_head, *(self._later or ()))), self._keeps_fin
 
     def abort(self) -> None:
         self._unbind()
-        self._move(ABORT)
+        if self._traces:
+            self._trace("abort")
+        self._state = ABORT[self._state]
         super().abort()
 
     def _unbind(self) -> None:
@@ -285,7 +288,9 @@ class Http1TargetConnection(TargetConnection):
 
     def _fail(self, kind: FailureKind, detail: str = "", *, is_stale: bool = False) -> None:
         """End the connection, and the exchange with a failure."""
-        self._move(ABORT)
+        if self._traces:
+            self._trace(f"{kind.reason} {detail}")
+        self._state = ABORT[self._state]
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             failure = Failure(kind, detail)
@@ -315,7 +320,7 @@ class Http1TargetConnection(TargetConnection):
                 self.pause_reading()
         elif state in (IDLE, DONE, MUST_CLOSE):
             # Whatever these bytes are, they must not become the start of another client's response.
-            self._move(UNASKED)
+            self._state = UNASKED[self._state]
             if state == IDLE:
                 self.abort()
 
@@ -429,7 +434,9 @@ class Http1TargetConnection(TargetConnection):
     def _take_head(self, response: ResponseHead, rest: bytes) -> None:
         self.response = response
         self._after_head = rest
-        self._move(HEAD)
+        self._state = HEAD[self._state]
+        if self._traces:
+            self._trace(f"response {response.status}")
         if response.content_length > len(rest):
             # The rest may wait in the kernel until the exchange takes the body.
             self.pause_reading()
@@ -457,7 +464,7 @@ class Http1TargetConnection(TargetConnection):
     def _end_body(self, body: Body) -> None:
         if self._reads_small:
             self._read_in_small_parts(False)
-        self._move(UNASKED if body.rest() else END)
+        self._state = UNASKED[self._state] if body.rest() else END[self._state]
 
     # Sharing the event loop.
 
@@ -494,7 +501,9 @@ class Http1TargetConnection(TargetConnection):
     def _lose(self, exc: Exception | None) -> None:
         """Handle the loss of the socket: its meaning depends on how far the response had come."""
         state = self._state
-        self._move(LOSE)
+        if self._traces:
+            self._trace(f"lost: {exc}" if exc is not None else "closed by the target")
+        self._state = LOSE[state]
         detail = str(exc) if exc is not None else ""
         if state == AWAITING_HEAD:
             if self._partial_head:

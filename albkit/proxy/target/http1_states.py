@@ -1,12 +1,12 @@
-"""The states of an HTTP/1.1 connection to a target, and every transition between them. The model is h11's `_state.py`.
+"""The states of an HTTP/1.1 connection to a target, and every transition between them, as h11 has them in its `_state.py`.
 
-The normal cycle of a connection that is kept alive:
+A connection that is kept alive goes round like this:
 
     FRESH ──BEGIN──▶ AWAITING_HEAD ──HEAD──▶ HEAD_RECEIVED ──RELAY──▶ RELAYING_BODY ──END──▶ DONE ──KEEP──▶ IDLE ──BEGIN──▶ ...
-                                                   ╰──────────END (the body came with the head)───────▲
+                                                   ╰──────── END (the body came with the head) ──────▲
 
-`Http1TargetConnection` changes its state in one method, which looks the next state up here. An event that a state has no entry for is
-a bug in the caller, and raises KeyError.
+An event maps each state in which it can happen to the state that follows: `self._state = HEAD[self._state]`. `Http1TargetConnection`
+changes its state in no other way (a test checks that). A state that is missing here raises KeyError, because it is a bug in the caller.
 """
 
 from __future__ import annotations
@@ -31,16 +31,13 @@ __all__ = (
     "MUST_CLOSE",
     "RELAY",
     "RELAYING_BODY",
-    "TRANSITIONS",
     "UNASKED",
-    "Event",
     "State",
 )
 
 State = Literal["fresh", "idle", "awaiting head", "head received", "relaying body", "done", "must close", "detached", "closed"]
-Event = Literal["begin", "head", "relay", "end", "unasked bytes", "keep", "detach", "lose", "abort"]
+"""Strings, because a dict finds them faster than members of an Enum, and a debug line can print them."""
 
-# States. Strings, because a dict finds them faster than members of an Enum, and a debug line can print them.
 FRESH: Final = "fresh"
 """Connected, and no request was sent yet. What the target sends now is kept, and fails the first request."""
 IDLE: Final = "idle"
@@ -59,35 +56,52 @@ DETACHED: Final = "detached"
 """A tunnel has the transport."""
 CLOSED: Final = "closed"
 
-# Events.
-BEGIN: Final = "begin"
-"""An exchange begins."""
-HEAD: Final = "head"
-"""The head of the final response is complete."""
-RELAY: Final = "relay"
-"""The exchange is ready for the rest of the body."""
-END: Final = "end"
-"""The last byte of the response was read."""
-UNASKED: Final = "unasked bytes"
-"""Bytes came that no request asked for."""
-KEEP: Final = "keep"
-"""The exchange is over, and the connection goes back to the pool."""
-DETACH: Final = "detach"
-LOSE: Final = "lose"
-"""The socket is gone, and every byte that came before was read."""
-ABORT: Final = "abort"
-"""This side ends the connection: the exchange gave up, or the target broke the protocol."""
+Event = dict[State, State]
 
-TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
-    FRESH: {BEGIN: AWAITING_HEAD, LOSE: CLOSED, ABORT: CLOSED},
-    IDLE: {BEGIN: AWAITING_HEAD, UNASKED: CLOSED, LOSE: CLOSED, ABORT: CLOSED},
-    AWAITING_HEAD: {HEAD: HEAD_RECEIVED, LOSE: CLOSED, ABORT: CLOSED},
-    # A response that came with FIN is still relayed, so LOSE leaves the state as it is.
-    HEAD_RECEIVED: {RELAY: RELAYING_BODY, END: DONE, UNASKED: MUST_CLOSE, DETACH: DETACHED, LOSE: HEAD_RECEIVED, ABORT: CLOSED},
-    RELAYING_BODY: {END: DONE, UNASKED: MUST_CLOSE, LOSE: CLOSED, ABORT: CLOSED},
-    DONE: {KEEP: IDLE, UNASKED: MUST_CLOSE, LOSE: CLOSED, ABORT: CLOSED},
-    MUST_CLOSE: {UNASKED: MUST_CLOSE, LOSE: CLOSED, ABORT: CLOSED},
-    DETACHED: {ABORT: CLOSED},
-    # The socket can go at any time, so whoever holds the connection may not have noticed.
-    CLOSED: {BEGIN: CLOSED, LOSE: CLOSED, ABORT: CLOSED},
+# A connection can be closed at any time, by its target or when the load balancer stops, and the exchange learns that a moment later. So
+# everything that the exchange does is possible when the connection is closed, and changes nothing.
+BEGIN: Final[Event] = {FRESH: AWAITING_HEAD, IDLE: AWAITING_HEAD, CLOSED: CLOSED}
+"""An exchange begins."""
+HEAD: Final[Event] = {AWAITING_HEAD: HEAD_RECEIVED}
+"""The head of the final response is complete."""
+RELAY: Final[Event] = {HEAD_RECEIVED: RELAYING_BODY, CLOSED: CLOSED}
+"""The exchange is ready for the rest of the body."""
+END: Final[Event] = {HEAD_RECEIVED: DONE, RELAYING_BODY: DONE, CLOSED: CLOSED}
+"""The last byte of the response was read."""
+UNASKED: Final[Event] = {
+    HEAD_RECEIVED: MUST_CLOSE,
+    RELAYING_BODY: MUST_CLOSE,
+    DONE: MUST_CLOSE,
+    MUST_CLOSE: MUST_CLOSE,
+    IDLE: CLOSED,
+    CLOSED: CLOSED,
 }
+"""Bytes came behind the response, or while there was no request."""
+KEEP: Final[Event] = {DONE: IDLE}
+"""The exchange is over, and the connection goes back to the pool."""
+DETACH: Final[Event] = {HEAD_RECEIVED: DETACHED, CLOSED: CLOSED}
+"""A tunnel takes the transport, after a 101."""
+LOSE: Final[Event] = {
+    FRESH: CLOSED,
+    IDLE: CLOSED,
+    AWAITING_HEAD: CLOSED,
+    # What has come of the response is still relayed.
+    HEAD_RECEIVED: HEAD_RECEIVED,
+    RELAYING_BODY: CLOSED,
+    DONE: CLOSED,
+    MUST_CLOSE: CLOSED,
+    CLOSED: CLOSED,
+}
+"""The socket is gone, and every byte that came before was read."""
+ABORT: Final[Event] = {
+    FRESH: CLOSED,
+    IDLE: CLOSED,
+    AWAITING_HEAD: CLOSED,
+    HEAD_RECEIVED: CLOSED,
+    RELAYING_BODY: CLOSED,
+    DONE: CLOSED,
+    MUST_CLOSE: CLOSED,
+    DETACHED: CLOSED,
+    CLOSED: CLOSED,
+}
+"""This side ends the connection: the exchange gave up, or the target broke the protocol."""
