@@ -326,7 +326,7 @@ async def test_million_bytes_that_are_no_head_cost_one_look() -> None:
     assert time.process_time() - before < 0.5
     assert transport.aborted
     assert isinstance(waiter.exception(), Failure)
-    assert len(connection._partial_head) <= 1000
+    assert len(connection._partial.data) <= 1000
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from albkit.model.limits import Limits
 from albkit.model.message import ClientAddress
@@ -18,7 +19,12 @@ from albkit.state.target import TargetState
 __all__ = ("Pool", "TargetConnection")
 
 
-class Pool(Protocol):
+_log = logging.getLogger("albkit")
+
+Kept = TypeVar("Kept", contravariant=True)
+
+
+class Pool(Protocol[Kept]):
     """What a connection needs of the pool that it belongs to."""
 
     small_read_buffer: memoryview
@@ -27,6 +33,14 @@ class Pool(Protocol):
     @property
     def soon(self) -> Callable[..., object]:
         """The event loop's `call_soon`."""
+
+    def keep(self, connection: Kept, timeout: float | None) -> None:
+        """Take back a connection that can serve another exchange, or close it.
+
+        Args:
+            connection: Has no exchange on it.
+            timeout: Seconds for which the target keeps the connection, if it sent `Keep-Alive: timeout=`.
+        """
 
     def remove(self, connection: TargetConnection) -> None:
         """Forget a connection that was closed, or handed over to a tunnel."""
@@ -44,11 +58,15 @@ class TargetConnection(asyncio.Protocol):
 
     __slots__ = (
         "_counters",
+        "_early",
         "_limits",
         "_paused",
         "_pool",
         "_reads_small",
+        "_traces",
+        "active",
         "idle_limit",
+        "idle_since",
         "is_full",
         "is_last",
         "member",
@@ -56,9 +74,7 @@ class TargetConnection(asyncio.Protocol):
         "transport",
     )
 
-    _pool: Pool
-
-    def __init__(self, member: TargetState, pool: Pool, counters: Counters, limits: Limits) -> None:
+    def __init__(self, member: TargetState, pool: Pool[Any], counters: Counters, limits: Limits) -> None:
         self.member = member
         self.owner: ClientAddress | None = None
         """The only client that this connection may serve, because its PROXY protocol header named that client; else `None`."""
@@ -68,13 +84,33 @@ class TargetConnection(asyncio.Protocol):
         """Whether as much as `Limits.in_flight` allows waits to be sent."""
         self.is_last = False
         """Whether the pool must not keep the connection after the exchange that it serves now."""
+        self.active = True
+        """Whether bytes came since the last sweep."""
         self.idle_limit = 0.0
         """Seconds for which the pool may keep the connection."""
+        self.idle_since = 0.0
+        """When the sweep first found the connection idle, by the monotonic clock."""
         self._pool = pool
         self._counters = counters
         self._limits = limits
         self._paused = False
         self._reads_small = False
+        # Asked once per connection: turning the debug log on later shows the connections that are opened from then on.
+        self._traces = _log.isEnabledFor(logging.DEBUG)
+        self._early: list[bytes] = []
+        """What came before there was an exchange or a tunnel: some servers send first, as SSH and mail servers do."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} to {self.member.address}>"
+
+    def _trace(self, what: str) -> None:
+        """Write a debug line. The caller asks `_traces` first, so that a request pays nothing for lines that are not written."""
+        _log.debug("%r, %x: %s", self, id(self), what)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the connection waits in the pool for its next exchange."""
+        return False
 
     @property
     def client(self) -> DownstreamExchange | None:
@@ -93,9 +129,15 @@ class TargetConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.is_full = True
         self._counters.reading_was_paused()
+        client = self.client
+        if client is not None:
+            client.pause_body()
 
     def resume_writing(self) -> None:
         self.is_full = False
+        client = self.client
+        if client is not None:
+            client.resume_body()
 
     def pause_reading(self) -> None:
         """Read nothing until `resume_reading`."""
@@ -110,7 +152,15 @@ class TargetConnection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def sweep(self, now: float) -> None:
-        """Close the connection if a deadline has passed. By default none has: the sweep of the client looks after both sides."""
+        """Close the connection if it was idle for too long. During an exchange, the sweep of the client looks after both sides."""
+        if not self.is_idle:
+            return
+        if self.active:
+            self.active = False
+            self.idle_since = now
+        elif now - self.idle_since >= self.idle_limit:
+            self._counters.idle_connection_closed()
+            self.abort()
 
     def abort(self) -> None:
         """Close the connection now."""
@@ -122,7 +172,20 @@ class TargetConnection(asyncio.Protocol):
 
         This connection gets a new transport when the other protocol calls `connection_made`.
         """
-        raise NotImplementedError
+        transport = self.transport
+        if transport is None:
+            return
+        transport.set_protocol(protocol)
+        early, self._early = self._early, []
+        if early:
+            self.resume_reading()
+            protocol.data_received(b"".join(early))
+
+    def _keep_early(self, data: bytes) -> None:
+        self._early.append(data)
+        # The rest may wait in the kernel.
+        if not self._paused:
+            self.pause_reading()
 
     def _read_in_small_parts(self, small: bool) -> None:
         """Switch to reads of at most `SMALL_READ` bytes, or back."""

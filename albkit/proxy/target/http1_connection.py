@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import Final, Protocol
+from typing import Final
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
@@ -32,6 +31,7 @@ from albkit.proxy.target.http1_states import (
     UNASKED,
     State,
 )
+from albkit.proxy.target.partial_head import HEAD_END, PartialHead
 from albkit.proxy.transports import send
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
@@ -40,23 +40,8 @@ from albkit.wire.http1.response import check_begun, read_response
 
 __all__ = ("Http1TargetConnection",)
 
-_log = logging.getLogger("albkit")
-
-_HEAD_END: Final = b"\r\n\r\n"
 _MOST_INTERIM: Final = 100
 """1xx heads before one response. A target that sends more is broken."""
-
-
-class KeepAlivePool(Pool, Protocol):
-    """What this connection needs of its pool."""
-
-    def keep(self, connection: Http1TargetConnection, timeout: float | None) -> None:
-        """Take back a connection that can serve another exchange, or close it.
-
-        Args:
-            connection: Has no exchange on it.
-            timeout: Seconds for which the target keeps the connection, if it sent `Keep-Alive: timeout=`.
-        """
 
 
 class Http1TargetConnection(TargetConnection):
@@ -75,29 +60,21 @@ class Http1TargetConnection(TargetConnection):
         "_later",
         "_loss",
         "_method",
-        "_partial_head",
+        "_partial",
         "_sends_chunks",
         "_state",
-        "_traces",
         "_unsent_head",
         "_waiter",
         "_was_idle",
         "_yields",
-        "active",
-        "idle_since",
         "response",
     )
 
-    _pool: KeepAlivePool
     response: ResponseHead
 
-    def __init__(self, member: TargetState, pool: KeepAlivePool, counters: Counters, limits: Limits) -> None:
+    def __init__(self, member: TargetState, pool: Pool[Http1TargetConnection], counters: Counters, limits: Limits) -> None:
         super().__init__(member, pool, counters, limits)
-        self.active = True
-        self.idle_since = 0.0
         self._state: State = FRESH
-        # Asked once per connection: turning the debug log on later shows the connections that are opened from then on.
-        self._traces = _log.isEnabledFor(logging.DEBUG)
         self._client: DownstreamExchange | None = None
         self._waiter: asyncio.Future[object] | None = None
         self._was_idle = False
@@ -107,9 +84,7 @@ class Http1TargetConnection(TargetConnection):
         self._unsent_head = b""
         self._sends_chunks = False
         # The response.
-        self._partial_head = bytearray()
-        """What has come of a head that is not complete, or before any request. It grows in place, because copying it for each read would
-        make a head that comes byte by byte cost quadratic time."""
+        self._partial = PartialHead(limits.response_head)
         self._after_head = b""
         """What came in one read with the end of the head: the beginning of the body."""
         self._later: list[bytes] | None = None
@@ -129,9 +104,9 @@ class Http1TargetConnection(TargetConnection):
     def client(self) -> DownstreamExchange | None:
         return self._client
 
-    def _trace(self, what: str) -> None:
-        """Write a debug line. The caller asks `_traces` first, so that a request pays nothing for lines that are not written."""
-        _log.debug("target connection %x to %s: %s (%s)", id(self), self.member.address, what, self._state)
+    @property
+    def is_idle(self) -> bool:
+        return self._state == IDLE
 
     # The exchange: the request.
 
@@ -141,7 +116,7 @@ class Http1TargetConnection(TargetConnection):
         self._waiter = waiter
         client.upstream = self
         # The request may be sent again to another target: its lines stay as they are.
-        self._unsent_head = b"\r\n".join(request.lines) + _HEAD_END
+        self._unsent_head = b"\r\n".join(request.lines) + HEAD_END
         self._sends_chunks = request.chunked
         self._method = request.method
         self._interim = 0
@@ -150,13 +125,13 @@ class Http1TargetConnection(TargetConnection):
             self._trace("request")
         if self.transport is None:
             self._fail(FailureKind.TARGET_UNREACHABLE, "closed before the request was sent")
-        elif self._partial_head:
-            self._fail_early(bytes(self._partial_head))
+        elif self._early:
+            self._fail_early()
 
-    def _fail_early(self, data: bytes) -> None:
+    def _fail_early(self) -> None:
         """The target sent before it was asked, as mail servers and SSH do. Even if it is a response, it answers nobody's request."""
         try:
-            check_begun(data)
+            check_begun(b"".join(self._early))
         except Failure as failure:
             self._fail(failure.kind, failure.detail)
         else:
@@ -315,9 +290,7 @@ class Http1TargetConnection(TargetConnection):
             if not self._paused:
                 self.pause_reading()
         elif state == FRESH:
-            self._partial_head += data
-            if not self._paused:
-                self.pause_reading()
+            self._keep_early(data)
         elif state in (IDLE, DONE, MUST_CLOSE):
             # Whatever these bytes are, they must not become the start of another client's response.
             self._state = UNASKED[self._state]
@@ -336,16 +309,6 @@ class Http1TargetConnection(TargetConnection):
         if self._state not in (CLOSED, DETACHED) and not self._has_unparsed:
             self._lose(exc)
 
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        if self._client is not None:
-            self._client.pause_body()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._client is not None:
-            self._client.resume_body()
-
     def resume_reading(self) -> None:
         self._paused = False
         if self._yields:
@@ -359,77 +322,39 @@ class Http1TargetConnection(TargetConnection):
         if self._state == RELAYING_BODY and not self._reads_small:
             self._read_in_small_parts(True)
 
-    def sweep(self, now: float) -> None:
-        """Close a connection that was idle for too long. During an exchange the sweep of the client looks after both sides."""
-        if self._state != IDLE:
-            return
-        if self.active:
-            self.active = False
-            self.idle_since = now
-        elif now - self.idle_since >= self.idle_limit:
-            self._counters.idle_connection_closed()
-            self.abort()
-
-    def insert_below(self, protocol: asyncio.Protocol) -> None:
-        if self.transport is None:
-            return
-        self.transport.set_protocol(protocol)
-        if self._partial_head:
-            data = bytes(self._partial_head)
-            self._partial_head.clear()
-            self.resume_reading()
-            protocol.data_received(data)
-
     # Reading a response.
 
     def _read_head(self, data: bytes) -> None:
-        partial = self._partial_head
-        if partial:
-            partial += data
-            if partial.find(_HEAD_END, max(0, len(partial) - len(data) - 3)) < 0:
-                self._check_partial_head(len(data))
-                return
-            data = bytes(partial)
-            partial.clear()
-        while True:
-            end = data.find(_HEAD_END)
-            if end < 0 or end > self._limits.response_head:
-                partial += data
-                self._check_partial_head(len(partial))
-                return
-            end += 4
-            head, data = (data, b"") if end == len(data) else (data[:end], data[end:])
-            try:
-                response = read_response(head, self._method)
-            except Failure as failure:
-                self._fail(failure.kind, failure.detail)
-                return
-            if response.status >= 200 or response.status == 101:
-                break
-            if not self._pass_interim(response):
-                return
-        self._take_head(response, data)
-
-    def _check_partial_head(self, fresh: int) -> None:
-        """Fail at once if the last `fresh` bytes show that this cannot become a head, or make it too large."""
-        partial = self._partial_head
+        partial = self._partial
         try:
-            check_begun(partial, len(partial) - fresh)
+            if partial.data:
+                whole = partial.add(data)
+                if whole is None:
+                    return
+                data = whole
+            while True:
+                end = data.find(HEAD_END)
+                if end < 0 or end > self._limits.response_head:
+                    partial.start(data)
+                    return
+                end += 4
+                head, data = (data, b"") if end == len(data) else (data[:end], data[end:])
+                response = read_response(head, self._method)
+                if response.status >= 200 or response.status == 101:
+                    break
+                self._pass_interim(response)
         except Failure as failure:
             self._fail(failure.kind, failure.detail)
             return
-        if len(partial) > self._limits.response_head:
-            self._fail(FailureKind.RESPONSE_HEAD_TOO_LARGE)
+        self._take_head(response, data)
 
-    def _pass_interim(self, response: ResponseHead) -> bool:
+    def _pass_interim(self, response: ResponseHead) -> None:
         """Pass a 1xx on. 100 is not passed on: the load balancer has told the client to continue before it sent the request."""
         self._interim += 1
         if self._interim > _MOST_INTERIM:
-            self._fail(FailureKind.RESPONSE_MALFORMED, "no final response behind so many interim ones")
-            return False
+            raise Failure(FailureKind.RESPONSE_MALFORMED, "no final response behind so many interim ones")
         if response.status != 100 and self._client is not None:
             self._client.send_interim(response)
-        return True
 
     def _take_head(self, response: ResponseHead, rest: bytes) -> None:
         self.response = response
@@ -506,7 +431,7 @@ class Http1TargetConnection(TargetConnection):
         self._state = LOSE[state]
         detail = str(exc) if exc is not None else ""
         if state == AWAITING_HEAD:
-            if self._partial_head:
+            if self._partial.data:
                 self._fail(FailureKind.RESPONSE_HEAD_TRUNCATED, detail)
             else:
                 # The target may have closed a kept connection before the request arrived there. That says little about the target.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
@@ -14,37 +15,27 @@ __all__ = ("RawConnection",)
 
 
 class RawConnection(TargetConnection):
-    """Keeps what the target sends before the tunnel takes the transport: some servers send first, as SSH and mail servers do."""
+    """Keeps what the target sends before the tunnel takes the transport."""
 
-    __slots__ = ("_has_ended", "_received")
+    __slots__ = ("_has_ended",)
 
-    def __init__(self, member: TargetState, pool: Pool, counters: Counters, limits: Limits) -> None:
+    def __init__(self, member: TargetState, pool: Pool[Any], counters: Counters, limits: Limits) -> None:
         super().__init__(member, pool, counters, limits)
-        self._received: list[bytes] = []
         self._has_ended = False
-        """Whether FIN came behind `_received`."""
+        """Whether FIN came behind the early bytes."""
 
     def data_received(self, data: bytes) -> None:
-        self._received.append(data)
-        # The rest may wait in the kernel until the tunnel reads.
-        if not self._paused:
-            self.pause_reading()
+        self._keep_early(data)
 
     def eof_received(self) -> bool:
         self._has_ended = True
         return True
 
     def insert_below(self, protocol: asyncio.Protocol) -> None:
-        transport = self.transport
-        if transport is None:
-            return
-        transport.set_protocol(protocol)
-        received, self._received = self._received, []
+        # The other protocol reports FIN again if it passes it on.
         has_ended, self._has_ended = self._has_ended, False
-        if received:
-            self.resume_reading()
-            protocol.data_received(b"".join(received))
-        if has_ended:
+        super().insert_below(protocol)
+        if has_ended and self.transport is not None:
             protocol.eof_received()
 
     def detach(self) -> tuple[asyncio.Transport, bytes, bool]:
@@ -61,4 +52,4 @@ class RawConnection(TargetConnection):
             raise Failure(FailureKind.TARGET_CLOSED)
         self.transport = None
         self._pool.remove(self)
-        return transport, b"".join(self._received), self._has_ended
+        return transport, b"".join(self._early), self._has_ended
