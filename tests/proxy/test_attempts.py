@@ -39,6 +39,7 @@ class Fake:
 
     async def attempt(self, member: TargetState, record: ExchangeRecord, is_retry: bool) -> int:
         assert is_retry is bool(self.tried)
+        assert (record, record.target) == (self.record, member)
         self.tried.append(member)
         self.during.append((member.outstanding, member.tunnels))
         await asyncio.sleep(0)

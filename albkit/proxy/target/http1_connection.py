@@ -356,7 +356,9 @@ class Http1TargetConnection(TargetConnection):
         if response.content_length > len(data):
             # The rest may wait in the kernel until the exchange takes the body.
             self.pause_reading()
-        self._wake()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _pass_interim(self, response: ResponseHead) -> None:
         """Pass a 1xx on. 100 is not passed on: the load balancer has told the client to continue before it sent the request."""
