@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import signal
 from functools import partial
 
 from albkit.demo.gateway import Demo
 from albkit.demo.tour import Tour
 from albkit.demo.welcome import welcome
-from albkit.runner import run_in_own_loop
+from albkit.runner import run_in_own_loop, run_until_signal
 
 __all__ = ("check", "serve")
 
@@ -21,7 +19,7 @@ def serve(port: int) -> int:
     Raises:
         OSError: the port cannot be opened; the text says why and what to do.
     """
-    return run_in_own_loop(_serve(port)) or 0
+    return run_in_own_loop(run_until_signal(Demo(port), _say_ready))
 
 
 def check(port: int) -> int:
@@ -30,22 +28,13 @@ def check(port: int) -> int:
     Raises:
         OSError: the port cannot be opened; the text says why and what to do.
     """
-    return run_in_own_loop(_check(port)) or 0
+    return run_in_own_loop(_check(port))
 
 
-async def _serve(port: int) -> None:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    async with Demo(port) as demo:
-        for line in welcome(demo):
-            print(line)
-        print(f"Ready: {demo.url}/ (Ctrl-C stops it)", flush=True)
-        await stopping.wait()
-        # A second signal need not wait for an orderly end.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+def _say_ready(demo: Demo) -> None:
+    for line in welcome(demo):
+        print(line)
+    print(f"Ready: {demo.url}/ (Ctrl-C stops it)", flush=True)
 
 
 async def _check(port: int) -> int:
