@@ -52,7 +52,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Run a load balancer on 127.0.0.1 in front of three embedded targets that serve a page, an API and a WebSocket chat.",
     )
     command.add_argument(
-        "--port", type=_port, metavar="N", help=f"the port to listen on; 0 takes a free one (default: {_DEMO_PORT}, with --check a free one)"
+        "--port",
+        type=_port,
+        metavar="N",
+        help=f"the port to listen on; 0 takes a free one (default: {_DEMO_PORT}, with --check a free one)",
     )
     command.add_argument("--check", action="store_true", help="test the demo with real clients, print one line per test, and exit")
     return parser

@@ -64,7 +64,9 @@ def run(listeners: Listener | Sequence[Listener], *, ready: Callable[[LoadBalanc
 def _check_thread() -> None:
     instead = "use 'async with LoadBalancer(...)' instead"
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError(f"run() handles signals, which Python allows in the main thread only; {instead}, in an event loop of this thread")
+        raise RuntimeError(
+            f"run() handles signals, which Python allows in the main thread only; {instead}, in an event loop of this thread"
+        )
     try:
         asyncio.get_running_loop()
     except RuntimeError:

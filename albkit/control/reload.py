@@ -69,7 +69,7 @@ async def apply(
     try:
         for identity, listener in wanted:
             old = before.get(identity)
-            if old is not None and old.listener.door == listener.door:
+            if old is not None and old.listener.bind_key == listener.bind_key:
                 staying[identity] = old
                 continue
             new = staying[identity] = RunningListener(listener, runtime, receive)
@@ -189,7 +189,7 @@ def _identities(listeners: Sequence[Listener]) -> list[Identity]:
     places: Counter[Identity] = Counter()
     identities: list[Identity] = []
     for listener in listeners:
-        door: Identity = (listener.name,) if listener.name is not None else listener.door
+        door: Identity = (listener.name,) if listener.name is not None else listener.bind_key
         identities.append((*door, places[door]))
         places[door] += 1
     return identities
@@ -201,7 +201,7 @@ def _match_renamed(before: dict[Identity, RunningListener], wanted: Sequence[tup
     kept = {identity for identity, _ in wanted}
     for identity, listener in new:
         for old in [old for old in before if old not in kept]:
-            if not listener.takes_free_port and before[old].listener.door == listener.door:
+            if not listener.takes_free_port and before[old].listener.bind_key == listener.bind_key:
                 before[identity] = before.pop(old)
                 break
 

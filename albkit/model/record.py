@@ -1,4 +1,4 @@
-"""All that is known when an exchange is over."""
+"""What is known about an exchange when it is over."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ("ExchangeRecord",)
 
 
 class ExchangeRecord:
-    """One exchange, filled in as it goes and read by the report floor at its end."""
+    """One exchange. The proxy fills it in as the exchange proceeds; logs and counters read it at the end."""
 
     __slots__ = (
         "attempts",
@@ -32,7 +32,7 @@ class ExchangeRecord:
     def __init__(self, client: ClientAddress) -> None:
         self.client = client
         self.started = 0.0
-        """When its request head had come, by the monotonic clock; 0 where none has."""
+        """When the request head was complete, by the monotonic clock; 0 if it never was."""
         self.request: RequestHead | None = None
         self.matched_rule_priority = -1
         """0 for the default action, -1 before a rule was found."""
@@ -40,9 +40,9 @@ class ExchangeRecord:
         self.target = ""
         self.attempts = 0
         self.elb_status_code = 0
-        """What the client was told; 0 when nothing could be told."""
+        """The status that the client got; 0 if it got none."""
         self.target_status_code = 0
         self.received_bytes = 0
-        """From the client, head included; of a tunnel, in all."""
+        """From the client, head included; for a tunnel, all of its bytes."""
         self.sent_bytes = 0
         self.failure: Failure | None = None

@@ -462,6 +462,6 @@ async def test_registering_a_target_of_another_protocol_is_refused() -> None:
     """As it is in the declared list; nothing is registered then."""
     group = alb.TargetGroup("group", [], protocol="HTTP")
     async with balancing(listener(alb.Forward(group))) as it:
-        with pytest.raises(alb.ConfigurationError, match=r"\[1\]: HTTPS clashes with the group's protocol HTTP"):
+        with pytest.raises(alb.ConfigurationError, match=r"\[1\]: HTTPS differs from the group's protocol HTTP"):
             await it.load_balancer.register_targets("group", ["127.0.0.1:1", "https://127.0.0.1:2"])
         assert it.load_balancer.describe_target_health("group") == []
