@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "--port",
         type=_port,
         metavar="N",
-        help=f"the port to listen on; 0 takes a free one (default: {_DEMO_PORT}, with --check a free one)",
+        help=f"the port to listen on; 0 takes a free one (default: {_DEMO_PORT}; with --check, a free one)",
     )
     command.add_argument("--check", action="store_true", help="test the demo with real clients, print one line per test, and exit")
     return parser

@@ -64,9 +64,7 @@ def run(listeners: Listener | Sequence[Listener], *, ready: Callable[[LoadBalanc
 def _check_thread() -> None:
     instead = "use 'async with LoadBalancer(...)' instead"
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError(
-            f"run() handles signals, which Python allows in the main thread only; {instead}, in an event loop of this thread"
-        )
+        raise RuntimeError(f"run() handles signals, which only the main thread can do; {instead}, in an event loop of this thread")
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -78,7 +76,7 @@ def _print_urls(load_balancer: LoadBalancer) -> None:
     # A reader of our output that has gone is no reason to end a load balancer that works.
     with suppress(OSError):
         for listener in load_balancer.listeners:
-            print(f"albkit listens on {listener.url}", flush=True)
+            print(f"albkit listens on {listener.url}", flush=True)  # noqa: T201 - a program says where it can be reached
 
 
 def run_in_own_loop(main: Coroutine[Any, Any, int]) -> int:

@@ -134,7 +134,7 @@ def test_demo_with_an_open_stream_stops_and_says_what_it_cut() -> None:
             stream.readline()
             code, errors = it.end(signal.SIGTERM)
     assert code == 0
-    assert re.fullmatch(r"StoppedInResponse: the load balancer stopped in mid-response; [^\n]*\n", errors)
+    assert re.fullmatch(r"StoppedInResponse: the load balancer stopped in the middle of the response; [^\n]*\n", errors)
 
 
 async def test_demo_with_an_open_chat_stops_without_a_word() -> None:

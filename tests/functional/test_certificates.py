@@ -361,7 +361,7 @@ async def test_replaced_files_are_taken_up(tmp_path: Path, how: str, caplog: pyt
         again = await it.it.secure()
         assert (await again.get()).status == 200
     for record in caplog.records:
-        assert "stays in force" in record.getMessage()  # It may have looked between the two.
+        assert "stays in use" in record.getMessage()  # It may have looked between the two.
 
 
 @pytest.mark.parametrize("how", ["file", "folder"])
@@ -402,7 +402,7 @@ async def test_half_a_change_waits_for_the_other_half(tmp_path: Path, first: str
         assert await it.seen() == "old"
         (record,) = caplog.records
         assert record.levelname == "WARNING"
-        assert "stays in force" in record.getMessage()
+        assert "stays in use" in record.getMessage()
         assert "listeners[0].certificates[0]" in record.getMessage()
         (rest,) = contents.values()
         replace(*rest, "rename")

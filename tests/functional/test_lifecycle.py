@@ -35,7 +35,7 @@ async def test_load_balancer_starts_and_stops_many_times_on_one_port() -> None:
 async def test_starting_twice_is_refused() -> None:
     """And does no harm to what runs."""
     async with target() as origin, balancer(origin.address) as load_balancer:
-        with pytest.raises(RuntimeError, match="running already"):
+        with pytest.raises(RuntimeError, match="already running"):
             await load_balancer.start()
         client = await RawClient.connect(load_balancer.listeners[0].port)
         assert (await client.get()).status == 200
