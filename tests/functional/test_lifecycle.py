@@ -66,7 +66,7 @@ async def test_port_in_use_is_told_and_nothing_stays_open() -> None:
 async def test_host_of_another_machine_is_told() -> None:
     """In a sentence."""
     load_balancer = alb.LoadBalancer(alb.Listener(0, alb.FixedResponse(200), host="192.0.2.1"))
-    with pytest.raises(OSError, match="no address of this machine; give one that it has"):
+    with pytest.raises(OSError, match="not an address of this machine; give one of its addresses"):
         await load_balancer.start()
 
 
