@@ -113,7 +113,7 @@ def test_check_of_a_wrong_gateway_exits_with_1(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(demo, "Demo", lambda port: Demo(port, xff_header_processing="remove"))
     assert cli.main(["demo", "--check"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[2] for line in lines if line.startswith("  FAILED")] == ["targets learn who asked"]
+    assert [line.split("  ")[2] for line in lines if line.startswith("  FAILED")] == ["targets get the client's address"]
     assert lines[-1] == f"1 of {len(lines) - 2} steps FAILED"
 
 

@@ -1,4 +1,4 @@
-"""`albkit demo`: a gateway in front of three targets to play with, and a tour that checks what it shows."""
+"""`albkit demo`: a load balancer in front of three targets, to try it out, and a tour that tests what it shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ("check", "serve")
 
 
 def serve(port: int) -> int:
-    """Run the demo until SIGINT or SIGTERM. Its last line before that starts with `Ready:` and is flushed.
+    """Run the demo until SIGINT or SIGTERM, and return the exit status. The last line that it prints starts with `Ready:` and is flushed.
 
     Raises:
         OSError: the port cannot be opened; the text says why and what to do.
@@ -23,7 +23,7 @@ def serve(port: int) -> int:
 
 
 def check(port: int) -> int:
-    """Run the demo, walk its tour with real clients, and show each step with its outcome: 0 when all held, 1 when one did not.
+    """Run the demo, test it with real clients, and print each step with its result. Returns 0 if all passed, otherwise 1.
 
     Raises:
         OSError: the port cannot be opened; the text says why and what to do.
@@ -53,5 +53,5 @@ async def _check(port: int) -> int:
 
 
 def _is_no_ejection(record: logging.LogRecord) -> bool:
-    """The tour stops a target, and says so itself."""
+    """Suppress the warning about the target that the tour stops on purpose."""
     return "is ejected" not in record.msg

@@ -811,4 +811,4 @@ async def test_header_that_nobody_has_asked_for_is_told_by_its_name(header: byte
         assert (await client.response()).status == 400
         assert await client.is_closed()
         assert it.counters["Failure_ProxyHeaderUnexpected"] == 1
-    assert "give the listener proxy_protocol=" in caplog.text
+    assert "set proxy_protocol=" in caplog.text
