@@ -76,6 +76,7 @@ class LoadBalancer:
         self._certificates: CertificateWatch | None = None
         self._announcer = Announcer()
         self._tunnel_announcer = TunnelAnnouncer()
+        # start(), stop() and apply() exclude each other: each replaces runtime, listeners and settings together.
         self._applying = asyncio.Lock()
         self._running: tuple[RunningListener, ...] = ()
         self._tunnels: Collection[Tunnel] = ()
@@ -119,6 +120,7 @@ class LoadBalancer:
 
     async def _start(self, runtime: Runtime, loaded: Loaded) -> None:
         runtime.connections.contexts.update(loaded.contexts)
+        # A live view: it changes with the runtime's tunnels, and stays readable after the stop.
         self._tunnels = runtime.tunnels.keys()
         runtime.tunnel_opened = self._tunnel_announcer.opened
         runtime.tunnel_closed = self._tunnel_announcer.closed
@@ -126,10 +128,13 @@ class LoadBalancer:
         registration = self._registration = Registration(runtime, self._announcer.publish)
         running = [RunningListener(listener, runtime, receive) for listener in self._settings.listeners]
         try:
+            # Before the listeners open, so that the first request finds the targets of DNS names.
             await registration.look_up_names([(choice, choice.group.group.names) for choice in runtime.choices.values()])
             for listener, termination in zip(running, loaded.terminations, strict=True):
                 await listener.open(termination)
         except BaseException:
+            # The order matters: without a runtime, a concurrent call reports "not running" instead of using a load balancer that is being
+            # closed.
             self._runtime = self._registration = None
             registration.close()
             try:
@@ -137,6 +142,7 @@ class LoadBalancer:
             finally:
                 await registration.closed()
             raise
+        # From here on nothing can fail.
         runtime.sweep.start()
         self._certificates = CertificateWatch(runtime, running, loaded, self._announcer.publish)
         for choice in runtime.choices.values():
@@ -207,7 +213,9 @@ class LoadBalancer:
             certificates = self._certificates
             if certificates is None:
                 raise RuntimeError("the load balancer is not running; await start() first")
+            # The watch must not reload files of the old configuration while the new one is read.
             async with certificates.paused():
+                # Files are read before anything changes: a file that cannot be used is a fault of the configuration.
                 loaded = await load(settings, self._clock, certificates.loaded)
 
                 def in_force(running: tuple[RunningListener, ...]) -> None:
@@ -234,6 +242,7 @@ class LoadBalancer:
         choice, registration = self._group(group)
         new = targets_from(targets)
         faults = Faults("targets")
+        # Routes are rare, so the members are only searched if a new target has one.
         members = choice.group.members.values() if any(target.route is not None for target in new) else ()
         routes = {member.target.route: member.target for member in members if member.target.route is not None}
         for index, target in enumerate(new):

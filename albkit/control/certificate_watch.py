@@ -71,6 +71,7 @@ class CertificateWatch:
         while True:
             await asyncio.sleep(runtime.settings.certificate_check_interval)
             now = runtime.clock.time()
+            # In a thread, because stat() may block on a network file system.
             changed = await runtime.loop.run_in_executor(None, stamp_of, files_of(runtime.settings))
             if changed != stamp or now >= due:
                 reloaded = await self._reload()
@@ -96,6 +97,7 @@ class CertificateWatch:
         self.loaded = loaded
         runtime.connections.contexts.update(loaded.contexts)
         for listener, termination in zip(self._running, loaded.terminations, strict=True):
+            # `load` reuses a termination whose files have not changed, so that clients can resume their sessions.
             if termination is not None and termination is not listener.listener_runtime.termination:
                 listener.reconfigure(listener.listener, termination)
         _log.info("TLS files have changed; new connections use them")

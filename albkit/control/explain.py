@@ -82,6 +82,7 @@ def _forwarded(chosen: CompiledRule[RoutePlan], plan: RoutePlan, request: Reques
         return Explanation(chosen.rule, None, None, tuple(why))
     name = choice.group.group.name
     try:
+        # The same order as for a real request: session first, then the algorithm.
         bound = choice.bound(request, now)
         member = bound if bound is not None else choice.peek(request)
     except Failure as failure:

@@ -108,6 +108,7 @@ class NameFollower:
 
     def _forget(self, key: tuple[TargetChoice, DnsName]) -> None:
         following = self._followed.pop(key)
+        # Cancelling the task is not enough: a query that has just finished would still apply its answer.
         following.is_over = True
         following.first_answer.set()
         if following.task is not None:
@@ -118,6 +119,7 @@ class NameFollower:
         name = following.name
         while not following.is_over:
             try:
+                # The loop runs until the name is forgotten; no error ends it.
                 answer = await self._resolver.look_up(name)
                 if following.is_over:
                     return
@@ -154,6 +156,8 @@ class NameFollower:
         if following.empty_since is None:
             following.empty_since = now
             _log.warning("%s of target group %s resolves to no address", following.name, group)
+        # An empty answer may be a mistake of the name server, which would take the whole service down. So the targets stay for `hold`
+        # seconds.
         left = following.empty_since + following.name.hold - now
         if left <= 0:
             self._change(following, {})

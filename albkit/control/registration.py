@@ -42,6 +42,7 @@ class Registration:
         self._publish = publish
         self._draining: dict[TargetState, TargetChoice] = {}
         self._waiting: dict[TargetState, list[asyncio.Future[None]]] = {}
+        # Deadlines are checked by the common sweep, at least once per second, instead of one timer per target.
         runtime.sweep.add(self)
         runtime.sweep.add(self._anomalies)
 
@@ -67,6 +68,7 @@ class Registration:
     def _register_again(self, choice: TargetChoice, member: TargetState, target: Target) -> bool:
         """Handle a target that is registered again. Return whether anything but its weight has changed."""
         before, protocol_of = member.target, choice.group.group.protocol_of
+        # The identical object: `change_targets` passes all declared targets, most of which are unchanged.
         if before is target and member.state is not TargetHealthState.DRAINING:
             return False
         if (protocol_of(before), before.server_name) != (protocol_of(target), target.server_name):
@@ -106,10 +108,12 @@ class Registration:
                 continue
             leaving[member] = None
             member.deadline = self._runtime.clock.monotonic() + choice.group.group.deregistration_delay
+            # A target that was not eligible has no sessions that could continue, and with a delay of 0 there is no time for them.
             member.keeps_sessions = honors and member.eligible and choice.group.group.deregistration_delay > 0
             self._draining[member] = choice
             ejected += [member] if member in choice.group.ejected else []
         if ejected:
+            # An ejected target would be readmitted by the anomaly watch while it drains, so it leaves that state first.
             choice.readmit(*ejected)
         for member in leaving:
             member.probation = member.ejections = member.failures_in_row = 0
@@ -145,6 +149,7 @@ class Registration:
         for member, tunnels in leaving.items():
             for index, tunnel in enumerate(tunnels):
                 spread = min(tunnel.drain_spread, member.deadline - now)
+                # Each tunnel gets one of equal time slots, and a random moment within it.
                 tunnel.drain(member.deadline - spread * (1 - (index + clock.random()) / len(tunnels)))
 
     async def drained(self, group: str, target: Target, timeout: float | None) -> None:
@@ -159,6 +164,7 @@ class Registration:
         member = next((one for one, choice in draining if one.address == address and choice.group.group.name == group), None)
         if member is None:
             return
+        # One future per caller: a caller that is cancelled must not cancel those of others.
         over = self._runtime.loop.create_future()
         self._waiting.setdefault(member, []).append(over)
         try:
@@ -181,6 +187,7 @@ class Registration:
         self._drain_when_idle([member for member in over if member.keeps_sessions])
         for member in over:
             for client in self._runtime.connections.bound_to(member):
+                # The end of the last exchange removes the member, by `on_idle`.
                 client.fail(Failure(FailureKind.DEREGISTRATION_DELAY_OVER, member.address))
 
     def begin(self, choice: TargetChoice) -> None:
@@ -287,6 +294,7 @@ class Registration:
             member.state = state
             member.reason = reason
             member.description = description
+        # Failures from before the recovery must not make it an anomaly now.
         if state is TargetHealthState.HEALTHY:
             for member in changed:
                 self._anomalies.reset_counts(member)

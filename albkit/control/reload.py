@@ -61,6 +61,7 @@ async def apply(
     wanted = list(zip(_identities(settings.listeners), settings.listeners, strict=True))
     _match_renamed(before, wanted)
     terminations = dict(zip((identity for identity, _ in wanted), loaded.terminations, strict=True))
+    # New groups are added first, because rules can only be compiled for known groups. A failure removes them again.
     known = set(runtime.choices)
     for group in settings.groups:
         if group.name not in known:
@@ -104,6 +105,7 @@ async def apply(
         elif group.name not in known:
             registration.begin(runtime.choices[group.name])
     for identity, listener in wanted:
+        # A TLS listener also gets new certificates when its configuration is unchanged.
         if identity in rules or listener.is_secure:
             staying[identity].reconfigure(listener, terminations[identity], rules.get(identity))
     for new in opened:
@@ -114,6 +116,7 @@ async def apply(
         await close_all(leaving)
     finally:
         for one in leaving:
+            # After all listeners are closed, so that a client that reconnects cannot reach the old listener.
             one.end_connections()
             publish(ListenerClosed(one.listener.name, one.port))
         _remove_groups(settings, runtime, registration)
@@ -145,6 +148,7 @@ async def _is_changed(old: Listener, new: Listener, changed: Collection[str]) ->
         settings = (before.priority, before.conditions, before.transforms), (rule.priority, rule.conditions, rule.transforms)
         if before is not rule and (settings[0] != settings[1] or not _equal_actions(before.actions, rule.actions)):
             return True
+        # Comparing a thousand rules takes milliseconds, in which no request would be served.
         if place % _RULES_PER_ITERATION == 0:
             await asyncio.sleep(0)
     return False
@@ -206,6 +210,7 @@ def _match_renamed(before: dict[Identity, RunningListener], wanted: Sequence[tup
     kept = {identity for identity, _ in wanted}
     for identity, listener in new:
         for old in [old for old in before if old not in kept]:
+            # Port 0 is no address: two listeners that ask for any free port have nothing in common.
             if not listener.takes_free_port and before[old].listener.bind_key == listener.bind_key:
                 before[identity] = before.pop(old)
                 break

@@ -72,6 +72,7 @@ class Demo:
             self.listener = self._describe(self._port, self.targets)
             self.load_balancer = LoadBalancer(self.listener, **self._settings)
             await stack.enter_async_context(self.load_balancer)
+            # Only now: if a target or the load balancer cannot start, everything before it is stopped here.
             self._stack = stack.pop_all()
         return self
 

@@ -97,6 +97,7 @@ class DemoTarget:
             ]
         )
         app.on_shutdown.append(self._close_websockets)
+        # Handlers are cancelled when their client disconnects, which aiohttp does not do by default.
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN)
         await runner.setup()
         try:

@@ -78,12 +78,14 @@ class DnsName:
         for index, server in enumerate(self.nameservers):
             if _address_of(server) is None:
                 faults.add(f"nameservers[{index}]", f"{server!r} is not an IP address, with or without a port: '10.0.0.2', '[::1]:5353'")
+        # Checked here, so that the error comes with the configuration and not with the first query.
         if find_spec("dns") is None:
             faults.add("", "requires the package dnspython; run: pip install 'albkit[dns]'")
         faults.raise_if_any()
 
     def _check_target(self, faults: Faults) -> None:
         try:
+            # A target with these settings reports their faults, so that the rules stand only in `Target`.
             Target("name", 80, protocol=self.protocol, weight=self.weight, max_concurrency=self.max_concurrency)
         except ConfigurationError as error:
             faults.inside("", error)

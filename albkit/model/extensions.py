@@ -35,6 +35,7 @@ __all__ = (
     "TunnelCallback",
 )
 
+# The same object is used internally; a separate public class would have to be copied for each request.
 Request = RequestHead
 """What conditions and actions receive: `method path query_string headers host client listener`, and `await request.body(limit)`."""
 

@@ -143,6 +143,7 @@ class ListenerSettings:
         """What it listens on. Two listeners with the same key cannot be open at the same time, unless both take a free port."""
         if self.inherited_socket is not None:
             return "inherited socket", self.inherited_socket
+        # The port of a unix socket is only what targets are told, so it does not distinguish two sockets.
         return (self.host,) if self.socket_path is not None else (self.host, self.port)
 
     @property

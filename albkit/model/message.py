@@ -52,6 +52,8 @@ class ClientAddress:
     @property
     def is_secure(self) -> bool:
         """Whether the client uses TLS, either with the load balancer or with a trusted proxy in front of it."""
+        # The proxy's report takes precedence: the connection from the proxy may be plain although the client uses TLS, or the other way
+        # round.
         return self.tls is not None if self.told is None else self.told[0] == "https"
 
     def __str__(self) -> str:
@@ -162,6 +164,7 @@ class RequestHead:
         self._headers = headers
 
     def _pairs(self) -> list[tuple[str, str]]:
+        # The first line is the request line; the head ends with an empty line, which splits into two empty items.
         pairs = (line.partition(b":") for line in self.head.split(b"\r\n")[1:-2])
         unseen = self.unseen
         return [

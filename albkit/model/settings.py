@@ -81,6 +81,7 @@ class Settings:
             if not listener.takes_free_port and bound.setdefault(key, index) != index:
                 faults.add(f"listeners[{index}].{_which(listener)}", f"{key[-1]!r} is already used by listeners[{bound[key]}]")
             for group in listener.groups:
+                # Equal groups may appear several times: each rule can have its own object with the same content.
                 if groups.setdefault(group.name, group) != group:
                     faults.add(f"listeners[{index}]", f"two different target groups are named {group.name!r}; give each a name of its own")
 
@@ -100,6 +101,7 @@ class Settings:
     @cached_property
     def stream_groups(self) -> frozenset[str]:
         """The names of the target groups that only TCP and TLS listeners forward to."""
+        # A group that HTTP listeners use as well is not among them: its health checks and connections are those of HTTP.
         streams = {group.name for listener in self.listeners if listener.is_stream for group in listener.groups}
         others = {group.name for listener in self.listeners if not listener.is_stream for group in listener.groups} if streams else set()
         return frozenset(streams - others)

@@ -14,6 +14,7 @@ from albkit.model.validation import Faults
 __all__ = ("Target", "fault_of_unix_host", "is_host", "target_from")
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?")
+# The characters that RFC 6265 section 4.1.1 allows in a cookie value.
 _ROUTE = re.compile(r"[!#-+\--:<-\[\]-~]{1,100}")
 _FORMS = "give 'host:port', '[v6-address]:port', 'http://host[:port]' or 'unix:/path'"
 _WEBSOCKET = {"ws": "http", "wss": "https"}
@@ -136,6 +137,7 @@ def target_from(value: Any) -> Target:
     scheme, separator, rest = value.partition("://")
     if not separator:
         return _from_authority(value, value, None, None)
+    # A frequent mistake, so it gets an error text of its own.
     if scheme.lower() in _WEBSOCKET:
         http = f"{_WEBSOCKET[scheme.lower()]}://{rest.partition('/')[0]}"
         words = f"{value!r} is a WebSocket URL; write {http!r}: a WebSocket starts as an HTTP request and uses the same connection"

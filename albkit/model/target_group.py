@@ -27,6 +27,7 @@ _ALGORITHM = ("joined", "left", "started", "finished", "choose")
 
 def _targets(value: Any) -> tuple[Any, ...]:
     """Convert every item whose form is known. Others stay as they are, so that validation can name each with its index."""
+    # A converter runs before validation, and must not raise for one item before the others are checked.
     return tuple(_target_or_raw(item) for item in as_tuple(value))
 
 
@@ -71,6 +72,7 @@ def _target_or_raw(item: Any) -> Any:
 
 
 def _on_or_off(value: Any) -> Any:
+    # ALB's API says on and off; Python programs, and YAML files with a bare on, say True and False.
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
@@ -171,6 +173,7 @@ class TargetGroup:
         """Check the algorithm, and the settings that depend on it (docs/alb.md 1.8)."""
         if isinstance(self.algorithm, str):
             faults.attribute(self, "algorithm")
+        # A class passes the check for methods as well, but has no state, so it is rejected: an instance is needed.
         elif not isinstance(self.algorithm, ConsistentHash) and (
             isinstance(self.algorithm, type) or not all(callable(getattr(self.algorithm, name, None)) for name in _ALGORITHM)
         ):
@@ -237,6 +240,7 @@ class TargetGroup:
     def too_few(self, healthy: int, targets: int) -> bool:
         """Whether this number of healthy targets, of this number of targets, is below `minimum_healthy_targets`."""
         return any(
+            # Integer arithmetic: a percentage of a few targets would be rounded differently as a float.
             healthy * 100 < int(least.removesuffix("%")) * targets if isinstance(least, str) else healthy < least
             for least in self.minimum_healthy_targets
         )
@@ -260,6 +264,7 @@ class TargetGroup:
                 for fault in error.faults:
                     faults.add(f"targets[{index}]", fault)
                 continue
+            # Called even if the target has another fault, because it also records the route.
             of_route = fault_of_route(target, routes) if isinstance(target, Target) else None
             wrong = self.fault_of_member(target) or of_route
             if wrong:

@@ -151,6 +151,7 @@ class TunnelPolicy:
             return
         if not callable(recheck) or isinstance(recheck, type):
             faults.add("recheck", f"{recheck!r} is not an async callable or None")
+        # `Settings` collects policies in a dictionary, and apply() compares them.
         elif getattr(recheck, "__hash__", None) is None:
             faults.add("recheck", f"{recheck!r} is not hashable, as every part of a configuration must be; give its class a __hash__")
 

@@ -70,6 +70,7 @@ class CertificateChoice(Generic[T]):
 
         self._wildcard = {parent: best(places) for parent, places in wildcard.items()}
         """What to offer for a name with one more label than the key."""
+        # Wildcards compete with exact matches, because ALB does not prefer exact ones.
         self._exact = {name: best(places | wildcard.get(_parent(name), set())) for name, places in exact.items()}
         self._sets = tuple(known.values())
         self.valid_until = _next_change(listed, now)
@@ -86,6 +87,7 @@ class CertificateChoice(Generic[T]):
 
         The name is anything that a client sends, or `None` if it sends none. The call costs two look-ups and stores nothing.
         """
+        # The client chooses the name, so its length is limited before it is copied by lower().
         if not name or len(name) > _LONGEST_NAME or not name.isascii():
             return self._default
         name = name.lower().removesuffix(".")

@@ -73,13 +73,16 @@ class Ejector:
         available = [one for one in self._group.members.values() if one.state in AVAILABLE]
         good = [one for one in available if one.state in GOOD]
         staying = [one for one in good if one.ejected_until is None and one is not member]
+        # `staying` excludes this member, so the difference counts it as ejected. One ejection is always allowed, whatever the percentage.
         if len(good) - len(staying) > max(1, len(good) * ejection.max_percent // 100) and not _standbys_take_over(staying):
             return 0.0
         if not any(one.weight or not member.weight for one in staying) or group.too_few(len(staying), len(available)):
             # No target would be left, or so few that the group would fail open and send requests to the ejected one as well.
             return 0.0
+        # The exponent is limited, because the power would exceed a float after about a thousand ejections.
         seconds = min(ejection.duration * 2.0 ** min(member.ejections, 30), max(ejection.duration, ejection.max_duration))
         member.ejected_until = self._now() + seconds
+        # Requests that are in progress now belong to the old epoch; their results no longer count.
         member.epoch += 1
         self._group.ejected.add(member)
         member.ejections += 1

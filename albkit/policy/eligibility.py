@@ -55,6 +55,7 @@ class Census:
         self._places = {member: place for place, member in enumerate(self._kinds)}
         self._next = len(self._places)
         kinds = list(self._kinds.values())
+        # Indexed by kind: not available, available, good, standby.
         self._counts = [kinds.count(kind) for kind in range(4)]
         self._decide(group)
         self._gather()
@@ -74,6 +75,7 @@ class Census:
                 self._counts[kind] -= 1
             kind = self._kinds[member] = _kind_of(member)
             self._counts[kind] += 1
+        # If other kinds are wanted than before, the eligibility of many members may change; otherwise only that of the given ones.
         before, wanted = self.eligible, self._wanted
         self._decide(group)
         if wanted != self._wanted:
@@ -97,6 +99,7 @@ class Census:
         if self.fails_open:
             self._wanted = (_AVAILABLE, _GOOD, _STANDBY)
         else:
+            # Standby targets replace all good ones; they never serve beside them unless the group fails open.
             self._wanted = (_GOOD,) if good else (_STANDBY,)
 
     def _gather(self) -> None:

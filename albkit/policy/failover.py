@@ -37,5 +37,6 @@ def may_try_again(group: TargetGroupState, kind: FailureKind, method: str, attem
         return False
     if group.retry_tokens < 1.0:
         return False
+    # Taken only if the request is really sent again, so this check must be the last one.
     group.retry_tokens -= 1.0
     return True

@@ -44,6 +44,7 @@ class HealthTrack:
         if result.passed:
             self._passed += 1
             self._failed = 0
+            # Only an unhealthy target must pass several checks; a new one must not wait for minutes before it serves.
             if state is TargetHealthState.UNHEALTHY and self._passed < check.healthy_threshold:
                 return state
             return TargetHealthState.HEALTHY

@@ -79,6 +79,7 @@ class SlowStart:
                 member.joined_late = True
             if good and member.slow_since is None:
                 self._full.add(member)
+            # At the end, because everything above compares with the previous look.
             member.was_healthy = good
 
     def settle(self, eligible: Sequence[TargetState]) -> None:
@@ -99,6 +100,7 @@ class SlowStart:
             self._end((member,), duration, now)
             self.settle(group.eligible)
             return member
+        # The share grows linearly: the probability is the elapsed part of the duration.
         if self._chance() * duration < now - since:
             return member
         return self.stand_in() or member

@@ -135,6 +135,7 @@ class TargetChoice:
     def _is_other_algorithm(self) -> bool:
         """Whether the configuration names another algorithm than the one in use."""
         setting = self.group.group.algorithm
+        # Identity first: comparing algorithm objects of the program's own may call code of the program.
         return self._setting is not setting and self._setting != setting
 
     def _take_algorithm(self) -> None:
@@ -149,6 +150,7 @@ class TargetChoice:
     def _refresh_stickiness(self) -> None:
         setting = self.group.group.stickiness
         members = self.group.members.values()
+        # Rebuilding stickiness costs a digest per member, so it is kept while the setting stays equal.
         if setting is None or setting != self._binding:
             self._binding = setting
             self._bindable = {member: member.target.route for member in members} if setting is not None else {}
@@ -173,6 +175,7 @@ class TargetChoice:
             elif bindable[member] != member.target.route:
                 other_routes.append(member)
             bindable[member] = member.target.route
+        # Session ids contain the route, so the whole index must be rebuilt.
         if other_routes:
             self.stickiness = stickiness_for(self._binding, self.group, self._clock)
 
@@ -217,6 +220,7 @@ class TargetChoice:
         member = self.stickiness.target(request, now)
         if member is None or not (member.eligible or self._serves_session(member, request)):
             return None
+        # A session may wait for a recovered target, but not all sessions at once: until it has answered one request, others go elsewhere.
         return None if member.probation and self._ejector.awaits_proof(member) else member
 
     def _serves_session(self, member: TargetState, request: RequestHead) -> bool:
@@ -254,6 +258,7 @@ class TargetChoice:
         member = self._choose(self.group.eligible, request)
         if member is None:
             return None
+        # Slow start and probation may replace the algorithm's choice. `is not None` first: most targets are in neither state.
         if member.slow_since is not None:
             member = self._slow_start.ease(member, self.group, self._clock.monotonic())
         if member.probation and has_enough(member):
@@ -414,6 +419,7 @@ class TargetChoice:
             self._notify(self._algorithm.finished, member)
         if self.room is not None:
             self.room.ended(member)
+        # Last: it removes a drained member from the group.
         if member.on_idle is not None and not member.outstanding:
             member.on_idle()
 

@@ -23,6 +23,7 @@ def log_failure(record: ExchangeRecord) -> None:
     if failure is None:
         return
     kind = failure.kind
+    # Clients can cause any number of failures, which must not bury the warnings.
     level = logging.INFO if kind.side is Side.CLIENT else logging.WARNING
     if not _log.isEnabledFor(level):
         return

@@ -45,6 +45,7 @@ class TargetState:
     def __init__(self, target: Target, *, checked: bool = False) -> None:
         self.target = target
         self.address = str(target)
+        # A copy, which `TargetChoice.reweigh` changes together with the algorithm's state.
         self.weight = target.weight
         # Without health checks nothing is known about it, and it gets traffic. No check is ever made that was not configured.
         self.state = TargetHealthState.INITIAL if checked else TargetHealthState.UNAVAILABLE

@@ -96,6 +96,7 @@ class Acceptor:
     def _accept(self) -> None:
         for _ in range(_AT_ONCE):
             try:
+                # The listening socket is non-blocking; several processes may compete for the same connection.
                 connection, _ = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
@@ -109,6 +110,7 @@ class Acceptor:
                 self._loop.remove_reader(self._socket)
                 self._pause = self._loop.call_later(_PAUSE, self._resume)
                 return
+            # Asked before the task is created: between accept() and connection_made() the loop may accept many more.
             if not self._admission.expects(connection.fileno()):
                 connection.close()
                 continue

@@ -68,6 +68,7 @@ class ConnectionPreface(asyncio.Protocol):
         self._wanted = listener.config.proxy_protocol
         """Kept like the termination, because another configuration may take effect meanwhile."""
         self._receive = receive
+        # Kept for the handshake, which must end with the certificates that it began with.
         self._termination = listener.termination
         self._phase = _HELLO
         self._data = b""
@@ -103,6 +104,7 @@ class ConnectionPreface(asyncio.Protocol):
         self._transport = transport
         bound_buffers(transport, runtime.settings.limits.in_flight)
         self._since = runtime.clock.monotonic()
+        # A stop ends all clients of the runtime, and the sweep checks the handshake timeout.
         runtime.clients.add(self)
         runtime.sweep.add(self)
         if wanted is None:
@@ -188,6 +190,7 @@ class ConnectionPreface(asyncio.Protocol):
         self._phase = _HANDSHAKE
         self._session, incoming, outgoing = termination.begin()
         self._tls = TlsTransport(transport, self._session, incoming, outgoing, self._listener.runtime.loop, self._handshake_done)
+        # Until the handshake is over, the TLS transport reports a lost connection to this object.
         self._tls.set_protocol(self)
         transport.set_protocol(self._tls)
         self._tls.data_received(data)

@@ -79,6 +79,7 @@ class RunningListener:
                 server = await serve_on(watched, loop, lambda: self._begin(listener_runtime), self._runtime, self.listener.backlog)
                 self._servers.append(server)
         for server in self._servers:
+            # After all servers exist: if one cannot be created, none has accepted a connection yet.
             await server.start_serving()
         self._warn()
 
@@ -113,6 +114,7 @@ class RunningListener:
     def end_connections(self) -> None:
         """Close the connections of this listener: idle ones now, others after their exchange. Tunnels stay open."""
         for client in tuple(self._runtime.clients):
+            # The runtime's clients are those of all listeners.
             if client.listener is self.listener_runtime:
                 client.stop()
 
@@ -120,6 +122,7 @@ class RunningListener:
         """Stop listening. Open connections stay open."""
         file, self._file = self._file, None
         try:
+            # Before the sockets are closed; see `release`.
             await release(file, self._runtime.loop)
         finally:
             for server in self._servers:

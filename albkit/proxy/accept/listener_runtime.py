@@ -90,6 +90,7 @@ class ListenerRuntime:
         self.protocol = "https" if listener.is_secure else "http"
         self._names = dict(listener.request_header_names)
         self._trusted = tuple(map(ip_network, listener.trusted_networks))
+        # A new cache for each configuration, because the trusted networks may have changed.
         self._known: BoundedCache[str, bool] = BoundedCache()
 
         def reader(peers: str) -> RequestReader:
@@ -111,6 +112,7 @@ class ListenerRuntime:
         sock = transport.get_extra_info("socket")
         admitted = runtime.admits(sock.fileno() if sock is not None else -1)
         if peer is None or runtime.stopping or not admitted:
+            # Without a peer name, the connection was reset before it was accepted; that is no rejection.
             counters.rejected_connections += peer is not None
             return None
         address = address_of(peer)
@@ -181,6 +183,7 @@ class ListenerRuntime:
                 return self._of_trusted_proxy(self._read_of_trusted_proxy(head), client.address)
             request = self._read(head)
         except Failure:
+            # Checked only after the parser has rejected the head, so that valid requests pay nothing for it.
             if head.startswith(PROXY_HEADERS):
                 raise unexpected_proxy_header() from None
             raise

@@ -88,6 +88,7 @@ async def open_sockets(listener: Listener, loop: asyncio.AbstractEventLoop) -> B
         if path is not None:
             return await _bind_path(path, listener, loop)
         if host is None:
+            # Listening at once: two sockets with SO_REUSEADDR may both bind a port, and only listen() fails (socket(7)).
             return Bound(_listening([_bind_everywhere(port, listener.reuse_port)], listener.backlog))
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         addresses = list(dict.fromkeys((int(family), tuple(address)) for family, _, _, _, address in found))
@@ -181,6 +182,7 @@ def _bind_each(addresses: Sequence[tuple[int, tuple[Any, ...]]], port: int, reus
     sockets: list[socket.socket] = []
     try:
         for family, address in addresses:
+            # The first socket may have taken a free port; the others of the same host use the same one.
             chosen = sockets[0].getsockname()[1] if sockets else port
             with suppress(_NoSuchFamilyError):
                 sockets.append(_bound(family, (address[0], chosen, *address[2:]), reuse_port))
@@ -205,6 +207,7 @@ def _bound(family: int, address: tuple[Any, ...], reuse_port: bool, *, dual: boo
         if reuse_port:
             _share_port(sock)
         if family == socket.AF_INET6:
+            # Set explicitly, because the default is a system setting (net.ipv6.bindv6only on Linux, ipv6(7)).
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
         sock.setblocking(False)
         sock.bind(address)
@@ -228,6 +231,7 @@ def _share_port(sock: socket.socket) -> None:
 async def _bind_path(path: str, listener: Listener, loop: asyncio.AbstractEventLoop) -> Bound:
     binding = loop.run_in_executor(None, _bound_to_path, path, listener.socket_mode, listener.backlog)
     try:
+        # A thread cannot be cancelled: it finishes binding, and `_undo` closes the socket.
         return await asyncio.shield(binding)
     except asyncio.CancelledError:
         binding.add_done_callback(lambda done: _undo(done, loop))
@@ -327,6 +331,7 @@ def _descriptors_named(name: str, environment: Mapping[str, str]) -> list[int]:
 
 
 def _copied(number: int) -> socket.socket:
+    # A copy, because closing a socket object closes its descriptor, and the inherited one must stay open.
     copy = os.dup(number)
     try:
         sock = socket.socket(fileno=copy)
@@ -350,6 +355,7 @@ def _fault_of(sock: socket.socket) -> str | None:
         return "not a stream socket; give one of type SOCK_STREAM (ListenStream= in a socket unit)"
     if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
         return "a socket of another address family; give one of IPv4, IPv6 or unix"
+    # 1 for a listening socket (socket(7)).
     if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return None
     with suppress(OSError):

@@ -185,6 +185,7 @@ def _called(source: str | bytes, what: str) -> str:
 def _read(source: str | bytes, name: str) -> bytes:
     """Return the content of a file, or the bytes themselves, if it is PEM."""
     content = source if isinstance(source, bytes) else _content_of(source, name)
+    # A path may name a device or a log file by mistake; certificates and keys have a few KiB.
     if len(content) > _LARGEST_FILE:
         raise CertificateError(f"{name} is larger than 1 MiB; check that it is a PEM file with certificates or a key")
     if not content.strip():
@@ -286,6 +287,7 @@ def _decrypted(block: bytes, name: str, password: str | bytes | None) -> Private
 
 def _check_key_belongs(key: PrivateKeyTypes, key_name: str, chain: list[x509.Certificate], name: str) -> None:
     public = _encoded(key)
+    # Compared by their encodings, because key objects of cryptography have no equality in all supported versions.
     if public == _encoded(chain[0]):
         return
     if any(public == _encoded(certificate) for certificate in chain[1:]):
@@ -304,6 +306,7 @@ def _encoded(holder: PrivateKeyTypes | x509.Certificate) -> bytes:
 
 
 def _check_order(chain: list[x509.Certificate], name: str) -> None:
+    # Only names are compared, as TLS clients do to build a path; they verify the signatures themselves.
     for place, (certificate, issuer) in enumerate(pairwise(chain), 1):
         if _comparable(certificate.issuer) != _comparable(issuer.subject):
             raise CertificateError(

@@ -70,6 +70,7 @@ def _load(settings: Settings, now: float, before: Mapping[object, Termination]) 
     for index, listener in enumerate(settings.listeners):
         key = _key_of(listener)
         termination = before.get(key)
+        # A validity period that has begun or ended may change the choice, although no file has changed.
         if termination is None or now >= termination.valid_until:
             termination = load_termination(listener, faults, f"listeners[{index}]", now)
         terminations.append(termination)

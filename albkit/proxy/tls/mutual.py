@@ -134,6 +134,7 @@ class MutualContexts:
             store.add_cert(crypto.X509.from_cryptography(authority))
             if self._mutual.advertise_trust_store_ca_names:
                 context.add_client_ca(authority)
+        # PARTIAL_CHAIN lets a chain end at an intermediate CA of the trust store, without its root (X509_VERIFY_PARAM_set_flags(3)).
         flags = crypto.X509StoreFlags.PARTIAL_CHAIN
         if self._store.revocations:
             flags |= crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL
@@ -200,6 +201,7 @@ class _Verifier:
             if not ok:
                 forget_errors()
             return True
+        # The first failure counts: OpenSSL may call this again for other certificates of the chain.
         if not findings.failure:
             findings.failure = failure
             findings.certificate = client_certificate([certificate])

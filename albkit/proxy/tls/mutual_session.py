@@ -196,6 +196,7 @@ class MutualSession:
         self._check_established()
         if size <= 0:
             return b""
+        # pyOpenSSL allocates a buffer of the requested size for each call.
         return self._do(lambda: self._connection.recv(min(size, _RECORD)))
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
@@ -258,6 +259,7 @@ class MutualSession:
         # On a server, the chain does not contain the peer's own certificate (SSL_get_peer_cert_chain(3)).
         chain = [leaf, *(self._connection.get_peer_cert_chain() or ())]
         self._certificate = client_certificate(chain)
+        # OpenSSL's own limit is larger (SSL_CTX_set_max_cert_list(3)), so ALB's is checked after the handshake.
         if sum(len(der(certificate)) for certificate in chain) <= _CHAIN_MAX:
             return
         self._findings.failure = TOO_LARGE

@@ -135,9 +135,11 @@ class _ServerSession:
         if name is None:
             raise ssl.SSLWantReadError
         self.server_name = name
+        # The bytes that were read to find the name are written back: OpenSSL must see the whole ClientHello.
         self._incoming.write(self._hello)
         self._hello = b""
         session = self._session = self._context_for(name).wrap_bio(self._incoming, self._outgoing, server_side=True)
+        # The bound methods of the session replace these slots, so that each record costs no further Python call.
         self.read, self.write, self.unwrap, self.pending = session.read, session.write, session.unwrap, session.pending
         return session
 
@@ -160,6 +162,7 @@ class _Plain:
         self._choice = choice
         policy = SSL_POLICIES[listener.ssl_policy]
         alpn = _alpn(listener)
+        # One context per set of certificates, created in advance: creating one takes milliseconds.
         self._contexts = {shown: server_context(shown, policy, alpn) for shown in choice.sets}
 
     def _context_for(self, name: str) -> ssl.SSLContext:

@@ -160,6 +160,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._closing = True
         if self._over is not None:
             self._handshake_over(self._over, exc or ConnectionResetError("the peer closed in the middle of the handshake"))
+        # Cleared first, so that the protocol can be collected, and is not called again.
         protocol, self._protocol = self._protocol, None
         if protocol is not None:
             protocol.connection_lost(exc or self._broken)
@@ -208,6 +209,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _deliver(self) -> None:
         """Deliver what can be decrypted, in one piece if the protocol does not pause, then the end."""
+        # A protocol may call resume_reading() inside data_received(); the outer loop then continues.
         if self._delivering or self._eof_delivered:
             return
         self._delivering = True
@@ -268,6 +270,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         data = self._outgoing.read()
         if not data or self._sent_close_notify or self._transport.is_closing():
             return
+        # The peer has read everything, so it is not one that never reads.
         if not self._transport.get_write_buffer_size():
             self._own_bytes = 0
         self._own_bytes += len(data)
@@ -314,6 +317,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             view = memoryview(piece)
             for start in range(0, len(view), _SLICE):
                 part = view[start : start + _SLICE]
+                # Drain the BIO before it grows beyond one slice: its memory is never released.
                 if waiting + len(part) > _SLICE:
                     encrypted.append(self._outgoing.read())
                     waiting = 0

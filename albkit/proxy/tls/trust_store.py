@@ -68,6 +68,7 @@ def _read_revocations(source: str | bytes, authorities: Sequence[x509.Certificat
         raise ValueError(f"{name} is empty; {_LISTS}")
     blocks = _CRL_BLOCK.findall(data)
     try:
+        # Without a PEM block, the file is read as DER.
         revocations = [x509.load_pem_x509_crl(block) for block in blocks] or [x509.load_der_x509_crl(data)]
         for revocation in revocations:
             _check_revocation(revocation, name, authorities)

@@ -82,6 +82,7 @@ def read_proxy_header(data: bytes) -> ProxyHeader | None:
 
 
 def _read_v1(data: bytes) -> ProxyHeader | None:
+    # Limited, so that a client that never ends the line costs no growing search.
     end = data.find(b"\r\n", 0, LONGEST_LINE)
     if end < 0:
         if len(data) >= LONGEST_LINE:
@@ -135,6 +136,7 @@ def _read_v2(data: bytes) -> ProxyHeader | None:
 
 def _check_kind(data: bytes) -> None:
     """Reject an unknown version, command, family or transport as soon as it arrives, because the rest of the header may never come."""
+    # Byte 12 holds version and command, byte 13 family and transport (section 2.2).
     if len(data) > 12 and data[12] not in (LOCAL, PROXY):
         raise ProxyHeaderError(f"neither LOCAL nor PROXY of version 2: 0x{data[12]:02x}")
     # The family of a LOCAL header must be ignored (section 2.2).

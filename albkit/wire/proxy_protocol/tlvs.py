@@ -84,6 +84,7 @@ def _session(header: bytes, places: dict[int, slice]) -> TlsSession | None:
     cipher = _text(header, inner.get(SSL_CIPHER), "cipher")
     name = _common_name(header, inner.get(SSL_CN))
     client = header[place.start]
+    # The TLVs were parsed first, so that a malformed header is rejected whether or not the client uses TLS.
     if not client & CLIENT_SSL:
         return None
     shown = bool(client & (CLIENT_CERT_CONN | CLIENT_CERT_SESS))

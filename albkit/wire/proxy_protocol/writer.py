@@ -112,6 +112,7 @@ def _tlvs(tls: TlsSession) -> bytes:
     verified = tls.verify_status == "Success"
     # A session from another proxy's header may be verified although the name of the certificate is not known.
     shown = certificate is not None or verified
+    # CERT_CONN means sent over this connection, CERT_SESS at least once in this TLS session.
     client = CLIENT_SSL | (CLIENT_CERT_CONN | CLIENT_CERT_SESS if shown else 0)
     name = b"" if certificate is None else _common_name(certificate.subject)
     inner = _text_tlv(SSL_VERSION, tls.version) + _text_tlv(SSL_CIPHER, tls.cipher) + _tlv(SSL_CN, name)

@@ -177,6 +177,7 @@ class FrameFollower:
         if self._head:
             data = self._head + data
             self._head = b""
+        # Compared at the end: only the chunk in which the Close frame starts is reported.
         closed = self.closed
         most = self.frames + MANY_FRAMES
         size = len(data)
@@ -222,6 +223,7 @@ class FrameFollower:
             self.left -= position
             yield DATA, data if position == len(data) else data[:position]
         # The beginning of this frame was passed on, so the rest must be passed on too, as it arrives.
+        # 0, or the number of bytes of an incomplete head that was already passed on.
         passed = len(self._head)
         if passed:
             data = self._head + data
@@ -278,6 +280,7 @@ class FrameFollower:
             return 0
         first = data[position]
         length = data[position + 1] - self._mask
+        # The subtraction leaves 0 to 127 only if the mask bit is as expected.
         if not 0 <= length < 128:
             raise NotFrames("a frame of a server is masked, or one of a client is not")
         start = position + 2 + _EXTENDED[length]
@@ -298,7 +301,9 @@ class FrameFollower:
         if opcode < 3:
             if (opcode == 0) != self._fragmented:
                 raise NotFrames("a message starts within another one, or continues without a start")
+            # A message ends with the frame that has FIN; until then only continuations and control frames may follow (section 5.4).
             self._fragmented = not first & _FIN
+            # The fast path in `follow` must not accept the start of a message within another one.
             self._first = _NONE if self._fragmented else _FIRST_EXTENDED if self._extended else _FIRST
             self._message = length if opcode else self._message + length
             self.too_large = 0 < self._most < self._message
