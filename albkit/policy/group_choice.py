@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from itertools import accumulate
 
 from albkit.clock import Clock
-from albkit.model.actions import Forward
+from albkit.model.actions.forward import Forward
 from albkit.model.message import RequestHead
-from albkit.model.stickiness import LbCookie
+from albkit.model.stickiness.lb_cookie import LbCookie
 from albkit.policy.client_cookie import ClientCookie
-from albkit.policy.stickiness import marked_secure, plain_and_cors
+from albkit.policy.stickiness.cookies import marked_secure, plain_and_cors
 from albkit.policy.target_choice import TargetChoice
 from albkit.policy.weights import index_at
 

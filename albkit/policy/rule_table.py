@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from albkit.model.conditions import CONDITIONS, Condition, HostHeader, PathPattern
+from albkit.model.conditions import CONDITIONS, Holds, compile_condition
+from albkit.model.conditions.condition import BuiltInCondition
+from albkit.model.conditions.host_header import HostHeader, host_to_match
+from albkit.model.conditions.path_pattern import PathPattern
 from albkit.model.listener import Listener
 from albkit.model.message import RequestHead
 from albkit.model.rule import Rule
-from albkit.policy.conditions import Holds, compile_condition, host_to_match
 from albkit.policy.paths import path_to_match
 
 __all__ = ("CompiledRule", "RuleTable")
@@ -189,7 +191,7 @@ def _asks_the_program(rule: CompiledRule[Action]) -> bool:
     return not all(isinstance(condition, CONDITIONS) for condition in conditions)
 
 
-Kind = TypeVar("Kind", bound=Condition)
+Kind = TypeVar("Kind", bound=BuiltInCondition)
 
 
 def _of_kind(rule: CompiledRule[Action], kind: type[Kind]) -> Kind | None:

@@ -10,7 +10,7 @@ from typing import Any
 from albkit.clock import Clock
 from albkit.errors import Failure, FailureKind, name_of, told
 from albkit.model.message import RequestHead
-from albkit.policy.algorithms import algorithm_for
+from albkit.policy.algorithms import algorithm_for, counts_requests
 from albkit.policy.concurrency import Capacity, has_room
 from albkit.policy.ejection import Ejector, has_enough
 from albkit.policy.eligibility import GOOD, Census
@@ -26,8 +26,6 @@ _log = logging.getLogger("albkit")
 
 _FEW = 16
 """So many changed members are looked at one by one; for more it is cheaper to look at all."""
-
-_COUNTS_NOTHING = ("round_robin", "weighted_random", "ip_hash", "least_response_time")
 _MANY = 32
 """Among more targets than these nobody looks for the best one for a request that a target on probation is not to get."""
 
@@ -137,9 +135,9 @@ class TargetChoice:
 
     def _take_algorithm(self) -> None:
         setting = self._setting = self.group.group.algorithm
-        self._algorithm = algorithm_for(setting, self._clock.monotonic, self._chance)
+        self._algorithm = algorithm_for(setting, self._clock)
         self._choose_for: Callable[..., TargetState | None] | None = getattr(self._algorithm, "choose_for", None)
-        self._tells = setting not in _COUNTS_NOTHING
+        self._tells = counts_requests(self._algorithm)
         """Whether it wants to know of every request; those that count nothing need not be told."""
         self.hears_answers = callable(getattr(self._algorithm, "answered", None))
         self.hears_traffic = callable(getattr(self._algorithm, "transferred", None))

@@ -6,7 +6,7 @@ from albkit.errors import Failure, FailureKind, Phase, Side
 from albkit.model.health import TargetHealthState
 from albkit.model.message import RequestHead
 from albkit.model.record import ExchangeRecord
-from albkit.model.stickiness import AppCookie
+from albkit.model.stickiness.app_cookie import AppCookie
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import IDEMPOTENT, MOST_ATTEMPTS, deposit, may_try_again
 from albkit.policy.route_plan import RoutePlan

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from albkit.errors import Failure, FailureKind
-from albkit.model.actions import FixedResponse, Redirect
+from albkit.model.actions.action import Answer
 from albkit.model.extensions import Response
 from albkit.model.message import RequestHead
 from albkit.model.record import ExchangeRecord
-from albkit.policy.redirect import LONGEST_LOCATION, location
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.downstream import DownstreamExchange
 from albkit.wire.http1.responses import WITHOUT_BODY, error_page, own_answer, program_answer
@@ -18,28 +17,21 @@ _ALLOW = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
 def answer_itself(
-    client: DownstreamExchange, request: RequestHead, action: FixedResponse | Redirect, record: ExchangeRecord, listener: ListenerRuntime
+    client: DownstreamExchange, request: RequestHead, answer: Answer, record: ExchangeRecord, listener: ListenerRuntime
 ) -> None:
-    """Answer with what the rule says (docs/alb.md 4.2, 4.3).
+    """Send the reply of the rule's action (docs/alb.md 4.2, 4.3).
 
     Raises:
-        Failure: 507, a redirect's Location is too long.
+        Failure: the action has no reply for this request.
     """
-    second = int(listener.runtime.clock.time())
-    if isinstance(action, FixedResponse):
-        listener.runtime.counters.fixed_responses += 1
-        body = b"" if action.status_code in WITHOUT_BODY else action.body.encode()
-        lines = own_answer(action.status_code, body, f"{action.content_type}; charset=utf-8", second)
-        _send(client, request, action.status_code, lines, body, record, listener)
-        return
-    to = location(action, request, *listener.public_origin(request.client)).encode("utf-8", "surrogateescape")
-    if len(to) > LONGEST_LOCATION:
-        listener.runtime.counters.redirect_url_limit_exceeded += 1
-        raise Failure(FailureKind.REDIRECT_TOO_LONG, f"{len(to)} bytes")
-    listener.runtime.counters.redirects += 1
-    page = error_page(action.status_code)
-    lines = own_answer(action.status_code, page, "text/html", second, (b"Location: " + to,))
-    _send(client, request, action.status_code, lines, page, record, listener)
+    reply = answer(request, listener.public_origin)
+    status = reply.status
+    counters = listener.runtime.counters
+    if reply.counter:
+        setattr(counters, reply.counter, getattr(counters, reply.counter) + 1)
+    body = error_page(status) if reply.body is None else b"" if status in WITHOUT_BODY else reply.body
+    lines = own_answer(status, body, reply.content_type, int(listener.runtime.clock.time()), reply.fields)
+    _send(client, request, status, lines, body, record, listener)
 
 
 def answer_with(

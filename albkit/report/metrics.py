@@ -50,6 +50,7 @@ def count_exchange(record: ExchangeRecord, counters: Counters) -> None:
         kind = record.failure.kind
         counters.failures[kind] += 1
         counters.desync_non_compliant += kind in _NON_COMPLIANT
+        counters.redirect_url_limit_exceeded += kind is FailureKind.REDIRECT_TOO_LONG
         if not status or record.elb_status_code == kind.status:
             # Else it failed in mid-response, and what the client was told is the target's.
             _count_status(record.elb_status_code, counters)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.policy.conditions import compile_condition
+from albkit.model.conditions import compile_condition
 from tests.policy.requests import request_for
 
 
