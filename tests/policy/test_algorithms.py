@@ -17,9 +17,7 @@ import albkit as alb
 from albkit.policy.algorithms import ALGORITHMS, algorithm_for
 from albkit.policy.algorithms.by_traffic import ByTraffic
 from albkit.policy.algorithms.consistent_hashing import ConsistentHashing
-from albkit.policy.algorithms.ip_hash import IpHash
 from albkit.policy.algorithms.least_outstanding_requests import LeastOutstandingRequests
-from albkit.policy.algorithms.least_response_time import LeastResponseTime
 from albkit.policy.algorithms.round_robin import RoundRobin
 from albkit.policy.algorithms.weighted_random import WeightedRandom
 from albkit.state.target import TargetState
@@ -210,16 +208,7 @@ def test_algorithm_always_has_one_of_the_candidates(kind: Any, weights: list[int
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [
-        ("round_robin", RoundRobin),
-        ("least_outstanding_requests", LeastOutstandingRequests),
-        ("weighted_random", WeightedRandom),
-        ("ip_hash", IpHash),
-        ("consistent_hash", ConsistentHashing),
-        (alb.ConsistentHash(load_bound=2), ConsistentHashing),
-        ("least_response_time", LeastResponseTime),
-        ("by_traffic", ByTraffic),
-    ],
+    [*ALGORITHMS.items(), (alb.ConsistentHash(load_bound=2), ConsistentHashing)],
     ids=str,
 )
 def test_algorithm_is_made_anew_for_each_group_that_names_it(name: Any, kind: type[object]) -> None:

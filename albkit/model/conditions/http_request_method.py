@@ -33,7 +33,7 @@ class HttpRequestMethod(BuiltInCondition):
     """
 
     at_most_once = True
-    # A client may repeat a redirected POST as GET, but a redirect of GET is repeated as GET: a loop of GETs stays a loop.
+    # A redirected GET is repeated as GET. A client may repeat a redirected POST as GET, but does not have to (RFC 9110 section 15.4.3).
     can_break_redirect_loops = False
 
     values: tuple[str, ...]
