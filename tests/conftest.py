@@ -3,16 +3,56 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
+import itertools
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import HealthCheck, settings
 
 from albkit.report import failure_log
 from albkit.report.log_throttle import LogThrottle
+from tests.support.effort import cases
+
+# How quick an example is depends on what else the machine does.
+settings.register_profile(
+    "albkit", settings(), deadline=None, max_examples=cases(100, part=2), suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("albkit")
+
+PROCESSES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# Several processes.
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Share folders of tests among processes, one for each processor, if pytest-xdist is there and the command line does not say `-n`.
+
+    A run of single files stays in one process: it starts sooner, and what tests print and `breakpoint()` work.
+    """
+    option = config.option
+    if getattr(option, "numprocesses", 0) is not None or "PYTEST_XDIST_WORKER" in os.environ or option.usepdb or option.capture == "no":
+        return
+    if any((config.invocation_params.dir / argument.partition("::")[0]).is_dir() for argument in config.args):
+        option.numprocesses = PROCESSES
+        option.dist = "worksteal"
+
+
+def pytest_configure() -> None:
+    """Let the programs that tests start find compiled modules, even if nothing may be written into the checkout."""
+    if sys.dont_write_bytecode and sys.pycache_prefix is None:
+        folder = tempfile.mkdtemp(prefix="albkit-tests-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["PYTHONPYCACHEPREFIX"] = folder
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -28,7 +68,7 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], a
     return {only: factories[only]} if only else factories
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
     """A blocking call of albkit's in a loop fails the test."""
     with blockbuster_ctx("albkit") as guard:
@@ -41,11 +81,15 @@ def lines_not_kept_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failure_log, "_out_of_sockets", LogThrottle())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def old_objects_frozen() -> None:
-    """What is there before the first test of a file is no garbage of any test: each of the many collections need not look at it."""
-    gc.collect()
-    gc.freeze()
+_tests_begun = itertools.count()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Objects that are older than the test are no garbage of it: from time to time they are taken out of what each collection looks at."""
+    if next(_tests_begun) % 20 == 0:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture

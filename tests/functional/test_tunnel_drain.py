@@ -13,12 +13,13 @@ import pytest
 import albkit as alb
 from tests.support.balancing import balancing, listener
 from tests.support.clock import FakeClock
+from tests.support.effort import cases
 from tests.support.frames import BINARY, CLOSE, TEXT, closing, frame, read_frame
 from tests.support.gateway import running
 from tests.support.peers import Conversation, Peer, request, target
 from tests.support.tunnels import RAW_SWITCHED, SWITCHED, UPGRADE, Ends, ends, holding, switching, upgraded
 
-MOST = 2_000
+MOST = cases(2_000, part=4)
 """Tunnels on the target that drains."""
 OTHERS = 100
 """Tunnels on each of the two others."""

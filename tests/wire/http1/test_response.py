@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from albkit.errors import Failure, FailureKind
 from albkit.wire.http1.response import check_begun, read_response
+from tests.support.effort import cases
 from tests.wire.heads import Reading, head
 
 _OK = b"HTTP/1.1 200 OK"
@@ -506,7 +507,7 @@ _STRICT = re.compile(rb"HTTP/1\.1 [1-5][0-9]{2} [\t -~\x80-\xff]*(\r\n[!#$%&'*+.
 
 
 @given(_HEADS, st.sampled_from(["GET", "HEAD"]))
-@settings(max_examples=500)
+@settings(max_examples=cases(500, part=5))
 def test_whatever_comes_goes_on_in_one_reading_or_not_at_all(raw: bytes, method: str) -> None:
     """By the strict grammar, with one length at most, and that in digits; nothing of hop-by-hop but what we write."""
     try:
