@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
+import contextlib
 import gc
+import importlib
 import itertools
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -26,7 +25,8 @@ settings.register_profile(
 )
 settings.load_profile("albkit")
 
-PROCESSES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+PROCESSES = 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+"""One more than processors: much of what tests do is waiting."""
 
 
 # Several processes.
@@ -34,7 +34,7 @@ PROCESSES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") els
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Share folders of tests among processes, one for each processor, if pytest-xdist is there and the command line does not say `-n`.
+    """Share folders of tests among processes if pytest-xdist is there and the command line does not say `-n`.
 
     A run of single files stays in one process: it starts sooner, and what tests print and `breakpoint()` work.
     """
@@ -47,12 +47,21 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_configure() -> None:
-    """Let the programs that tests start find compiled modules, even if nothing may be written into the checkout."""
-    if sys.dont_write_bytecode and sys.pycache_prefix is None:
-        folder = tempfile.mkdtemp(prefix="albkit-tests-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        os.environ["PYTHONPYCACHEPREFIX"] = folder
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    """Keep compiled modules, whatever PYTHONDONTWRITEBYTECODE says: tests start a hundred programs, and each would compile albkit anew."""
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Of several processes each compiles a share of the test files, for the others as well, before all of them import all files."""
+    worker = getattr(session.config, "workerinput", None)
+    if worker is not None:
+        named = [session.config.invocation_params.dir / argument.partition("::")[0] for argument in session.config.args]
+        files = sorted(file for path in named if path.is_dir() for file in path.rglob("test_*.py"))
+        for file in files[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]:
+            # Whatever is wrong with a file, pytest tells when it collects it.
+            with contextlib.suppress(Exception, pytest.skip.Exception):
+                importlib.import_module(".".join(file.relative_to(session.config.rootpath).with_suffix("").parts))
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -77,7 +77,7 @@ for name in modules:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("floor", FLOORS)
 def test_module_imported_alone_needs_no_other_import_first(floor: str) -> None:
-    """Each module of a floor imports alone, without a warning. Those of a quiet floor load no event loop, sockets or aiohttp, even indirectly."""
+    """Each module of a floor imports without a warning; those of a quiet floor load no network code, even indirectly."""
     is_quiet = floor in _QUIET
     foreign = _FOREIGN if is_quiet else (*_FOREIGN, *_LOUD)
     argument = json.dumps([str(pathlib.Path(albkit.__file__).parent), FLOORS[floor], floor in _ABOVE_THE_DOOR, foreign, _LOUD])

@@ -483,6 +483,7 @@ def test_beginning_is_refused_with_the_first_byte_that_shows_it(whole: bytes, ki
         assert raised.value.kind is kind
 
 
+@pytest.mark.no_cover
 def test_beginning_costs_its_own_length_whatever_it_is_made_of() -> None:
     """A million CR, and as many line ends: each byte is looked at once."""
     for filling in (b"\r", b"\r\n", b"a\r\n"):
