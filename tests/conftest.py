@@ -36,10 +36,12 @@ PROCESSES = 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity"
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Share folders of tests among processes if pytest-xdist is there and the command line does not say `-n`.
 
-    A run of single files stays in one process: it starts sooner, and what tests print and `breakpoint()` work.
+    A run of single files stays in one process: it starts sooner, and `breakpoint()` works. pytest-cov has to know of the processes before
+    this: give it `-n` too.
     """
     option = config.option
-    if getattr(option, "numprocesses", 0) is not None or "PYTEST_XDIST_WORKER" in os.environ or option.usepdb or option.capture == "no":
+    is_decided = getattr(option, "numprocesses", 0) is not None or "PYTEST_XDIST_WORKER" in os.environ
+    if is_decided or option.usepdb or option.capture == "no" or config.pluginmanager.hasplugin("_cov"):
         return
     if any((config.invocation_params.dir / argument.partition("::")[0]).is_dir() for argument in config.args):
         option.numprocesses = PROCESSES
