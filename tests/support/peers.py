@@ -65,7 +65,11 @@ class Peer:
 
     def send(self, data: bytes) -> None:
         self.sent += len(data)
-        self.writer.write(data)
+        try:
+            self.writer.write(data)
+        except RuntimeError as error:
+            # uvloop raises this if the connection is gone. asyncio drops the data; the next read says so.
+            raise ConnectionResetError(str(error)) from error
 
     async def drain(self) -> None:
         await self.writer.drain()
