@@ -72,8 +72,8 @@ class Clocked:
         """A byte of the client's arrives."""
         (connection,) = self.it.runtime.clients
         client.send(b"x")
-        name = "active" if hasattr(connection, "active") else "_heard"
-        while not getattr(connection, name):
+        socket = getattr(connection, "socket", connection)
+        while not socket.is_active:
             await asyncio.sleep(0)
 
 

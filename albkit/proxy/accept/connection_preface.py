@@ -49,7 +49,6 @@ class ConnectionPreface(asyncio.Protocol):
     __slots__ = (
         "_address",
         "_data",
-        "_heard",
         "_host",
         "_lingering",
         "_listener",
@@ -61,6 +60,7 @@ class ConnectionPreface(asyncio.Protocol):
         "_tls",
         "_transport",
         "_wanted",
+        "is_active",
     )
 
     def __init__(self, listener: ListenerRuntime, receive: Receive) -> None:
@@ -72,7 +72,7 @@ class ConnectionPreface(asyncio.Protocol):
         self._phase = _HELLO
         self._data = b""
         self._since = 0.0
-        self._heard = False
+        self.is_active = False
         """While lingering: whether anything has come since the last sweep."""
         self._lingering: LingeringClose | None = None
         self._host: str | None = None
@@ -120,7 +120,7 @@ class ConnectionPreface(asyncio.Protocol):
         elif self._phase == _HELLO:
             self._shake_hands(data)
         else:
-            self._heard = True
+            self.is_active = True
 
     def eof_received(self) -> bool:
         return False
@@ -268,7 +268,7 @@ class ConnectionPreface(asyncio.Protocol):
         if transport is None:
             return
         if self._lingering is not None:
-            heard, self._heard = self._heard, False
+            heard, self.is_active = self.is_active, False
             if self._lingering.is_over(now, heard=heard):
                 self._phase = _ENDED
                 transport.abort()

@@ -87,7 +87,7 @@ class Http1ClientConnection(asyncio.Protocol):
             await self._serve(self.exchange, self._listener)
         finally:
             self._task = None
-            if self.socket.state in (AWAITING_HEAD, IN_EXCHANGE, READING_BODY):
+            if self.socket.state in _SERVING:
                 self.socket.abort()
             self._leave_runtime()
 
@@ -97,7 +97,7 @@ class Http1ClientConnection(asyncio.Protocol):
         state = socket.state
         if state == READING_BODY:
             self.exchange.feed_body(data)
-        elif state in (AWAITING_HEAD, IN_EXCHANGE):
+        elif state in _KEEPING:
             if socket.receive_buffer.add(data) > socket.limits.early_bytes and not socket.is_paused:
                 self._listener.runtime.counters.reading_was_paused()
                 socket.pause_reading()
@@ -112,7 +112,7 @@ class Http1ClientConnection(asyncio.Protocol):
         if state == AWAITING_HEAD:
             exchange.wake()
             return len(self.socket.receive_buffer) > 0
-        if state in (IN_EXCHANGE, READING_BODY):
+        if state in _EXCHANGING:
             if exchange.body_over or exchange.response_started:
                 exchange.client_left()
             else:
@@ -131,7 +131,7 @@ class Http1ClientConnection(asyncio.Protocol):
         self.exchange.has_left = True
         if state == AWAITING_HEAD:
             self.exchange.wake()
-        elif state in (IN_EXCHANGE, READING_BODY):
+        elif state in _EXCHANGING:
             self.exchange.client_left(str(exc) if exc is not None else "")
 
     def pause_writing(self) -> None:
@@ -159,9 +159,9 @@ class Http1ClientConnection(asyncio.Protocol):
             return
         socket.look_at_log_level()
         state = socket.state
-        if state in (AWAITING_HEAD, IN_EXCHANGE, READING_BODY):
+        if state in _SERVING:
             self._deadlines.check(self.exchange, transport, now)
-        elif state in (CLOSING, LINGERING, RESETTING):
+        elif state in _ENDING:
             socket.sweep_closing(now, stopping=self.exchange.takes_no_more)
 
     def stop(self) -> None:
@@ -174,7 +174,7 @@ class Http1ClientConnection(asyncio.Protocol):
     def abandon(self) -> None:
         """The load balancer has waited long enough: end now, whatever is in progress."""
         exchange = self.exchange
-        if self.socket.state in (IN_EXCHANGE, READING_BODY):
+        if self.socket.state in _EXCHANGING:
             exchange.fail(Failure(FailureKind.STOPPED_IN_RESPONSE if exchange.response_started else FailureKind.STOPPED))
         else:
             self.stop()

@@ -326,7 +326,7 @@ class Http1Exchange:
             and request.keep_alive
             and not request.close_after
             and not self.is_last
-            and self.body_over  # The rest of the body would be taken for the next request.
+            and (self._body is None or self._body.over)  # The rest of the body would be taken for the next request.
             and (length >= 0 or chunked)
         )
         if not keep_alive:
@@ -348,12 +348,16 @@ class Http1Exchange:
             self._head_lines = None
             self.response_started = True
             pieces = with_head(lines, pieces)
+        transport = self._socket.transport
+        if transport is None or not pieces:
+            return
         if len(pieces) == 1:
-            self._write(pieces[0])
-        elif pieces and self._socket.transport is not None:
+            self.sent_bytes += len(pieces[0])
+            transport.write(pieces[0])
+        else:
             size = sum(map(len, pieces))
             self.sent_bytes += size
-            send(self._socket.transport, pieces, size)
+            send(transport, pieces, size)
 
     def _write(self, data: bytes) -> None:
         transport = self._socket.transport
