@@ -79,11 +79,12 @@ async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bo
 
         # 6. Tunnel, or relay the response.
         if listener.response_fields is not None:
-            listener.response_fields.put_on(forwarding.connection.response.lines)
-        if forwarding.connection.response.status == 101:
+            listener.response_fields.put_on(forwarding.upstream.response.lines)
+        if forwarding.upstream.response.status == 101:
             _open_tunnel(client, request, forwarding, record, listener)
             return False
-        await _relay(client, forwarding, record, runtime)
+        if not _begin_response(client, forwarding, record, runtime):
+            await _relay_rest(client, forwarding)
         return _over(client, record, runtime)
 
     except Failure as failure:
@@ -115,31 +116,34 @@ def _route(request: RequestHead, listener: ListenerRuntime) -> CompiledRule[Rout
         raise Failure(FailureKind.HOOK_FAILED, f"a condition: {told(error)}") from None
 
 
-async def _relay(client: DownstreamExchange, forwarding: Forwarding, record: ExchangeRecord, runtime: Runtime) -> None:
-    """Pass the response on: what has come of it in one write, the rest as it comes."""
-    connection = forwarding.connection
-    response = connection.response
-    reusable = False
+def _begin_response(client: DownstreamExchange, forwarding: Forwarding, record: ExchangeRecord, runtime: Runtime) -> bool:
+    """Pass on the head of the response and what has come of its body, in one write. Returns whether that was all."""
+    upstream = forwarding.upstream
+    response = upstream.response
     try:
-        pieces, over, trailers = connection.first_pieces()
+        pieces, over, trailers = upstream.first_pieces()
         record.elb_status_code = response.status
         fields = forwarding.set_cookie if response.has_date else _with_date(forwarding.set_cookie, runtime)
         client.start_response(response, fields)
         client.write_body(pieces, over, trailers)
-        if not over:
-            relayed = client.wait()
-            connection.relay_body(relayed)
-            await relayed
-        # A target that answered before it had the whole request may take the rest of it for the next one.
-        reusable = client.body_over and not (record.request is not None and record.request.close_after)
+    except BaseException:
+        forwarding.end(whole=False)
+        raise
+    if over:
+        forwarding.end(whole=True)
+    return over
+
+
+async def _relay_rest(client: DownstreamExchange, forwarding: Forwarding) -> None:
+    """Pass on the rest of the body as it comes."""
+    whole = False
+    try:
+        relayed = client.wait()
+        forwarding.upstream.relay_body(relayed)
+        await relayed
+        whole = True
     finally:
-        if not client.body_over:
-            client.park_body()
-        forwarding.over(client)
-        if reusable:
-            connection.release()
-        else:
-            connection.abort()
+        forwarding.end(whole=whole)
 
 
 def _with_date(set_cookie: bytes, runtime: Runtime) -> bytes:
@@ -153,30 +157,29 @@ def _open_tunnel(
 ) -> None:
     """Hand both connections to a tunnel, which outlives this task."""
     runtime = listener.runtime
-    connection = forwarding.connection
-    response = connection.response
+    upstream = forwarding.upstream
+    response = upstream.response
     record.elb_status_code = 101
     record.received_bytes = client.received_bytes
-    policy = forwarding.tunnel
+    policy = forwarding.policy
     extensions = agreed_extensions(request, response) if policy.frames else None
     try:
         client_transport, head, early = client.open_tunnel(response, forwarding.set_cookie)
         try:
-            target_transport, behind, target_is_through = connection.detach()
+            target_transport, behind, target_is_through = upstream.detach()
         except Failure:
             listener.release(client.address.host)
             client_transport.abort()
             raise
     except Failure:
-        forwarding.over(client)
-        connection.abort()
+        forwarding.end(whole=False)
         raise
     over = partial(tunnel_over, listener, client.address.host, forwarding.choice)
     protocol = response.upgrade.decode("latin-1").lower()
-    tunnel = Tunnel(client_transport, target_transport, connection.member, record, protocol, policy, extensions, runtime, over)
+    tunnel = Tunnel(client_transport, target_transport, upstream.member, record, protocol, policy, extensions, runtime, over)
     # A tunnel may live for days: it keeps nothing of the exchange but what it needs at its end.
     request.lines.clear()
-    tunnel.open(head, behind, early, target_is_through=target_is_through, client_is_full=client.is_full, target_is_full=connection.is_full)
+    tunnel.open(head, behind, early, target_is_through=target_is_through, client_is_full=client.is_full, target_is_full=upstream.is_full)
     tunnel_opened(listener, tunnel, policy)
 
 

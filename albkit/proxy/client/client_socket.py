@@ -19,8 +19,6 @@ from albkit.proxy.client.http1_states import (
     LOSE,
     RESET,
     RESETTING,
-    TRANSITIONS,
-    Event,
     State,
 )
 from albkit.proxy.client.idle_tracker import IdleTracker
@@ -91,18 +89,15 @@ class ClientSocket:
         bound_buffers(transport, self.limits.in_flight)
         self.look_at_log_level()
         if self.traces:
-            _log.debug("client %s, connection %x: connected", address, id(self))
+            self.trace("connected")
 
     def look_at_log_level(self) -> None:
         """Follow a change of the logger's level."""
         self.traces = _log.isEnabledFor(logging.DEBUG)
 
-    def move(self, event: Event) -> None:
-        """Change the state. Nothing else does."""
-        before = self.state
-        self.state = after = TRANSITIONS[before][event]
-        if self.traces and before != after:
-            _log.debug("client %s, connection %x: %s, %s -> %s", self.address, id(self), event, before, after)
+    def trace(self, what: str) -> None:
+        """Write a debug line. The caller asks `traces` first, so that a request pays nothing for lines that are not written."""
+        _log.debug("client %s, connection %x, %s: %s", self.address, id(self), self.state, what)
 
     # Reading.
 
@@ -128,8 +123,13 @@ class ClientSocket:
     def close(self) -> None:
         """Close after everything that was written is sent. Nothing more is expected of the client."""
         if self.transport is not None and self.state != CLOSED:
-            self.move(CLOSE)
-            self.transport.close()
+            self._close(self.transport)
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        self.state = CLOSE[self.state]
+        if self.traces:
+            self.trace("close")
+        transport.close()
 
     def finish(self, *, lingers: bool) -> None:
         """End the connection after a response.
@@ -143,10 +143,11 @@ class ClientSocket:
             return
         self.receive_buffer.take_all()
         if not lingers or not transport.can_write_eof():
-            self.move(CLOSE)
-            transport.close()
+            self._close(transport)
             return
-        self.move(LINGER)
+        self.state = LINGER[self.state]
+        if self.traces:
+            self.trace("FIN")
         self._lingering = LingeringClose()
         send_fin(transport)
         if self.is_paused:
@@ -164,7 +165,9 @@ class ClientSocket:
         if transport is None or transport.is_closing():
             self.abort()
         elif self.ends_response:
-            self.move(RESET)
+            self.state = RESET[self.state]
+            if self.traces:
+                self.trace("reset when all is sent")
             self.receive_buffer.take_all()
             if self.is_paused:
                 self.resume_reading()
@@ -178,10 +181,12 @@ class ClientSocket:
         """End the connection now, and discard what is unsent."""
         transport = self.transport
         before = self.state
-        self.move(ABORT)
+        self.state = ABORT[before]
         self.receive_buffer.take_all()
         if transport is None or self.state == before:
             return
+        if self.traces:
+            self.trace("abort")
         is_complete = before in (CLOSING, LINGERING)
         if self.ends_response and not (is_complete and transport.get_write_buffer_size() == 0):
             reset(transport)
@@ -223,13 +228,17 @@ class ClientSocket:
         if transport is None:
             return None
         transport.pause_reading()
-        self.move(DETACH)
+        self.state = DETACH[self.state]
+        if self.traces:
+            self.trace("tunnel")
         self._forget_transport()
         return transport, self.receive_buffer.take_all()
 
     def lost(self) -> None:
         """The transport reports that the connection is lost."""
-        self.move(LOSE)
+        self.state = LOSE[self.state]
+        if self.traces:
+            self.trace("lost")
         self._forget_transport()
 
     def _forget_transport(self) -> None:

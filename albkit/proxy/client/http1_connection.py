@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Final, cast
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import ClientAddress
@@ -26,6 +26,11 @@ from albkit.proxy.client.http1_states import ABORT, AWAITING_HEAD, CLOSING, IN_E
 from albkit.proxy.downstream import DownstreamExchange
 
 __all__ = ("Http1ClientConnection", "Serve")
+
+_EXCHANGING: Final = (IN_EXCHANGE, READING_BODY)
+_SERVING: Final = (AWAITING_HEAD, *_EXCHANGING)
+_KEEPING: Final = (AWAITING_HEAD, IN_EXCHANGE)
+_ENDING: Final = (CLOSING, LINGERING, RESETTING)
 
 Serve = Callable[[DownstreamExchange, ListenerRuntime], Awaitable[None]]
 """Serves the requests of a connection until there are no more."""
@@ -70,7 +75,7 @@ class Http1ClientConnection(asyncio.Protocol):
         runtime = listener.runtime
         address = self._address = self._address or listener.admit(transport)
         if address is None:
-            self.socket.move(ABORT)
+            self.socket.state = ABORT[self.socket.state]
             transport.abort()
             return
         self.socket.made(transport, address)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -14,15 +13,13 @@ from albkit.proxy.client.buffered_body import BufferedBody
 from albkit.proxy.client.client_socket import ClientSocket
 from albkit.proxy.client.http1_states import BODY, END_BODY, HEAD, IN_EXCHANGE, NEXT, PARK, READING_BODY
 from albkit.proxy.client.response_head import add_framing_fields, head_bytes, switching_head, with_head
-from albkit.proxy.downstream import BodySink, Upstream
+from albkit.proxy.downstream import NO_BODY, BodySink, Upstream, WholeBody
 from albkit.proxy.target.request_body_writer import LARGEST_WHOLE
 from albkit.proxy.transports import locate, send
 from albkit.wire.http1.forwarded import ForwardedFields
 from albkit.wire.http1.framing import Body, ChunkedBody, FramingError, SizedBody, encode_chunk, encode_last_chunk
 
 __all__ = ("Http1Exchange",)
-
-_log = logging.getLogger("albkit")
 
 _REQUESTS_PER_TURN: Final = 4
 """Pipelined requests that are read in one turn of the event loop. Then other connections are served first."""
@@ -111,7 +108,7 @@ class Http1Exchange:
     async def head(self) -> bytes | None:
         socket = self._socket
         receive_buffer = socket.receive_buffer
-        socket.move(NEXT)
+        socket.state = NEXT[socket.state]
         self._request = None
         self._failure = None
         self.response_started = False
@@ -132,7 +129,7 @@ class Http1Exchange:
             if socket.is_paused and len(receive_buffer) <= socket.limits.early_bytes:
                 socket.resume_reading()
             await self.wait()
-        socket.move(HEAD)
+        socket.state = HEAD[socket.state]
         self.served += 1
         self.received_bytes = len(head)
         return head
@@ -143,7 +140,7 @@ class Http1Exchange:
         if length:
             self._body = SizedBody(length) if length > 0 else ChunkedBody()
         if self._socket.traces:
-            _log.debug("client %s, connection %x: request %s", self.address, id(self._socket), self.shown_request)
+            self._socket.trace(f"request {self.shown_request}")
 
     def locate(self) -> ClientAddress:
         return locate(self.address if self._request is None else self._request.client, self._socket.transport)
@@ -187,19 +184,20 @@ class Http1Exchange:
     def body_over(self) -> bool:
         return self._body is None or self._body.over
 
-    def whole_body(self) -> bytes | None:
+    def whole_body(self) -> WholeBody | None:
         request = self._request
         buffered = self._buffered_body
         if request is None or (self._body is None and buffered is None):
-            return b""
+            return NO_BODY
         if buffered is not None:
-            return buffered.framed(chunked=request.chunked) if buffered.over else None
+            return (buffered.pieces, buffered.trailers) if buffered.over else None
         length = request.content_length
         body = self._socket.receive_buffer.take(length) if 0 < length <= LARGEST_WHOLE else None
-        if body is not None:
-            self._body = None
-            self.received_bytes += len(body)
-        return body
+        if body is None:
+            return None
+        self._body = None
+        self.received_bytes += len(body)
+        return [body], []
 
     async def read_body(self, limit: int = _DEFAULT_LIMIT) -> bytes:
         request = self._request
@@ -235,7 +233,7 @@ class Http1Exchange:
             buffered.pieces = []
         if self.body_over:
             return
-        socket.move(BODY)
+        socket.state = BODY[socket.state]
         if socket.state != READING_BODY:
             return  # The connection was aborted in this turn of the event loop. The exchange fails at its next wait.
         data = socket.receive_buffer.take_all()
@@ -251,13 +249,14 @@ class Http1Exchange:
     def park_body(self) -> None:
         socket = self._socket
         was_reading = socket.state == READING_BODY
-        socket.move(PARK)
+        socket.state = PARK[socket.state]
         self._sink = None
         if was_reading and socket.is_paused:
             socket.resume_reading()
 
     def feed_body(self, data: bytes) -> None:
         """The next bytes of the body have arrived, perhaps with the beginning of the next request behind it."""
+        socket = self._socket
         body = self._body
         sink = self._sink
         if body is None or sink is None:
@@ -265,19 +264,19 @@ class Http1Exchange:
         try:
             pieces = body.feed(data)
         except FramingError as error:
-            self._socket.move(END_BODY)
+            socket.state = END_BODY[socket.state]
             self.fail(Failure(FailureKind.REQUEST_BODY_MALFORMED, str(error)))
             return
         self.received_bytes += len(data)
         if body.over:
             rest = body.rest()
-            self._socket.receive_buffer.add(rest)
+            socket.receive_buffer.add(rest)
             self.received_bytes -= len(rest)
             # Before the sink gets the end: it may call back, and must find the body complete.
-            self._socket.move(END_BODY)
+            socket.state = END_BODY[socket.state]
         sink.feed(pieces, body.over, body.trailers)
         if body.is_behind:
-            self._socket.rest(self._rested)
+            socket.rest(self._rested)
 
     def _rested(self) -> None:
         """Other connections were served after a read that had many tiny chunks. Take more of them, then read on."""
@@ -368,6 +367,8 @@ class Http1Exchange:
     def response_over(self) -> bool:
         if self._keeps_alive and not self.has_left and self._socket.state == IN_EXCHANGE:
             self._body = self._sink = self._buffered_body = None
+            if self._socket.traces:
+                self._socket.trace("kept alive")
             return True
         self.finish()
         return False

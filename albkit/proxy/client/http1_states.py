@@ -14,8 +14,9 @@ and ends in one of these ways:
     ABORT ───▶ CLOSED       now, whatever is unsent
     DETACH ──▶ DETACHED     a tunnel takes over the transport
 
-`ClientSocket.move` is the only place that changes the state. A state without an entry for an event does not allow it: the caller has a
-bug, and `move` raises KeyError. An entry that leads back to its own state means that the event is allowed and changes nothing.
+An event maps each state in which it can happen to the state that follows: `socket.state = HEAD[socket.state]`. The state changes in no
+other way (a test checks that). A state that is missing here raises KeyError, because it is a bug in the caller. A state that is mapped to
+itself ignores the event.
 """
 
 from __future__ import annotations
@@ -42,15 +43,13 @@ __all__ = (
     "READING_BODY",
     "RESET",
     "RESETTING",
-    "TRANSITIONS",
     "Event",
     "State",
 )
 
 State = Literal["awaiting head", "in exchange", "reading body", "closing", "lingering", "resetting", "closed", "detached"]
-Event = Literal["next", "head", "body", "end of body", "park", "close", "linger", "reset", "abort", "lose", "detach"]
+"""Strings, because a dict finds them faster than members of an Enum, and a debug line can print them."""
 
-# States. Strings, because members of an Enum cost more to compare and to look up, and a debug line can print these.
 AWAITING_HEAD: Final = "awaiting head"
 """No request is in progress. Bytes that arrive are collected until they are a request head."""
 IN_EXCHANGE: Final = "in exchange"
@@ -60,64 +59,68 @@ READING_BODY: Final = "reading body"
 CLOSING: Final = "closing"
 """The transport sends what is buffered and closes. Bytes that arrive are discarded."""
 LINGERING: Final = "lingering"
-"""As CLOSING, but the connection stays open for reading after FIN until the client closes it or a deadline passes."""
+"""FIN was sent. The connection stays open until the client closes it or a deadline passes. Bytes that arrive are discarded."""
 RESETTING: Final = "resetting"
-"""The kernel still sends, or the client has not acknowledged, a part of a response that is cut. Then the connection is reset."""
+"""A response is cut, and the client has not acknowledged all that was sent of it. Then the connection is reset."""
 CLOSED: Final = "closed"
-"""The connection was aborted or lost. The exchange may not have noticed yet."""
+"""The connection was aborted or lost."""
 DETACHED: Final = "detached"
 """A tunnel has the transport."""
 
-# Events.
-NEXT: Final = "next"
-"""The exchange asks for the next request head."""
-HEAD: Final = "head"
-"""A request head is complete and was taken."""
-BODY: Final = "body"
-"""The exchange is ready for the request body."""
-END_BODY: Final = "end of body"
-"""The last byte of the request body was read, or its framing is broken and nothing more can be read of it."""
-PARK: Final = "park"
-"""The exchange does not want the rest of the request body, at least for now."""
-CLOSE: Final = "close"
-LINGER: Final = "linger"
-RESET: Final = "reset"
-ABORT: Final = "abort"
-LOSE: Final = "lose"
-"""The socket is gone."""
-DETACH: Final = "detach"
+Event = dict[State, State]
 
-TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
-    # LOSE changes nothing during an exchange: the exchange learns of the loss as a Failure, and ends by itself.
-    AWAITING_HEAD: {NEXT: AWAITING_HEAD, HEAD: IN_EXCHANGE, CLOSE: CLOSING, LINGER: LINGERING, ABORT: CLOSED, LOSE: AWAITING_HEAD},
-    IN_EXCHANGE: {
-        NEXT: AWAITING_HEAD,
-        BODY: READING_BODY,
-        PARK: IN_EXCHANGE,
-        CLOSE: CLOSING,
-        LINGER: LINGERING,
-        RESET: RESETTING,
-        ABORT: CLOSED,
-        LOSE: IN_EXCHANGE,
-        DETACH: DETACHED,
-    },
-    # BODY again: a hook may stop waiting for the body and ask for it once more.
-    READING_BODY: {
-        BODY: READING_BODY,
-        END_BODY: IN_EXCHANGE,
-        PARK: IN_EXCHANGE,
-        CLOSE: CLOSING,
-        LINGER: LINGERING,
-        RESET: RESETTING,
-        ABORT: CLOSED,
-        LOSE: READING_BODY,
-    },
-    CLOSING: {ABORT: CLOSED, LOSE: CLOSED},
-    # LINGER and RESET: the exchange failed after it had ended the connection in good order, and cuts it.
-    LINGERING: {LINGER: LINGERING, CLOSE: CLOSING, RESET: RESETTING, ABORT: CLOSED, LOSE: CLOSED},
-    RESETTING: {RESET: RESETTING, ABORT: CLOSED, LOSE: CLOSED},
-    # The connection can be aborted while the exchange is busy elsewhere, so the exchange goes on for a moment as if nothing had happened.
-    CLOSED: {NEXT: CLOSED, BODY: CLOSED, PARK: CLOSED, ABORT: CLOSED, LOSE: CLOSED, DETACH: DETACHED},
-    # The exchange fails if the target is lost in the moment in which a tunnel is opened.
-    DETACHED: {ABORT: DETACHED},
+# A connection can be aborted at any time, by a deadline or when the load balancer stops, and the exchange learns that a moment later. So
+# whatever an exchange does while a request is in progress is possible when the connection is closed, and changes nothing.
+NEXT: Final[Event] = {AWAITING_HEAD: AWAITING_HEAD, IN_EXCHANGE: AWAITING_HEAD, CLOSED: CLOSED}
+"""The exchange asks for the next request head."""
+HEAD: Final[Event] = {AWAITING_HEAD: IN_EXCHANGE}
+"""A request head is complete. Not possible in CLOSED: an abort discards what was received."""
+BODY: Final[Event] = {
+    IN_EXCHANGE: READING_BODY,
+    # A hook may stop waiting for the body, and ask for it again.
+    READING_BODY: READING_BODY,
+    CLOSED: CLOSED,
 }
+"""The exchange is ready for the request body."""
+END_BODY: Final[Event] = {READING_BODY: IN_EXCHANGE}
+"""The last byte of the request body was read, or its framing is broken so that nothing more can be read of it."""
+PARK: Final[Event] = {IN_EXCHANGE: IN_EXCHANGE, READING_BODY: IN_EXCHANGE, CLOSED: CLOSED}
+"""The exchange does not want the rest of the request body, at least for now."""
+LINGER: Final[Event] = {
+    # The request head was refused.
+    AWAITING_HEAD: LINGERING,
+    IN_EXCHANGE: LINGERING,
+    READING_BODY: LINGERING,
+    # The exchange failed after it had ended the connection.
+    LINGERING: LINGERING,
+}
+"""The connection ends after what was written, and the client may still be sending."""
+CLOSE: Final[Event] = {AWAITING_HEAD: CLOSING, IN_EXCHANGE: CLOSING, READING_BODY: CLOSING, LINGERING: CLOSING}
+"""The connection ends after what was written, and nothing more is expected of the client."""
+RESET: Final[Event] = {IN_EXCHANGE: RESETTING, READING_BODY: RESETTING, LINGERING: RESETTING, RESETTING: RESETTING}
+"""A response that only the end of the connection delimits cannot be completed."""
+ABORT: Final[Event] = {
+    AWAITING_HEAD: CLOSED,
+    IN_EXCHANGE: CLOSED,
+    READING_BODY: CLOSED,
+    CLOSING: CLOSED,
+    LINGERING: CLOSED,
+    RESETTING: CLOSED,
+    CLOSED: CLOSED,
+    # The target was lost in the moment in which a tunnel was opened.
+    DETACHED: DETACHED,
+}
+"""The connection ends now, whatever is unsent."""
+LOSE: Final[Event] = {
+    # The exchange learns of the loss as a Failure, and ends by itself.
+    AWAITING_HEAD: AWAITING_HEAD,
+    IN_EXCHANGE: IN_EXCHANGE,
+    READING_BODY: READING_BODY,
+    CLOSING: CLOSED,
+    LINGERING: CLOSED,
+    RESETTING: CLOSED,
+    CLOSED: CLOSED,
+}
+"""The transport reports that the connection is lost."""
+DETACH: Final[Event] = {IN_EXCHANGE: DETACHED, CLOSED: DETACHED}
+"""A tunnel takes the transport, after a 101."""
