@@ -1,17 +1,32 @@
 """Handles a connection before its first request: the PROXY protocol header and the TLS handshake.
 
-Listeners with neither do not use this module: their connections start with the first request.
+Listeners with neither do not use this module: their connections start with the first request. `preface_states` is the table of states.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final, cast
 
 from albkit.errors import Failure, FailureKind, Phase
 from albkit.model.message import ClientAddress
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
+from albkit.proxy.accept.preface_states import (
+    ACCEPTED,
+    AWAITING_HEADER,
+    AWAITING_HELLO,
+    CLIENT_KNOWN,
+    END,
+    EXPECT_HEADER,
+    HAND_OVER,
+    HANDSHAKING,
+    HELLO,
+    LINGERING,
+    PLAIN_HTTP,
+    State,
+)
 from albkit.proxy.lingering_close import LingeringClose
 from albkit.proxy.tls.transport import Session, TlsTransport
 from albkit.proxy.transports import bound_buffers, send_fin
@@ -20,14 +35,7 @@ from albkit.wire.proxy_protocol.reader import ProxyHeaderError, may_begin_proxy_
 
 __all__ = ("ConnectionPreface", "Receive")
 
-_HEADER: Final = 0
-"""Waiting for a PROXY protocol header."""
-_HELLO: Final = 1
-"""Waiting for the first bytes of a TLS handshake."""
-_HANDSHAKE: Final = 2
-_LINGERING: Final = 3
-"""A response and our FIN have been sent; further bytes are discarded."""
-_ENDED: Final = 4
+_log = logging.getLogger("albkit")
 
 _UNKNOWN: Final = ClientAddress("", 0)
 _TLS_FAILURES: Final = frozenset(
@@ -48,32 +56,33 @@ class ConnectionPreface(asyncio.Protocol):
 
     __slots__ = (
         "_address",
-        "_data",
-        "_heard",
         "_host",
         "_lingering",
         "_listener",
-        "_phase",
+        "_proxy_protocol",
         "_receive",
+        "_received",
         "_session",
         "_since",
+        "_state",
         "_termination",
         "_tls",
         "_transport",
-        "_wanted",
+        "is_active",
     )
 
     def __init__(self, listener: ListenerRuntime, receive: Receive) -> None:
         self._listener = listener
-        self._wanted = listener.config.proxy_protocol
+        self._proxy_protocol = listener.config.proxy_protocol
         """Kept like the termination, because another configuration may take effect meanwhile."""
         self._receive = receive
         # Kept for the handshake, which must end with the certificates that it began with.
         self._termination = listener.termination
-        self._phase = _HELLO
-        self._data = b""
+        self._state: State = ACCEPTED
+        self._received = b""
+        """The beginning of a PROXY protocol header."""
         self._since = 0.0
-        self._heard = False
+        self.is_active = False
         """While lingering: whether bytes have arrived since the last sweep."""
         self._lingering: LingeringClose | None = None
         self._host: str | None = None
@@ -82,6 +91,9 @@ class ConnectionPreface(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
         self._tls: TlsTransport | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._address}: {self._state}, {len(self._received)} bytes kept>"
 
     @property
     def listener(self) -> ListenerRuntime:
@@ -94,10 +106,10 @@ class ConnectionPreface(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)  # uvloop's transports do not inherit from asyncio.Transport.
         listener = self._listener
         runtime = listener.runtime
-        wanted = self._wanted
-        address = listener.admit(transport, is_known=wanted is None)
+        proxy_protocol = self._proxy_protocol
+        address = listener.admit(transport, is_known=proxy_protocol is None)
         if address is None:
-            self._phase = _ENDED
+            self._state = END[self._state]
             transport.abort()
             return
         self._address = address
@@ -107,22 +119,23 @@ class ConnectionPreface(asyncio.Protocol):
         # A stop ends all clients of the runtime, and the sweep checks the handshake timeout.
         runtime.clients.add(self)
         runtime.sweep.add(self)
-        if wanted is None:
+        if proxy_protocol is None:
             self._host = address.host
+            self._state = CLIENT_KNOWN[self._state]
         elif listener.trusts_proxy(address.host):
-            self._phase = _HEADER
-        elif wanted == "required":
+            self._state = EXPECT_HEADER[self._state]
+        elif proxy_protocol == "required":
             self._refuse(Failure(FailureKind.PROXY_HEADER_UNTRUSTED, "add the peer's network to trusted_networks"))
         else:
             self._admit_client(b"")
 
     def data_received(self, data: bytes) -> None:
-        if self._phase == _HEADER:
-            self._read_header(self._data + data if self._data else data)
-        elif self._phase == _HELLO:
+        if self._state == AWAITING_HEADER:
+            self._read_header(self._received + data if self._received else data)
+        elif self._state == AWAITING_HELLO:
             self._start_handshake(data)
         else:
-            self._heard = True
+            self.is_active = True
 
     def eof_received(self) -> bool:
         return False
@@ -131,9 +144,9 @@ class ConnectionPreface(asyncio.Protocol):
         transport, self._transport = self._transport, None
         if transport is None:
             return  # It was rejected, or handed to its protocol.
-        if self._phase == _HEADER and (self._data or self._wanted == "required"):
-            self._report(Failure(FailureKind.PROXY_HEADER_MISSING, str(exc or f"the connection ended after {len(self._data)} bytes")))
-        self._phase = _ENDED
+        if self._state == AWAITING_HEADER and (self._received or self._proxy_protocol == "required"):
+            self._report(Failure(FailureKind.PROXY_HEADER_MISSING, str(exc or f"the connection ended after {len(self._received)} bytes")))
+        self._state = END[self._state]
         self._tls = self._session = None
         self._leave_runtime()
         self._listener.release(self._host)
@@ -143,7 +156,7 @@ class ConnectionPreface(asyncio.Protocol):
 
     def _read_header(self, data: bytes) -> None:
         begins = may_begin_proxy_header(data)
-        if begins is False and self._wanted == "optional":
+        if begins is False and self._proxy_protocol == "optional":
             self._admit_client(data)
             return
         try:
@@ -154,7 +167,7 @@ class ConnectionPreface(asyncio.Protocol):
         if begins is False:
             self._refuse(Failure(FailureKind.PROXY_HEADER_MISSING, _describe_start(data)))
         elif header is None:
-            self._data = data
+            self._received = data
         else:
             if header.source is not None:
                 self._address = ClientAddress(*header.source, local=header.destination or self._address.local, tls=header.tls)
@@ -162,7 +175,7 @@ class ConnectionPreface(asyncio.Protocol):
 
     def _admit_client(self, rest: bytes) -> None:
         """Continue with the client's address, which is known now."""
-        self._data = b""
+        self._received = b""
         host = self._address.host
         try:
             self._listener.count_client(host)
@@ -170,7 +183,7 @@ class ConnectionPreface(asyncio.Protocol):
             self._refuse(failure)
             return
         self._host = host
-        self._phase = _HELLO
+        self._state = CLIENT_KNOWN[self._state]
         if self._termination is None:
             self._hand_over_plain(rest)
         elif rest:
@@ -187,7 +200,7 @@ class ConnectionPreface(asyncio.Protocol):
         if self._listener.config.protocol == "HTTPS" and data[:1].isalpha():
             self._answer_plain_http(transport)
             return
-        self._phase = _HANDSHAKE
+        self._state = HELLO[self._state]
         self._session, incoming, outgoing = termination.begin()
         self._tls = TlsTransport(transport, self._session, incoming, outgoing, self._listener.runtime.loop, self._handshake_done)
         # Until the handshake is over, the TLS transport reports a lost connection to this object.
@@ -198,10 +211,10 @@ class ConnectionPreface(asyncio.Protocol):
     def _handshake_done(self, error: Exception | None) -> None:
         """Continue after the handshake."""
         termination, session, tls = self._termination, self._session, self._tls
-        if termination is None or session is None or tls is None or self._phase != _HANDSHAKE:
+        if termination is None or session is None or tls is None or self._state != HANDSHAKING:
             return
         if error is not None:
-            self._phase = _ENDED
+            self._state = END[self._state]
             self._report(termination.failure(session, error))
             return
         before = self._address
@@ -213,7 +226,7 @@ class ConnectionPreface(asyncio.Protocol):
 
     def _answer_plain_http(self, transport: asyncio.Transport) -> None:
         """Answer a client that sends plain HTTP to an HTTPS port with a plain HTTP response."""
-        self._phase = _LINGERING
+        self._state = PLAIN_HTTP[self._state]
         self._lingering = LingeringClose()
         self._report(Failure(FailureKind.PLAIN_HTTP_ON_TLS_PORT, "use https:// in the client, or protocol='HTTP' in the listener"))
         transport.write(plain_http_answer(int(self._listener.runtime.clock.time())))
@@ -236,12 +249,14 @@ class ConnectionPreface(asyncio.Protocol):
 
     def _give_up_transport(self) -> None:
         """Give up the connection, which belongs to another protocol from now on."""
-        self._phase = _ENDED
+        self._state = HAND_OVER[self._state]
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("client %s: handed over", self._address)
         self._transport = self._tls = self._session = None
 
     def _refuse(self, failure: Failure) -> None:
-        self._phase = _ENDED
-        self._data = b""
+        self._state = END[self._state]
+        self._received = b""
         self._report(failure)
         if self._transport is not None:
             self._transport.abort()
@@ -262,7 +277,7 @@ class ConnectionPreface(asyncio.Protocol):
 
     def abandon(self) -> None:
         """End the connection now."""
-        self._phase = _ENDED
+        self._state = END[self._state]
         if self._transport is not None:
             self._transport.abort()
 
@@ -271,23 +286,23 @@ class ConnectionPreface(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        if self._lingering is not None:
-            heard, self._heard = self._heard, False
+        if self._lingering is not None and self._state == LINGERING:
+            heard, self.is_active = self.is_active, False
             if self._lingering.is_over(now, heard=heard):
-                self._phase = _ENDED
+                self._state = END[self._state]
                 transport.abort()
             return
         limit = self._listener.runtime.settings.limits.handshake_timeout
         if now - self._since < limit:
             return
-        if self._phase == _HEADER and not self._data and self._wanted == "optional" and self._termination is None:
+        if self._state == AWAITING_HEADER and not self._received and self._proxy_protocol == "optional" and self._termination is None:
             self._admit_client(b"")  # Browsers connect ahead of their first request; the header is optional.
             return
-        if self._phase == _HEADER and (self._data or self._wanted == "required"):
+        if self._state == AWAITING_HEADER and (self._received or self._proxy_protocol == "required"):
             self._report(Failure(FailureKind.PROXY_HEADER_TIMEOUT, f"{limit:g} s"))
-        elif self._phase in (_HEADER, _HELLO, _HANDSHAKE):
+        elif self._state in (AWAITING_HEADER, AWAITING_HELLO, HANDSHAKING):
             self._report(Failure(FailureKind.TLS_HANDSHAKE_TIMEOUT, f"{limit:g} s"))
-        self._phase = _ENDED
+        self._state = END[self._state]
         transport.abort()
 
 
