@@ -1,4 +1,4 @@
-"""The demo's rules, and all of it running: three targets and the gateway in front of them."""
+"""The demo's rules, and the running demo: three targets and the load balancer in front of them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 
 from albkit.demo.targets import NAMES, ChatRoom, DemoTarget
 from albkit.load_balancer import LoadBalancer
-from albkit.model.actions import FixedResponse, Forward
-from albkit.model.conditions import HostHeader, PathPattern
+from albkit.model.actions.fixed_response import FixedResponse
+from albkit.model.actions.forward import Forward
+from albkit.model.conditions.host_header import HostHeader
+from albkit.model.conditions.path_pattern import PathPattern
 from albkit.model.listener import Listener
 from albkit.model.rule import Rule
-from albkit.model.stickiness import LbCookie
+from albkit.model.stickiness.lb_cookie import LbCookie
 from albkit.model.target_group import TargetGroup
 
 __all__ = ("TEAPOT", "Demo", "demo_listener")
@@ -24,7 +26,7 @@ Describe = Callable[[int, Sequence[DemoTarget]], Listener]
 
 
 def demo_listener(port: int, targets: Sequence[DemoTarget]) -> Listener:
-    """The rules that the demo shows."""
+    """The listener that the demo shows."""
     addresses = [target.address for target in targets]
     web = TargetGroup("web", addresses, stickiness=LbCookie(duration=3600))
     api = TargetGroup("api", addresses)
@@ -39,11 +41,11 @@ def demo_listener(port: int, targets: Sequence[DemoTarget]) -> Listener:
 
 
 class Demo:
-    """The targets and the gateway, as an async context manager.
+    """The targets and the load balancer, as an async context manager.
 
     Args:
-        port: The gateway's; 0 takes a free one.
-        describe: Makes the listener, for a demo with other rules.
+        port: The load balancer's port; 0 takes a free one.
+        describe: Creates the listener, for a demo with other rules.
         settings: As for `LoadBalancer`.
     """
 
@@ -59,7 +61,7 @@ class Demo:
 
     @property
     def url(self) -> str:
-        """Where the gateway listens."""
+        """The URL of the load balancer."""
         return self.load_balancer.listeners[0].url
 
     async def __aenter__(self) -> Demo:
@@ -72,6 +74,7 @@ class Demo:
             self.listener = self._describe(self._port, self.targets)
             self.load_balancer = LoadBalancer(self.listener, **self._settings)
             await stack.enter_async_context(self.load_balancer)
+            # Only now: if a target or the load balancer cannot start, everything before it is stopped here.
             self._stack = stack.pop_all()
         return self
 

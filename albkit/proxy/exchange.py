@@ -29,7 +29,7 @@ from albkit.proxy.local_reply import answer_failure, answer_itself, answer_with
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.tunnel.tunnel import Tunnel
 from albkit.proxy.tunnel.tunnel_record import tunnel_opened, tunnel_over
-from albkit.state.record import ActionTaken, ExchangeRecord
+from albkit.state.record import ExchangeRecord
 from albkit.wire.http1.upgrade import agreed_extensions
 
 __all__ = ("serve",)
@@ -74,7 +74,7 @@ async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bo
             return _over(client, record, runtime)
 
         # 4. Pick a target. 5. Send the request, perhaps to another one as well, until one begins to answer.
-        record.action = ActionTaken.FORWARD
+        record.action = "forward"
         forwarding = await forward(client, request, plan, record, runtime)
 
         # 6. Tunnel, or relay the response.

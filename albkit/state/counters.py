@@ -198,17 +198,13 @@ class Counters:
         """A request brought a stickiness cookie that is not good."""
         self.cookies_refused += 1
 
-    def fixed_response_sent(self) -> None:
-        """A rule answered a request."""
-        self.fixed_responses += 1
+    def local_reply_sent(self, counter: str) -> None:
+        """An action answered a request without a target.
 
-    def redirected(self) -> None:
-        """A rule redirected a request."""
-        self.redirects += 1
-
-    def redirect_was_too_long(self) -> None:
-        """The Location of a redirect was too long to be sent."""
-        self.redirect_url_limit_exceeded += 1
+        Args:
+            counter: The slot that counts such replies.
+        """
+        setattr(self, counter, getattr(self, counter) + 1)
 
     def waiting_began(self) -> None:
         """A request waits for a target with room. To be followed by `waiting_ended`."""
@@ -233,6 +229,7 @@ class Counters:
         kind = failure.kind
         self.failures[kind] += 1
         self.desync_non_compliant += kind in _NON_COMPLIANT
+        self.redirect_url_limit_exceeded += kind is FailureKind.REDIRECT_TOO_LONG
 
     def responded(self, status: int) -> None:
         """The load balancer answered by itself, with a redirect or because of a failure; 0 where it could not answer any more."""

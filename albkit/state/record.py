@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,17 +11,7 @@ if TYPE_CHECKING:
     from albkit.state.target import TargetState
     from albkit.state.target_group import TargetGroupState
 
-__all__ = ("ActionTaken", "ExchangeRecord")
-
-
-class ActionTaken(StrEnum):
-    """What a rule did with a request, in the words of ALB's access log (docs/alb.md 7.1)."""
-
-    FORWARD = "forward"
-    REDIRECT = "redirect"
-    FIXED_RESPONSE = "fixed-response"
-    HOOK = "hook"
-    """An action of the program answered. ALB has no such action."""
+__all__ = ("ExchangeRecord",)
 
 
 class ExchangeRecord:
@@ -70,8 +59,9 @@ class ExchangeRecord:
         self.matched_rule_priority = -1
         """0 for the default action, -1 before a rule was found."""
         self.rules_evaluated = 0
-        self.action: ActionTaken | None = None
-        """`None` before a rule was found."""
+        self.action = ""
+        """What the rule did, in the words of ALB's access log: `forward`, `redirect` or `fixed-response`; `hook` if an action of the
+        program answered. Empty before a rule was found."""
         self.redirect_url = b""
         """The Location that a `Redirect` sent."""
         self.group: TargetGroupState | None = None

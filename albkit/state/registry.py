@@ -1,4 +1,4 @@
-"""Finds states by identity: a group by its name."""
+"""Finds the state of a target group by its name."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ("Registry",)
 
 
 class Registry:
-    """The states of every target group in use. One per load balancer: a group shared by two has a state in each."""
+    """The states of all target groups in use. There is one registry per load balancer: a group shared by two has a state in each."""
 
     def __init__(self, groups: Iterable[TargetGroup]) -> None:
         self._groups = {group.name: TargetGroupState(group) for group in groups}
 
     def group(self, name: str) -> TargetGroupState:
-        """The state of the group called `name`.
+        """Return the state of the group called `name`.
 
         Raises:
-            KeyError: no rule and no default action sends to such a group.
+            KeyError: no rule and no default action forwards to such a group.
         """
         return self._groups[name]
 
@@ -29,7 +29,7 @@ class Registry:
         return name in self._groups
 
     def add(self, group: TargetGroup) -> TargetGroupState:
-        """Know one more group."""
+        """Add a group."""
         state = self._groups[group.name] = TargetGroupState(group)
         return state
 

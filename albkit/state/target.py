@@ -1,4 +1,4 @@
-"""One target as it is now."""
+"""The current state of a target."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ("TargetState",)
 
 
 class TargetState:
-    """What is true of one target of one group now. The same object for as long as the target is registered."""
+    """The current state of one target of one group. A target has the same state object for as long as it is registered."""
 
     __slots__ = (
         "address",
@@ -46,54 +46,57 @@ class TargetState:
     def __init__(self, target: Target, *, checked: bool = False) -> None:
         self.target = target
         self.address = str(target)
+        # A copy, which `TargetChoice.reweigh` changes together with the algorithm's state.
         self.weight = target.weight
-        # Without health checks nothing is known of it, and it gets traffic (docs/alb.md 1.8, 1.9).
+        # Without health checks nothing is known about it, and it gets traffic. No check is ever made that was not configured.
         self.state = TargetHealthState.INITIAL if checked else TargetHealthState.UNAVAILABLE
         self.reason: TargetHealthReason | None = (
             TargetHealthReason.INITIAL_HEALTH_CHECKING if checked else TargetHealthReason.HEALTH_CHECK_DISABLED
         )
         self.description = ""
-        """What the last check found, for a person; empty where the reason says it all."""
+        """What the last check found, as text; empty if the reason says everything."""
         self.eligible = False
-        """Whether new requests may go to it."""
+        """Whether it can get new requests."""
         self.was_healthy = False
-        """Whether it was in good health when that was last looked at."""
+        """Whether its state was good when slow start last looked at it."""
         self.joined_late: bool | None = None
-        """Whether others had their full share of requests when it came, or it has been ill since; `None` before it was looked at."""
+        """Whether other targets had their full share of requests when it joined, or it has been unhealthy since; `None` before slow
+        start has looked at it."""
         self.slow_since: float | None = None
-        """By the monotonic clock: since when its share of requests grows; `None` once it has all of it."""
+        """When its slow start began, by the monotonic clock; `None` if it has its full share."""
         self.deadline = 0.0
-        """While draining: when what still goes on is cut, by the monotonic clock."""
+        """While draining: when its exchanges and tunnels are cut, by the monotonic clock."""
         self.on_idle: Callable[[], None] | None = None
         """Called when the last outstanding request is over."""
         self.outstanding = 0
-        """Requests sent and not yet answered in full; a tunnel counts as one while it lives."""
+        """Requests sent whose response is not complete; an open tunnel counts as one."""
         self.tunnels = 0
-        """Tunnels that live, and upgrades that are not answered yet."""
+        """Open tunnels, and upgrades that have not been answered yet."""
         self.requests = 0
-        """Tries that it has answered or failed."""
+        """Attempts that it has answered or failed."""
         self.errors = 0
-        """Those of them that it answered with 5xx or did not answer."""
+        """Attempts that it answered with 5xx, or did not answer."""
         self.failures_in_row = 0
-        """Tries without an answer since the last one that it answered; while it is ejected, those that led to that among them."""
+        """Attempts without a response since the last response. During an ejection, they include those that caused it."""
         self.counters = TrafficCounters()
-        """What it was sent and has answered. Once it has left its group, the group's."""
+        """What it was sent and has answered. After it has left its group, the group's counters."""
         self.is_anomalous = False
         """Whether it fails more often than its peers."""
         self.share = 1.0
-        """What it gets of the requests that its weight stands for; less while anomaly mitigation is in effect."""
+        """The fraction of the requests for its weight that it gets; below 1 while anomaly mitigation is in effect."""
         self.ejected_until: float | None = None
-        """By the monotonic clock: until when it gets no requests because it failed too many; `None` when it is not ejected."""
+        """When its ejection ends, by the monotonic clock; `None` if it is not ejected."""
         self.eject_reason = ""
-        """For a person; empty when it is not ejected."""
+        """Text for people; empty if it is not ejected."""
         self.ejections = 0
-        """How often it was ejected in a row."""
+        """How many times it was ejected in a row."""
         self.epoch = 0
-        """How often it was ejected at all: what was sent before says nothing of how it does now."""
+        """How many times it was ejected in all. The result of a request from an earlier epoch says nothing about the target's condition
+        now."""
         self.probation = 0
-        """Answers that it has to give before it counts as any other again."""
+        """Responses that it must give before it counts as any other again."""
         self.keeps_sessions = False
-        """Whether it drains, and the sessions bound to it may still come (`while_draining="honor"`)."""
+        """Whether it is draining, and requests of its sessions still reach it (`while_draining="honor"`)."""
 
     def __repr__(self) -> str:
         return f"<TargetState {self.address} {self.state} outstanding={self.outstanding} requests={self.requests}>"

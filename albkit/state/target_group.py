@@ -1,4 +1,4 @@
-"""One target group as it is now."""
+"""The current state of a target group."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from albkit.state.target import TargetState
 __all__ = ("TargetGroupState",)
 
 
-def _nobody(*_: object) -> None:
-    """Nobody wants to know."""
+def _ignore(*_: object) -> None:
+    """Do nothing: there is no subscriber."""
 
 
 class TargetGroupState:
-    """What is true of one target group now."""
+    """The current state of a target group."""
 
     __slots__ = ("counters", "ejected", "eligible", "fails_open", "group", "members", "on_ejected", "on_recovered", "retry_tokens")
 
     def __init__(self, group: TargetGroup) -> None:
         self.group = group
-        """Its description, replaced when a new one is applied."""
+        """Its configuration, which is replaced when a new one is applied."""
         self.members = {str(target): TargetState(target, checked=group.health_check is not None) for target in group.fixed_targets}
-        """By address, draining ones among them."""
+        """By address, draining members included."""
         self.eligible: tuple[TargetState, ...] = ()
-        """The members that may be chosen now; kept ready so that a request does not have to look."""
+        """The members that can be chosen now, precomputed so that no request has to filter them."""
         self.fails_open = False
-        """Whether targets that are not healthy get requests, because there are too few that are."""
+        """Whether unhealthy targets get requests, because too few are healthy (ALB's fail-open)."""
         self.ejected: set[TargetState] = set()
         """Members that get no requests for a while because they failed too many."""
-        self.on_ejected: Callable[[TargetState, float, str], None] = _nobody
-        """Called with a member that was ejected, for how many seconds, and why."""
-        self.on_recovered: Callable[[TargetState], None] = _nobody
+        self.on_ejected: Callable[[TargetState, float, str], None] = _ignore
+        """Called with a member that was ejected, the seconds, and the reason."""
+        self.on_recovered: Callable[[TargetState], None] = _ignore
         """Called with a member whose probation is over."""
         self.retry_tokens = 100.0
-        """What policy.failover lets the group spend; full at the start."""
+        """The retries that the group may spend (see policy.failover); full at the start."""
 
         self.counters = TrafficCounters()
         """What members that have left were sent and have answered, and requests that no member got. Once the group has gone, the load

@@ -1,1 +1,1 @@
-"""What HTTP says (RFC 9110, 9112): bytes and heads in, judgements and bytes out; no await, no sockets, no aiohttp."""
+"""The protocols: they parse and produce bytes (RFC 9110, 9112, 6455, PROXY protocol), without await, sockets or aiohttp."""

@@ -928,7 +928,7 @@ class Source:
 def buffered(gateway: Running) -> int:
     """Bytes that the load balancer holds for its peers."""
     legs = [leg.transport for tunnel in gateway.runtime.tunnels for leg in (tunnel.client_leg, tunnel.target_leg)]  # type: ignore[attr-defined]
-    clients = [client._transport for client in gateway.runtime.clients]  # type: ignore[attr-defined]
+    clients = [client.socket.transport for client in gateway.runtime.clients]  # type: ignore[attr-defined]
     targets = [connection.transport for connection in gateway.runtime.connections._open]
     return max(transport.get_write_buffer_size() for transport in (*legs, *clients, *targets) if transport is not None)
 
@@ -956,7 +956,7 @@ async def assert_held_back(gateway: Running, source: Source, read_before: int = 
 def narrow(gateway: Running) -> None:
     """Have the kernel keep little for the clients, so that what they do not read stays with the load balancer."""
     for connection in gateway.runtime.clients:
-        connection._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
+        connection.socket.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
 
 
 def speed_up(client: RawClient) -> None:

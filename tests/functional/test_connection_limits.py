@@ -162,7 +162,7 @@ async def test_listener_that_is_full_turns_away_until_one_goes(door: str, caplog
             assert await it.turned_away("192.0.2.9")
         (line,) = [record for record in caplog.records if "TooManyConnections" in record.message]
         assert line.levelno == logging.INFO
-        assert line.message.startswith("TooManyConnections: the listener has as many connections as it may have; phase=entry side=client")
+        assert line.message.startswith("TooManyConnections: the listener has reached its connection limit; phase=entry side=client")
         assert "detail=3 are open" in line.message
         assert (it.counters[TOTAL], it.counters[REJECTED], it.count) == (1, 1, 3)
         assert "HTTPCode_ELB_4XX_Count" not in it.counters

@@ -111,7 +111,7 @@ async def test_rst_waits_for_what_the_kernel_still_has_to_send(door: str) -> Non
         it.clients.append(client)
         await asked(it, client, OLD)
         (connection,) = it.runtime.clients
-        await until(lambda: connection._transport.get_write_buffer_size() == 0)  # type: ignore[attr-defined]
+        await until(lambda: connection.socket.transport.get_write_buffer_size() == 0)  # type: ignore[attr-defined]
         for _ in range(3):
             connection.sweep(it.runtime.clock.monotonic())  # type: ignore[attr-defined]
             await asyncio.sleep(0)
@@ -147,7 +147,7 @@ async def test_client_that_does_not_take_what_came_is_cut_after_the_idle_timeout
         await asyncio.sleep(0)
         (connection,) = it.runtime.clients
         unsent = 0
-        while unsent != (unsent := connection._transport.get_write_buffer_size()):  # type: ignore[attr-defined]
+        while unsent != (unsent := connection.socket.transport.get_write_buffer_size()):  # type: ignore[attr-defined]
             await asyncio.sleep(0.05)
         assert unsent > 0
         connection.sweep(clock.monotonic())  # type: ignore[attr-defined]
@@ -262,7 +262,7 @@ async def test_client_that_reads_slowly_is_not_cut_while_its_target_is_silent(re
         client.send(request_)
         await client.read_until(b"\r\n\r\n")
         (connection,) = it.runtime.clients
-        transport = connection._transport  # type: ignore[attr-defined]
+        transport = connection.socket.transport  # type: ignore[attr-defined]
         conversation = await origin.arrived()
 
         async def all_waits() -> None:

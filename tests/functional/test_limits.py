@@ -102,7 +102,7 @@ async def test_pipelined_requests_beyond_the_bound_wait_in_the_kernel() -> None:
             (connection,) = gateway.runtime.clients
             while not connection._paused:  # type: ignore[attr-defined]
                 await asyncio.sleep(0.01)
-            kept = len(connection._receive_buffer)  # type: ignore[attr-defined]
+            kept = len(connection.socket.receive_buffer)  # type: ignore[attr-defined]
             assert kept <= 64 * K + 256_000 + 1
             release.set()
             for _ in range(4000):
@@ -163,7 +163,7 @@ async def test_bytes_in_flight_that_were_set_bite() -> None:
         assert len((await client.response()).body) == 4_000_000
         assert gateway.counters["ReadingPausedCount"] >= 1
         (connection,) = gateway.runtime.clients
-        assert connection._transport.get_write_buffer_limits()[1] == 1024  # type: ignore[attr-defined]
+        assert connection.socket.transport.get_write_buffer_limits()[1] == 1024  # type: ignore[attr-defined]
 
 
 async def test_early_bytes_that_were_set_bite() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import albkit as alb
+from albkit.proxy.client.http1_states import LINGERING
 from albkit.proxy.lingering_close import MOST, SILENCE, LingeringClose
 from tests.functional.test_connection_limits import described
 from tests.support.clock import FakeClock
@@ -71,8 +72,8 @@ class Clocked:
         """A byte of the client's arrives."""
         (connection,) = self.it.runtime.clients
         client.send(b"x")
-        name = "active" if hasattr(connection, "active") else "_heard"
-        while not getattr(connection, name):
+        socket = getattr(connection, "socket", connection)
+        while not socket.is_active:
             await asyncio.sleep(0)
 
 
@@ -170,7 +171,7 @@ async def test_lingering_begins_when_all_is_sent() -> None:
             client = await it.client()
             client.writer.transport.pause_reading()
             client.send(request("GET", "/", "Connection: close") + b"more")
-            while not (it.runtime.clients and next(iter(it.runtime.clients))._transport.get_write_buffer_size()):  # type: ignore[attr-defined]
+            while not (it.runtime.clients and next(iter(it.runtime.clients)).socket.transport.get_write_buffer_size()):  # type: ignore[attr-defined]
                 await asyncio.sleep(0.01)
             while origin.conversations[0].writer.transport.get_write_buffer_size():
                 await asyncio.sleep(0.01)
@@ -199,7 +200,7 @@ async def test_whole_response_until_close_is_lingered_for_and_ends_without_reset
             client = await it.client()
             client.writer.transport.pause_reading()
             client.send(b"POST / HTTP/1.0\r\nContent-Length: 10\r\n\r\nhalf")
-            while not (it.runtime.clients and next(iter(it.runtime.clients))._lingering):  # type: ignore[attr-defined]
+            while not (it.runtime.clients and next(iter(it.runtime.clients)).socket.state == LINGERING):  # type: ignore[attr-defined]
                 await asyncio.sleep(0)
             assert await one.pass_by(1)
             assert not await one.pass_by(SILENCE)

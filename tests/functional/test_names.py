@@ -78,6 +78,7 @@ async def asking(it: Balancing) -> AsyncIterator[list[int]]:
         client = await it.client()
         while not over and statuses[-1:] in ([], [200]):
             statuses.append((await client.get()).status)
+            await asyncio.sleep(0.001)  # A target has more to do than to answer us.
 
     task = asyncio.ensure_future(ask())
     try:

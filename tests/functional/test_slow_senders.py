@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.proxy.client.http1_connection import _BODY, Http1ClientConnection
+from albkit.proxy.client.http1_connection import Http1ClientConnection
+from albkit.proxy.client.http1_states import READING_BODY
 from tests.functional.test_connection_limits import Crowd, _client_hello, crowd, header
 from tests.support.peers import Conversation, RawClient, Response, request, response, target
 from tests.support.tunnels import SWITCHED, UPGRADE, echo, switching
@@ -58,17 +59,17 @@ class Slow:
 
     async def drip(self, data: bytes = b"x") -> None:
         """Send this, and wait until it has come."""
-        connection = self.connection
-        before = connection.received_bytes + len(connection._receive_buffer)
+        exchange, kept = self.connection.exchange, self.connection.socket.receive_buffer
+        before = exchange.received_bytes + len(kept)
         self.client.send(data)
         async with asyncio.timeout(3):
-            while connection.received_bytes + len(connection._receive_buffer) < before + len(data):
+            while exchange.received_bytes + len(kept) < before + len(data):
                 await asyncio.sleep(0)
 
     async def owes(self) -> None:
         """Wait until the client's body is waited for."""
         async with asyncio.timeout(3):
-            while self.connection._phase != _BODY:
+            while self.connection.socket.state != READING_BODY:
                 await asyncio.sleep(0)
 
     def look(self, seconds: float = STEP) -> None:
@@ -208,10 +209,10 @@ async def test_client_whose_target_does_not_read_is_not_blamed() -> None:
             slow = await Slow.come(it)
             slow.client.send(request("POST", "/", "Content-Length: 20000000") + bytes(20_000_000))
             async with asyncio.timeout(5):
-                while not slow.connection._paused:
+                while not slow.connection.socket.is_paused:
                     await asyncio.sleep(0.001)
                 await asyncio.sleep(0.05)
-            assert slow.connection._paused
+            assert slow.connection.socket.is_paused
             for _ in range(40):
                 slow.look()
             assert not it.counters.get("Failure_RequestBodyTooSlow")

@@ -208,7 +208,7 @@ async def test_switch_while_the_body_waits_to_be_sent_holds_the_client_back() ->
         client.send(asking(bytes(size)))
         (connection,) = it.runtime.clients
         async with asyncio.timeout(10):
-            while connection.received_bytes < size:  # type: ignore[attr-defined]
+            while connection.exchange.received_bytes < size:  # type: ignore[attr-defined]
                 await asyncio.sleep(0)
         (upstream,) = it.runtime.connections._open
         assert upstream.transport is not None

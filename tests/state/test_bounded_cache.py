@@ -103,6 +103,7 @@ def test_holders_that_are_gone_do_not_count_for_ever() -> None:
     assert len(memory) == 100
 
 
+@pytest.mark.no_cover
 @pytest.mark.timeout(120)
 def test_what_peers_send_is_kept_within_the_common_budget() -> None:
     """Many listeners, and each kind of thing that is remembered, with more than that of what is never the same: 8 MiB are kept at most."""
@@ -138,6 +139,7 @@ def test_what_peers_send_is_kept_within_the_common_budget() -> None:
     assert kept > 1024 * 1024, "nothing was remembered at all"
 
 
+@pytest.mark.no_cover
 def test_cookie_that_is_kept_beside_its_line_counts() -> None:
     """A block keeps the bytes of its Cookie three times: to be known by, to be sent on, and to choose a target."""
     readers = [RequestReader(Settings(alb.Listener(80, alb.FixedResponse(200))), 80, lambda _: pytest.fail("clean")) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""A WebSocket proxy made of `WebSocketResponse` and `ws_connect`, as one writes it in an afternoon; with uvloop, as albkit has it too."""
+"""A simple WebSocket proxy made of `WebSocketResponse` and `ws_connect`, with uvloop, which albkit uses too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Side = web.WebSocketResponse | ClientWebSocketResponse
 
 
 class Bridge:
-    """Passes messages on between a client and the next target.
+    """Relays messages between a client and the next target.
 
     Args:
         targets: URLs without a path.
@@ -39,7 +39,7 @@ class Bridge:
 
 
 async def _pass_on(source: _Side, sink: _Side) -> None:
-    """Every message of one direction, then the end."""
+    """Relay every message of one direction, then the end."""
     async for message in source:
         if message.type is WSMsgType.BINARY:
             await sink.send_bytes(message.data)
@@ -50,8 +50,8 @@ async def _pass_on(source: _Side, sink: _Side) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--certificate", help="that clients are shown; without one they speak no TLS")
-    parser.add_argument("--key", help="of the certificate")
+    parser.add_argument("--certificate", help="the certificate for clients; without one there is no TLS")
+    parser.add_argument("--key", help="the key of the certificate")
     parser.add_argument("port", type=int)
     parser.add_argument("targets", type=int, nargs="+", help="ports of 127.0.0.1")
     given = parser.parse_args()

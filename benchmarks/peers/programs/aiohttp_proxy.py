@@ -1,4 +1,4 @@
-"""A reverse proxy made of `aiohttp.web` and `ClientSession`, as one writes it in an afternoon; with uvloop, as albkit has it too."""
+"""A simple reverse proxy made of `aiohttp.web` and `ClientSession`, with uvloop, which albkit uses too."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Proxy:
     """Forwards every request to the next target.
 
     Args:
-        port: Its own, for X-Forwarded-Port.
+        port: Its own port, for X-Forwarded-Port.
         targets: URLs without a path.
     """
 
@@ -67,8 +67,8 @@ class Proxy:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--certificate", help="that clients are shown; without one they speak no TLS")
-    parser.add_argument("--key", help="of the certificate")
+    parser.add_argument("--certificate", help="the certificate for clients; without one there is no TLS")
+    parser.add_argument("--key", help="the key of the certificate")
     parser.add_argument("port", type=int)
     parser.add_argument("targets", type=int, nargs="+", help="ports of 127.0.0.1")
     given = parser.parse_args()

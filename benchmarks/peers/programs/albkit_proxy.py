@@ -1,4 +1,4 @@
-"""albkit as a program would use it: one listener, one target group, every default on but what is asked for."""
+"""albkit as a program would use it: one listener, one target group, and defaults for everything that is not requested."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import albkit as alb
 
 
 def _stickiness(kind: str) -> Any:
-    """Looked up by name, for a baseline from before there were so many kinds."""
+    """Looked up by name, because an older baseline has fewer kinds."""
     if kind == "lb_cookie":
         return alb.LbCookie()
     if kind == "lb_cookie_secrets":
@@ -29,8 +29,8 @@ def main() -> None:
     parser.add_argument("--raw", action="store_true", help="tunnels are not frame-tracked")
     parser.add_argument("--rules", type=int, default=0, help="path prefixes before the default")
     parser.add_argument("--algorithm", help="which target gets a request")
-    parser.add_argument("--certificate", help="that clients are shown; without one they speak no TLS")
-    parser.add_argument("--key", help="of the certificate")
+    parser.add_argument("--certificate", help="the certificate for clients; without one there is no TLS")
+    parser.add_argument("--key", help="the key of the certificate")
     parser.add_argument("port", type=int)
     parser.add_argument("targets", type=int, nargs="+", help="ports of 127.0.0.1")
     given = parser.parse_args()

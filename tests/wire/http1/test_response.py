@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from albkit.errors import Failure, FailureKind
 from albkit.wire.http1.response import check_begun, read_response
+from tests.support.effort import cases
 from tests.wire.heads import Reading, head
 
 _OK = b"HTTP/1.1 200 OK"
@@ -482,6 +483,7 @@ def test_beginning_is_refused_with_the_first_byte_that_shows_it(whole: bytes, ki
         assert raised.value.kind is kind
 
 
+@pytest.mark.no_cover
 def test_beginning_costs_its_own_length_whatever_it_is_made_of() -> None:
     """A million CR, and as many line ends: each byte is looked at once."""
     for filling in (b"\r", b"\r\n", b"a\r\n"):
@@ -506,7 +508,7 @@ _STRICT = re.compile(rb"HTTP/1\.1 [1-5][0-9]{2} [\t -~\x80-\xff]*(\r\n[!#$%&'*+.
 
 
 @given(_HEADS, st.sampled_from(["GET", "HEAD"]))
-@settings(max_examples=500)
+@settings(max_examples=cases(500, part=5))
 def test_whatever_comes_goes_on_in_one_reading_or_not_at_all(raw: bytes, method: str) -> None:
     """By the strict grammar, with one length at most, and that in digits; nothing of hop-by-hop but what we write."""
     try:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from albkit.wire.proxy_protocol.crc32c import crc32c
 from albkit.wire.proxy_protocol.reader import LARGEST, ProxyHeader, ProxyHeaderError, may_begin_proxy_header, read_proxy_header
+from tests.support.effort import cases
 
 _SIGNATURE = bytes.fromhex("0d0a0d0a000d0a515549540a")
 _V4 = bytes.fromhex("c0000201 c6336402 dcba 01bb")
@@ -260,18 +261,18 @@ _BAD: dict[str, tuple[bytes, str]] = {
     "v2 IPv6 short by a byte": (_v2(_V6[:-1], family=0x21), "addresses need 52 bytes"),
     "v2 IPv4 as IPv6": (_v2(_V4, family=0x21), "addresses need 52 bytes"),
     "v2 unix short by a byte": (_v2(bytes(215), family=0x31), "addresses need 232 bytes"),
-    "v2 TLV of a type alone": (_v2(_V4 + b"\x04"), "0x04 is cut short"),
-    "v2 TLV with half a length": (_v2(_V4 + b"\x04\0"), "0x04 is cut short"),
-    "v2 TLV short by a byte": (_v2(_V4 + b"\x04\0\x01"), "0x04 is cut short"),
-    "v2 second TLV short": (_v2(_V4 + _tlv(4, b"") + b"\xea\0\x02a"), "0xea is cut short"),
-    "v2 TLV of its highest length": (_v2(_V4 + b"\xff\xff\xff" + bytes(99)), "0xff is cut short"),
-    "v2 TLV that is no address of no family": (_v2(b"\x7f", family=0), "0x7f is cut short"),
-    "v2 session too short": (_v2(_V4 + _tlv(0x20, b"\x01\0\0\0")), "session is cut short"),
-    "v2 session empty": (_v2(_V4 + _tlv(0x20, b"")), "session is cut short"),
-    "v2 inner TLV cut short": (_v2(_V4 + _ssl(b"\x21\0\x08TLSv1.3")), "0x21 is cut short"),
-    "v2 inner TLV reaches into the next": (_v2(_V4 + _ssl(b"\x21\0\x08TLSv1.3") + _tlv(4, b"")), "0x21 is cut short"),
-    "v2 inner length reaches into the next": (_v2(_V4 + _ssl(b"\x23\0") + b"\x00\x00\x00"), "0x23 is cut short"),
-    "v2 inner TLV cut short without TLS": (_v2(_V4 + _ssl(b"\x99", client=0)), "0x99 is cut short"),
+    "v2 TLV of a type alone": (_v2(_V4 + b"\x04"), "0x04 is truncated"),
+    "v2 TLV with half a length": (_v2(_V4 + b"\x04\0"), "0x04 is truncated"),
+    "v2 TLV short by a byte": (_v2(_V4 + b"\x04\0\x01"), "0x04 is truncated"),
+    "v2 second TLV short": (_v2(_V4 + _tlv(4, b"") + b"\xea\0\x02a"), "0xea is truncated"),
+    "v2 TLV of its highest length": (_v2(_V4 + b"\xff\xff\xff" + bytes(99)), "0xff is truncated"),
+    "v2 TLV that is no address of no family": (_v2(b"\x7f", family=0), "0x7f is truncated"),
+    "v2 session too short": (_v2(_V4 + _tlv(0x20, b"\x01\0\0\0")), "session is truncated"),
+    "v2 session empty": (_v2(_V4 + _tlv(0x20, b"")), "session is truncated"),
+    "v2 inner TLV cut short": (_v2(_V4 + _ssl(b"\x21\0\x08TLSv1.3")), "0x21 is truncated"),
+    "v2 inner TLV reaches into the next": (_v2(_V4 + _ssl(b"\x21\0\x08TLSv1.3") + _tlv(4, b"")), "0x21 is truncated"),
+    "v2 inner length reaches into the next": (_v2(_V4 + _ssl(b"\x23\0") + b"\x00\x00\x00"), "0x23 is truncated"),
+    "v2 inner TLV cut short without TLS": (_v2(_V4 + _ssl(b"\x99", client=0)), "0x99 is truncated"),
     "v2 two sessions": (_v2(_V4 + _ssl() + _ssl(client=7)), "two TLVs of type 0x20"),
     "v2 two server names": (_v2(_V4 + _tlv(2, b"a") + _tlv(2, b"b")), "two TLVs of type 0x02"),
     "v2 two names": (_v2(_V4 + _ssl(_tlv(0x22, b"a"), _tlv(0x22, b"b"), client=7)), "two TLVs of type 0x22"),
@@ -421,7 +422,7 @@ def test_bytes_of_any_kind_never_do_worse_than_being_refused(data: bytes) -> Non
 _changes = st.tuples(st.sampled_from(["set", "insert", "delete", "repeat"]), st.integers(0, 10_000), st.integers(1, 6), st.integers(0, 255))
 
 
-@settings(max_examples=1000)
+@settings(max_examples=cases(1000))
 @given(st.sampled_from(sorted(_SMALL)), st.lists(_changes, min_size=1, max_size=6))
 def test_header_with_any_change_never_does_worse_than_being_refused(name: str, changes: list[tuple[str, int, int, int]]) -> None:
     """What is read never reaches behind the bytes that are there."""
