@@ -82,7 +82,7 @@ class Registration:
             self._anomalies.forget(choice, member)
             for tunnel in self._runtime.tunnels if member.tunnels else ():
                 if tunnel.member is member:
-                    tunnel.spare()
+                    tunnel.cancel_drain()
             self._tell_waiting(member)
             self._begin(choice, (member,))
             return True

@@ -111,13 +111,13 @@ def _source(condition: SourceIp) -> Holds:
 
     def holds(request: RequestHead) -> bool:
         address = request.client.host
-        answer = known.recall(address)
+        answer = known.get(address)
         if answer is not None:
-            known.count()
+            known.count_hit()
             return answer
         answer = _inside(address, networks)
-        if not known.rests():
-            known.remember(address, answer, 0)
+        if not known.skip_put():
+            known.put(address, answer, 0)
         return answer
 
     return holds

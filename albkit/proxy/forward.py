@@ -72,7 +72,7 @@ async def forward(
     now = runtime.clock.time()
     choice, member, bound, cookies = pick(request, plan, record, runtime, now)
     if member is None:
-        member = await runtime.line(choice).wait(client, request)
+        member = await runtime.waiting_line(choice).wait(client, request)
     tunnel = choice.group.group.tunnel
     if request.upgrade:
         tunnel = plan.tunnel if plan.tunnel is not None else tunnel
@@ -83,7 +83,7 @@ async def forward(
     deposit(choice.group)
     if plan.rewrite is not None:
         plan.rewrite(request)
-    client.forwarded.complete(request, now)
+    client.forwarded.add_to(request, now)
     head = b"\r\n".join(request.lines) + b"\r\n\r\n"
     body = client.whole_body()
     upload = RequestBodyWriter(request) if body is None else None

@@ -1,4 +1,4 @@
-"""One target as it is now."""
+"""The state of one target."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ __all__ = ("TargetState",)
 
 
 class TargetState:
-    """What is true of one target of one group now. The same object for as long as the target is registered."""
+    """The state of one target in one group: health, load, ejection, counters. The same object for as long as the target is registered.
+
+    Times are seconds of the monotonic clock. The numbers are changed by `policy.target_choice`, the health by `control`.
+
+    Args:
+        target: The description.
+        checked: Whether the group has a health check.
+    """
 
     __slots__ = (
         "address",
@@ -47,53 +54,55 @@ class TargetState:
         self.target = target
         self.address = str(target)
         self.weight = target.weight
-        # Without health checks nothing is known of it, and it gets traffic (docs/alb.md 1.8, 1.9).
+        # A target that is not health checked is "unavailable", which is eligible for traffic (docs/alb.md 1.8, 1.9).
         self.state = TargetHealthState.INITIAL if checked else TargetHealthState.UNAVAILABLE
         self.reason: TargetHealthReason | None = (
             TargetHealthReason.INITIAL_HEALTH_CHECKING if checked else TargetHealthReason.HEALTH_CHECK_DISABLED
         )
         self.description = ""
-        """What the last check found, for a person; empty where the reason says it all."""
+        """What the last health check found, in words; empty if `reason` is enough."""
         self.eligible = False
-        """Whether new requests may go to it."""
+        """Whether new requests may be sent to it."""
         self.was_healthy = False
-        """Whether it was in good health when that was last looked at."""
+        """Whether it was healthy when slow start last looked at it."""
         self.joined_late: bool | None = None
-        """Whether others had their full share of requests when it came, or it has been ill since; `None` before it was looked at."""
+        """Whether slow start applies when it becomes healthy: others already had their full share when it was registered, or it has been
+        unhealthy since. `None` before slow start first looked at it."""
         self.slow_since: float | None = None
-        """By the monotonic clock: since when its share of requests grows; `None` once it has all of it."""
+        """When its slow start began; `None` if it gets its full share."""
         self.deadline = 0.0
-        """While draining: when what still goes on is cut, by the monotonic clock."""
+        """While draining: when the deregistration delay ends and what is still in flight is cut."""
         self.on_idle: Callable[[], None] | None = None
-        """Called when the last outstanding request is over."""
+        """Called when `outstanding` becomes 0."""
         self.outstanding = 0
-        """Requests sent and not yet answered in full; a tunnel counts as one while it lives."""
+        """Requests in flight: sent, and not yet answered in full. An open tunnel counts as one."""
         self.tunnels = 0
-        """Tunnels that live, and upgrades that are not answered yet."""
+        """Open tunnels and upgrade requests in flight."""
         self.requests = 0
-        """Tries that it has answered or failed."""
+        """Attempts that ended, with a response or a failure. Unlike `counters.requests`, this includes retries."""
         self.errors = 0
-        """Those of them that it answered with 5xx or did not answer."""
+        """Those of them that ended with a 5xx or a failure."""
         self.failures_in_row = 0
-        """Tries without an answer since the last one that it answered; while it is ejected, those that led to that among them."""
+        """Consecutive attempts that failed. While it is ejected, they include those that led to the ejection."""
         self.counters = TrafficCounters()
-        """What it was sent and has answered. Once it has left its group, the group's."""
+        """Its metrics. After it was removed from its group, the group's own (see `TargetGroupState.remove`)."""
         self.is_anomalous = False
-        """Whether it fails more often than its peers."""
+        """Whether anomaly detection finds that it fails more often than its peers."""
         self.share = 1.0
-        """What it gets of the requests that its weight stands for; less while anomaly mitigation is in effect."""
+        """The fraction of its weight that counts: 1 normally, less while anomaly mitigation is in effect."""
         self.ejected_until: float | None = None
-        """By the monotonic clock: until when it gets no requests because it failed too many; `None` when it is not ejected."""
+        """When its ejection ends; `None` if it is not ejected."""
         self.eject_reason = ""
-        """For a person; empty when it is not ejected."""
+        """In words; empty if it is not ejected."""
         self.ejections = 0
-        """How often it was ejected in a row."""
+        """Consecutive ejections, without a completed probation in between. Each lasts longer than the one before."""
+        # An attempt notes the epoch when it is sent. If the target was ejected since, its outcome says nothing about how the target is now.
         self.epoch = 0
-        """How often it was ejected at all: what was sent before says nothing of how it does now."""
+        """Ejections in total."""
         self.probation = 0
-        """Answers that it has to give before it counts as any other again."""
+        """Responses that it still owes after an ejection before it counts as recovered; 0 if it is not on probation."""
         self.keeps_sessions = False
-        """Whether it drains, and the sessions bound to it may still come (`while_draining="honor"`)."""
+        """Whether it drains and still gets the requests of its sticky sessions (`while_draining="honor"`)."""
 
     def __repr__(self) -> str:
         return f"<TargetState {self.address} {self.state} outstanding={self.outstanding} requests={self.requests}>"

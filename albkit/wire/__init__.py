@@ -1,1 +1,1 @@
-"""What HTTP says (RFC 9110, 9112): bytes and heads in, judgements and bytes out; no await, no sockets, no aiohttp."""
+"""Wire formats: HTTP/1 (RFC 9110, 9112), WebSocket frames, PROXY protocol, TLS hello. Pure functions of bytes: no await, no sockets."""

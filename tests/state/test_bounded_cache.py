@@ -6,7 +6,7 @@ import pytest
 
 import albkit as alb
 from albkit.model.settings import Settings
-from albkit.state.bounded_cache import BUDGET, BoundedCache, Budget
+from albkit.state.bounded_cache import SHARED_BUDGET, BoundedCache, CacheBudget
 from albkit.wire.http1.fields import connection_options
 from albkit.wire.http1.request import RequestReader
 from albkit.wire.http1.response import read_response
@@ -14,18 +14,18 @@ from albkit.wire.http1.response import read_response
 
 def _used(memory: BoundedCache[bytes, int], key: bytes, value: int) -> int | None:
     """As a reader uses it."""
-    known = memory.recall(key)
+    known = memory.get(key)
     if known is not None:
-        memory.count()
+        memory.count_hit()
         return known
-    if not memory.rests():
-        memory.remember(key, value, 0)
+    if not memory.skip_put():
+        memory.put(key, value, 0)
     return None
 
 
 @pytest.fixture
 def memory() -> BoundedCache[bytes, int]:
-    return BoundedCache(Budget(2**30))
+    return BoundedCache(CacheBudget(2**30))
 
 
 def test_memory_tells_what_it_was_told(memory: BoundedCache[bytes, int]) -> None:
@@ -47,10 +47,10 @@ def test_memory_that_does_not_pay_rests(memory: BoundedCache[bytes, int]) -> Non
     assert _used(memory, b"512", 0) == 512
     for number in range(16_384):
         _used(memory, b"x%d" % number, number)
-    assert memory.recall(b"x0") is None
-    assert memory.recall(b"x16383") is None
+    assert memory.get(b"x0") is None
+    assert memory.get(b"x16383") is None
     _used(memory, b"y", 7)
-    assert memory.recall(b"y") == 7
+    assert memory.get(b"y") == 7
 
 
 def test_memory_that_pays_goes_on(memory: BoundedCache[bytes, int]) -> None:
@@ -60,7 +60,7 @@ def test_memory_that_pays_goes_on(memory: BoundedCache[bytes, int]) -> None:
         _used(memory, b"%d" % number, number)
     for number in range(100):
         _used(memory, b"x%d" % number, number)
-        assert memory.recall(b"x%d" % number) == number
+        assert memory.get(b"x%d" % number) == number
     assert len(memory) == 100
 
 
@@ -69,37 +69,37 @@ def test_memory_that_pays_goes_on(memory: BoundedCache[bytes, int]) -> None:
 
 def test_whoever_holds_the_most_forgets_where_the_budget_is_used_up() -> None:
     """Others keep what they know, and nobody gets more than half."""
-    budget = Budget(1_000_000)
+    budget = CacheBudget(1_000_000)
     small, large, third = (BoundedCache[bytes, int](budget) for _ in range(3))
-    small.remember(b"a", 1, 1_000)
+    small.put(b"a", 1, 1_000)
     for number in range(200):
-        large.remember(b"%d" % number, number, 1_500)
+        large.put(b"%d" % number, number, 1_500)
     assert (len(small), len(large)) == (1, 200)
     for number in range(400):
-        third.remember(b"%d" % number, number, 1_000)
-        assert budget.held <= 1_000_000
-        assert third.held <= 500_000
-    assert small.recall(b"a") == 1
+        third.put(b"%d" % number, number, 1_000)
+        assert budget.used_bytes <= 1_000_000
+        assert third.size_bytes <= 500_000
+    assert small.get(b"a") == 1
 
 
 def test_thing_that_is_too_large_is_not_remembered_and_harms_nothing() -> None:
     """Nothing that is common is so large."""
-    budget = Budget(512_000)
+    budget = CacheBudget(512_000)
     memory = BoundedCache[bytes, int](budget)
-    memory.remember(b"a", 1, 0)
-    memory.remember(b"b", 2, 1_000)
-    memory.remember(b"c" * 1_000, 3, 0)
-    assert (memory.recall(b"a"), len(memory)) == (1, 1)
+    memory.put(b"a", 1, 0)
+    memory.put(b"b", 2, 1_000)
+    memory.put(b"c" * 1_000, 3, 0)
+    assert (memory.get(b"a"), len(memory)) == (1, 1)
 
 
 def test_holders_that_are_gone_do_not_count_for_ever() -> None:
     """A listener that is replaced by apply() takes its memory along."""
-    budget = Budget(1_000_000)
+    budget = CacheBudget(1_000_000)
     for _ in range(50):
         memory = BoundedCache[bytes, int](budget)
         for number in range(100):
-            memory.remember(b"%d" % number, number, 1_000)
-    assert budget.held <= 1_000_000
+            memory.put(b"%d" % number, number, 1_000)
+    assert budget.used_bytes <= 1_000_000
     assert len(memory) == 100
 
 
@@ -130,7 +130,7 @@ def test_what_peers_send_is_kept_within_the_common_budget() -> None:
         before = tracemalloc.get_traced_memory()[0]
         for number in range(1, 600):
             send(number)
-            assert BUDGET.held <= 8 * 1024 * 1024
+            assert SHARED_BUDGET.used_bytes <= 8 * 1024 * 1024
         kept = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()

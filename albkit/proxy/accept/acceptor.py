@@ -24,10 +24,10 @@ _LOST = (errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.ENETUNREACH, errno.EHO
 class Admission(Protocol):
     """Knows how many may come in."""
 
-    def expects(self, descriptor: int) -> bool:
-        """Whether there is room for a connection that has just been accepted. It counts from now on, until it is let in or `missed`."""
+    def reserve_slot(self, descriptor: int) -> bool:
+        """Whether there is room for a connection that has just been accepted. It counts until it is admitted or released."""
 
-    def missed(self, descriptor: int) -> None:
+    def release_slot(self, descriptor: int) -> None:
         """A connection that was expected will not come."""
 
 
@@ -107,7 +107,7 @@ class Acceptor:
                 self._loop.remove_reader(self._socket)
                 self._pause = self._loop.call_later(_PAUSE, self._go_on)
                 return
-            if not self._doorman.expects(connection.fileno()):
+            if not self._doorman.reserve_slot(connection.fileno()):
                 connection.close()
                 continue
             connection.setblocking(False)
@@ -119,6 +119,6 @@ class Acceptor:
         try:
             await self._loop.connect_accepted_socket(self._protocol, connection)
         except BaseException:
-            self._doorman.missed(descriptor)
+            self._doorman.release_slot(descriptor)
             connection.close()
             raise

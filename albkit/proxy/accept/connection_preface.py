@@ -15,7 +15,7 @@ from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.lingering_close import LingeringClose
 from albkit.proxy.tls.transport import Session, TlsTransport
 from albkit.proxy.transports import bound_buffers, send_fin
-from albkit.wire.http1.responses import plain_http_answer
+from albkit.wire.http1.responses import plain_http_response
 from albkit.wire.proxy_protocol.reader import ProxyHeaderError, may_begin_proxy_header, read_proxy_header
 
 __all__ = ("ConnectionPreface", "Receive")
@@ -212,7 +212,7 @@ class ConnectionPreface(asyncio.Protocol):
         self._phase = _LINGERING
         self._lingering = LingeringClose()
         self._tell(Failure(FailureKind.PLAIN_HTTP_ON_TLS_PORT, "let the client use https://, or give the listener protocol='HTTP'"))
-        transport.write(plain_http_answer(int(self._listener.runtime.clock.time())))
+        transport.write(plain_http_response(int(self._listener.runtime.clock.time())))
         send_fin(transport)
 
     # Ends.
@@ -250,7 +250,7 @@ class ConnectionPreface(asyncio.Protocol):
     def _leave_runtime(self) -> None:
         runtime = self._listener.runtime
         runtime.sweep.discard(self)
-        runtime.client_left(self)
+        runtime.remove_client(self)
 
     def stop(self) -> None:
         """The load balancer stops: nothing has been asked of it here yet."""

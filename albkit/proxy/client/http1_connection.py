@@ -592,7 +592,7 @@ class Http1ClientConnection(asyncio.Protocol):
     def _leave_runtime(self) -> None:
         """The runtime waits for the task as well as for the socket, so that all is counted when it has stopped."""
         if self._transport is None and self._task is None:
-            self._listener.runtime.client_left(self)
+            self._listener.runtime.remove_client(self)
 
     # Deadlines.
 

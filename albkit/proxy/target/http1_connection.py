@@ -14,7 +14,7 @@ from albkit.proxy.transports import bound_buffers, send
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
 from albkit.wire.http1.framing import Body, ChunkedBody, FramingError, SizedBody, UntilCloseBody
-from albkit.wire.http1.response import check_begun, read_response
+from albkit.wire.http1.response import check_partial_head, read_response
 
 if TYPE_CHECKING:
     from albkit.proxy.downstream import DownstreamExchange
@@ -146,7 +146,7 @@ class Http1TargetConnection(asyncio.Protocol):
     def _fail_early(self, part: bytes) -> None:
         """It spoke before it was asked, as mail servers and SSH do. Be it an answer, whose it is nobody knows."""
         try:
-            check_begun(part)
+            check_partial_head(part)
         except Failure as failure:
             self._fail(failure.kind, failure.detail)
         else:
@@ -397,7 +397,7 @@ class Http1TargetConnection(asyncio.Protocol):
     def _look_at(self, part: bytearray, fresh: int) -> None:
         """Go on waiting for the rest of a head, unless its last `fresh` bytes show that it will be none."""
         try:
-            check_begun(part, len(part) - fresh)
+            check_partial_head(part, len(part) - fresh)
         except Failure as failure:
             self._fail(failure.kind, failure.detail)
             return

@@ -138,7 +138,7 @@ class Layer4Connection(asyncio.Protocol):
             self._end(Failure(FailureKind.INTERNAL_ERROR), record)
         finally:
             self._task = None
-            self._listener.runtime.client_left(self)
+            self._listener.runtime.remove_client(self)
 
     async def _forward(self, record: ExchangeRecord) -> None:
         listener = self._listener
