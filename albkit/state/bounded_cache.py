@@ -117,7 +117,7 @@ class BoundedCache(Generic[Key, Value]):
 
     def __init__(self, budget: CacheBudget = SHARED_BUDGET) -> None:
         self._entries: dict[Key, Value] = {}
-        # The dictionary's own method: a Python method around it would cost another call per look-up.
+        # The dictionary's own method: a Python method around it would cost another call per look-up. So `_entries` is never replaced.
         self.get: Callable[[Key], Value | None] = self._entries.get
         """Look up the value of a key; `None` if there is none."""
         self._budget = budget

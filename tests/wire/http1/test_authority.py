@@ -85,20 +85,20 @@ def test_authority_that_is_none_is_a_400(value: bytes) -> None:
     assert len(raised.value.detail) < 500
 
 
-def test_authority_is_read_once_per_spelling() -> None:
-    """What was judged is remembered, so that a look-up is all that most requests cost."""
-    authorities = AuthorityReader(80)
-    assert authorities.read(b"example.com") is authorities.read(b"example.com")
-    assert authorities.read(b"Example.com") is not authorities.read(b"example.com")
+def test_authority_is_parsed_once_per_spelling() -> None:
+    """Most requests cost a look-up only."""
+    reader = AuthorityReader(80)
+    assert reader.read(b"example.com") is reader.read(b"example.com")
+    assert reader.read(b"Example.com") is not reader.read(b"example.com")
 
 
-def test_authorities_remember_a_bounded_number() -> None:
-    """Spellings are an adversary's to choose: those beyond the bound are read right and forgotten, and bad ones never kept."""
-    authorities = AuthorityReader(80)
+def test_authority_cache_is_bounded() -> None:
+    """An attacker chooses the spellings. Those beyond the bound are parsed correctly and not kept; invalid ones are never kept."""
+    reader = AuthorityReader(80)
     for number in range(20_000):
-        assert authorities.read(b"host%d.example" % number).host == f"host{number}.example"
-    assert len(authorities._cache) <= 4_096
-    kept = len(authorities._cache)
+        assert reader.read(b"host%d.example" % number).host == f"host{number}.example"
+    assert len(reader._cache) <= 4_096
+    kept = len(reader._cache)
     with pytest.raises(Failure):
-        authorities.read(b"a, b")
-    assert len(authorities._cache) == kept
+        reader.read(b"a, b")
+    assert len(reader._cache) == kept
