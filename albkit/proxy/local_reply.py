@@ -94,5 +94,6 @@ def _send(
     if listener.response_fields is not None:
         listener.response_fields.apply_to(head.lines)
     client.start_response(head, b"")
+    # HEAD gets the same head as GET, with the length of the body it does not get.
     bodiless = not body or (request is not None and request.method == "HEAD")
     client.write_body([] if bodiless else [body], True, [])

@@ -134,6 +134,7 @@ class Runtime:
         """Health checks in progress."""
         self._reserved: set[int] = set()
         """The descriptors of connections that were accepted and not yet admitted."""
+        # Measures what is in use now: the descriptors of the program.
         self.descriptors = Descriptors()
         self.connections.make_room = self._make_room
 
@@ -205,6 +206,7 @@ class Runtime:
 
     def may_start_check(self) -> bool:
         """Whether there is a descriptor for one more health check."""
+        # The first checks use the reserve. So a load balancer that is full of clients still notices that a target has failed.
         return self.checks < self.descriptors.for_checks or self._open_descriptors() < self.descriptors.for_sockets
 
     def _open_descriptors(self) -> int:
@@ -265,6 +267,7 @@ class Runtime:
         if self.clients or self.tunnels:
             await self._drained.wait()
         await self.connections.close()
+        # Last, because ending exchanges and tunnels cancel their hooks.
         await self.hook_tasks.shutdown(deadline)
 
     def _for_each_party(self, action: Callable[[Stoppable], None]) -> None:

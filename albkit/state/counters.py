@@ -37,6 +37,7 @@ class Metric:
     """One sentence in Markdown."""
 
 
+# Slots and plain integers: adding to one costs less than any look-up by name, and these are on the path of every request.
 @attrs.define(eq=False, weakref_slot=False)
 class TrafficCounters:
     """The metrics of one target. A group keeps one more for its former targets, and a load balancer for its former groups."""
@@ -282,6 +283,7 @@ class Counters:
         Call `connection_closed` for both connections as well: the tunnel counts its two connections itself.
         """
         self.active_tunnels += 1
+        # Not `connection_opened`: these connections were counted as new ones before.
         self.active_connections += 2
 
     def tunnel_closed(self, end: TunnelEnd | None) -> None:
@@ -321,6 +323,7 @@ class Counters:
         Args:
             traffic: The counters of each group that is in use.
         """
+        # A sum at each reading, so that a request adds to one object only.
         total = TrafficCounters()
         for part in (self.traffic, *traffic):
             total.add(part)

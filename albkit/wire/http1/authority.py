@@ -86,6 +86,7 @@ def _is_host(host: bytes) -> bool:
     """Whether brackets, if there are any, contain an IPv6 address. The regular expression has checked the rest."""
     if not host.startswith(b"["):
         return True
+    # A zone id (`%eth0`) cannot get here: the expression has no percent sign in brackets.
     try:
         ipaddress.IPv6Address(host[1:-1].decode("ascii"))
     except ValueError:

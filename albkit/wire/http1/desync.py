@@ -26,6 +26,8 @@ class Violation(Enum):
     class), in `monitor` mode only, or `never`.
     """
 
+    # The third item is stricter than ALB where a normalized request could still be misread, or would help a request past a filter in
+    # front of the load balancer. docs/desync.md has the reason for each.
     NON_COMPLIANT_VERSION = ("Acceptable", "NonCompliantVersion", "always")
     SPACE_IN_URI = ("Acceptable", "SpaceInUri", "monitor")
     NON_COMPLIANT_HEADER = ("Acceptable", "NonCompliantHeader", "monitor")

@@ -100,9 +100,11 @@ _REQUEST_KNOWN = {
     b"x-forwarded-for": FORWARDED_FOR,
     b"x-amzn-trace-id": TRACE_ID,
     b"keep-alive": DROP,
+    # Never standardized, but some old clients send it instead of Connection.
     b"proxy-connection": DROP,
     b"proxy-authenticate": DROP,
     b"proxy-authorization": DROP,
+    # Belongs to an upgrade to h2c (RFC 7540 section 3.2.1), which is refused.
     b"http2-settings": DROP,
     b"x-forwarded-proto": FORWARDED_PROTO,
     b"x-forwarded-port": FORWARDED_PORT,
@@ -145,6 +147,7 @@ class _FieldKinds(dict[bytes, int]):
     def __missing__(self, name: bytes) -> int:
         kind = self._classify(name)
         if len(name) <= _MAX_CACHED_NAME:
+            # Before `charge`, which may clear this cache.
             self[name] = kind
             SHARED_BUDGET.charge(self, len(name) + 2 * _OBJECT_OVERHEAD)
         return kind
@@ -179,6 +182,8 @@ def _classify_request_field(name: bytes) -> int:
     if read.startswith(_RESERVED_PREFIXES):
         return RESERVED
     regular = _REGULAR.fullmatch(name)
+    # Such as `Content_Length` or `Transfer-Encoding-`. They count for desync mitigation, and are passed on unless they are dropped as
+    # irregular: the strict parser has determined the length of the body without them.
     if resembles_framing_field(lower):
         return LOOKALIKE if regular else IRREGULAR_LOOKALIKE
     if regular:
@@ -187,6 +192,7 @@ def _classify_request_field(name: bytes) -> int:
 
 
 def _classify_response_field(name: bytes) -> int:
+    # Fewer kinds than for requests: targets are trusted, so their fields need no protection against forgery.
     return _RESPONSE_KNOWN.get(name.lower(), PLAIN) if TOKEN.fullmatch(name) else BAD
 
 

@@ -101,6 +101,7 @@ class Body(Protocol):
 
 _MAX_PLAIN_SIZE = 10
 """Bytes: up to 8 hexadecimal digits and CR LF. A chunk with more digits (4 GiB) is never received in one piece."""
+# Shared by all bodies that cannot have trailers. Nothing may be appended to it.
 _NO_TRAILERS: list[bytes] = []
 
 
@@ -123,6 +124,7 @@ class SizedBody:
             self._remaining = remaining
             return [data]
         self.over = True
+        # A negative number of remaining bytes is an index from the end: where the next message begins.
         if remaining < 0:
             self._rest = data[remaining:]
             data = data[:remaining]
@@ -210,6 +212,7 @@ class ChunkedBody:
         return pieces if len(pieces) <= _MAX_PIECES else [b"".join(pieces)]
 
     def _read(self, data: bytes) -> list[bytes]:
+        # A turn of the loop handles one of: many whole chunks and the next line (size or trailer), data of a chunk, its CR LF.
         pieces: list[bytes] = []
         pos = steps = 0
         size = len(data)
@@ -235,6 +238,7 @@ class ChunkedBody:
                 pos = end
                 continue
             if self._remaining == 0:
+                # An LF alone is not accepted here either. Whether the CR is right is known without waiting for the LF.
                 if size - pos < 2:
                     if data[pos] != 0x0D:
                         raise FramingError("a chunk is longer than its size")
@@ -280,6 +284,7 @@ class ChunkedBody:
         # Everything but the digits is counted, so that the limit also covers whitespace.
         self._overhead += len(line) - len(match[1])
         length = int(match[1], 16)
+        # A larger number could overflow in a server that uses signed 64-bit integers, and become a small one there.
         if length > _MAX_CHUNK or self._overhead > _MAX_OVERHEAD:
             raise FramingError("a chunk is too large" if length > _MAX_CHUNK else "too many chunk extensions")
         if length:

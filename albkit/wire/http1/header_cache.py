@@ -25,6 +25,7 @@ _REQUEST_LINE = re.compile(rb"([A-Z]{3,7}) (/[!$-;=@-Z_a-z~]*+)(?:\?([!$-;=?-Z_a
 """Origin-form with a path and maybe a query, of characters that all servers read in the same way."""
 _LENGTH = re.compile(rb"\r\n((?i:content-length)): ([1-9][0-9]{0,17})(?=\r\n)")
 """A Content-Length in its usual form. The rest of the line stays part of the key, so only the number may differ."""
+# Of all METHODS, exactly POST, PUT and PATCH begin with it. Other methods, such as PROPFIND, never get a cached result.
 _P: Final = ord("P")
 _BLOCK_OVERHEAD: Final = 512
 _LINE_OVERHEAD: Final = 128
@@ -49,6 +50,7 @@ class _CachedFields:
         self.host = request.host
         self.cookie = request.cookie
         self.keep_alive = request.keep_alive
+        # A copy, because the exchange appends its own lines to those of the request.
         self.lines = request.lines[1:]
         self.any_method = any_method
         """Whether the fields mean the same with every method."""
@@ -89,8 +91,10 @@ class HeaderCache:
             line = self._parse_request_line(raw)
             if line is None:
                 return None
+        # Only when both are found, because only then the cache has saved any work.
         self._fields.count_hit()
         self._request_lines.count_hit()
+        # Every attribute that the parser sets, or rules and hooks could meet an AttributeError. A test compares the two.
         request = RequestHead()
         request.method, request.path, request.query_string = line
         request.head = head
@@ -150,5 +154,6 @@ def _set_length(request: RequestHead, block: _CachedFields, length: re.Match[byt
     """Give a request the body length of its own head."""
     name, digits = length.groups()
     request.content_length = int(digits)
+    # The line keeps the name as the client spells it: the spelling is part of the key.
     if digits != block.length:
         request.lines[block.length_line] = name + b": " + digits

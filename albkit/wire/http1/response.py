@@ -39,6 +39,7 @@ _BLANK = ord(" ")
 _UNUSUAL_LENGTH = -1
 """Used like a kind of field: Content-Length has other whitespace than one space before its value, and is written anew."""
 _UPGRADE_REQUIRED = 426
+# Upgrade is written anew with a 101 and a 426, Transfer-Encoding by the client's side, which decides about the framing there.
 _REMOVED = frozenset((fields.DROP, fields.CONNECTION, fields.KEEP_ALIVE, fields.TRANSFER_ENCODING, fields.UPGRADE))
 
 
@@ -133,6 +134,7 @@ def _parse(head: bytes, method: str) -> ResponseHead:
     response.status = status = int(code)
     response.lines = lines = head[:-4].split(b"\r\n")
     if http_1_0:
+        # A proxy sends its own version (RFC 9110 section 2.5).
         lines[0] = b"HTTP/1.1 " + lines[0][9:]
     if len(lines[0]) == 12:
         # RFC 9112 section 4: the space after the status is required even if there is no reason phrase.
@@ -140,6 +142,7 @@ def _parse(head: bytes, method: str) -> ResponseHead:
 
     found = _scan_fields(lines)
     response.has_date = fields.DATE in found
+    # RFC 9112 section 6.3, rule 1.
     response.bodiless = status < 200 or status in (204, 304) or method == "HEAD"
     _read_body(response, found, http_1_0=http_1_0)
     _read_connection(response, found, http_1_0=http_1_0)
@@ -173,6 +176,7 @@ def _read_body(response: ResponseHead, found: dict[int, bytes], *, http_1_0: boo
     length = found.get(fields.CONTENT_LENGTH)
     coding = found.get(fields.TRANSFER_ENCODING)
     if coding is not None:
+        # RFC 9112 section 6.1: with Content-Length, or in HTTP/1.0, a Transfer-Encoding is an error, and maybe response splitting.
         if length is not None or coding.lower() != b"chunked" or http_1_0:
             raise Failure(FailureKind.RESPONSE_MALFORMED, f"Transfer-Encoding {coding[:50]!r}")
         response.chunked = True
@@ -187,6 +191,7 @@ def _read_body(response: ResponseHead, found: dict[int, bytes], *, http_1_0: boo
             response.lines[1:] = [line for line in response.lines[1:] if line[:15].lower() != b"content-length:"]
             if not without:
                 response.lines.append(b"Content-Length: %d" % response.content_length)
+    # Last of all: the fields of a response without a body describe what a GET would have returned, and are passed on.
     if response.bodiless:
         response.chunked = False
         response.content_length = 0
@@ -210,6 +215,7 @@ def _read_connection(response: ResponseHead, found: dict[int, bytes], *, http_1_
     response.keep_alive_timeout = None
     response.upgrade = b""
     connection = found.get(fields.CONNECTION)
+    # RFC 9112 section 9.3: persistent by default in HTTP/1.1, on request in HTTP/1.0.
     if connection is None:
         response.keep_alive = not http_1_0
     else:

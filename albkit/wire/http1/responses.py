@@ -65,6 +65,7 @@ def local_response(status: int, body: bytes, content_type: str, second: int, ext
         b"Server: awselb/2.0",
         b"Date: " + http_date(second),
     ]
+    # A 204 must not have a Content-Length (RFC 9110 section 8.6).
     if status != 204:
         lines.append(b"Content-Type: " + content_type.encode())
         lines.append(b"Content-Length: %d" % len(body))
@@ -83,6 +84,7 @@ def plain_http_response(second: int) -> bytes:
 
 _FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 _UPGRADE_REQUIRED = 426
+# Set by the load balancer. With these a hook could break the framing of the response, and so the next response on the connection.
 _FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"))
 
 
@@ -137,6 +139,7 @@ def hook_response(answer: Response, second: int) -> ResponseHead:
         lines.append(b"Server: awselb/2.0")
     if "date" not in names:
         lines.append(b"Date: " + http_date(second))
+    # `validated_response` has excluded characters that Latin-1 cannot encode.
     lines += [f"{name}: {value}".encode("latin-1") for name, value in given.items()]
     if answer.status == _UPGRADE_REQUIRED and "upgrade" in names:
         lines.append(UPGRADE_OPTION)
@@ -152,6 +155,7 @@ def _local_head(status: int, lines: list[bytes], content_length: int) -> Respons
     response.status = status
     response.lines = lines
     response.content_length = content_length
+    # Set, so that the exchange does not add a second one.
     response.has_date = True
     return response
 
