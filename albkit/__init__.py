@@ -1,4 +1,8 @@
-"""albkit: an Application Load Balancer that you import."""
+"""albkit: an Application Load Balancer to import.
+
+Compose `Listener`, `Rule` and `TargetGroup` objects, then call `run(listener)`, or use `async with LoadBalancer(listener)` in an event loop
+of your own. `docs/reference.md` lists every setting.
+"""
 
 from albkit import events, extensions
 from albkit.control.explain import Explanation

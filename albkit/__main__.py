@@ -1,4 +1,4 @@
-"""`python -m albkit` is the same as the command `albkit`."""
+"""`python -m albkit` runs the command `albkit`."""
 
 from albkit.cli import main
 

@@ -1,4 +1,4 @@
-"""The command `albkit`."""
+"""The command line: `albkit demo` and `albkit --version`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from albkit import __version__, demo
 __all__ = ("main",)
 
 _DEMO_PORT = 8080
+_INTERRUPTED = 130
+"""The status that shells report for a process that SIGINT has ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, the program's own by default.
+    """Run the command.
+
+    Args:
+        arguments: The arguments behind the command's name; those of the process by default.
 
     Returns:
-        The exit code: 0 for success; 1 when a check failed or a port cannot be opened. Wrong usage exits with 2.
+        The exit status: 0 for success, 1 if a check failed or a port cannot be opened, 130 after Ctrl-C. Wrong usage exits with 2.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -26,14 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return demo.check(options.port or 0)
         return demo.serve(_DEMO_PORT if options.port is None else options.port)
     except BrokenPipeError:
-        # Whoever read our output left. Without this the interpreter would complain when it flushes at its end.
+        # The reader of our output has gone (`albkit demo | head -1`). At exit the interpreter flushes stdout once more and would report the
+        # same error: https://docs.python.org/3/library/signal.html#note-on-sigpipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         print(f"albkit: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 1
+        return _INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,17 +48,20 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     command = commands.add_parser(
         "demo",
-        help="run a gateway in front of three targets to play with",
-        description="Run a gateway on 127.0.0.1 in front of three embedded targets, with a page, an API and a chat to play with.",
+        help="run a load balancer in front of three targets, to try it out",
+        description="Run a load balancer on 127.0.0.1 in front of three embedded targets that serve a page, an API and a WebSocket chat.",
     )
     command.add_argument(
-        "--port", type=_port, metavar="N", help=f"the gateway's port; 0 takes a free one (default: {_DEMO_PORT}, with --check a free one)"
+        "--port",
+        type=_port,
+        metavar="N",
+        help=f"the port to listen on; 0 takes a free one (default: {_DEMO_PORT}; with --check, a free one)",
     )
-    command.add_argument("--check", action="store_true", help="walk the demo's tour with real clients, show each outcome, and exit")
+    command.add_argument("--check", action="store_true", help="test the demo with real clients, print one line per test, and exit")
     return parser
 
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port; 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 0 to 65535")
     return int(text)

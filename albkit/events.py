@@ -1,4 +1,4 @@
-"""What a load balancer tells those who `subscribe`."""
+"""The events that `LoadBalancer.subscribe` delivers."""
 
 from albkit.model.events import (
     CertificatesRead,

@@ -1,4 +1,4 @@
-"""What a program may add of its own: the shapes, when each is called, and what happens when it goes wrong."""
+"""The interfaces for code of your own: their signatures, when each is called, and what happens if it fails."""
 
 from albkit.model.extensions import (
     Action,

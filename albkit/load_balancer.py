@@ -1,4 +1,4 @@
-"""The front door for programs that embed albkit."""
+"""`LoadBalancer`: the entry point for programs that embed albkit."""
 
 from __future__ import annotations
 
@@ -36,33 +36,37 @@ __all__ = ("LoadBalancer",)
 
 
 class LoadBalancer:
-    """An application load balancer inside the running event loop.
+    """An application load balancer in the running event loop.
 
-    Use it as an async context manager, or `await start()` and later `await stop()`; it can be started again after it was stopped. It
-    installs no signal handlers and ends nothing but itself. All of it runs on the loop's thread: call it from there.
+    Use it as an async context manager, or `await start()` and later `await stop()`. It can be started again after a stop. It installs no
+    signal handlers. It is not thread-safe: call it from the event loop's thread only.
 
     Args:
         listeners: One `Listener` or a list.
-        name: 1 to 32 letters, digits and hyphens; the Host of HTTP/1.0 requests that bring none. `"albkit"` by default.
-        idle_timeout: Seconds, above 0 to 4000, 60 by default: how long a client or target connection may stay without a byte in either
-            direction. Then 408 where a request was awaited, 504 where the target was; between two requests the connection just closes.
-        client_keep_alive: Seconds, above 0 to 604800, 3600 by default: the age at which a client connection gets one more answer, with
-            `Connection: close`.
-        desync_mitigation_mode: `"monitor"`, `"defensive"` (default) or `"strictest"`.
-        drop_invalid_header_fields: Remove request fields whose name holds anything but letters, digits and hyphens; `False` by default.
-        preserve_host_header: Send Host as the client did; `False` by default: lower case, with the listener's port unless 80 or 443.
-        xff_header_processing: `"append"` (default), `"preserve"` or `"remove"`.
-        x_amzn_tls_version_and_cipher_suite: Tell targets which version and cipher of TLS a client speaks, in two fields of these names;
-            `False` by default.
-        xff_client_port: Write the client's port into X-Forwarded-For; `False` by default.
-        certificate_check_interval: Seconds, above 0, 5 by default, between two looks at the files of certificates, keys, trust stores and
-            revocation lists: what has changed is in force for new connections at once; what cannot be used is told in the log.
-        stop_timeout: Seconds, 0 and more, 5 by default, for exchanges and tunnels to end after `stop()` was called.
+        name: 1 to 32 letters, digits and hyphens; the Host of HTTP/1.0 requests without one. Default: `"albkit"`.
+        idle_timeout: Seconds, above 0 to 4000, for which a client or target connection may stay open without a byte in either direction.
+            Then the client gets 408 if a request was expected, or 504 if the target's response was; between two requests, the load balancer
+            just closes the connection. Default: `60`.
+        client_keep_alive: Seconds, above 0 to 604800: the age at which a client connection gets one more response, with `Connection:
+            close`. Default: `3600`.
+        desync_mitigation_mode: `"monitor"`, `"defensive"` or `"strictest"`. Default: `"defensive"`.
+        drop_invalid_header_fields: Whether to remove request headers whose name contains anything but letters, digits and hyphens. Default:
+            `False`.
+        preserve_host_header: Whether to send the Host header as the client sent it; otherwise it is in lower case, with the listener's port
+            unless that is 80 or 443. Default: `False`.
+        xff_header_processing: `"append"`, `"preserve"` or `"remove"`. Default: `"append"`.
+        x_amzn_tls_version_and_cipher_suite: Whether to add the headers X-Amzn-Tls-Version and X-Amzn-Tls-Cipher-Suite, which describe the
+            client's TLS session. Default: `False`.
+        xff_client_port: Whether to add the client's port to X-Forwarded-For. Default: `False`.
+        certificate_check_interval: Seconds, above 0, between two checks of the files of certificates, keys, trust stores and revocation
+            lists. Changes take effect for new connections; a file that cannot be used is reported in the log, and the previous one stays in
+            use. Default: `5`.
+        stop_timeout: Seconds, 0 or more, for which exchanges and tunnels may continue after `stop()` was called. Default: `5`.
         limits: `Limits(...)`: how large and how slow a peer may be.
-        clock: Time and chance; for tests.
+        clock: A source of time and randomness, for tests (`albkit.clock.Clock`).
 
     Raises:
-        ConfigurationError: listing every fault with its path.
+        ConfigurationError: lists every fault with its path.
     """
 
     def __init__(self, listeners: Listener | Sequence[Listener], *, clock: Clock = SYSTEM, **settings: Any) -> None:
@@ -76,6 +80,7 @@ class LoadBalancer:
         self._certificates: CertificateWatch | None = None
         self._announcer = Announcer()
         self._tunnel_announcer = TunnelAnnouncer()
+        # start(), stop() and apply() exclude each other: each replaces runtime, listeners and settings together.
         self._applying = asyncio.Lock()
         self._running: tuple[RunningListener, ...] = ()
         self._tunnels: Collection[Tunnel] = ()
@@ -87,12 +92,13 @@ class LoadBalancer:
 
     @property
     def tunnels(self) -> tuple[Tunnel, ...]:
-        """Every tunnel whose sockets are open, oldest first (see `albkit.Tunnel`). While the load balancer stops it empties."""
+        """The open tunnels, oldest first (see `albkit.Tunnel`). Stopping the load balancer closes them."""
         return tuple(self._tunnels)
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """Every counter by ALB's metric name, as of now. They go on counting over stops and starts; gauges tell what is."""
+        """The current value of every counter, by ALB's metric names. Counters continue across a stop and a start; gauges are current
+        values."""
         traffic = self._registry.traffic(self._counters.traffic) if self._registry is not None else []
         counters = self._counters.as_mapping(traffic)
         groups = self._runtime.registry.groups if self._runtime is not None else ()
@@ -130,36 +136,40 @@ class LoadBalancer:
         return counters
 
     async def start(self) -> None:
-        """Open every listener. On failure nothing stays open.
+        """Open every listener. If that fails, nothing stays open.
 
         Raises:
             OSError: a port cannot be opened; the text says why and what to do.
-            ConfigurationError: listing every certificate, key, trust store or other file that cannot be used, and what to do.
-            RuntimeError: it is running already.
+            ConfigurationError: lists every certificate, key, trust store or other file that cannot be used, and what to do.
+            RuntimeError: the load balancer is already running.
         """
         async with self._applying:
             if self._runtime is not None:
-                raise RuntimeError("the load balancer is running already; stop() it first")
+                raise RuntimeError("the load balancer is already running; await stop() first")
             loaded = await load(self._settings, self._clock)
             await self._start(Runtime(self._settings, asyncio.get_running_loop(), self._clock, self._counters), loaded)
 
     async def _start(self, runtime: Runtime, loaded: Loaded) -> None:
         runtime.connections.contexts.update(loaded.contexts)
+        # A live view: it changes with the runtime's tunnels, and stays readable after the stop.
         self._tunnels = runtime.tunnels.keys()
         runtime.tunnel_opened = self._tunnel_announcer.opened
         runtime.tunnel_closed = self._tunnel_announcer.closed
         self._runtime = runtime
         if self._registry is not None:
-            # Only now: an exchange of the run before may have ended after the load balancer had stopped.
+            # Not earlier: an exchange of the previous run may have ended after the load balancer had stopped.
             self._registry.retire(self._counters.traffic)
         self._registry = runtime.registry
-        registration = self._registration = Registration(runtime, self._announcer.tell)
+        registration = self._registration = Registration(runtime, self._announcer.publish)
         running = [RunningListener(listener, runtime, receive) for listener in self._settings.listeners]
         try:
+            # Before the listeners open, so that the first request finds the targets of DNS names.
             await registration.look_up_names([(choice, choice.group.group.names) for choice in runtime.choices.values()])
             for listener, termination in zip(running, loaded.terminations, strict=True):
                 await listener.open(termination)
         except BaseException:
+            # The order matters: without a runtime, a concurrent call reports "not running" instead of using a load balancer that is being
+            # closed.
             self._runtime = self._registration = None
             registration.close()
             try:
@@ -167,30 +177,32 @@ class LoadBalancer:
             finally:
                 await registration.closed()
             raise
+        # From here on nothing can fail.
         runtime.sweep.start()
-        self._certificates = CertificateWatch(runtime, running, loaded, self._announcer.tell)
+        self._certificates = CertificateWatch(runtime, running, loaded, self._announcer.publish)
         for choice in runtime.choices.values():
             registration.begin(choice)
         self._running = tuple(running)
         for listener in running:
-            self._announcer.tell(ListenerOpened(listener.listener.name, listener.port))
+            self._announcer.publish(ListenerOpened(listener.listener.name, listener.port))
 
     async def stop(self) -> None:
-        """Close the listeners and idle connections, give exchanges and tunnels `stop_timeout`, then cut what is left.
+        """Close the listeners and idle connections, give exchanges and tunnels `stop_timeout` seconds to finish, then cut the rest.
 
-        Returns when every socket is closed; cancelled, it cuts what is left at once. Does nothing when the load balancer is not running.
+        It returns when every socket is closed. If the call is cancelled, the rest is cut at once. It does nothing if the load balancer is
+        not running.
         """
         if self._registration is not None:
-            # A start or an apply that waits for name servers is not waited for.
-            self._registration.hurry()
+            # A start() or apply() may hold the lock while it waits for name servers; it need not wait any longer.
+            self._registration.stop_waiting_for_names()
         runtime: Runtime | None = None
         registration: Registration | None = None
-        timeout = 0.0  # Where whoever stops us is cancelled.
+        timeout = 0.0  # Stays 0 if this call is cancelled before it has the lock.
         try:
             async with self._applying:
                 runtime, self._runtime = self._runtime, None
                 registration, self._registration = self._registration, None
-                await self._close_doors()
+                await self._close_listeners()
             timeout = self._settings.stop_timeout
         finally:
             if registration is not None:
@@ -200,8 +212,8 @@ class LoadBalancer:
             if registration is not None:
                 await registration.closed()
 
-    async def _close_doors(self) -> None:
-        """Listen no more, and look at no file: all of it, also where whoever waits for that is cancelled."""
+    async def _close_listeners(self) -> None:
+        """Close all listeners and stop watching files. Each part is done even if the caller is cancelled meanwhile."""
         running, self._running = self._running, ()
         certificates, self._certificates = self._certificates, None
         try:
@@ -212,22 +224,22 @@ class LoadBalancer:
                 await close_all(running)
             finally:
                 for listener in running:
-                    self._announcer.tell(ListenerClosed(listener.listener.name, listener.port))
+                    self._announcer.publish(ListenerClosed(listener.listener.name, listener.port))
 
     async def apply(self, listeners: Listener | Sequence[Listener]) -> None:
-        """Put a new description in force, as a difference: what did not change is not touched.
+        """Replace the configuration by a new one. Only what differs changes.
 
-        Listeners are known by name, else by host and port; groups by name; targets by address. Exchanges and tunnels that are going on
-        keep the rule and the target that they have. Targets registered at run time stay, unless their group's declared list has changed;
-        targets that are no longer declared are deregistered, and drain.
+        Listeners are matched by name, else by host and port; groups by name; targets by address. Exchanges and tunnels in progress keep
+        their rule and their target. Targets that were registered at run time stay, unless their group's declared list has changed; targets
+        that are no longer declared are deregistered and drain.
 
         Args:
             listeners: One `Listener` or a list.
 
         Raises:
-            ConfigurationError: listing every fault, files that cannot be used and targets that were registered at run time and do not go
-                with their group any more among them; nothing has changed.
-            OSError: a new port cannot be opened; nothing has changed.
+            ConfigurationError: lists every fault, including files that cannot be used, and targets registered at run time that do not fit
+                their group any more. Nothing has changed.
+            OSError: a new port cannot be opened. Nothing has changed.
             RuntimeError: the load balancer is not running.
         """
         settings = attrs.evolve(self._settings, listeners=listeners)
@@ -235,33 +247,37 @@ class LoadBalancer:
             runtime, registration = self._control()
             certificates = self._certificates
             if certificates is None:
-                raise RuntimeError("the load balancer is not running; start() it first")
+                raise RuntimeError("the load balancer is not running; await start() first")
+            # The watch must not reload files of the old configuration while the new one is read.
             async with certificates.paused():
+                # Files are read before anything changes: a file that cannot be used is a fault of the configuration.
                 loaded = await load(settings, self._clock, certificates.loaded)
 
                 def in_force(running: tuple[RunningListener, ...]) -> None:
                     self._running, self._settings = running, settings
-                    certificates.look_after(running, loaded)
+                    certificates.set_listeners(running, loaded)
 
-                await apply(settings, loaded, self._running, runtime, registration, self._announcer.tell, in_force)
+                await apply(settings, loaded, self._running, runtime, registration, self._announcer.publish, in_force)
 
     async def register_targets(self, group: str, targets: Any) -> None:
-        """Send new requests to further targets of a group.
+        """Add targets to a group; they get new requests from now on.
 
-        A target that is draining comes back; one that is known already takes its new weight.
+        A draining target returns to service. A target that is already registered takes its new weight.
 
         Args:
             group: The group's name.
-            targets: One target or a list, in any form that `TargetGroup` takes but a `DnsName`, which belongs into the description.
+            targets: One target or a list, in any form that `TargetGroup` accepts except `DnsName`, which must be declared in the
+                configuration.
 
         Raises:
-            ConfigurationError: listing every target that cannot be read, or does not go with the group.
-            LookupError: no group has this name.
+            ConfigurationError: lists every target that is not valid, or does not fit the group.
+            LookupError: there is no group of this name.
             RuntimeError: the load balancer is not running.
         """
         choice, registration = self._group(group)
         new = targets_from(targets)
         faults = Faults("targets")
+        # Routes are rare, so the members are only searched if a new target has one.
         members = choice.group.members.values() if any(target.route is not None for target in new) else ()
         routes = {member.target.route: member.target for member in members if member.target.route is not None}
         for index, target in enumerate(new):
@@ -273,46 +289,48 @@ class LoadBalancer:
         registration.register(choice, new)
 
     async def deregister_targets(self, group: str, targets: Any) -> None:
-        """Send no new requests to targets of a group. Returns at once: what goes on has the group's `deregistration_delay` to end.
+        """Send no new requests to targets of a group. Returns at once; exchanges and tunnels have the group's `deregistration_delay` to
+        finish.
 
-        An unknown target is no fault, as in ALB. Await `drained` for the end.
+        As in ALB, deregistering an unknown target is not an error. Await `drained` to learn when a target has drained.
 
         Args:
             group: The group's name.
-            targets: One target or a list, in any form that `TargetGroup` takes.
+            targets: One target or a list, in any form that `TargetGroup` accepts.
 
         Raises:
-            ConfigurationError: listing every target that cannot be read.
-            LookupError: no group has this name.
+            ConfigurationError: lists every target that is not valid.
+            LookupError: there is no group of this name.
             RuntimeError: the load balancer is not running.
         """
         choice, registration = self._group(group)
         registration.deregister(choice, targets_from(targets))
 
     async def drained(self, group: str, target: Any, timeout: float | None = None) -> None:
-        """Wait until the last exchange and tunnel of a deregistered target is over; at once where it is unknown or not draining.
+        """Wait until the last exchange or tunnel of a deregistered target is over. Returns at once if the target is unknown or not
+        draining.
 
         Args:
             group: The group's name.
-            target: In any form that `TargetGroup` takes.
-            timeout: Seconds; `None` waits as long as the deregistration delay lets it.
+            target: In any form that `TargetGroup` accepts.
+            timeout: Seconds; `None` waits for as long as the deregistration delay lasts.
 
         Raises:
-            TimeoutError: the target is not drained after `timeout` seconds.
+            TimeoutError: the target has not drained after `timeout` seconds.
             RuntimeError: the load balancer is not running.
         """
         _, registration = self._control()
         await registration.drained(group, target_from(target), timeout)
 
     def describe_target_health(self, group: str, targets: Any = None) -> list[TargetHealthDescription]:
-        """State and reason of every target of a group, draining ones among them, in ALB's words.
+        """Return state and reason of every target of a group, including draining ones, in ALB's words.
 
         Args:
             group: The group's name.
-            targets: Only these, one or a list; an unknown one is `unused`, `Target.NotRegistered`.
+            targets: Only these, one or a list. An unknown target is `unused` with reason `Target.NotRegistered`.
 
         Raises:
-            LookupError: no group has this name.
+            LookupError: there is no group of this name.
             RuntimeError: the load balancer is not running.
         """
         choice, registration = self._group(group)
@@ -321,48 +339,48 @@ class LoadBalancer:
     def explain(
         self, method: str, url: str, *, headers: Fields = (), client: str = "127.0.0.1", listener: str | None = None
     ) -> Explanation:
-        """Tell what would become of a request, without sending anything and without taking a turn in any rotation.
+        """Explain what would happen to a request, without sending anything and without advancing any rotation.
 
-        Conditions of your own are called; actions of your own are not, only named.
+        It calls conditions of your own, but not actions, which it only names.
 
         Args:
             method: As in a request line.
-            url: With host, path and query; the listener whose port it names is asked, else the first.
-            headers: Fields, a mapping or pairs; a Host among them wins over the URL's.
+            url: With host, path and query. Its port selects the listener; if none listens there, the first one is used.
+            headers: Headers, as a mapping or pairs; a Host among them takes precedence over the URL's.
             client: The address that the request would come from.
-            listener: The name of the listener to ask.
+            listener: The name of the listener to use instead.
 
         Raises:
-            LookupError: no listener has this name.
+            LookupError: there is no listener of this name.
             RuntimeError: the load balancer is not running.
         """
         runtime, _ = self._control()
         return explain(method, url, headers, client, listener, self._running, runtime)
 
     def subscribe(self, subscriber: EventSubscriber) -> Callable[[], None]:
-        """Tell a callable of every event (see `albkit.events`); call what is returned to end that."""
+        """Call a function with every event (see `albkit.events`). Call the returned function to unsubscribe."""
         self._announcer.subscribe(subscriber)
         return lambda: self._announcer.unsubscribe(subscriber)
 
     def on_tunnel(self, opened: TunnelCallback | None = None, closed: TunnelCallback | None = None) -> Callable[[], None]:
-        """Tell callables of every tunnel that opens or is over; call what is returned to end that.
+        """Call functions with every tunnel that opens or ends. Call the returned function to unsubscribe.
 
         Args:
-            opened: Called with the `Tunnel` behind its 101.
-            closed: Called with the `Tunnel` when both its sockets are gone: `end` tells what ended it, bytes and frames are its totals.
+            opened: Called with the `Tunnel` after its 101.
+            closed: Called with the `Tunnel` when both of its sockets are closed. `end` says what ended it; bytes and frames are its totals.
         """
         return self._tunnel_announcer.subscribe(opened, closed)
 
     def _control(self) -> tuple[Runtime, Registration]:
         if self._runtime is None or self._registration is None:
-            raise RuntimeError("the load balancer is not running; start() it first")
+            raise RuntimeError("the load balancer is not running; await start() first")
         return self._runtime, self._registration
 
     def _group(self, name: str) -> tuple[TargetChoice, Registration]:
         runtime, registration = self._control()
         choice = runtime.choices.get(name)
         if choice is None:
-            raise LookupError(f"no target group is called {name!r}; there are {sorted(runtime.choices)}")
+            raise LookupError(f"there is no target group {name!r}; the groups are {sorted(runtime.choices)}")
         return choice, registration
 
     async def __aenter__(self) -> LoadBalancer:

@@ -1,4 +1,4 @@
-"""Runs a load balancer as a program of its own."""
+"""Runs a load balancer as a program: an event loop of its own, a graceful shutdown on signals, an exit status."""
 
 from __future__ import annotations
 
@@ -6,38 +6,81 @@ import asyncio
 import gc
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any, TypeVar
 
 from albkit.load_balancer import LoadBalancer
 from albkit.model.listener import Listener
 
-__all__ = ("run", "run_in_own_loop")
+__all__ = ("run", "run_in_own_loop", "run_until_signal")
 
 _STOP_TIMEOUT = 30
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_KILLED_BY = 128
+"""Shells report the death of a process by signal N as status 128 + N; a program that exits by itself uses the same numbers."""
+
+T = TypeVar("T")
 
 
 def run(listeners: Listener | Sequence[Listener], *, ready: Callable[[LoadBalancer], object] | None = None, **settings: Any) -> None:
-    """Run a load balancer until SIGINT or SIGTERM, in a loop of its own (uvloop where it is installed).
+    """Run a load balancer until SIGINT (Ctrl-C) or SIGTERM, in an event loop of its own (uvloop, except on Windows).
 
-    Exchanges and tunnels then get `stop_timeout` seconds, 30 here by default, to end. A second signal cuts them at once.
+    When the listeners are open, it prints one line for each, `albkit listens on http://127.0.0.1:8080`; with `ready` it prints nothing.
+    After the first signal, exchanges and tunnels have `stop_timeout` seconds (30 here by default) to finish, and `run` returns. A second
+    signal cuts them at once, and the program exits with the status that shells use: 130 for Ctrl-C, 143 for SIGTERM.
 
     Args:
         listeners: One `Listener` or a list.
-        ready: Called with the load balancer when its listeners are open.
+        ready: A function that is called once with the running load balancer, when its listeners are open.
         settings: As for `LoadBalancer`.
 
     Raises:
-        ConfigurationError: listing every fault with its path.
+        ConfigurationError: lists every fault with its path.
         OSError: a port cannot be opened; the text says why and what to do.
+        RuntimeError: this is not the main thread, or an event loop is running in it; use `async with LoadBalancer(...)` there.
+        SystemExit: a second signal came.
     """
+    _check_thread()
     settings.setdefault("stop_timeout", _STOP_TIMEOUT)
     load_balancer = LoadBalancer(listeners, **settings)
-    run_in_own_loop(_run(load_balancer, ready))
+
+    def started(running: LoadBalancer) -> None:
+        # What exists now lives until the end. Frozen objects are skipped by every later full collection, which would stop the loop for
+        # as long as it takes to look at each of them.
+        gc.collect()
+        gc.freeze()
+        (ready or _print_urls)(running)
+
+    try:
+        status = run_in_own_loop(run_until_signal(load_balancer, started))
+    except KeyboardInterrupt:  # A third Ctrl-C, while the loop waits for tasks that do not end.
+        status = _KILLED_BY + signal.SIGINT
+    if status:
+        raise SystemExit(status)
 
 
-def run_in_own_loop(main: Coroutine[Any, Any, int | None]) -> int | None:
-    """Run a coroutine in uvloop where it is installed, in plain asyncio elsewhere."""
+def _check_thread() -> None:
+    instead = "use 'async with LoadBalancer(...)' instead"
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError(f"run() handles signals, which only the main thread can do; {instead}, in an event loop of this thread")
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(f"run() starts an event loop, and one is running in this thread already; {instead}")
+
+
+def _print_urls(load_balancer: LoadBalancer) -> None:
+    # A reader of our output that has gone is no reason to end a load balancer that works.
+    with suppress(OSError):
+        for listener in load_balancer.listeners:
+            print(f"albkit listens on {listener.url}", flush=True)  # noqa: T201 - a program says where it can be reached
+
+
+def run_in_own_loop(main: Coroutine[Any, Any, int]) -> int:
+    """Run a coroutine in an event loop of uvloop, or of asyncio on Windows, and return its result."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if sys.platform != "win32":
         import uvloop
@@ -47,17 +90,36 @@ def run_in_own_loop(main: Coroutine[Any, Any, int | None]) -> int | None:
         return runner.run(main)
 
 
-async def _run(load_balancer: LoadBalancer, ready: Callable[[LoadBalancer], object] | None) -> None:
-    stopping = asyncio.Event()
+async def run_until_signal(program: AbstractAsyncContextManager[T], ready: Callable[[T], object]) -> int:
+    """Enter `program`, call `ready` with what it gives, and leave it on SIGINT or SIGTERM. A second signal cancels this, at any point.
+
+    Returns:
+        The exit status: 0 after one signal, 128 plus the signal's number after a second one.
+    """
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    async with load_balancer:
-        # What is built now lives to the end: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        if ready is not None:
-            ready(load_balancer)
-        await stopping.wait()
-        for number in (signal.SIGINT, signal.SIGTERM):
+    main = asyncio.current_task()
+    stopping = asyncio.Event()
+    cut_by = 0
+
+    def on_signal(number: int) -> None:
+        nonlocal cut_by
+        if not stopping.is_set():
+            stopping.set()
+        elif not cut_by and main is not None:
+            cut_by = number
+            main.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        async with program as running:
+            ready(running)
+            await stopping.wait()
+    except asyncio.CancelledError:
+        if not cut_by:
+            raise
+    finally:
+        # Last, so that a second signal meets `on_signal`: Python's own handler would raise KeyboardInterrupt in the middle of the stop.
+        for number in _SIGNALS:
             loop.remove_signal_handler(number)
+    return _KILLED_BY + cut_by if cut_by else 0

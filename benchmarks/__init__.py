@@ -1,1 +1,1 @@
-"""What albkit costs, beside its peers."""
+"""Benchmarks: what albkit costs, compared with other proxies."""

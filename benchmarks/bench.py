@@ -1,4 +1,4 @@
-"""The words in which scenarios speak to the engine."""
+"""The types that connect scenarios and engine."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ __all__ = ("Bench", "Case", "Load", "Part", "Quiet", "RunningPeer", "Teller")
 
 
 class RunningPeer(NamedTuple):
-    """A proxy that takes requests."""
+    """A running proxy."""
 
     name: str
     port: int
     program: Program
     tls: bool = False
-    """Whether with it TLS is to be spoken."""
+    """Whether clients use TLS."""
 
     @property
     def pid(self) -> int:
-        """Of the program."""
+        """The process id."""
         return self.program.process.pid
 
 
 class Teller(Protocol):
-    """Shows how far it has come."""
+    """Shows the progress."""
 
     def begin(self, steps: int) -> None:
-        """So many samples follow."""
+        """This many samples follow."""
 
     def starting(self, name: str) -> None:
         """A program is being started."""
@@ -40,7 +40,7 @@ class Teller(Protocol):
         """A sample was taken of this proxy."""
 
     def round_over(self, number: int, of: int, rows: Sequence[Row]) -> None:
-        """Every proxy had its turn."""
+        """A round over all proxies is complete."""
 
 
 class Quiet:
@@ -56,18 +56,18 @@ class Quiet:
 
 
 class Bench(NamedTuple):
-    """What all scenarios of a run have in common."""
+    """The settings that all scenarios of a run share."""
 
     peers: Sequence[Peer]
     cores: Cores
     rounds: int
     seconds: float
-    """Of load each time."""
+    """Duration of each load."""
     teller: Teller
     quick: bool = False
-    """Whether it is only to be seen that everything works."""
+    """Whether to check only that everything works."""
     keep_going: bool = True
-    """Whether a proxy that fails is left out, instead of ending the run."""
+    """Whether to leave out a proxy that fails, instead of ending the run."""
 
 
 class Load(Protocol):
@@ -77,7 +77,7 @@ class Load(Protocol):
 
 
 class Part(NamedTuple):
-    """One of the figures that a load gives."""
+    """One of several results of a load."""
 
     name: str
     title: str
@@ -94,10 +94,10 @@ class Case(NamedTuple):
     setup: Setup = Setup()
     unit: str = "us/request"
     parts: Sequence[Part] = ()
-    """Where the load gives several figures."""
+    """The results, if the load has several."""
 
     def rows(self) -> list[Row]:
-        """Where its figures go."""
+        """The rows for its results."""
         if not self.parts:
             return [Row(self.name, self.title, self.unit)]
         return [Row(f"{self.name}/{part.name}", f"{self.title}, {part.title}", part.unit, self.title, part.compared) for part in self.parts]

@@ -1,4 +1,4 @@
-"""Certificates that all proxies of a run show."""
+"""The certificates that all proxies of a run use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VALID = datetime.timedelta(days=2)
 
 
 def issue(directory: Path, kind: KeyKind) -> Shown:
-    """A new one for the clients' name, that it has signed itself, in files of that directory.
+    """Create a self-signed certificate for the clients' server name, in files of the directory.
 
     Raises:
         MeasurementError: cryptography is not installed.

@@ -1,4 +1,4 @@
-"""What the commands have in common: options, signals, which proxies there are, and how they tell what they found."""
+"""What the commands share: options, signals, the choice of proxies, and output."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ("Lines", "add_baseline", "as_json", "at_hand", "end_on_signals", "fig
 
 
 def end_on_signals() -> None:
-    """Ctrl-C and SIGTERM end the run in good order, with all that it has started."""
+    """End the run on Ctrl-C and SIGTERM, together with everything that it has started."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
 
 
 def _stop(number: int, _: FrameType | None) -> None:
-    """A second signal must not keep the programs from being ended."""
+    """Ignore further signals, which would interrupt the ending of programs."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + number)
@@ -49,32 +49,32 @@ def add_baseline(parser: argparse.ArgumentParser) -> None:
 
 
 def at_hand(peers: Mapping[str, Peer], names: Iterable[str], baseline: Path | None) -> list[Peer]:
-    """Those of them that are installed, with a word on each that is not; and the baseline, where one is wanted."""
+    """The installed ones of these proxies, and the baseline if there is one. Prints a line for each that is missing."""
     found = []
     wanted = set(names)
     # In the order in which they are shown, whatever the order in which they were named.
     for name in filter(wanted.__contains__, peers):
         missing = peers[name].missing()
         if missing:
-            print(f"{name} is left out, it is not installed: {'; '.join(shlex.join(need.command) for need in missing)}", flush=True)
+            print(f"{name} is skipped, because it is not installed: {'; '.join(shlex.join(need.command) for need in missing)}", flush=True)
         else:
             found.append(peers[name])
     if baseline is not None:
         found.append(albkit_of(baseline.resolve(), "baseline", "albkit of another checkout"))
     if not found:
-        raise MeasurementError("nothing is left to measure")
+        raise MeasurementError("no proxy is left to measure")
     return found
 
 
 def require(**programs: str) -> None:
-    """Refuse to begin without a program, given what it is for."""
+    """Raise an error if a program is missing, with its purpose."""
     for program, what in programs.items():
         if installed(program) is None:
-            raise MeasurementError(f"{program} is not installed, and it is {what}: apt-get install {program}")
+            raise MeasurementError(f"{program} is not installed, but required as {what}: apt-get install {program}")
 
 
 class Lines(Quiet):
-    """Tells of every round in a line for each kind of work."""
+    """Prints one line per kind of work after each round."""
 
     def round_over(self, number: int, of: int, rows: Sequence[Row]) -> None:
         for row in rows:
@@ -83,7 +83,7 @@ class Lines(Quiet):
 
 
 def as_json(rows: Sequence[Row], budgets: Sequence[Budget], settings: Mapping[str, Any], versions: Mapping[str, str]) -> dict[str, Any]:
-    """All that was measured."""
+    """All results."""
     return {"machine": dict(versions), "settings": dict(settings), **figures(rows, budgets)}
 
 

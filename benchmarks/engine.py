@@ -1,4 +1,4 @@
-"""How everything is measured: proxies take turns under each kind of work, round after round."""
+"""Runs the measurements: the proxies take turns under each kind of work, round after round."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ __all__ = ("measure", "rounds")
 
 _WARM_UP = 0.5
 _WORDS = 300
-"""Characters of what a program said at its end that are told."""
+"""Characters of a failed program's output to report."""
 
 
 def measure(bench: Bench, cases: Sequence[Case], *, once: bool = False) -> list[Row]:
-    """Start what the cases take, measure, and end it.
+    """Start the programs for the cases, measure, and stop them.
 
     Args:
-        bench: What is measured, and how often.
-        cases: Kinds of work, which take turns as well.
-        once: Nothing is warmed up, and there is one round: for what can only be measured with a fresh proxy.
+        bench: The proxies and the settings.
+        cases: The kinds of work, which take turns too.
+        once: Skip the warm-up and run one round, for measurements that need a fresh proxy.
     """
     with sites(bench, list(dict.fromkeys(case.setup for case in cases))) as ready:
         return rounds(bench, ready, cases, once=once)
 
 
 def rounds(bench: Bench, ready: Sites, cases: Sequence[Case], *, once: bool = False) -> list[Row]:
-    """Every proxy under every kind of work in turn, round after round, so that what disturbs the machine disturbs all alike."""
+    """Measure every proxy under every kind of work in turn, round after round, so that disturbances of the machine affect all proxies
+    alike."""
     of = 1 if once else bench.rounds
     placed = [(case, case.rows()) for case in cases]
     for case, rows in placed:
@@ -65,7 +66,7 @@ def _able(bench: Bench, ready: Sites, case: Case, rows: Sequence[Row]) -> int:
 
 
 def _warm_up(bench: Bench, ready: Sites, placed: Sequence[tuple[Case, list[Row]]]) -> None:
-    """Each proxy once in each setup, with work of the first case that takes it."""
+    """Run each proxy once in each setup, with the first case that uses it."""
     warm: set[tuple[str, Setup]] = set()
     shortly = bench._replace(seconds=min(bench.seconds, _WARM_UP))
     for case, rows in placed:

@@ -1,4 +1,4 @@
-"""What was measured, how it compares, and whether the budgets hold."""
+"""Results, their comparison, and the verdicts on budgets."""
 
 from __future__ import annotations
 
@@ -11,60 +11,60 @@ __all__ = ("Budget", "Row", "Sample", "broken", "judge", "names", "tell_budgets"
 
 
 class Sample(NamedTuple):
-    """One proxy under one kind of work for one round."""
+    """One measurement of one proxy: one kind of work, one round."""
 
     cost: float
     """In the unit of its row: mostly microseconds of CPU time."""
     rate: float | None = None
     """Requests, echoes or handshakes per second."""
     share: float | None = None
-    """Of its core that the proxy used."""
+    """The share of its core that the proxy used."""
 
 
 @dataclasses.dataclass
 class Row:
-    """One kind of work, and what it cost each proxy."""
+    """One kind of work, and its cost for each proxy."""
 
     name: str
     """For budgets and JSON."""
     title: str
     unit: str
     work: str = ""
-    """What its figure is one of several of; the title, where it is the only one."""
+    """The title of the work if it has several results; otherwise the row's title."""
     compared: bool = True
-    """Whether its ratio to other proxies says anything."""
+    """Whether ratios to other proxies are meaningful."""
     peers: Sequence[str] = ()
-    """Whoever takes part, in the order in which they are shown."""
+    """The proxies that take part, in display order."""
     samples: dict[str, list[Sample]] = dataclasses.field(default_factory=dict)
     """By proxy, in the order of the rounds."""
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Why a proxy was not measured: it cannot do such work."""
+    """Why a proxy was not measured: it does not support this work."""
     failed: dict[str, str] = dataclasses.field(default_factory=dict)
-    """What went wrong with a proxy that should have been."""
+    """Why the measurement of a proxy failed."""
 
     def __post_init__(self) -> None:
         self.work = self.work or self.title
 
     def add(self, name: str, sample: Sample) -> None:
-        """One more round of this proxy."""
+        """Add a proxy's sample of one more round."""
         self.samples.setdefault(name, []).append(sample)
 
     def leave_out(self, name: str, why: str) -> None:
-        """This proxy cannot do such work."""
+        """Record that a proxy does not support this work."""
         self.samples.pop(name, None)
         self.left_out[name] = why
 
     def fail(self, name: str, why: str) -> None:
-        """There is no figure for this proxy."""
+        """Record that there is no result for this proxy."""
         self.samples.pop(name, None)
         self.failed[name] = why
 
     def median(self, name: str) -> float | None:
-        """What it cost this proxy; `None` where it was not measured."""
+        """The median cost for this proxy; `None` if it was not measured."""
         return statistics.median(sample.cost for sample in self.samples[name]) if name in self.samples else None
 
     def ratio(self, name: str, other: str) -> float | None:
-        """How many times as much as the other one it costs: the median over the rounds; `None` where one of the two was not measured."""
+        """The ratio of two proxies' costs, as the median over the rounds; `None` if one of them was not measured."""
         if name not in self.samples or other not in self.samples:
             return None
         pairs = zip(self.samples[name], self.samples[other], strict=True)
@@ -77,13 +77,13 @@ class Row:
         return (min(costs), max(costs)) if costs else None
 
     def rate(self, name: str) -> tuple[float, float] | None:
-        """What was done per second, and with which share of a core; `None` where that says nothing."""
+        """The work done per second, and the share of a core used; `None` if that is not meaningful."""
         rates = [sample.rate for sample in self.samples.get(name, ()) if sample.rate is not None]
         shares = [sample.share for sample in self.samples.get(name, ()) if sample.share is not None]
         return (statistics.median(rates), statistics.median(shares)) if rates and shares else None
 
     def as_json(self) -> dict[str, Any]:
-        """All that was measured."""
+        """All results."""
         return {
             "title": self.title,
             "unit": self.unit,
@@ -95,7 +95,7 @@ class Row:
 
 
 def names(rows: Iterable[Row]) -> list[str]:
-    """The proxies that have a figure somewhere, in the order in which they are shown."""
+    """The proxies with at least one result, in display order."""
     shown: dict[str, bool] = {}
     for row in rows:
         for name in (*row.peers, *row.samples):
@@ -104,19 +104,19 @@ def names(rows: Iterable[Row]) -> list[str]:
 
 
 class Budget(NamedTuple):
-    """What a proxy may cost at most."""
+    """The highest cost that a proxy may have."""
 
     row: str
     name: str
-    """Of the proxy."""
+    """The proxy."""
     peer: str | None
-    """What it is a multiple of; `None` where it is a figure of its own."""
+    """The proxy to compare with; `None` for an absolute limit."""
     limit: float
     aim: float | None = None
 
 
 def judge(rows: Iterable[Row], budget: Budget) -> tuple[float, bool] | None:
-    """The figure that the budget bounds, and whether the budget holds; `None` where something that it takes was not measured."""
+    """The result for a budget, and whether the budget holds; `None` if a result is missing."""
     for row in rows:
         if row.name == budget.row:
             figure = row.ratio(budget.name, budget.peer) if budget.peer is not None else row.median(budget.name)
@@ -125,7 +125,7 @@ def judge(rows: Iterable[Row], budget: Budget) -> tuple[float, bool] | None:
 
 
 def tell_budgets(rows: Sequence[Row], budgets: Iterable[Budget]) -> list[str]:
-    """A line on each budget for work that was done."""
+    """A line of text per budget for which there was work."""
     by_name = {row.name: row for row in rows}
     return [_told(by_name[budget.row], budget, judge(rows, budget)) for budget in budgets if budget.row in by_name]
 
@@ -134,7 +134,7 @@ def _told(row: Row, budget: Budget, verdict: tuple[float, bool] | None) -> str:
     unit = f"x {budget.peer}" if budget.peer is not None else row.unit
     what = f"{budget.name}, {row.title}: at most {budget.limit:g} {unit}"
     if verdict is None:
-        return f"{what}: not judged, one of the two was not measured"
+        return f"{what}: no verdict, because a result is missing"
     figure, holds = verdict
     told = f"{what}: {'holds' if holds else 'DOES NOT HOLD'}, {figure:.2f}"
     if budget.aim is not None:

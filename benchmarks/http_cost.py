@@ -1,4 +1,4 @@
-"""What an HTTP request costs: albkit, nginx and an aiohttp.web proxy in one run. `python -m benchmarks.http_cost`; see README.md."""
+"""The cost of an HTTP request: albkit, nginx and an aiohttp.web proxy in one run. `python -m benchmarks.http_cost`; see README.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which peers are on this machine, and how the others come onto it."""
+"""Finds the proxies on this machine, and installs missing ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.peers import Need, Peer, go
 __all__ = ("install", "tell")
 
 _SERVICES: Final = {"nginx": "nginx", "haproxy": "haproxy", "apache2": "apache2", "caddy": "caddy"}
-"""What Debian starts as soon as a package is installed, by package."""
+"""The services that Debian starts when a package is installed, by package."""
 _TOOLS: Final = (
     Need("apt", "nginx", lambda: installed("nginx") is not None),
     Need("apt", "wrk", lambda: installed("wrk") is not None),
@@ -25,11 +25,11 @@ _TOOLS: Final = (
     Need("apt", "libc6-dev", lambda: Path("/usr/include/stdio.h").exists()),
     Need("apt", "libssl-dev", lambda: any(header.exists() for header in HEADERS)),
 )
-"""What no HTTP scenario can do without, and what the client of TLS handshakes is compiled with."""
+"""What every HTTP scenario needs, and what the client for TLS handshakes is compiled with."""
 
 
 def tell(peer: Peer) -> str:
-    """A line on whether it is here."""
+    """A line of text that says whether the proxy is installed."""
     missing = peer.missing()
     if missing:
         return f"{peer.name:12} missing: {' && '.join(shlex.join(need.command) for need in missing)}"
@@ -37,7 +37,7 @@ def tell(peer: Peer) -> str:
 
 
 def install(peers: Sequence[Peer]) -> int:
-    """Install what they and the loads need; the exit status."""
+    """Install what the proxies and the loads need, and return the exit status."""
     wanted = {need.command[-1]: need for need in (*_TOOLS, *(need for peer in peers for need in peer.needs)) if not need.is_there()}
     packages = [need.package for need in wanted.values() if need.manager == "apt"]
     status = 0

@@ -1,4 +1,4 @@
-"""What figures were taken on."""
+"""Describes the machine on which the results were measured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ("machine",)
 
 
 def machine(peers: Iterable[Peer]) -> dict[str, str]:
-    """Date, processor, memory, kernel, and the versions of whatever was measured."""
+    """Date, processor, memory, kernel, and the versions of everything measured."""
     shape = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "processor": _processor(),
@@ -40,7 +40,7 @@ def _version(peer: Peer) -> str:
 
 
 def _build() -> str:
-    """How the interpreter was compiled: it matters to all proxies in Python, and to no other."""
+    """How the interpreter was compiled, which affects the proxies in Python only."""
     options = sysconfig.get_config_var("CONFIG_ARGS") or ""
     return "built with optimizations" if "--enable-optimizations" in options else "built without optimizations"
 

@@ -1,4 +1,4 @@
-"""What every benchmark needs: programs pinned to a core and surely ended, and their CPU time and memory."""
+"""What every benchmark needs: programs that are pinned to a core and reliably ended, and their CPU time and memory."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ _SAID_TIMEOUT = 30.0
 _PORTS = range(10_000, 32_000)
 _CPUCLOCK_SCHED = 2
 _SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"
-"""Servers are installed here, and not every user's PATH says so."""
+"""Directories of servers, which are not in every user's PATH."""
 
 
 class MeasurementError(Exception):
-    """No figure can be had, or none that could be believed."""
+    """There is no result, or none that can be trusted."""
 
 
 class TooMuchError(MeasurementError):
-    """The proxy works, but it cannot do so much."""
+    """The proxy works, but not at this scale."""
 
 
 class Cores(NamedTuple):
-    """Which core does what."""
+    """Which core is used for what."""
 
     proxy: int
     load: int
@@ -66,25 +66,25 @@ def two_cores() -> Cores:
 
 
 def keep_off(core: int) -> None:
-    """This process does its own work elsewhere from now on."""
+    """Move this process to other cores."""
     os.sched_setaffinity(0, os.sched_getaffinity(0) - {core})
 
 
 def installed(program: str) -> str | None:
-    """Where a program is, `None` where it is not installed."""
+    """The path of a program; `None` if it is not installed."""
     return shutil.which(program, path=os.pathsep.join((os.environ.get("PATH", os.defpath), _SYSTEM_PROGRAMS)))
 
 
 def said(program: str, *arguments: str) -> str:
-    """What an installed program prints."""
+    """The output of an installed program."""
     told = subprocess.run([str(installed(program)), *arguments], capture_output=True, text=True, check=False, timeout=_SAID_TIMEOUT)
     return (told.stdout + told.stderr).strip()
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now, all different.
+    """Different ports of 127.0.0.1 on which nothing listens.
 
-    They lie below those that connections are made from, so that none of these takes one away before its server is there.
+    They are below the range of ephemeral ports, so that no outgoing connection gets one before its server has started.
     """
     found: list[int] = []
     first = random.randrange(_PORTS.start, _PORTS.stop)
@@ -99,7 +99,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def descriptors(wanted: int) -> int:
-    """Let this process, and every program that it starts from now on, have so many files open; how many of them it may have."""
+    """Raise the limit of open files for this process and the programs that it starts, and return the limit in effect."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return wanted
@@ -112,7 +112,7 @@ def descriptors(wanted: int) -> int:
 
 
 class Program(NamedTuple):
-    """A program that runs."""
+    """A running program."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -130,23 +130,23 @@ class Program(NamedTuple):
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended by itself."""
+        """Whether it is still running."""
         return self.process.poll() is None
 
     def last_words(self) -> str:
-        """The end of what it printed."""
+        """The end of its output."""
         return self.log.read_text(errors="replace").strip()[-2000:] or "nothing"
 
 
 @contextlib.contextmanager
 def running(name: str, command: Sequence[str], *, core: int, directory: Path) -> Iterator[Program]:
-    """A program pinned to a core with all its children, ended however the block ends.
+    """A program pinned to a core with all its children. It is ended with the block, in every case.
 
     Args:
         name: For messages.
         command: The program and its arguments.
-        core: The only one it runs on.
-        directory: It runs there, and what it prints is kept there.
+        core: The only core that it runs on.
+        directory: Its working directory, which also receives its output.
     """
     process = None
     log = directory / "log"
@@ -176,7 +176,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def pinned(core: int) -> Iterator[None]:
-    """What is started meanwhile inherits the core, and so do its children."""
+    """Programs started inside the block inherit the core, and so do their children."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -189,10 +189,10 @@ def pinned(core: int) -> Iterator[None]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time, user and kernel, that a process and its descendants have used so far.
+    """The CPU time, user and kernel, that a process and its descendants have used so far.
 
-    From the kernel's clock for each process, which counts nanoseconds, and keeps the time of threads that have ended; `/proc/PID/stat`
-    holds the same sum in hundredths of a second.
+    It is read from the kernel's clock of each process, which counts nanoseconds and includes threads that have ended; `/proc/PID/stat` has
+    the same sum in hundredths of a second.
     """
     try:
         return sum(time.clock_gettime(_cpu_clock(member)) for member in _family(pid))
@@ -201,12 +201,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def _cpu_clock(pid: int) -> int:
-    """What clock_getcpuclockid(3) makes of a process."""
+    """The clock id of a process, as clock_getcpuclockid(3) computes it."""
     return (~pid << 3) | _CPUCLOCK_SCHED
 
 
 def memory_bytes(pid: int) -> int:
-    """What a process and its descendants have in memory."""
+    """The memory of a process and its descendants."""
     return sum(_resident(member) for member in _family(pid))
 
 

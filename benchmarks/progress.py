@@ -1,4 +1,4 @@
-"""Shows how far a run has come: a bar in a terminal, a line for each round elsewhere."""
+"""Shows the progress of a run: a bar in a terminal, otherwise one line per round."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ("Bar",)
 
 
 class Bar(Quiet):
-    """One bar for each scenario, with what is being measured now."""
+    """One bar per scenario, with what is being measured."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -34,7 +34,7 @@ class Bar(Quiet):
         self._progress.stop()
 
     def scenario(self, name: str, number: int, of: int) -> None:
-        """The next scenario begins."""
+        """Start the bar of the next scenario."""
         self._progress.update(self._task, now="")
         self._scenario = name
         self._steps = 0

@@ -1,4 +1,4 @@
-"""RESULTS.md: everything that a run has shown, and how to run it again."""
+"""RESULTS.md: all results of a run, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.scenarios import Scenario
 __all__ = ("COMPARED", "Outcome", "as_markdown")
 
 COMPARED = ("direct", "nginx", "baseline")
-"""Whom all others are compared with."""
+"""The proxy that all others are compared with."""
 _QUICK = "This is a quick run, which only shows that everything works. Its figures are worth nothing.\n"
 _READING = """\
 CPU time of the proxy's processes for each piece of work, on a core of its own; `direct` is the target without a proxy before it. Figures
@@ -22,7 +22,7 @@ are medians of the rounds, ratios the medians of the ratios within each round. `
 
 
 class Outcome(NamedTuple):
-    """What a scenario has shown."""
+    """The results of a scenario."""
 
     scenario: Scenario
     rows: list[Row]

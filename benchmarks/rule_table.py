@@ -1,10 +1,9 @@
-"""What it costs to find the rule for a request, with few rules and with many.
+"""The cost of finding the rule for a request, with few rules and with many.
 
     python -m benchmarks.rule_table
 
-No sockets: one thread asks compiled rule tables for the rule of the same request again and again, once for a request that only the last
-rule matches and once for a request that none does. Exits with 0 when 1,000 rules of exact hosts and of path prefixes cost at most 1.1
-times what 10 cost, else with 1.
+There are no sockets: one thread matches the same request repeatedly, once a request that only the last rule matches and once one that no
+rule matches. Exits with 0 if 1,000 rules with exact hosts or path prefixes cost at most 1.1 times as much as 10, otherwise with 1.
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ from albkit.policy.rule_table import RuleTable
 
 SIZES = (10, 100, 1_000, 10_000)
 BUDGET = 1.1
-"""How many times the cost of the fewest rules 1,000 may cost."""
+"""The highest allowed ratio between the cost of 1,000 rules and that of the fewest."""
 BUDGET_SIZE = 1_000
 _SAMPLE_SECONDS = 0.02
 _ROUNDS = 15
 
 
 class Kind(NamedTuple):
-    """One kind of rule, and requests that meet it."""
+    """One kind of rule, and requests for it."""
 
     name: str
     condition: Callable[[int], object]
-    """Of the rule with this number."""
+    """The condition of the rule with this number."""
     request: Callable[[int], RequestHead]
-    """One that the rule with this number matches, and no other."""
+    """A request that the rule with this number matches, and no other."""
     bound: bool
-    """Whether the budget is about it."""
+    """Whether the budget applies."""
 
 
 def request(host: str = "www.example.com", path: str = "/", **fields: str) -> RequestHead:
@@ -64,14 +63,14 @@ KINDS = (
 
 
 def table_of(kind: Kind, size: int) -> RuleTable[None]:
-    """A compiled table of so many rules of one kind."""
+    """A compiled table of this many rules of one kind."""
     action = alb.FixedResponse(200)
     rules = [alb.Rule(number + 1, kind.condition(number), action) for number in range(size)]
     return RuleTable(alb.Listener(0, action, rules=rules), lambda _: None)
 
 
 class Case(NamedTuple):
-    """A table and a request to ask it about."""
+    """A table and a request."""
 
     kind: Kind
     size: int
@@ -79,7 +78,7 @@ class Case(NamedTuple):
     table: RuleTable[None]
     request: RequestHead
     times: int
-    """How often it is asked in one sample."""
+    """Calls per sample."""
 
 
 def _case(kind: Kind, size: int, wanted: str, table: RuleTable[None], head: RequestHead) -> Case:
@@ -93,7 +92,7 @@ def _case(kind: Kind, size: int, wanted: str, table: RuleTable[None], head: Requ
 
 
 def _seconds(table: RuleTable[None], head: RequestHead, times: int) -> float:
-    """CPU time of this thread, so that a neighbour who takes the core away is not counted."""
+    """The thread's CPU time, so that other programs on the core do not count."""
     match = table.match
     asked = range(times)
     start = time.thread_time_ns()
@@ -114,7 +113,7 @@ def cases(sizes: Sequence[int]) -> list[Case]:
 
 
 def measure(every: Sequence[Case], rounds: int) -> list[list[float]]:
-    """Nanoseconds per match of each case in each round. Cases take turns, so that neighbours in time have suffered the same."""
+    """Nanoseconds per match of each case in each round. Cases take turns, so that disturbances affect all of them alike."""
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -126,7 +125,7 @@ def measure(every: Sequence[Case], rounds: int) -> list[list[float]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, judge."""
+    """Measure, print the results and the verdicts."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rule_table", description="What it costs to find the rule for a request.")
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help="how often each case is measured (default: %(default)s)")
     options = parser.parse_args(arguments)

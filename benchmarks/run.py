@@ -1,4 +1,4 @@
-"""Measures scenarios, shows them, and writes down what they have shown."""
+"""Runs scenarios, and prints and saves their results."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ _QUICK_ROUNDS, _QUICK_SECONDS = 1, 0.2
 _WIDEST = 400
 _PICTURE = "results.png"
 _FILES = 20_000
-"""That each program may have open, where the machine lets us."""
+"""Open files per program, if the machine allows it."""
 
 
 def run(given: argparse.Namespace) -> int:
-    """The exit status: 0 where all was measured and every budget holds, 1 where one does not, 2 where something failed."""
+    """Run the scenarios and return the exit status: 0 if all were measured and every budget holds, 1 if one does not, 2 if something
+    failed."""
     _need("rich", "progress and tables")
     if given.plot is not None or given.results is not None:
         _need("matplotlib", "--plot" if given.plot is not None else "--results")
@@ -68,7 +69,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _outcome(scenario: Scenario, bench: Bench) -> Outcome:
-    """What it has shown; where it could not be run at all, that, so that the others are run nevertheless."""
+    """The results of a scenario; if it could not be run, the reason, so that the others are run nevertheless."""
     try:
         return Outcome(scenario, scenario.run(bench))
     except MeasurementError as error:
@@ -92,7 +93,7 @@ def _show(console: Console, outcome: Outcome, *, quick: bool) -> None:
 
 
 def _print_whole(console: Console, drawn: DrawnTable) -> None:
-    """A table wider than the terminal is broken by the terminal: no figure may be cut."""
+    """Print a table without cutting it: the terminal wraps wide lines."""
     from rich.console import Console
 
     width = max(console.width, console.measure(drawn, options=console.options.update(max_width=_WIDEST)).maximum)

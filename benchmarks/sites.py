@@ -1,4 +1,4 @@
-"""Starts targets and the proxies before them, and ends them."""
+"""Starts targets and the proxies in front of them, and stops them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ("Sites", "sites")
 _AGREED_TIMEOUT = 30.0
 
 Sites = Mapping[tuple[str, Setup], RunningPeer | str]
-"""By name and setup: the proxies that run, or why one of them does not."""
+"""By name and setup: the running proxies, or why one is not running."""
 
 
 @contextlib.contextmanager
 def sites(bench: Bench, setups: Sequence[Setup]) -> Iterator[Sites]:
-    """Every proxy in every setup that it can have, with the targets behind them; all ended when the block ends."""
+    """Every proxy in every setup that it supports, with the targets behind it; all of them are stopped with the block."""
     with contextlib.ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="albkit-")))
         # Servers that give up their rights must still find what is theirs.

@@ -1,4 +1,4 @@
-"""Figures as tables: in a terminal, in a file."""
+"""Results as tables, for a terminal or a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ("Table", "as_markdown", "as_text", "remarks", "tables")
 
 
 class Table(NamedTuple):
-    """A line for each kind of work, a column for each proxy."""
+    """A line per kind of work, a column per proxy."""
 
     title: str
     columns: Sequence[str]
@@ -20,7 +20,7 @@ class Table(NamedTuple):
 
 
 def tables(rows: Sequence[Row], to: Iterable[str]) -> list[Table]:
-    """Medians, their ratios to the proxies named, the spread over the rounds, and what was done per second."""
+    """Medians, their ratios to the named proxies, the spread over the rounds, and the work per second."""
     columns = names(rows)
     made = [_table("cost", columns, rows, lambda row, name: _figure(row.median(name)), units=True)]
     compared = [(other, [name for name in columns if name != other]) for other in to if other in columns]
@@ -56,7 +56,7 @@ def _rate(value: tuple[float, float] | None) -> str:
 
 
 def as_text(table: Table) -> str:
-    """For a terminal of any kind."""
+    """For any terminal."""
     first = max(24, *(len(title) + 2 for title, _ in table.lines))
     widths = [max(9, *(len(cell) + 2 for cell in cells)) for cells in zip(table.columns, *(cells for _, cells in table.lines), strict=True)]
 
@@ -74,7 +74,7 @@ def as_markdown(table: Table) -> str:
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:
-    """Why there is no figure where there is none: a line for each reason."""
+    """Why results are missing: one line per reason."""
     every = list(dict.fromkeys(row.work for row in rows))
     works: dict[tuple[str, str], dict[str, None]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""What a tunnel costs: albkit, nginx, HAProxy and an aiohttp bridge in one run. `python -m benchmarks.tunnel_cost`; see README.md."""
+"""The cost of a tunnel: albkit, nginx, HAProxy and an aiohttp bridge in one run. `python -m benchmarks.tunnel_cost`; see README.md."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COMPARED = ("nginx", "haproxy", "aiohttp", "baseline")
 
 
 def timed(measures: list[str], connections: int) -> list[Case]:
-    """Those kinds of work that take turns."""
+    """The kinds of work that take turns."""
     cases: Mapping[str, Case] = {**{f"{size}": echo(size, connections) for size in SIZES}, "handshakes": handshake(connections)}
     return [case for name, case in cases.items() if name in measures]
 

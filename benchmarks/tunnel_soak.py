@@ -1,11 +1,11 @@
-"""Tunnels that are opened and killed in every way, at random; at the end nothing may be left of them.
+"""Opens tunnels and ends them in every possible way, at random. At the end, nothing of them may be left.
 
     python -m benchmarks.tunnel_soak --seconds 60
 
-Clients, targets and a load balancer share one event loop. Every client says what it is going to do in its request, and the target that
-gets it plays its part. Meanwhile targets crash and come back, are deregistered and registered again, new descriptions are applied and the
-program closes tunnels. Both ends check every byte. Exits with 0 when each tunnel ended for a reason that it had, every client that behaves
-was told by a Close frame, and behind the end sockets, tasks and every count are what they were before; else with 1.
+Clients, targets and a load balancer share one event loop. Every client says in its request what it is going to do, and the target that gets
+it acts accordingly. Meanwhile, targets crash and return, are deregistered and registered again, new configurations are applied, and the
+program closes tunnels. Both ends check every byte. Exits with 0 if each tunnel ended for a valid reason, every well-behaved client got a
+Close frame, and sockets, tasks and all counts are afterwards what they were before; otherwise with 1.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ("WAYS", "Outcome", "soak")
 CONTINUATION, BINARY, CLOSE, PING, PONG = 0, 2, 8, 9, 10
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _BLOB: Final = random.Random(7).randbytes(1 << 20)
-"""What everybody says, over and over: each end knows which byte must come next."""
+"""The data that everyone sends repeatedly, so that each end knows which byte must come next."""
 
 PLAIN_IDLE = 1.5
 PINGED_IDLE = 2.5
@@ -47,11 +47,11 @@ MAX_AGE = 0.8
 MOST_MESSAGE = 100_000
 DELAY = 0.6
 GRACE = 2.0
-"""Seconds that the load balancer gives both sides behind its Close frames."""
+"""Seconds that the load balancer gives both sides after its Close frames."""
 LAG_ALLOWED = 0.4
-"""Seconds that the loop may stand still before a deadline that hit the wrong one is no fault."""
+"""Seconds for which the loop may be blocked before a deadline that hit the wrong tunnel is not an error."""
 _PATIENCE = 15.0
-"""Seconds in which every way of dying must be over."""
+"""Seconds within which every kind of end must be over."""
 _SLACK = 1.5
 
 PLACES = ("plain", "pinged", "old", "asked", "big", "blind")
@@ -67,11 +67,11 @@ CODES = {
     END.MESSAGE_TOO_LARGE: {1009},
     END.PONG_TIMEOUT: {1011},
 }
-"""What a client that behaves is told, by what ended its tunnel; what the program says when it closes is its own affair."""
+"""The Close code that a well-behaved client gets, by what ended its tunnel; the program chooses its own when it closes one."""
 
 
 def said(start: int, size: int) -> bytes:
-    """What anybody says from this place on, a mebibyte at the most."""
+    """The data from this position on, at most 1 MiB."""
     place = start % len(_BLOB)
     piece = _BLOB[place : place + size]
     return piece if len(piece) == size else piece + _BLOB[: size - len(piece)]
@@ -98,11 +98,11 @@ def frame(opcode: int, payload: bytes, *, key: bytes = b"", fin: bool = True) ->
 
 
 class CorruptError(Exception):
-    """Bytes that are not what was sent."""
+    """The bytes differ from what was sent."""
 
 
 class FrameReader:
-    """Whole frames out of a stream; anything that RFC 6455 does not allow is an error."""
+    """Parses whole frames of a stream; anything that RFC 6455 does not allow is an error."""
 
     def __init__(self, *, masked: bool) -> None:
         self._masked = masked
@@ -112,11 +112,11 @@ class FrameReader:
 
     @property
     def between(self) -> bool:
-        """Whether nothing has come of a frame that is not whole."""
+        """Whether no incomplete frame has arrived."""
         return not self._buffer
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bool, bytes]]:
-        """Opcode, FIN bit and payload of each frame that is whole now."""
+        """Opcode, FIN bit and payload of each frame that is complete now."""
         buffer = self._buffer
         buffer += data
         while len(buffer) >= 2:
@@ -156,7 +156,7 @@ class FrameReader:
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """End with RST."""
+    """Close with RST."""
     sock = transport.get_extra_info("socket")
     if sock is not None:
         with contextlib.suppress(OSError, ValueError):  # uvloop's socket says ValueError when it is gone.
@@ -173,22 +173,22 @@ class End(asyncio.Protocol):
     def __init__(self, soak: Soak) -> None:
         self.soak = soak
         self.reader: FrameReader | None = None
-        """`None` where bytes are exchanged and no frames."""
+        """`None` if plain bytes are exchanged instead of frames."""
         self.head: bytes | None = b""
-        """What has come of the HTTP head; `None` behind it."""
+        """What has arrived of the HTTP head; `None` after it."""
         self.session: Session | None = None
         self.heard = 0
-        """Bytes of what must come that have come, and were right."""
+        """Expected bytes that have arrived and were right."""
         self.dead = False
-        """Whether it answers nothing any more."""
+        """Whether it has stopped answering."""
         self.keeps_open = False
-        """Whether it stays when the other side has sent FIN."""
+        """Whether it stays open after the other side's FIN."""
         self.close_sent = False
         self.close_code: int | None = None
         self.mid_frame = False
-        """Whether it has sent the beginning of a frame and owes the rest."""
+        """Whether it has sent the beginning of a frame and not the rest yet."""
         self.owed: list[bytes] = []
-        """Control frames that wait for that."""
+        """Control frames that wait for the end of that frame."""
         self.fin_seen = self.fin_sent = False
         self.killed = False
         self.error: Exception | None = None
@@ -238,7 +238,7 @@ class End(asyncio.Protocol):
 
     @property
     def may_be_misled(self) -> bool:
-        """Whether it said that it speaks frames, does not, and gets a Close frame of the load balancer's."""
+        """Whether it announced frames, sends none, and so gets a Close frame of the load balancer."""
         session = self.session
         return session is not None and session.echo == "bytes" and session.tunnel is not None and session.tunnel.end in (*CODES, END.CLOSED)
 
@@ -277,25 +277,25 @@ class End(asyncio.Protocol):
     # What differs.
 
     def take_head(self, head: bytes) -> None:
-        """The head of the request or the response has come."""
+        """Handle the head of the request or the response."""
 
     def take_data(self, whole: bytes, payload: bytes) -> None:
-        """Data have come: as a frame that sends them back, and alone."""
+        """Handle data: as a frame, it is echoed."""
 
     def closes_are_exchanged(self) -> None:
-        """The other side's Close was answered, or ours was."""
+        """Whether the other side's Close was answered, or ours was."""
 
     def news(self) -> None:
-        """Something has come, or an end."""
+        """Called when something arrives, or at an end."""
 
     # What it does.
 
     def key(self) -> bytes:
-        """To mask with."""
+        """The masking key."""
         return self.soak.chance.randbytes(4) if self.masks else b""
 
     def control(self, opcode: int, payload: bytes) -> None:
-        """Send a control frame, as soon as no frame is under way; none behind a Close frame."""
+        """Send a control frame, as soon as no frame is being sent; none after a Close frame."""
         if self.close_sent or self.fin_sent or self.transport.is_closing():
             return
         self.close_sent = opcode == CLOSE
@@ -306,14 +306,14 @@ class End(asyncio.Protocol):
             self.transport.write(data)
 
     def frame_is_whole(self) -> None:
-        """The rest of the frame under way was sent."""
+        """Send what was waiting, because the current frame is complete."""
         self.mid_frame = False
         if self.owed:
             self.transport.write(b"".join(self.owed))
             self.owed.clear()
 
     def die(self) -> None:
-        """Read, write and answer nothing any more."""
+        """Stop reading, writing and answering."""
         self.dead = True
         self.transport.pause_reading()
 
@@ -325,7 +325,7 @@ class End(asyncio.Protocol):
                 self.transport.write_eof()
 
     def kill(self) -> None:
-        """End with RST."""
+        """Close with RST."""
         self.killed = True
         reset(self.transport)
 
@@ -334,7 +334,7 @@ class End(asyncio.Protocol):
 
 
 class Client(End):
-    """The client's end."""
+    """The client's end of a tunnel."""
 
     masks = True
 
@@ -386,7 +386,7 @@ class Client(End):
             self._awaited.set_result(None)
 
     async def echoed(self) -> bool:
-        """Wait until all that was sent has come back; whether it has, and nothing ended before."""
+        """Wait until everything sent has come back; return whether it has, without an earlier end."""
         while self.heard < self.sent and not self.over.done() and self.close_code is None and not self.fin_seen:
             self._awaited = self.soak.loop.create_future()
             await self._awaited
@@ -394,11 +394,11 @@ class Client(End):
 
     @property
     def may_send(self) -> bool:
-        """Whether the tunnel goes on as far as this end knows."""
+        """Whether the tunnel is open, as far as this end knows."""
         return not (self.close_sent or self.fin_sent or self.fin_seen or self.transport.is_closing())
 
     async def say(self, size: int, *, split: float = 0.3) -> None:
-        """Send so many bytes, in frames of any size; some of them in two pieces with a pause, so that one is long under way."""
+        """Send this many bytes, in frames of any size, some of them in two pieces with a pause."""
         chance = self.soak.chance
         end = self.sent + size
         while self.sent < end and self.may_send:
@@ -429,12 +429,12 @@ class Client(End):
         )
 
     async def flood(self, size: int) -> None:
-        """Send so many bytes as fast as they go."""
+        """Send this many bytes at full speed."""
         await self.say(size, split=0)
 
 
 class TargetEnd(End):
-    """The target's end: an echo that plays its part in the session that its request names."""
+    """The target's end: an echo that behaves as the request of its session says."""
 
     def __init__(self, soak: Soak, target: EchoTarget) -> None:
         super().__init__(soak)
@@ -483,7 +483,7 @@ class TargetEnd(End):
 
 
 def switched(head: bytes) -> bytes:
-    """The 101 that a request head asks for."""
+    """The 101 for a request head."""
     key = re.search(rb"(?i)\r\nsec-websocket-key: *(\S+)", head)
     if key is None:
         return b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: soak\r\n\r\n"
@@ -492,7 +492,7 @@ def switched(head: bytes) -> bytes:
 
 
 class EchoTarget:
-    """A target that can crash and come back on the same port."""
+    """A target that can crash and return on the same port."""
 
     def __init__(self, soak: Soak) -> None:
         self.soak = soak
@@ -521,7 +521,7 @@ class EchoTarget:
                 return
 
     def crash(self) -> None:
-        """Listen no more, and reset every connection."""
+        """Stop listening, and reset every connection."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -529,7 +529,7 @@ class EchoTarget:
             end.kill()
 
     def close(self) -> None:
-        """For good."""
+        """Close it permanently."""
         self.crash()
         self._place.close()
 
@@ -542,7 +542,7 @@ def _switch(end: TargetEnd, head: bytes) -> None:
 
 
 class Session:
-    """One client's attempt at a tunnel, and what became of it."""
+    """One client's attempt to open a tunnel, and its result."""
 
     def __init__(self, soak: Soak, number: int, way: Way) -> None:
         self.soak = soak
@@ -556,12 +556,12 @@ class Session:
         self.target: TargetEnd | None = None
         self.tunnel: alb.extensions.Tunnel | None = None
         self.finished: asyncio.Future[alb.TunnelEnd | None] = soak.loop.create_future()
-        """Done when both of its tunnel's sockets are gone."""
+        """Done when both sockets of its tunnel are closed."""
         self.code: int | None = None
-        """With which the program closes it."""
+        """The code with which the program closes it."""
         self.status = -1
         self.whole = False
-        """Whether it went through as it was meant to."""
+        """Whether it ran as planned."""
 
     @property
     def followed(self) -> bool:
@@ -569,7 +569,7 @@ class Session:
         return self.framed and self.place != "blind" and self.echo == "frames"
 
     def request(self) -> bytes:
-        """What its client sends first."""
+        """The first bytes that its client sends."""
         asks = (
             "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
             + base64.b64encode(self.soak.chance.randbytes(16)).decode()
@@ -582,18 +582,18 @@ class Session:
         ).encode()
 
     async def connect(self, behind: bytes = b"") -> None:
-        """Connect and ask for the tunnel."""
+        """Connect and request the tunnel."""
         await self.soak.loop.create_connection(lambda: self.client, "127.0.0.1", self.soak.port)
         self.client.transport.write(self.request() + behind)
 
     async def open(self, behind: bytes = b"") -> bool:
-        """Connect, ask and wait for the answer; whether there is a tunnel now."""
+        """Connect, request the tunnel, and wait for the response; return whether there is a tunnel now."""
         await self.connect(behind)
         self.status = await self.client.status
         return self.status == 101
 
     async def talk(self, rounds: int = 3) -> None:
-        """Say something and wait for it to come back, a few times."""
+        """Send data and wait for its echo, a few times."""
         chance = self.soak.chance
         for _ in range(chance.randint(1, rounds)):
             await self.client.say(chance.choice((1, 100, 3_000, 70_000)))
@@ -602,7 +602,7 @@ class Session:
             await asyncio.sleep(chance.choice((0, 0, 0.01, 0.1)))
 
     async def end(self) -> alb.TunnelEnd | None:
-        """Wait for the tunnel's end; what ended it."""
+        """Wait for the tunnel's end; return what ended it."""
         return await self.finished
 
     def target_killed(self) -> bool:
@@ -617,26 +617,26 @@ class Session:
 
 
 class Way(NamedTuple):
-    """How a client or a target goes."""
+    """A way in which a client or a target ends a tunnel."""
 
     name: str
     run: Callable[[Session], Coroutine[Any, Any, None]]
     ends: frozenset[alb.TunnelEnd]
-    """What ends the tunnel where nothing else comes first; empty where there is none."""
+    """What ends the tunnel if nothing else does first; empty if there is no tunnel."""
     places: tuple[str, ...] = ("plain", "pinged", "blind")
     framed: bool | None = None
-    """Whether it needs frames, or bytes; `None` for either."""
+    """Whether it requires frames, or plain bytes; `None` for either."""
     behaves: bool = False
-    """Whether its client answers as it should, so that no end of the load balancer's may come without a Close frame."""
+    """Whether its client answers as it should, so that the load balancer must end it with a Close frame."""
     kept: bool = True
-    """Whether the load balancer may end it early for want of a byte, a pong or a yes, because the way itself keeps silent."""
+    """Whether the load balancer may end it early because of silence: no byte, no pong, or a recheck."""
 
 
 WAYS: list[Way] = []
 
 
 def way(*ends: alb.TunnelEnd, **details: Any) -> Callable[[Callable[[Session], Coroutine[Any, Any, None]]], None]:
-    """Know one more way."""
+    """Register a way."""
 
     def add(run: Callable[[Session], Coroutine[Any, Any, None]]) -> None:
         WAYS.append(Way(run.__name__.strip("_").replace("_", " "), run, frozenset(ends), **details))
@@ -983,13 +983,13 @@ async def _switched_to_something_else(session: Session) -> None:
 
 
 class Outcome(NamedTuple):
-    """What came of it."""
+    """The result of a run."""
 
     faults: list[str]
     sessions: Counter[str]
-    """By way: how many were begun."""
+    """By way: how many were started."""
     whole: Counter[str]
-    """By way: how many went as they were meant to."""
+    """By way: how many ran as planned."""
     ends: Counter[tuple[str, alb.TunnelEnd | None]]
     """Tunnels by way and by what ended them."""
     statuses: Counter[int]
@@ -998,11 +998,11 @@ class Outcome(NamedTuple):
     """Bytes that came back to a client and were right."""
     seconds: float
     lag: float
-    """The longest time for which the loop stood still."""
+    """The longest time for which the loop was blocked."""
     events: Counter[str]
 
     def report(self) -> Iterator[str]:
-        """In lines."""
+        """The report, line by line."""
         ends: dict[str, list[str]] = {}
         for (name, end), count in sorted(self.ends.items(), key=str):
             ends.setdefault(name, []).append(f"{end} {count}")
@@ -1023,7 +1023,7 @@ class Outcome(NamedTuple):
 
 
 class _Errors(logging.Handler):
-    """Keeps what the load balancer logs as an error."""
+    """Collects what the load balancer logs as an error."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -1035,7 +1035,7 @@ class _Errors(logging.Handler):
 
 
 class Soak:
-    """A load balancer, its targets, and sessions that come and go."""
+    """A load balancer, its targets, and sessions that are started and ended."""
 
     def __init__(self, seed: int) -> None:
         self.loop = asyncio.get_running_loop()
@@ -1125,7 +1125,7 @@ class Soak:
     # Sessions.
 
     async def work(self) -> None:
-        """Session after session."""
+        """Run session after session."""
         while not self.ending:
             if not self.deck:
                 self.deck = WAYS.copy()
@@ -1133,7 +1133,7 @@ class Soak:
             await self.run(self.deck.pop())
 
     async def run(self, how: Way) -> None:
-        """One session, whose end is looked at."""
+        """Run one session, and check its end."""
         self.number += 1
         session = Session(self, self.number, how)
         self.sessions[session.number] = session
@@ -1168,7 +1168,7 @@ class Soak:
             del self.sessions[session.number]
 
     def judge(self, session: Session) -> None:
-        """Whether its tunnel ended for a reason that it had, and its client was told."""
+        """Check that its tunnel ended for a valid reason, and that its client was notified."""
         how, client = session.way, session.client
         end = session.finished.result()
         if end is None:
@@ -1202,7 +1202,7 @@ class Soak:
             self.fault(f"{session}: ended by {end} with Close {client.close_code}, and was reset then: {client.error!r}")
 
     async def closes(self, tunnel: alb.extensions.Tunnel, code: int) -> None:
-        """The program closes a tunnel, which must not take longer than the grace."""
+        """Let the program close a tunnel, which must not take longer than the grace period."""
         start = self.loop.time()
         await tunnel.close(code, "soaked")
         took = self.loop.time() - start
@@ -1262,7 +1262,7 @@ class Soak:
             await asyncio.gather(*closing)
 
     async def watches(self) -> None:
-        """How long the loop stands still, and whom it knows."""
+        """Watch for how long the loop is blocked, and which tunnels it knows."""
         before = self.loop.time()
         registry = self.gateway.registry
         while True:
@@ -1276,7 +1276,7 @@ class Soak:
     # The whole.
 
     async def go(self, seconds: float, concurrency: int, progress: Callable[[str], None]) -> float:
-        """Open all, soak, stop all; seconds that sessions went on."""
+        """Open everything, soak, stop everything; return for how many seconds sessions were running."""
         for target in self.targets:
             await target.open()
         unsubscribe = self.balancer.on_tunnel(self._tunnel_opened, self._tunnel_closed)
@@ -1308,7 +1308,7 @@ class Soak:
         return took
 
     def state(self, seconds: float) -> str:
-        """In a line."""
+        """The state in one line."""
         return (
             f"{seconds:5.0f} s: {len(self.balancer.tunnels):4} tunnels open, {self.opened:6} opened,"
             f" {self.checked / 1e6:7.0f} MB checked, {len(self.faults)} faults"
@@ -1345,7 +1345,7 @@ class Soak:
             self.fault(f"{self.opened} tunnels told of, {self.balancer.counters['TunnelCount']} counted, {known} ends counted")
 
     async def _stop(self) -> None:
-        """Sessions that behave, and a load balancer that stops."""
+        """Test well-behaved sessions with a load balancer that stops."""
         gateway = self.gateway
         sessions = [asyncio.ensure_future(self.run(WAY_STOPPED)) for _ in range(20)]
         await _until(lambda: len(gateway.tunnels) == len(sessions), _PATIENCE)
@@ -1357,7 +1357,7 @@ class Soak:
         self._counts_are_zero(gateway)
 
     async def _stops(self) -> None:
-        """Stop it; a second time is nothing."""
+        """Stop it; a second call does nothing."""
         try:
             async with asyncio.timeout(_PATIENCE):
                 await self.balancer.stop()
@@ -1366,7 +1366,7 @@ class Soak:
 
 
 async def _until(holds: Callable[[], bool], within: float) -> None:
-    """Wait until something holds, or so many seconds are over."""
+    """Wait until a condition holds, or this many seconds are over."""
     for _ in range(int(within * 100)):
         if holds():
             return
@@ -1386,7 +1386,7 @@ WAY_STOPPED = Way("stopped", _stopped, frozenset((END.STOP,)), ("plain", "pinged
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel them; what one of them has raised is raised."""
+    """Cancel tasks, and raise what one of them has raised."""
     for task in tasks:
         task.cancel()
     for result in await asyncio.gather(*tasks, return_exceptions=True):
@@ -1395,7 +1395,7 @@ async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 def open_descriptors() -> list[str]:
-    """What this process has open; nothing where the system does not tell."""
+    """The open descriptors of this process; nothing if the system does not list them."""
     found: list[str] = []
     place = Path("/proc/self/fd")
     for entry in place.iterdir() if place.exists() else ():
@@ -1405,7 +1405,7 @@ def open_descriptors() -> list[str]:
 
 
 async def _first_stream() -> None:
-    """From the first stream on libuv keeps a descriptor in reserve, which is no leak."""
+    """Open a stream, because from the first one on libuv keeps a descriptor in reserve, which is not a leak."""
     server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
     server.close()
     await server.wait_closed()
@@ -1414,14 +1414,14 @@ async def _first_stream() -> None:
 async def soak(
     seconds: float, *, concurrency: int = 200, seed: int = 1, progress: Callable[[str], None] = lambda _: None, covers: bool = True
 ) -> Outcome:
-    """Open and kill tunnels for a while.
+    """Open and end tunnels for a while.
 
     Args:
-        seconds: For how long new sessions begin; then all of them end, which takes some seconds more.
-        concurrency: How many sessions go on at a time.
-        seed: Of all choices. The order in which sockets become ready is not in its hands.
-        progress: Told of the state now and then.
-        covers: Whether it is a fault if a way or an end did not come up.
+        seconds: For how long new sessions start; ending all of them takes some seconds more.
+        concurrency: How many sessions run at the same time.
+        seed: The seed of all random choices. It does not control the order in which sockets become ready.
+        progress: Called with the state from time to time.
+        covers: Whether it is an error if a way or a kind of end did not occur.
     """
     loop = asyncio.get_running_loop()
     complaints: list[str] = []
@@ -1466,7 +1466,7 @@ async def soak(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The program."""
+    """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tunnel_soak", description="Opens and kills tunnels in every way.")
     parser.add_argument("--seconds", type=float, default=60.0, help="for how long (60)")
     parser.add_argument("--tunnels", type=int, default=200, help="how many at a time (200)")

@@ -1,4 +1,4 @@
-"""The kinds of load that scenarios are made of, each as something that the engine can put on a proxy."""
+"""The kinds of load that scenarios use, each in a form that the engine can put on a proxy."""
 
 from __future__ import annotations
 
@@ -30,45 +30,45 @@ BROWSER: Final[Mapping[str, str]] = {
     "Accept-Language": "en-GB,en;q=0.9,de;q=0.8",
     "Cookie": "session=6f2c9a1e84b04d7f9c35a8d1e2b7406c; theme=dark; consent=necessary",
 }
-"""A browser's fields; wrk's own has Host alone."""
+"""The headers of a browser; wrk itself sends only Host."""
 
 _STUCK = 60
-"""Seconds that a load may take beyond its time."""
+"""Seconds that a load may take in addition to its duration."""
 _FEW: Final = 8
-"""Connections at most for messages of 1 MiB, so that what is on the way stays in the caches."""
+"""The most connections for messages of 1 MiB, so that data in transit fits into the caches."""
 _HANDSHAKES = 1000
-"""For each second of echoes."""
+"""Per second of echoes."""
 _WARM_UP: Final = 300
-"""Tunnels or connections that come and go before memory is measured, and as many that are there when it begins."""
+"""Tunnels or connections that are opened and closed before memory is measured, and as many that are open when the measurement starts."""
 _SPARE = 1200
-"""Files that a proxy may have open beside those of its clients."""
+"""Files that a proxy may have open in addition to those of its clients."""
 _FEWEST = 200
-"""Tunnels below which growth of memory says nothing."""
+"""Below this many tunnels, the growth of memory is meaningless."""
 _FEW_READERS = 30
-"""The same as `_WARM_UP`, of readers that take 1 MiB each."""
+"""The same as `_WARM_UP`, for readers of 1 MiB each."""
 _READING: Final = 2.0
-"""Seconds at least of slow reading, and as many beside a quick client."""
+"""Seconds of slow reading at least, and as many with a fast client."""
 _READING_QUICK = 0.5
 _QUICK_RATE: Final = 200
 """Small requests per second."""
 _MOST_WAITED: Final = 0.05
-"""Of the turns of slow readers, that may come to nothing."""
+"""The share of the slow readers' turns in which nothing may have arrived."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Requests:
-    """wrk's load: so many requests outstanding at any time."""
+    """wrk's load: a fixed number of requests outstanding at any time."""
 
     connections: int = 64
     path: str = "/x"
     fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
     body: int = 0
-    """Bytes that are posted; 0 for a GET."""
+    """Bytes to post; 0 for a GET."""
     answer: bytes = BODY
     cookies: bool = False
-    """Whether the cookies that the proxy sets are brought back."""
+    """Whether to send back the cookies that the proxy sets."""
     varied: bool = False
-    """Whether each request has a field that none before it had."""
+    """Whether each request has a header that no request before it had."""
 
     def __call__(self, peer: RunningPeer, bench: Bench) -> Sequence[Sample]:
         fields = dict(self.fields)
@@ -96,7 +96,7 @@ class Requests:
 
 @dataclasses.dataclass(frozen=True)
 class Echoes:
-    """One message there and back, on each tunnel one at a time."""
+    """One message to the target and back, one at a time per tunnel."""
 
     size: int
     connections: int = 50
@@ -108,7 +108,7 @@ class Echoes:
 
 @dataclasses.dataclass(frozen=True)
 class Handshakes:
-    """All of a short tunnel's life."""
+    """The whole life of a short tunnel."""
 
     connections: int = 50
 
@@ -128,7 +128,7 @@ def _tunnels(kind: str, peer: RunningPeer, bench: Bench, **options: float) -> Se
 
 @dataclasses.dataclass(frozen=True)
 class TlsHandshakes:
-    """A connection over TLS for each request."""
+    """A TLS connection per request."""
 
     resumed: bool = False
     connections: int = 32
@@ -142,7 +142,7 @@ class TlsHandshakes:
 
 @dataclasses.dataclass(frozen=True)
 class IdleTunnels:
-    """What a proxy's memory grows by, per tunnel."""
+    """The growth of a proxy's memory per tunnel."""
 
     count: int
 
@@ -163,11 +163,11 @@ class IdleTunnels:
 
 @dataclasses.dataclass(frozen=True)
 class IdleConnections:
-    """What a proxy's memory grows by, per keep-alive connection of a client."""
+    """The growth of a proxy's memory per keep-alive connection of a client."""
 
     count: int
     path: str = "/x"
-    """What each has asked for before."""
+    """What each connection has requested before."""
 
     def __call__(self, peer: RunningPeer, bench: Bench) -> Sequence[Sample]:
         warm_up = min(self.count, _WARM_UP)
@@ -187,7 +187,8 @@ class IdleConnections:
 
 @dataclasses.dataclass(frozen=True)
 class SlowReaders:
-    """Clients that take a large answer slowly: memory for each, CPU time for what they get, and how long a quick client waits meanwhile."""
+    """Clients that read a large response slowly: memory per client, CPU time for what they get, and the latency of a fast client
+    meanwhile."""
 
     count: int
 
@@ -217,7 +218,7 @@ def _memory(load: Mapping[str, float]) -> Sequence[Sample]:
 
 
 def room(wanted: int) -> int:
-    """How many clients a proxy can have at a time, as many as wanted if possible: each takes it two files at most."""
+    """How many clients a proxy supports at the same time, up to the number wanted: each needs two files at most."""
     allowed = descriptors(2 * wanted + _SPARE)
     count: int = min(wanted, (allowed - _SPARE) // 2)
     if count < min(_FEWEST, wanted):

@@ -113,7 +113,7 @@ def test_check_of_a_wrong_gateway_exits_with_1(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(demo, "Demo", lambda port: Demo(port, xff_header_processing="remove"))
     assert cli.main(["demo", "--check"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[2] for line in lines if line.startswith("  FAILED")] == ["targets learn who asked"]
+    assert [line.split("  ")[2] for line in lines if line.startswith("  FAILED")] == ["targets get the client's address"]
     assert lines[-1] == f"1 of {len(lines) - 2} steps FAILED"
 
 
@@ -134,7 +134,7 @@ def test_demo_with_an_open_stream_stops_and_says_what_it_cut() -> None:
             stream.readline()
             code, errors = it.end(signal.SIGTERM)
     assert code == 0
-    assert re.fullmatch(r"StoppedInResponse: the load balancer stopped in mid-response; [^\n]*\n", errors)
+    assert re.fullmatch(r"StoppedInResponse: the load balancer stopped in the middle of the response; [^\n]*\n", errors)
 
 
 async def test_demo_with_an_open_chat_stops_without_a_word() -> None:

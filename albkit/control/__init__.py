@@ -1,1 +1,1 @@
-"""Changes the house while it runs."""
+"""Changes a running load balancer: registration, configuration, certificates, health checks, events."""

@@ -1,4 +1,4 @@
-"""Tells subscribers what has happened, and callbacks of tunnels that come and go."""
+"""Delivers events to subscribers, and tunnels to the callbacks of `LoadBalancer.on_tunnel`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _log = logging.getLogger("albkit")
 
 
 _METHODS = (MethodType, BuiltinMethodType)
-"""Two looks at a method are two objects, which are equal."""
+"""Each access to a method of an object creates a new bound method; two of them are equal, but not identical."""
 
 
 def _remove(callables: list[Any], one: object) -> None:
-    """Take out the one that was put in, whatever it and the others make of being compared."""
+    """Remove the callable that was added. Other objects are never compared with `==`, which may be code of the program's own."""
     for place, known in enumerate(callables):
         if known is one or (type(known) in _METHODS and type(one) in _METHODS and known == one):
             del callables[place]
@@ -29,39 +29,40 @@ def _remove(callables: list[Any], one: object) -> None:
 
 
 class Announcer:
-    """Keeps the subscribers. One that raises is logged, stays subscribed, and keeps no other from being told."""
+    """The event subscribers. If one raises, the exception is logged, it stays subscribed, and the others are still called."""
 
     def __init__(self) -> None:
         self._subscribers: list[EventSubscriber] = []
 
     def subscribe(self, subscriber: EventSubscriber) -> None:
-        """Tell this one as well."""
+        """Add a subscriber."""
         self._subscribers.append(subscriber)
 
     def unsubscribe(self, subscriber: EventSubscriber) -> None:
-        """Tell it no more; nothing where it was not told."""
+        """Remove a subscriber; do nothing if it is unknown."""
         _remove(self._subscribers, subscriber)
 
-    def tell(self, event: Event) -> None:
-        """Tell all, in the order in which they came."""
+    def publish(self, event: Event) -> None:
+        """Call all subscribers, in the order in which they were added."""
+        # A copy, because a subscriber may subscribe or unsubscribe while it is called.
         for subscriber in tuple(self._subscribers):
             try:
                 subscriber(event)
             except (KeyboardInterrupt, SystemExit):
                 raise
-            except BaseException:  # noqa: BLE001 - a subscriber of the program's own must not break what it is told of
+            except BaseException:  # noqa: BLE001 - a subscriber of the program must not break the change that it is notified of
                 _log.exception("event subscriber %s failed on %s", name_of(subscriber), told(event))
 
 
 class TunnelAnnouncer:
-    """Keeps the callbacks of `LoadBalancer.on_tunnel`."""
+    """The callbacks of `LoadBalancer.on_tunnel`."""
 
     def __init__(self) -> None:
         self._opened: list[TunnelCallback] = []
         self._closed: list[TunnelCallback] = []
 
     def subscribe(self, opened: TunnelCallback | None, closed: TunnelCallback | None) -> Callable[[], None]:
-        """Tell these as well, until what is returned is called."""
+        """Add callbacks. The returned function removes them."""
         pairs = [(kept, callback) for kept, callback in ((self._opened, opened), (self._closed, closed)) if callback is not None]
         for kept, callback in pairs:
             kept.append(callback)
@@ -74,19 +75,20 @@ class TunnelAnnouncer:
         return unsubscribe
 
     def opened(self, tunnel: Tunnel) -> None:
-        """A 101 has been passed on."""
-        self._tell(self._opened, tunnel)
+        """Report a tunnel whose 101 has been passed on."""
+        self._call(self._opened, tunnel)
 
     def closed(self, tunnel: Tunnel) -> None:
-        """Both sockets are gone."""
-        self._tell(self._closed, tunnel)
+        """Report a tunnel whose sockets are both closed."""
+        self._call(self._closed, tunnel)
 
     @staticmethod
-    def _tell(callbacks: list[TunnelCallback], tunnel: Tunnel) -> None:
+    def _call(callbacks: list[TunnelCallback], tunnel: Tunnel) -> None:
+        # A copy, as above.
         for callback in tuple(callbacks):
             try:
                 callback(tunnel)
             except (KeyboardInterrupt, SystemExit):
                 raise
-            except BaseException:  # noqa: BLE001 - a callback of the program's own must not break the tunnel that it is told of
+            except BaseException:  # noqa: BLE001 - a callback of the program must not break the tunnel that it is called for
                 _log.exception("tunnel callback %s failed on %r", name_of(callback), tunnel)

@@ -1,4 +1,4 @@
-"""Takes up certificates, keys, trust stores and revocation lists whose files have changed: nobody restarts anything to renew one."""
+"""Reloads certificates, keys, trust stores and revocation lists whose files have changed, so that renewing one needs no restart."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ __all__ = ("CertificateWatch",)
 
 _log = logging.getLogger("albkit")
 _DAY = 86400.0
-"""How often it is told again that a certificate is about to expire, in seconds."""
+"""Seconds after which the warning about a certificate that will expire soon is repeated."""
 
 
 class CertificateWatch:
-    """Looks at the files of one load balancer, where there are any.
+    """Watches the TLS files of one load balancer, if it has any.
 
     Args:
-        runtime: Of the load balancer.
+        runtime: The runtime of the load balancer.
         running: Its listeners.
         loaded: What was read for them.
-        tell: Takes events.
+        publish: Publishes an event.
     """
 
-    def __init__(self, runtime: Runtime, running: Sequence[RunningListener], loaded: Loaded, tell: Callable[[Event], None]) -> None:
+    def __init__(self, runtime: Runtime, running: Sequence[RunningListener], loaded: Loaded, publish: Callable[[Event], None]) -> None:
         self._runtime = runtime
-        self._tell = tell
+        self._publish = publish
         self._task: asyncio.Task[None] | None = None
-        self.look_after(running, loaded)
+        self.set_listeners(running, loaded)
         self._begin()
 
-    def look_after(self, running: Sequence[RunningListener], loaded: Loaded) -> None:
-        """These are the listeners, and this is what was read for them; to be called while it is paused."""
+    def set_listeners(self, running: Sequence[RunningListener], loaded: Loaded) -> None:
+        """Replace the listeners, and what was read for them. Call it while the watch is paused."""
         self._running = tuple(running)
         self.loaded = loaded
         self._warn()
 
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
-        """Take nothing up meanwhile."""
+        """Reload nothing until the context is left."""
         try:
             await self.stop()
             yield
@@ -58,7 +58,7 @@ class CertificateWatch:
             self._task = self._runtime.loop.create_task(self._watch(self.loaded.stamp))
 
     async def stop(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -66,41 +66,43 @@ class CertificateWatch:
 
     async def _watch(self, stamp: Stamp) -> None:
         runtime = self._runtime
-        told = runtime.clock.time()
+        warned_at = runtime.clock.time()
         due = self.loaded.valid_until
         while True:
             await asyncio.sleep(runtime.settings.certificate_check_interval)
             now = runtime.clock.time()
+            # In a thread, because stat() may block on a network file system.
             changed = await runtime.loop.run_in_executor(None, stamp_of, files_of(runtime.settings))
             if changed != stamp or now >= due:
-                taken_up = await self._take_up()
-                # What cannot be used is not tried again, and told again, until a file changes.
-                stamp, due = (self.loaded.stamp, self.loaded.valid_until) if taken_up else (changed, inf)
-                told = now
-            elif now - told >= _DAY:
-                told = now
+                reloaded = await self._reload()
+                # Files that cannot be used are not tried again, and reported again, until one of them changes.
+                stamp, due = (self.loaded.stamp, self.loaded.valid_until) if reloaded else (changed, inf)
+                warned_at = now
+            elif now - warned_at >= _DAY:
+                warned_at = now
                 self._warn()
 
-    async def _take_up(self) -> bool:
-        """Read what has changed; whether it can be used. What cannot leaves everything as it is."""
+    async def _reload(self) -> bool:
+        """Read what has changed; return whether it can be used. If it cannot, everything stays as it is."""
         runtime = self._runtime
         try:
             loaded = await load(runtime.settings, runtime.clock, self.loaded)
         except ConfigurationError as error:
             for fault in error.faults:
-                _log.warning("a file has changed, and cannot be used; what was read before stays in force: %s", fault)
+                _log.warning("a changed TLS file cannot be used, and the previous one stays in use: %s", fault)
             return False
-        except Exception:  # noqa: BLE001 - whatever it is, it must not end the watch
-            _log.exception("files for TLS could not be read anew; what was read before stays in force")
+        except Exception:  # noqa: BLE001 - no error may end the watch
+            _log.exception("TLS files could not be reloaded; the previous ones stay in use")
             return False
         self.loaded = loaded
         runtime.connections.contexts.update(loaded.contexts)
         for listener, termination in zip(self._running, loaded.terminations, strict=True):
+            # `load` reuses a termination whose files have not changed, so that clients can resume their sessions.
             if termination is not None and termination is not listener.listener_runtime.termination:
                 listener.reconfigure(listener.listener, termination)
-        _log.info("files for TLS have changed, and are in force for new connections")
+        _log.info("TLS files have changed; new connections use them")
         self._warn()
-        self._tell(CertificatesRead(files_of(runtime.settings)))
+        self._publish(CertificatesRead(files_of(runtime.settings)))
         return True
 
     def _warn(self) -> None:

@@ -1,4 +1,4 @@
-"""Tells what would become of a request, without sending anything."""
+"""Explains what would happen to a request, without sending anything."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ Fields = Mapping[str, str] | Iterable[tuple[str, str]]
 
 @attrs.frozen
 class Explanation:
-    """What would become of one request."""
+    """What would happen to a request."""
 
     rule: Rule | None
-    """The rule that applies; `None` for the default action."""
+    """The rule that matches; `None` for the default action."""
     group: str | None
-    """The name of the target group that it would go to; `None` where it is answered, or where no group can be chosen."""
+    """The name of the target group; `None` if the rule answers the request, or if no group can be chosen."""
     target: Target | None
-    """The target that would be picked now; `None` where there is none, or where nothing is forwarded."""
+    """The target that would be chosen now; `None` if there is none, or if nothing is forwarded."""
     why: tuple[str, ...]
-    """Line by line: why the rules before did not apply, why this one does, and how group and target are chosen."""
+    """Line by line: why earlier rules do not match, why this one does, and how group and target are chosen."""
 
     def __str__(self) -> str:
         return "\n".join(self.why)
@@ -58,7 +58,7 @@ def explain(
     chosen = table.match(request)
     why = [*_before(table.rules, chosen, request), _because(chosen)]
     plan = chosen.action
-    why += [f"{describe_action(hook)} first, which may answer" for hook in plan.hooks]
+    why += [f"{describe_action(hook)} first, which may answer the request" for hook in plan.hooks]
     if plan.groups is None:
         why.append(describe_action(plan.answer) if plan.answer is not None else "")
         return Explanation(chosen.rule, None, None, tuple(why))
@@ -76,22 +76,23 @@ def _forwarded(chosen: CompiledRule[RoutePlan], plan: RoutePlan, request: Reques
             why.append(f"500: {failure.detail}")
             return Explanation(chosen.rule, None, None, tuple(why))
         if groups.only is None:
-            why.append(f"one of the groups {', '.join(groups.names)}: by its cookie where it has one, else by weight and chance")
+            why.append(f"one of the groups {', '.join(groups.names)}: by the request's cookie if it has one, otherwise random by weight")
     if choice is None:
         why.append("503: all weights are 0")
         return Explanation(chosen.rule, None, None, tuple(why))
     name = choice.group.group.name
     try:
+        # The same order as for a real request: session first, then the algorithm.
         bound = choice.bound(request, now)
         member = bound if bound is not None else choice.peek(request)
     except Failure as failure:
         why.append(f"500: {failure.detail}")
         return Explanation(chosen.rule, name, None, tuple(why))
-    except Exception as error:  # noqa: BLE001 - an algorithm of the program's own may raise anything; here it is only told
+    except Exception as error:  # noqa: BLE001 - an algorithm of the program may raise anything; here it is only reported
         why.append(f"500: the algorithm of group {name} failed: {told(error)}")
         return Explanation(chosen.rule, name, None, tuple(why))
     if member is None:
-        why.append(f"503: group {name} has no target that could be chosen")
+        why.append(f"503: group {name} has no target that can be chosen")
         return Explanation(chosen.rule, name, None, tuple(why))
     reason = _binding(choice.group.group.stickiness) if bound is not None else f"chosen by {_algorithm(choice.group.group.algorithm)}"
     why.append(f"forward to group {name}, target {member.address}: {reason}; it is {member.state}, {member.outstanding} outstanding")
@@ -100,10 +101,10 @@ def _forwarded(chosen: CompiledRule[RoutePlan], plan: RoutePlan, request: Reques
 
 def _binding(stickiness: object) -> str:
     if isinstance(stickiness, LbCookie | AppCookie):
-        return "its cookie names it"
+        return "bound by its cookie"
     if isinstance(stickiness, RouteSuffix):
-        return "its session's id names it"
-    return "its address belongs there" if isinstance(stickiness, SourceAddress) else "its key belongs there"
+        return "bound by its session id"
+    return "bound by its client address" if isinstance(stickiness, SourceAddress) else "bound by its key"
 
 
 def _algorithm(setting: object) -> str:
@@ -112,11 +113,11 @@ def _algorithm(setting: object) -> str:
 
 def _listener(url: URL, name: str | None, running: Sequence[RunningListener]) -> RunningListener:
     if not running:
-        raise RuntimeError("the load balancer is not running")
+        raise RuntimeError("the load balancer is not running; await start() first")
     if name is not None:
         found = next((one for one in running if one.listener.name == name), None)
         if found is None:
-            raise LookupError(f"no listener is called {name!r}; there are {[one.listener.name for one in running]}")
+            raise LookupError(f"there is no listener {name!r}; the listeners are {[one.listener.name for one in running]}")
         return found
     return next((one for one in running if one.port == url.explicit_port), running[0])
 
@@ -128,7 +129,7 @@ def _request(method: str, url: URL, headers: Fields, client: str, entered: Runni
     request.path = url.raw_path or "/"
     request.query_string = url.raw_query_string
     request.host = _host(fields.get("Host"), url)
-    fields.setdefault("Host", url.raw_authority.rpartition("@")[2])  # Conditions of the program's own may look for it.
+    fields.setdefault("Host", url.raw_authority.rpartition("@")[2])  # For conditions of the program's own.
     request.headers = CIMultiDictProxy(fields)
     request.cookie = "; ".join(fields.getall("Cookie", [])).encode("latin-1", "replace")
     request.client = ClientAddress(client, 0)
@@ -137,7 +138,7 @@ def _request(method: str, url: URL, headers: Fields, client: str, entered: Runni
 
 
 def _host(given: str | None, url: URL) -> str:
-    """The host as rules see it: lower case, without a port and a dot at its end, v6 addresses in brackets."""
+    """The host as rules see it: in lower case, without a port or a final dot, IPv6 addresses in brackets."""
     if given is None:
         host = url.raw_host or ""
         return f"[{host}]" if ":" in host else host.lower().removesuffix(".")
@@ -153,13 +154,14 @@ def _before(rules: Sequence[CompiledRule[RoutePlan]], chosen: CompiledRule[Route
             break
         if rule.rule is None:
             continue
+        # The configured conditions, for their description, beside the compiled ones, for their result.
         pairs = zip(rule.rule.conditions, rule.conditions, strict=True)
-        failing = next((describe_condition(condition) for condition, holds in pairs if not holds(request)), "the same when asked again")
-        lines.append(f"rule {rule.priority} does not apply: not {failing}")
+        failing = next((describe_condition(condition) for condition, holds in pairs if not holds(request)), "the same when evaluated again")
+        lines.append(f"rule {rule.priority} does not match: not {failing}")
     return lines
 
 
 def _because(chosen: CompiledRule[RoutePlan]) -> str:
     if chosen.rule is None:
-        return "the default action applies: no rule does"
-    return f"rule {chosen.priority} applies: {' and '.join(map(describe_condition, chosen.rule.conditions))}"
+        return "the default action applies: no rule matches"
+    return f"rule {chosen.priority} matches: {' and '.join(map(describe_condition, chosen.rule.conditions))}"

@@ -1,4 +1,4 @@
-"""Asks the targets of every group that has a health check, each at its time (docs/alb.md 5.4)."""
+"""Schedules and runs the health checks of every group that has them (docs/alb.md 5.4)."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from albkit.proxy.runtime import Runtime
 from albkit.proxy.target.health_probe import HealthProber, timed_out
 from albkit.state.target import TargetState
 
-__all__ = ("Become", "HealthChecker")
+__all__ = ("HealthChecker", "SetState")
 
 _log = logging.getLogger("albkit")
 
 _SPACING = 0.005
-"""Seconds between the first checks of two targets, so that a thousand of them do not answer in the same moment."""
+"""Seconds between the first checks of two targets, so that a thousand targets do not all answer at the same moment."""
 
-_PATIENCE = 1.0
-"""Seconds that a stop waits for checks that were cancelled; a probe of the program's own may take its time to end."""
+_CLOSE_TIMEOUT = 1.0
+"""Seconds for which a stop waits for cancelled checks; a probe of the program's own may take time to end."""
 
-Become = Callable[[TargetChoice, Sequence[TargetState], TargetHealthState, TargetHealthReason | None, str], None]
+SetState = Callable[[TargetChoice, Sequence[TargetState], TargetHealthState, TargetHealthReason | None, str], None]
 
 
-class _Watch:
-    """One target that is asked again and again."""
+class _Schedule:
+    """The schedule of one target."""
 
     __slots__ = ("choice", "due", "is_new", "member", "task", "track")
 
@@ -46,25 +46,25 @@ class _Watch:
 
 
 class HealthChecker:
-    """Keeps one timer for all checks of a load balancer, and one task for each check that is going on.
+    """Runs all checks of a load balancer with one timer, and one task per check in progress.
 
     Args:
-        runtime: Of the load balancer.
-        become: Gives a target another state, and tells whoever wants to know.
+        runtime: The runtime of the load balancer.
+        set_state: Changes the state of targets and publishes the change.
     """
 
-    def __init__(self, runtime: Runtime, become: Become) -> None:
+    def __init__(self, runtime: Runtime, set_state: SetState) -> None:
         self._runtime = runtime
-        self._become = become
+        self._set_state = set_state
         self._prober = HealthProber(runtime.clock, runtime.connections.contexts)
-        self._watches: dict[TargetState, _Watch] = {}
-        self._due: list[tuple[float, int, _Watch]] = []
+        self._watches: dict[TargetState, _Schedule] = {}
+        self._due: list[tuple[float, int, _Schedule]] = []
         self._turns = count()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def watch(self, choice: TargetChoice, members: Iterable[TargetState]) -> None:
-        """These members of the group have come, gone or begun to drain: ask from now on who is to be asked."""
+        """Start or stop checking these members of the group, which were registered, removed, or have begun to drain."""
         check = choice.group.group.health_check
         here = choice.group.members
         new: list[TargetState] = []
@@ -81,24 +81,25 @@ class HealthChecker:
         now = clock.monotonic()
         spread = min(check.interval, len(new) * _SPACING)
         for index, member in enumerate(new):
-            watch = self._watches[member] = _Watch(choice, member)
+            watch = self._watches[member] = _Schedule(choice, member)
             self._schedule(now + spread * (index + clock.random()) / len(new), watch)
         self._set_timer()
 
-    def watch_anew(self, choice: TargetChoice) -> None:
-        """The group's check has changed: nothing that the old one asked, counted or waits for matters any more."""
+    def restart(self, choice: TargetChoice) -> None:
+        """Start over after a change of the group's check: discard running checks, counts and schedules."""
         members = choice.group.members.values()
         for member in members:
             if member in self._watches:
                 self._forget(member)
         self.watch(choice, members)
 
-    def look(self) -> None:
-        """Begin every check whose time has come."""
+    def run_due(self) -> None:
+        """Start every check that is due."""
         now = self._runtime.clock.monotonic()
         while self._due and self._due[0][0] <= now:
             due, _, watch = heapq.heappop(self._due)
             check = watch.choice.group.group.health_check
+            # The entry is outdated: the check was removed, the target rescheduled, or unregistered.
             if check is None or watch.due != due or self._watches.get(watch.member) is not watch:
                 continue
             if watch.task is None and self._runtime.may_start_check():
@@ -106,7 +107,7 @@ class HealthChecker:
                 watch.task = self._runtime.loop.create_task(self._check(watch, check))
                 self._tasks.add(watch.task)
                 watch.task.add_done_callback(self._checked)
-            self._schedule(self._following(watch, due, now, check.interval), watch)
+            self._schedule(self._next_due(watch, due, now, check.interval), watch)
         self._set_timer()
 
     def _checked(self, task: asyncio.Task[None]) -> None:
@@ -114,32 +115,32 @@ class HealthChecker:
         self._runtime.checks -= 1
 
     def close(self) -> None:
-        """Ask nobody any more."""
+        """Stop all checks."""
         for member in tuple(self._watches):
             self._forget(member)
         self._due.clear()
         self._set_timer()
 
     async def closed(self) -> None:
-        """Wait until the checks that were going on are over, but not for ever."""
+        """Wait for cancelled checks to end, but not indefinitely."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_PATIENCE)
+            await asyncio.wait(self._tasks, timeout=_CLOSE_TIMEOUT)
 
-    def _following(self, watch: _Watch, due: float, now: float, interval: float) -> float:
-        """When a target is asked next: at its own place in the interval, which is given by chance when it was asked for the first time.
+    def _next_due(self, watch: _Schedule, due: float, now: float, interval: float) -> float:
+        """When to check a target next. Its place within the interval is chosen at random after its first check, and kept.
 
-        Where the loop stood still, the checks that were missed are not made up for, and places are kept.
+        If the loop was blocked, missed checks are not repeated, and places stay the same.
         """
         if watch.is_new:
             watch.is_new = False
             return now + interval * self._runtime.clock.random()
         return due + interval * (floor((now - due) / interval) + 1)
 
-    def _schedule(self, due: float, watch: _Watch) -> None:
+    def _schedule(self, due: float, watch: _Schedule) -> None:
         watch.due = due
         heapq.heappush(self._due, (due, next(self._turns), watch))
         if len(self._due) > 64 + 2 * len(self._watches):
-            # Most are of targets that have gone.
+            # heapq cannot remove an entry, so those of removed targets stay until they are due. Here most entries are such.
             self._due = [entry for entry in self._due if self._watches.get(entry[2].member) is entry[2] and entry[2].due == entry[0]]
             heapq.heapify(self._due)
 
@@ -149,22 +150,24 @@ class HealthChecker:
             self._timer = None
         if self._due:
             delay = max(0.0, self._due[0][0] - self._runtime.clock.monotonic())
-            self._timer = self._runtime.loop.call_later(delay, self.look)
+            self._timer = self._runtime.loop.call_later(delay, self.run_due)
 
     def _forget(self, member: TargetState) -> None:
         watch = self._watches.pop(member)
         if watch.task is not None:
             watch.task.cancel()
 
-    async def _check(self, watch: _Watch, check: HealthCheck) -> None:
+    async def _check(self, watch: _Schedule, check: HealthCheck) -> None:
         try:
-            result = await self._ask(watch, check)
+            result = await self._run(watch, check)
         except asyncio.CancelledError:
             task = asyncio.current_task()
+            # The checker itself cancels by task.cancel(), which counts in cancelling(). Otherwise the probe let a CancelledError of its own
+            # escape.
             if task is None or task.cancelling():
                 raise
-            result = CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, "Health checks failed: what the probe waited for was cancelled")
-        except Exception:  # noqa: BLE001 - whatever it is, this target must be asked again
+            result = CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, "Health checks failed: the probe was cancelled from within")
+        except Exception:  # noqa: BLE001 - no error may end the checks of this target
             _log.exception("a health check of %s failed inside the load balancer", watch.member.address)
             result = CheckResult(TargetHealthReason.INTERNAL_ERROR, "Health checks failed due to an internal error")
         finally:
@@ -177,16 +180,16 @@ class HealthChecker:
         if state is TargetHealthState.HEALTHY:
             reason, description = None, ""
         elif result.passed and state is member.state:
-            # Not often enough yet: it is unhealthy for the reason that made it so.
+            # The target passed, but not often enough to be healthy: it stays unhealthy for the reason that made it so.
             reason, description = member.reason, member.description
         elif state is TargetHealthState.INITIAL:
             reason = TargetHealthReason.INITIAL_HEALTH_CHECKING
         if (state, reason) != (member.state, member.reason):
-            self._become(watch.choice, (member,), state, reason, description)
+            self._set_state(watch.choice, (member,), state, reason, description)
         member.description = description
 
-    async def _ask(self, watch: _Watch, check: HealthCheck) -> CheckResult | None:
-        """How it went; `None` where nobody can tell."""
+    async def _run(self, watch: _Schedule, check: HealthCheck) -> CheckResult | None:
+        """Run one check; `None` if there is no result."""
         target = watch.member.target
         if check.probe is None:
             group = watch.choice.group.group
@@ -199,14 +202,15 @@ class HealthChecker:
             return timed_out(limit, check.timeout)
         except (KeyboardInterrupt, SystemExit, asyncio.CancelledError):
             raise
-        except BaseException as error:  # noqa: BLE001 - a probe of the program's own may raise anything: that is its way of saying no
+        except BaseException as error:  # noqa: BLE001 - a probe of the program may raise anything, which means that it fails
             return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed: {told(error)}")
         return timed_out(limit, check.timeout) if limit.expired() else result
 
 
 def _result(answer: object) -> CheckResult:
-    """What a probe of the program's own says: True, or text that tells why not."""
+    """Interpret the result of a probe of the program's own: True, or text with the reason."""
     if answer is True:
         return CheckResult()
+    # `str.__str__`, because a subclass of `str` might raise in its own `__str__`.
     why = f": {str.__str__(answer)}" if isinstance(answer, str) and answer else ""
     return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed{why}")

@@ -1,8 +1,9 @@
-"""Puts a new description in force as a difference: what did not change is not touched (docs/changing.md).
+"""Replaces the configuration of a running load balancer. Only what differs changes (docs/changing.md).
 
-A listener is known by its name, else by what it listens on (host and requested port, the path of a unix socket, or an inherited socket)
-and its place among those that share it; a target group by its name; a target by its address. What stays keeps its sockets as they are,
-but for their backlog. All that can fail is done first, so that a description that cannot be put in force changes nothing.
+A listener is identified by its name, else by what it listens on (host and requested port, the path of a unix socket, or an inherited
+socket) and its position among listeners that share it; a target group by its name; a target by its address. Listeners that stay keep their
+sockets as they are, apart from the backlog. Everything that can fail is done first, so that a configuration that cannot take effect changes
+nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ __all__ = ("apply",)
 
 Identity = tuple[object, ...]
 
-_RULES_IN_A_TURN = 64
+_RULES_PER_ITERATION = 64
 _SETTINGS_OF_LISTENER = [field.name for field in attrs.fields(Listener) if field.name not in ("rules", "default_actions")]
 _SETTINGS_OF_GROUP = [field.name for field in attrs.fields(TargetGroup) if field.name != "targets"]
 _SETTINGS_OF_FORWARD = [field.name for field in attrs.fields(Forward) if field.name != "groups"]
@@ -44,22 +45,23 @@ async def apply(
     running: Sequence[RunningListener],
     runtime: Runtime,
     registration: Registration,
-    tell: Callable[[Event], None],
+    publish: Callable[[Event], None],
     in_force: Callable[[tuple[RunningListener, ...]], None],
 ) -> None:
-    """Go over to a new description, whose files have been read. Cancelled, it has either done so or changed nothing.
+    """Apply a new configuration whose files have been read. If it is cancelled, it has either changed everything or nothing.
 
-    Calls `in_force` with the listeners that run from then on, in the order of the description.
+    Calls `in_force` with the listeners that run from then on, in the order of the configuration.
 
     Raises:
-        ConfigurationError: a target that was registered at run time does not go with the new description; nothing has changed then.
-        OSError: a new port cannot be opened; nothing has changed then.
+        ConfigurationError: a target that was registered at run time does not fit the new configuration. Nothing has changed.
+        OSError: a new port cannot be opened. Nothing has changed.
     """
     _check_members(settings, runtime)
     before = dict(zip(_identities([one.listener for one in running]), running, strict=True))
     wanted = list(zip(_identities(settings.listeners), settings.listeners, strict=True))
     _match_renamed(before, wanted)
     terminations = dict(zip((identity for identity, _ in wanted), loaded.terminations, strict=True))
+    # New groups are added first, because rules can only be compiled for known groups. A failure removes them again.
     known = set(runtime.choices)
     for group in settings.groups:
         if group.name not in known:
@@ -69,30 +71,31 @@ async def apply(
     try:
         for identity, listener in wanted:
             old = before.get(identity)
-            if old is not None and old.listener.door == listener.door:
+            if old is not None and old.listener.bind_key == listener.bind_key:
                 staying[identity] = old
                 continue
             new = staying[identity] = RunningListener(listener, runtime, receive)
             opened.append(new)
             await new.open(terminations[identity])
-        # Before anything changes, so that a group that goes over to a name is never without targets.
+        # Before anything changes, so that a group whose addresses are replaced by a DNS name is never without targets.
         old_names = {name: runtime.choices[name].group.group.names for name in known}
         await registration.look_up_names(
             [(runtime.choices[group.name], {*old_names.get(group.name, ()), *group.names}) for group in settings.groups]
         )
-        # What takes long is made ready in many turns of the loop; all of it is put in force in one.
+        # Long computations are prepared in many iterations of the loop. Then everything changes in one iteration, without an await, so that
+        # no request sees half of it.
         changed = await _changed_groups(settings, known, runtime)
         rules: dict[Identity, RuleTable[RoutePlan]] = {}
         for identity, listener in wanted:
             if staying[identity] not in opened and await _is_changed(staying[identity].listener, listener, changed):
                 rules[identity] = await compile_rules(listener, runtime)
-        # Once more: others may have been registered meanwhile.
+        # Again, because more targets may have been registered during the awaits above.
         _check_members(settings, runtime)
     except BaseException:
         try:
             await close_all(opened)
         finally:
-            _leave_as_it_was(known, runtime, registration)
+            _roll_back(known, runtime, registration)
         raise
 
     runtime.connections.contexts.update(loaded.contexts)
@@ -102,25 +105,27 @@ async def apply(
         elif group.name not in known:
             registration.begin(runtime.choices[group.name])
     for identity, listener in wanted:
+        # A TLS listener also gets new certificates when its configuration is unchanged.
         if identity in rules or listener.is_secure:
             staying[identity].reconfigure(listener, terminations[identity], rules.get(identity))
     for new in opened:
-        tell(ListenerOpened(new.listener.name, new.port))
+        publish(ListenerOpened(new.listener.name, new.port))
     in_force(tuple(staying[identity] for identity, _ in wanted))
     leaving = [one for one in running if one not in staying.values()]
     try:
         await close_all(leaving)
     finally:
         for one in leaving:
+            # After all listeners are closed, so that a client that reconnects cannot reach the old listener.
             one.end_connections()
-            tell(ListenerClosed(one.listener.name, one.port))
+            publish(ListenerClosed(one.listener.name, one.port))
         _remove_groups(settings, runtime, registration)
         runtime.reconfigure(settings)
-        tell(ConfigurationApplied(len(settings.listeners), len(settings.groups)))
+        publish(ConfigurationApplied(len(settings.listeners), len(settings.groups)))
 
 
 async def _changed_groups(settings: Settings, known: set[str], runtime: Runtime) -> set[str]:
-    """The names of the groups that were there before and are described in another way now."""
+    """The names of the groups that existed before and whose configuration differs."""
     changed = set()
     for group in settings.groups:
         if group.name in known and runtime.choices[group.name].group.group != group:
@@ -130,40 +135,43 @@ async def _changed_groups(settings: Settings, known: set[str], runtime: Runtime)
 
 
 async def _is_changed(old: Listener, new: Listener, changed: Collection[str]) -> bool:
-    """Whether a listener is described in another way now, where of the groups these are."""
+    """Whether the configuration of a listener differs, given the names of the groups that differ."""
     if old is new:
         return False
     if any(group.name in changed for group in new.groups) or len(old.rules) != len(new.rules):
         return True
     if any(getattr(old, name) != getattr(new, name) for name in _SETTINGS_OF_LISTENER):
         return True
-    if not _are_alike(old.default_actions, new.default_actions):
+    if not _equal_actions(old.default_actions, new.default_actions):
         return True
     for place, (before, rule) in enumerate(zip(old.rules, new.rules, strict=True)):
         settings = (before.priority, before.conditions, before.transforms), (rule.priority, rule.conditions, rule.transforms)
-        if before is not rule and (settings[0] != settings[1] or not _are_alike(before.actions, rule.actions)):
+        if before is not rule and (settings[0] != settings[1] or not _equal_actions(before.actions, rule.actions)):
             return True
-        if place % _RULES_IN_A_TURN == 0:
+        # Comparing a thousand rules takes milliseconds, in which no request would be served.
+        if place % _RULES_PER_ITERATION == 0:
             await asyncio.sleep(0)
     return False
 
 
-def _are_alike(old: Sequence[Action], new: Sequence[Action]) -> bool:
-    """Whether these actions do the same, where the groups that they send to have not changed: their names tell, and a thousand rules
-    compare no target with another."""
+def _equal_actions(old: Sequence[Action], new: Sequence[Action]) -> bool:
+    """Whether actions are equal, given that the groups they forward to are. Groups are compared by name only: with a thousand rules,
+    comparing their targets each time would take too long."""
     return len(old) == len(new) and all(
-        _of_forward(before) == _of_forward(action) if isinstance(before, Forward) and isinstance(action, Forward) else before == action
+        _key_of_forward(before) == _key_of_forward(action)
+        if isinstance(before, Forward) and isinstance(action, Forward)
+        else before == action
         for before, action in zip(old, new, strict=True)
     )
 
 
-def _of_forward(forward: Forward) -> tuple[object, ...]:
+def _key_of_forward(forward: Forward) -> tuple[object, ...]:
     groups = [(group.name, weight) for group, weight in forward.groups]
     return (groups, *(getattr(forward, name) for name in _SETTINGS_OF_FORWARD))
 
 
-def _leave_as_it_was(known: set[str], runtime: Runtime, registration: Registration) -> None:
-    """Forget the groups that came with a description that cannot be put in force."""
+def _roll_back(known: set[str], runtime: Runtime, registration: Registration) -> None:
+    """Undo the preparations for a configuration that cannot take effect."""
     for name in known:
         registration.follow_declared_names(runtime.choices[name])
     for name in set(runtime.choices) - known:
@@ -172,7 +180,8 @@ def _leave_as_it_was(known: set[str], runtime: Runtime, registration: Registrati
 
 
 def _check_members(settings: Settings, runtime: Runtime) -> None:
-    """Targets that were registered at run time stay where their group's declared list has not changed: they must go with its settings."""
+    """Check targets that were registered at run time: they stay if their group's declared list is unchanged, so they must fit its new
+    settings."""
     faults = Faults("LoadBalancer")
     for group in settings.groups:
         choice = runtime.choices.get(group.name)
@@ -189,30 +198,31 @@ def _identities(listeners: Sequence[Listener]) -> list[Identity]:
     places: Counter[Identity] = Counter()
     identities: list[Identity] = []
     for listener in listeners:
-        door: Identity = (listener.name,) if listener.name is not None else listener.door
-        identities.append((*door, places[door]))
-        places[door] += 1
+        key: Identity = (listener.name,) if listener.name is not None else listener.bind_key
+        identities.append((*key, places[key]))
+        places[key] += 1
     return identities
 
 
 def _match_renamed(before: dict[Identity, RunningListener], wanted: Sequence[tuple[Identity, Listener]]) -> None:
-    """A listener under another name on the same port or socket is the same door: opening it a second time would fail."""
+    """Match a listener that has a new name, but the same port or socket, with the running one: its socket cannot be opened twice."""
     new = [(identity, listener) for identity, listener in wanted if identity not in before]
     kept = {identity for identity, _ in wanted}
     for identity, listener in new:
         for old in [old for old in before if old not in kept]:
-            if not listener.takes_free_port and before[old].listener.door == listener.door:
+            # Port 0 is no address: two listeners that ask for any free port have nothing in common.
+            if not listener.takes_free_port and before[old].listener.bind_key == listener.bind_key:
                 before[identity] = before.pop(old)
                 break
 
 
 def _change_group(new: TargetGroup, runtime: Runtime, registration: Registration) -> None:
-    """Take over the settings; change the members only where the declared list has changed, so that those registered at run time stay."""
+    """Apply the settings of a group. Its members change only if the declared list has, so that targets registered at run time stay."""
     choice = runtime.choices[new.name]
     old = choice.group.group
     choice.group.group = new
-    if _how_connected(old) != _how_connected(new):
-        # What was connected in another way serves no further request.
+    if _connection_settings(old) != _connection_settings(new):
+        # Existing connections were made with the old settings and must serve no further request.
         for member in choice.group.members.values():
             runtime.connections.outdate(member)
     if old.targets != new.targets:
@@ -220,12 +230,12 @@ def _change_group(new: TargetGroup, runtime: Runtime, registration: Registration
     if any(getattr(old, name) != getattr(new, name) for name in _SETTINGS_OF_GROUP):
         choice.refresh()
     if getattr(new.stickiness, "while_draining", "") != "honor":
-        registration.dishonor(choice)
+        registration.end_sessions(choice)
     if old.health_check != new.health_check:
         registration.change_health_check(choice, was_checked=old.health_check is not None)
 
 
-def _how_connected(group: TargetGroup) -> tuple[object, ...]:
+def _connection_settings(group: TargetGroup) -> tuple[object, ...]:
     return group.protocol, group.verify, group.client_certificate, group.proxy_protocol
 
 
@@ -233,5 +243,5 @@ def _remove_groups(settings: Settings, runtime: Runtime, registration: Registrat
     names = {group.name for group in settings.groups}
     for name in [name for name in runtime.choices if name not in names]:
         choice = runtime.choices[name]
-        registration.end(choice)
+        registration.remove_group(choice)
         runtime.remove_group(name)

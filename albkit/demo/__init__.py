@@ -1,51 +1,40 @@
-"""`albkit demo`: a gateway in front of three targets to play with, and a tour that checks what it shows."""
+"""`albkit demo`: a load balancer in front of three targets, to try it out, and a tour that tests what it shows."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import signal
 from functools import partial
 
 from albkit.demo.gateway import Demo
 from albkit.demo.tour import Tour
 from albkit.demo.welcome import welcome
-from albkit.runner import run_in_own_loop
+from albkit.runner import run_in_own_loop, run_until_signal
 
 __all__ = ("check", "serve")
 
 
 def serve(port: int) -> int:
-    """Run the demo until SIGINT or SIGTERM. Its last line before that starts with `Ready:` and is flushed.
+    """Run the demo until SIGINT or SIGTERM, and return the exit status. The last line that it prints starts with `Ready:` and is flushed.
 
     Raises:
         OSError: the port cannot be opened; the text says why and what to do.
     """
-    return run_in_own_loop(_serve(port)) or 0
+    return run_in_own_loop(run_until_signal(Demo(port), _say_ready))
 
 
 def check(port: int) -> int:
-    """Run the demo, walk its tour with real clients, and show each step with its outcome: 0 when all held, 1 when one did not.
+    """Run the demo, test it with real clients, and print each step with its result. Returns 0 if all passed, otherwise 1.
 
     Raises:
         OSError: the port cannot be opened; the text says why and what to do.
     """
-    return run_in_own_loop(_check(port)) or 0
+    return run_in_own_loop(_check(port))
 
 
-async def _serve(port: int) -> None:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    async with Demo(port) as demo:
-        for line in welcome(demo):
-            print(line)
-        print(f"Ready: {demo.url}/ (Ctrl-C stops it)", flush=True)
-        await stopping.wait()
-        # A second signal need not wait for an orderly end.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+def _say_ready(demo: Demo) -> None:
+    for line in welcome(demo):
+        print(line)
+    print(f"Ready: {demo.url}/ (Ctrl-C stops it)", flush=True)
 
 
 async def _check(port: int) -> int:
@@ -64,5 +53,5 @@ async def _check(port: int) -> int:
 
 
 def _is_no_ejection(record: logging.LogRecord) -> bool:
-    """The tour stops a target, and says so itself."""
+    """Suppress the warning about the target that the tour stops on purpose."""
     return "is ejected" not in record.msg

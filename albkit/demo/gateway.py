@@ -1,4 +1,4 @@
-"""The demo's rules, and all of it running: three targets and the gateway in front of them."""
+"""The demo's rules, and the running demo: three targets and the load balancer in front of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Describe = Callable[[int, Sequence[DemoTarget]], Listener]
 
 
 def demo_listener(port: int, targets: Sequence[DemoTarget]) -> Listener:
-    """The rules that the demo shows."""
+    """The listener that the demo shows."""
     addresses = [target.address for target in targets]
     web = TargetGroup("web", addresses, stickiness=LbCookie(duration=3600))
     api = TargetGroup("api", addresses)
@@ -39,11 +39,11 @@ def demo_listener(port: int, targets: Sequence[DemoTarget]) -> Listener:
 
 
 class Demo:
-    """The targets and the gateway, as an async context manager.
+    """The targets and the load balancer, as an async context manager.
 
     Args:
-        port: The gateway's; 0 takes a free one.
-        describe: Makes the listener, for a demo with other rules.
+        port: The load balancer's port; 0 takes a free one.
+        describe: Creates the listener, for a demo with other rules.
         settings: As for `LoadBalancer`.
     """
 
@@ -59,7 +59,7 @@ class Demo:
 
     @property
     def url(self) -> str:
-        """Where the gateway listens."""
+        """The URL of the load balancer."""
         return self.load_balancer.listeners[0].url
 
     async def __aenter__(self) -> Demo:
@@ -72,6 +72,7 @@ class Demo:
             self.listener = self._describe(self._port, self.targets)
             self.load_balancer = LoadBalancer(self.listener, **self._settings)
             await stack.enter_async_context(self.load_balancer)
+            # Only now: if a target or the load balancer cannot start, everything before it is stopped here.
             self._stack = stack.pop_all()
         return self
 

@@ -1,4 +1,4 @@
-"""A listener's rules as a table for a terminal."""
+"""Formats a listener's rules as a table for a terminal."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ("aligned", "rules_table")
 
 
 def rules_table(listener: Listener, names: Mapping[str, str]) -> list[str]:
-    """One line per rule in the order in which they are tried, below a heading.
+    """One line per rule, in the order of evaluation, below a heading.
 
     Args:
-        listener: Whose rules these are.
-        names: What to call a target, by its address; the address itself where there is none.
+        listener: The listener.
+        names: The names of targets by address; a target without one is shown by its address.
     """
     rules = sorted(listener.rules, key=lambda rule: rule.priority)
     rows = [
@@ -28,7 +28,7 @@ def rules_table(listener: Listener, names: Mapping[str, str]) -> list[str]:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines, each column as wide as its widest cell."""
+    """Format rows as lines, with each column as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

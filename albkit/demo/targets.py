@@ -1,4 +1,4 @@
-"""The three little servers behind the demo's gateway, each of which knows its own name."""
+"""The three small servers behind the demo's load balancer. Each knows its own name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ("NAMES", "ChatRoom", "DemoTarget")
 
 NAMES = ("red", "green", "blue")
 
-# Read when the module is: reading a file would block the loop.
+# Read at import time, because reading a file would block the event loop.
 _PAGE = files("albkit.demo").joinpath("page.html").read_text(encoding="utf-8")
 _LARGEST_BODY = 8 * 2**20
 _LONGEST_SLOW = 30.0
@@ -23,24 +23,24 @@ _SHUTDOWN = 1.0
 _HEARTBEAT = 25.0
 """Seconds between pings, so that a silent chat outlives the load balancer's idle timeout."""
 _PATIENCE = 2.0
-"""Seconds that a member of the chat has to take a message."""
+"""Seconds that a member of the chat has to accept a message."""
 
 
 class ChatRoom:
-    """The room that all targets share, as real ones would through a message broker: what one says everybody reads, on every target."""
+    """The chat room that all targets share, as real ones would through a message broker: everyone reads every message, on every target."""
 
     def __init__(self) -> None:
         self._members: set[web.WebSocketResponse] = set()
         self._guests = 0
 
     def enter(self, member: web.WebSocketResponse) -> str:
-        """Let a member in; the name it goes by."""
+        """Add a member and return its name."""
         self._members.add(member)
         self._guests += 1
         return f"guest-{self._guests}"
 
     def leave(self, member: web.WebSocketResponse) -> None:
-        """Let a member go."""
+        """Remove a member."""
         self._members.discard(member)
 
     async def say(self, message: dict[str, str]) -> None:
@@ -60,8 +60,8 @@ class DemoTarget:
     """One target: a page, an HTTP API and a WebSocket.
 
     Args:
-        name: What it calls itself.
-        room: The chat that its WebSockets join.
+        name: Its name.
+        room: The chat room of its WebSockets.
     """
 
     def __init__(self, name: str, room: ChatRoom) -> None:
@@ -73,16 +73,16 @@ class DemoTarget:
 
     @property
     def address(self) -> str:
-        """Host and port, as a target group wants it."""
+        """Host and port, as a target group expects them."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def is_running(self) -> bool:
-        """Whether it takes connections."""
+        """Whether it accepts connections."""
         return self._runner is not None
 
     async def start(self) -> None:
-        """Listen on a free loopback port."""
+        """Listen on a free port of the loopback interface."""
         app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[_never_cached])
         app.add_routes(
             [
@@ -97,6 +97,7 @@ class DemoTarget:
             ]
         )
         app.on_shutdown.append(self._close_websockets)
+        # Handlers are cancelled when their client disconnects, which aiohttp does not do by default.
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN)
         await runner.setup()
         try:
@@ -108,7 +109,7 @@ class DemoTarget:
         self._runner = runner
 
     async def stop(self) -> None:
-        """Listen no more and close every connection. Does nothing when it is not running."""
+        """Stop listening and close every connection. Does nothing if it is not running."""
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
@@ -150,7 +151,7 @@ class DemoTarget:
         return response
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
-        """A JSON object with `say` goes to everybody in the chat; every other message comes back as it is."""
+        """Send a JSON object with `say` to everyone in the chat, and echo every other message."""
         socket = web.WebSocketResponse(heartbeat=_HEARTBEAT)
         await socket.prepare(request)
         guest = self._room.enter(socket)
@@ -167,7 +168,7 @@ class DemoTarget:
                     else:
                         await self._room.say({"type": "chat", "from": guest, "target": self.name, "text": said})
         except ConnectionError:
-            pass  # The other side left while it was being answered.
+            pass  # The client disconnected while the target was sending.
         finally:
             self._room.leave(socket)
             self._sockets.discard(socket)

@@ -1,4 +1,4 @@
-"""The tour: what the demo shows, each step checked with real clients from outside the gateway."""
+"""The tour: tests what the demo shows, each step with real clients from outside the load balancer."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from albkit.demo.targets import DemoTarget
 __all__ = ("STEPS", "Outcome", "Step", "Tour")
 
 _PATIENCE = 5.0
-"""Seconds for one step; a gateway that hangs has failed it."""
+"""Seconds for one step; a load balancer that hangs fails it."""
 _COOKIES = ("AWSALB", "AWSALBCORS")
 _BODY_SIZE = 2**20
 
 
 class _Unexpected(Exception):
-    """A step saw something else than it should."""
+    """A step has seen something unexpected."""
 
 
 def _expect(what: str, expected: object, seen: object) -> None:
@@ -40,24 +40,24 @@ def _expect_that(held: bool, expected: str, seen: object) -> None:
 
 @frozen
 class Outcome:
-    """How one step went."""
+    """The result of one step."""
 
     title: str
     held: bool
     seen: str
 
     def line(self, width: int) -> str:
-        """For a terminal, with the title as wide as `width`."""
+        """Format it for a terminal, with the title padded to `width`."""
         return f"  {'ok' if self.held else 'FAILED':<6}  {self.title:<{width}}  {self.seen}"
 
 
 class Tour:
-    """Walks the steps against one running gateway.
+    """Tests one running load balancer step by step.
 
     Args:
-        url: Where the gateway listens.
-        targets: Those behind it; one of them is stopped on the way.
-        counters: The gateway's counters, as of now.
+        url: The URL of the load balancer.
+        targets: Its targets; one step stops one of them.
+        counters: Returns the load balancer's current counters.
     """
 
     def __init__(self, url: str, targets: Sequence[DemoTarget], counters: Callable[[], Mapping[str, int]]) -> None:
@@ -67,11 +67,11 @@ class Tour:
 
     @property
     def names(self) -> list[str]:
-        """Of the targets that run."""
+        """The names of the running targets."""
         return sorted(target.name for target in self.targets if target.is_running)
 
     async def walk(self, tell: Callable[[str], object], steps: Sequence[Step] | None = None) -> list[Outcome]:
-        """Take every step, also after one that failed, and tell each outcome as soon as it is known."""
+        """Run every step, even after a failed one, and report each outcome as soon as it is known."""
         steps = STEPS if steps is None else steps
         width = max(len(step.title) for step in steps)
         outcomes = []
@@ -88,22 +88,23 @@ class Tour:
         except _Unexpected as unexpected:
             seen = str(unexpected)
         except TimeoutError:
-            seen = f"expected an end within {_PATIENCE:g} seconds, saw none"
-        except Exception as error:  # noqa: BLE001 - whatever ends a step early, the step has failed
+            seen = f"expected the step to end within {_PATIENCE:g} seconds, but it did not"
+        except Exception as error:  # noqa: BLE001 - any exception means that the step has failed
             seen = f"expected an answer, saw {type(error).__name__}: {error}"
         return Outcome(step.title, False, seen)
 
     @asynccontextmanager
     async def client(self, *, new_connections: bool = False) -> AsyncIterator[aiohttp.ClientSession]:
-        """A client with a cookie jar of its own; with `new_connections` it keeps none alive, so that only cookies can bind it."""
+        """A client with its own cookie jar. With `new_connections`, it keeps no connection alive, so that only cookies can bind it to a
+        target."""
         connector = aiohttp.TCPConnector(force_close=new_connections)
-        jar = aiohttp.CookieJar(unsafe=True)  # "unsafe" takes cookies from hosts that are bare IP addresses.
+        jar = aiohttp.CookieJar(unsafe=True)  # "unsafe" accepts cookies from hosts that are IP addresses.
         async with aiohttp.ClientSession(self.url, connector=connector, cookie_jar=jar) as client:
             yield client
 
     @asynccontextmanager
     async def websocket(self, client: aiohttp.ClientSession) -> AsyncIterator[tuple[aiohttp.ClientWebSocketResponse, str]]:
-        """A WebSocket, and the target that greeted it."""
+        """A WebSocket, and the name of the target that greeted it."""
         async with client.ws_connect("/ws") as socket:
             hello = await socket.receive_json()
             _expect("the first message's type", "hello", hello["type"])
@@ -112,7 +113,7 @@ class Tour:
 
 @frozen
 class Step:
-    """One thing to see: what it is, and how it is checked. A check returns what it saw."""
+    """One thing to test: its title, and a coroutine that tests it and returns what it saw."""
 
     title: str
     walk: Callable[[Tour], Awaitable[str]]
@@ -176,7 +177,7 @@ async def _session(tour: Tour) -> str:
     ):
         sessions = (first, second, third)
         targets = [await _text(session, "/name") for session in sessions]
-        # One session after the other: taking turns would look the same as round robin over three targets.
+        # One session after the other: alternating requests would look the same as round robin over three targets.
         seen = [Counter([await _text(session, "/name") for _ in range(19)]) for session in sessions]
     _expect("the targets of three sessions", tour.names, sorted(targets))
     for number, (target, stayed) in enumerate(zip(targets, seen, strict=True), 1):
@@ -247,7 +248,7 @@ async def _stream(tour: Tour) -> str:
     for number in range(3):
         _expect_that(received[number] < sent[number + 1], f"event {number + 1} before event {number + 2} was sent", "it later")
     late = max(arrival - start for start, arrival in zip(sent, received, strict=True))
-    return f"4 events, each before the next was sent, at most {late * 1000:.1f} ms under way"
+    return f"4 events, each before the next was sent, at most {late * 1000:.1f} ms in transit"
 
 
 async def _slow(tour: Tour) -> str:
@@ -292,7 +293,7 @@ async def _lost_target(tour: Tour) -> str:
     _expect_that(len(set(moved)) == 1 and moved[0] in tour.names, f"one of {tour.names} to take the session over", dict(Counter(moved)))
     _expect("the targets that answer", tour.names, sorted(spread))
     _expect_that(retries > 0, "some retries", retries)
-    return f"{name} stopped: 18 of 18 GETs answered, {retries} of them at the second try; the session moved to {moved[0]}"
+    return f"{name} stopped: 18 of 18 GETs answered, {retries} of them by a retry; the session moved to {moved[0]}"
 
 
 async def _counters(tour: Tour) -> str:
@@ -307,7 +308,7 @@ async def _counters(tour: Tour) -> str:
     expected = {"HTTPCode_Target_2XX_Count": 10, "HTTP_Fixed_Response_Count": 1, "TunnelCount": 1, "RequestCount": 11}
     counted: dict[str, int] = {}
     for _ in range(100):
-        # An exchange is counted when it is over, which a client may know a moment earlier.
+        # An exchange is counted when it is over, which the client may know a moment earlier.
         after = tour.counters()
         counted = {name: after[name] - before[name] for name in expected}
         if counted == expected and not after["ActiveTunnelCount"]:
@@ -322,18 +323,18 @@ async def _counters(tour: Tour) -> str:
 
 STEPS = (
     Step("the page is served", _page),
-    Step("the API spreads over all targets", _spread),
-    Step("targets learn who asked", _forwarded),
+    Step("the API is balanced over all targets", _spread),
+    Step("targets get the client's address", _forwarded),
     Step("both stickiness cookies are set", _cookies),
     Step("a cookie keeps a session on its target", _session),
     Step("a WebSocket echoes", _echo),
-    Step("a WebSocket lands on its session's target", _pinned),
+    Step("a WebSocket reaches its session's target", _pinned),
     Step("a chat message reaches the other member", _chat),
     Step("a body of 1 MiB comes back whole", _body),
-    Step("events of a stream arrive one by one", _stream),
-    Step("slow answers do not hold up each other", _slow),
+    Step("server-sent events arrive one by one", _stream),
+    Step("slow responses do not delay each other", _slow),
     Step("a fixed response needs no target", _fixed),
-    Step("a host rule decides", _host),
+    Step("a rule routes by host", _host),
     Step("a stopped target costs no failed GET", _lost_target),
-    Step("the counters tell", _counters),
+    Step("the counters are right", _counters),
 )

@@ -1,4 +1,4 @@
-"""What the demo says when it is up."""
+"""The text that the demo prints when it is ready."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from albkit.demo.table import aligned, rules_table
 __all__ = ("welcome",)
 
 _TO_TRY = """\
-1. Open {url}/ in a browser and reload it: one target keeps your session. "Forget my session" takes you to the next one.
-2. Open it a second time in a private window and chat: each WebSocket stays with one target, and each line says with which.
-   Or paste into the browser's console:
+1. Open {url}/ in a browser and reload it: one target keeps your session. "Forget my session" sends you to the next one.
+2. Open it a second time in a private window and chat: each WebSocket stays with one target, and each line names it.
+   Or paste this into the browser's console:
      ws = new WebSocket("{ws}/ws"); ws.onmessage = e => console.log(e.data); ws.onopen = () => ws.send("echo")
-3. See requests spread over the targets, then see a cookie jar hold them on one (twice: the jar outlives the program):
+3. See requests balanced over the targets, then kept on one of them by a cookie (run it twice: curl saves the cookie to a file):
      curl -s '{url}/api/name?[1-6]'
      curl -s -c /tmp/albkit-demo.jar -b /tmp/albkit-demo.jar '{url}/name?[1-6]'
-4. Watch a stream of events come one by one:
+4. Watch server-sent events arrive one by one:
      curl -N '{url}/api/stream'
-5. See what a target is told of a request that a host rule routes, and an answer that needs no target:
+5. See what a target receives of a request that a host rule routes, and a response that needs no target:
      curl -s -H 'Host: any.demo.localhost' '{url}/api/whoami'
      curl -i '{url}/teapot'
 """

@@ -1,1 +1,1 @@
-"""What was configured: frozen, validated nouns in ALB's words."""
+"""The configuration: immutable, validated objects in ALB's words."""

@@ -1,4 +1,4 @@
-"""The words that judging and deciding on ambiguous requests share."""
+"""The verdicts of desync mitigation, shared by the parser that classifies requests and the policy that decides about them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ("Verdict",)
 
 
 class Verdict(Enum):
-    """What desync mitigation does with a request of some class."""
+    """What desync mitigation does with a request."""
 
     ALLOW = "allow"
     ALLOW_THEN_CLOSE = "allow, then close client and target connections"

@@ -1,4 +1,4 @@
-"""Targets by name."""
+"""Targets that are found by a DNS name."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ _SERVER = re.compile(r"\[(?P<v6>[^\]]*)\](?::(?P<v6_port>[0-9]{1,5}))?|(?P<host>
 
 @attrs.frozen
 class DnsName:
-    """In the place of a target: every address that a name has now is a target, so that a group follows a service.
+    """Stands for targets: every address that a DNS name resolves to is a target, so that a group follows a service.
 
-    The name is asked for again when the answer's time to live is over. Addresses that come are registered, those that go are deregistered
-    and drain. With `record_type="SRV"` the records name hosts, ports and weights; those of the best priority are targets, the others
-    standby targets. While the name server does not answer, or fails, the targets stay as they are.
+    The name is resolved again when the records' time to live is over. New addresses are registered; addresses that have disappeared are
+    deregistered and drain. With `record_type="SRV"`, the records contain hosts, ports and weights: those of the best priority are targets,
+    all others standby targets. If the name server does not answer, or fails, the targets stay as they are.
 
-    Needs `pip install 'albkit[dns]'`.
+    Requires `pip install 'albkit[dns]'`.
 
     Args:
-        host: The name, `api.internal`; for SRV `_http._tcp.api.internal`. With a dot at its end it is complete; else the
-            machine's search domains hold where its own name servers are asked. Its hosts file never does.
+        host: The name, such as `api.internal`; for SRV `_http._tcp.api.internal`. A name with a dot at its end is complete. To other names,
+            the machine's search domains apply if its own name servers are used. The hosts file is never read.
         port: The targets' port, 1 to 65535; not for SRV.
-        record_type: `"A/AAAA"` (default), `"A"`, `"AAAA"` or `"SRV"`.
-        nameservers: One or a list of addresses, `"10.0.0.2"` or `"127.0.0.1:8600"`; none for the machine's own.
-        protocol: `"HTTP"` or `"HTTPS"`; `None` for the group's. Certificates are verified for the name.
-        weight: Of each target, 0 to 999, 1 by default; SRV records bring their own.
-        max_concurrency: Of each target, as `Target(max_concurrency=...)`.
-        min_ttl: Seconds, 1 by default: how soon the name is asked for again at the earliest.
-        max_ttl: Seconds, 300 by default: how late at the latest.
-        hold: Seconds, 30 by default, for which the targets stay when the answer is that there are none.
-        timeout: Seconds for an answer, 5 by default.
+        record_type: `"A/AAAA"`, `"A"`, `"AAAA"` or `"SRV"`. Default: `"A/AAAA"`.
+        nameservers: One address or a list: `"10.0.0.2"` or `"127.0.0.1:8600"`. By default, the machine's own name servers.
+        protocol: `"HTTP"` or `"HTTPS"`. Default: `None`, the group's. Certificates are verified for the name.
+        weight: The weight of each target, 0 to 999; SRV records include their own. Default: `1`.
+        max_concurrency: The limit of each target, as `Target(max_concurrency=...)`.
+        min_ttl: Seconds between two queries, at least. Default: `1`.
+        max_ttl: Seconds between two queries, at most. Default: `300`.
+        hold: Seconds for which the targets stay after an answer without any address. Default: `30`.
+        timeout: Seconds to wait for an answer. Default: `5`.
 
     Raises:
-        ConfigurationError: listing every fault.
+        ConfigurationError: lists every fault.
     """
 
     host: str
@@ -63,38 +63,40 @@ class DnsName:
     def __attrs_post_init__(self) -> None:
         faults = Faults("DnsName")
         if not isinstance(self.host, str) or not is_host(self.host.removesuffix(".")) or _is_address(self.host):
-            faults.add("host", f"{self.host!r} is not a name; for an address give a Target")
+            faults.add("host", f"{self.host!r} is not a DNS name; give a Target for an address")
         faults.attribute(self, "record_type", "min_ttl", "max_ttl", "hold", "timeout")
         if all(isinstance(ttl, int | float) for ttl in (self.min_ttl, self.max_ttl)) and self.min_ttl > self.max_ttl:
             faults.add("min_ttl", f"{self.min_ttl!r} is above max_ttl, {self.max_ttl!r}")
         if self.record_type == "SRV":
             if self.port is not None:
-                faults.add("port", "SRV records bring their own; drop it")
+                faults.add("port", "SRV records include the port; leave it out")
         elif self.port is None:
-            faults.add("port", "missing; only SRV records bring their own")
+            faults.add("port", "missing; only SRV records include a port")
         else:
             faults.attribute(self, "port")
         self._check_target(faults)
         for index, server in enumerate(self.nameservers):
             if _address_of(server) is None:
                 faults.add(f"nameservers[{index}]", f"{server!r} is not an IP address, with or without a port: '10.0.0.2', '[::1]:5353'")
+        # Checked here, so that the error comes with the configuration and not with the first query.
         if find_spec("dns") is None:
-            faults.add("", "needs the package dnspython; pip install 'albkit[dns]'")
+            faults.add("", "requires the package dnspython; run: pip install 'albkit[dns]'")
         faults.raise_if_any()
 
     def _check_target(self, faults: Faults) -> None:
         try:
+            # A target with these settings reports their faults, so that the rules stand only in `Target`.
             Target("name", 80, protocol=self.protocol, weight=self.weight, max_concurrency=self.max_concurrency)
         except ConfigurationError as error:
             faults.inside("", error)
 
     @property
     def servers(self) -> tuple[tuple[str, int], ...]:
-        """Address and port of every name server given."""
+        """Address and port of each of the name servers given."""
         return tuple(address for address in map(_address_of, self.nameservers) if address is not None)
 
     def target(self, host: str, port: int, *, weight: int | None = None, standby: bool = False, server_name: str | None = None) -> Target:
-        """The target for one address that the name has."""
+        """Make the target for one address of the name."""
         return Target(
             host,
             port,

@@ -1,4 +1,4 @@
-"""When a target that fails is left out for a while."""
+"""When a failing target gets no requests for a while."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ __all__ = ("CONNECTION_FAILURES", "Ejection")
 class Ejection:
     """For `TargetGroup(ejection=...)`: targets that fail their requests get no new ones for a while, whatever their health checks say.
 
-    What is watched is the traffic itself, so no health check is needed. An ejected target keeps its tunnels and what is going on; sessions
-    bound to it go elsewhere. When it comes back it is on probation until it has answered `probation` requests: of those that no session
-    binds it gets one at a time, and one failure ejects it again, for longer.
+    Ejection watches the traffic itself, so it needs no health check. An ejected target keeps its tunnels and the exchanges in progress;
+    sessions bound to it go to other targets. After its return, the target is on probation until it has answered `probation` requests: apart
+    from sessions bound to it, it gets one request at a time, and one failure ejects it again, for longer.
 
     Args:
-        consecutive_failures: Requests in a row that found no connection or no answer, 1 to 1000, 5 by default; `None` for no such limit.
-        anomalies: Whether a target is ejected whose share of errors (5xx, and failures) stands out from its peers', where at least three
-            are healthy (docs/alb.md 5.2); `True` by default. With `anomaly_mitigation="on"` it gets a smaller share instead.
-        duration: Seconds of the first ejection, 30 by default; each further one in a row is twice as long.
-        max_duration: Seconds of the longest, 300 by default.
-        max_percent: How many of a group's targets may be ejected at any time, 1 to 100 percent, 50 by default. One always may, but never
-            the last one. Where all that are left have failed their latest request as well and a standby is well they may be, too: then
-            it takes over.
-        probation: Answers in a row, 1 to 1000, 5 by default, behind which a target counts as any other again.
+        consecutive_failures: Requests in a row without a connection or a response, 1 to 1000, or `None` for no such limit. Default: `5`.
+        anomalies: Whether to eject a target whose error rate (5xx, and failures) stands out from that of its peers, if at least three are
+            healthy (docs/alb.md 5.2). With `anomaly_mitigation="on"` the target gets a smaller share instead. Default: `True`.
+        duration: Seconds of the first ejection; each further one in a row is twice as long. Default: `30`.
+        max_duration: Seconds of the longest ejection. Default: `300`.
+        max_percent: How many of a group's targets may be ejected at the same time, 1 to 100 percent. One target always may, but never the
+            last one. If all others have failed their latest request too, and a standby target works, they may all be ejected, so that the
+            standby takes over. Default: `50`.
+        probation: Responses in a row, 1 to 1000, after which a target counts as any other again. Default: `5`.
 
     Raises:
-        ConfigurationError: listing every fault.
+        ConfigurationError: lists every fault.
     """
 
     consecutive_failures: int | None = cast("int", default("Ejection", "consecutive_failures"))
@@ -49,14 +49,14 @@ class Ejection:
             faults.attribute(self, "consecutive_failures")
         elif self.anomalies is False:
             faults.add(
-                "", "neither consecutive_failures nor anomalies: nothing would ever be ejected; drop the Ejection, or one of the two"
+                "", "consecutive_failures is None and anomalies is False, so nothing would be ejected; set one, or use ejection=None"
             )
         faults.raise_if_any()
 
 
 CONNECTION_FAILURES = Ejection(consecutive_failures=1, anomalies=False, duration=10, max_duration=60, max_percent=100, probation=1)
-"""What `TargetGroup(ejection="auto")` stands for in a group without a health check, where nobody else would notice a target that is dead.
+"""What `TargetGroup(ejection="auto")` means in a group without a health check, in which nothing else would notice a dead target.
 
-Only connections that do not come about count. One is enough, since the next client would wait for the same target as long; and one that
-does come about makes the target as any other again.
+Only failed connections count. One is enough, because the next client would wait for the same target for as long; and one successful
+connection ends the probation.
 """

@@ -1,4 +1,4 @@
-"""What a load balancer tells its subscribers."""
+"""The events that a load balancer sends to its subscribers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TargetRegistered:
 
 @attrs.frozen
 class TargetStateChanged:
-    """A target's state, as `describe_target_health` tells it, has changed."""
+    """A target's state, as `describe_target_health` reports it, has changed."""
 
     group: str
     target: Target
@@ -42,12 +42,12 @@ class TargetStateChanged:
 
 @attrs.frozen
 class TargetEjected:
-    """A target has failed too much and gets no new requests for a while (`TargetGroup(ejection=...)`)."""
+    """A target has failed too often and gets no new requests for a while (`TargetGroup(ejection=...)`)."""
 
     group: str
     target: Target
     seconds: float
-    """Until it is taken back, on probation."""
+    """How long the ejection lasts; afterwards the target is on probation."""
     reason: str
 
 
@@ -61,7 +61,7 @@ class TargetReadmitted:
 
 @attrs.frozen
 class TargetAnomalyChanged:
-    """A target's share of errors stands out from its peers', or does so no more (docs/alb.md 5.2)."""
+    """A target's error rate has begun or ceased to stand out from that of its peers (docs/alb.md 5.2)."""
 
     group: str
     target: Target
@@ -70,7 +70,7 @@ class TargetAnomalyChanged:
 
 @attrs.frozen
 class TargetDrained:
-    """A deregistered target's last exchange and tunnel is over; the group does not know it any more."""
+    """The last exchange or tunnel of a deregistered target is over, and the group has forgotten the target."""
 
     group: str
     target: Target
@@ -86,7 +86,7 @@ class ListenerOpened:
 
 @attrs.frozen
 class ListenerClosed:
-    """A listener's port is closed; what goes on behind it ends in good order."""
+    """A listener's port is closed; exchanges and tunnels that came in through it end gracefully."""
 
     name: str | None
     port: int
@@ -94,7 +94,7 @@ class ListenerClosed:
 
 @attrs.frozen
 class ConfigurationApplied:
-    """`apply()` has put a new description in force."""
+    """`apply()` has put a new configuration into effect."""
 
     listeners: int
     groups: int
@@ -102,10 +102,10 @@ class ConfigurationApplied:
 
 @attrs.frozen
 class CertificatesRead:
-    """Files of certificates, keys, trust stores or revocation lists have changed, and what is in them is in force for new connections."""
+    """Files of certificates, keys, trust stores or revocation lists have changed; their new content is used for new connections."""
 
     files: tuple[str, ...]
-    """All that are read, changed or not."""
+    """All files that are read, whether or not they changed."""
 
 
 Event = (

@@ -1,7 +1,8 @@
-"""What a program may add of its own: the shapes, when each is called, and what happens when it goes wrong.
+"""The interfaces for code of your own: their signatures, when each is called, and what happens if it fails.
 
-All of it runs on the loop's thread, so none of it may block. One that raises costs its own exchange a 500, a counter and a log line,
-and nothing else; what has no exchange of its own says itself what it costs.
+The load balancer calls all of it in the event loop's thread, so none of it may block. If a call raises an exception, its own exchange is
+answered 500, with a counter and a log line, and no other exchange is affected. Interfaces that are called outside an exchange document what
+a failure costs.
 """
 
 from __future__ import annotations
@@ -34,22 +35,25 @@ __all__ = (
     "TunnelCallback",
 )
 
+# The same object is used internally; a separate public class would have to be copied for each request.
 Request = RequestHead
-"""What conditions and actions are given: `method path query_string headers host client listener`, and `await request.body(limit)`."""
+"""What conditions and actions receive: `method path query_string headers host client listener`, and `await request.body(limit)`."""
 
 
 class BodyTooLarge(ValueError):
-    """`request.body(limit)` met a body above its limit. What was read is forwarded all the same."""
+    """Raised by `request.body(limit)` if the body is larger than the limit. If the request is forwarded, the target still gets the whole
+    body."""
 
 
 @attrs.frozen
 class Response:
-    """An answer given by an action of a program's own.
+    """The response of an action of your own.
 
     Args:
         status: 200 to 599.
-        headers: Fields, by name; Content-Length, Transfer-Encoding and Connection are ours to write, and so is Upgrade but in a 426.
-        body: Bytes; not sent with 204, 205 and 304, which have none.
+        headers: Header values by name. The load balancer writes Content-Length, Transfer-Encoding and Connection itself, and Upgrade except
+            in a 426.
+        body: Bytes; not sent with 204, 205 and 304, which have no body.
     """
 
     status: int
@@ -58,28 +62,29 @@ class Response:
 
 
 class Condition(Protocol):
-    """A condition of a program's own: any callable.
+    """A condition of your own: any callable.
 
-    Called for each request that has come to its rule with all conditions before it holding. Raising counts as an error of the exchange
-    (500), not as "does not hold". `explain` calls it as well.
+    It is called for each request that reaches its rule, if all conditions before it hold. An exception is an error of the exchange (500);
+    it does not mean "does not hold". `explain` calls it as well.
     """
 
     def __call__(self, request: Request, /) -> bool: ...
 
 
 class Action(Protocol):
-    """An action of a program's own: any `async` callable, in front of the rule's routing action.
+    """An action of your own: any `async` callable that precedes the rule's routing action.
 
-    Returns a `Response` to answer the request, or `None` to go on to the next action. Anything else returned is a 500. Runs in a task of
-    its own, all actions of a request in one context. Cancelled when the client leaves, and after `Limits.hook_timeout` seconds; nobody
-    waits for it then. Where it does not end by the end of a stop, a warning names it.
+    It returns a `Response` to answer the request, or `None` to continue with the next action; anything else is a 500. It runs in a task of
+    its own; all actions of a request share one context (`contextvars`). The task is cancelled when the client disconnects, and after
+    `Limits.hook_timeout` seconds; the load balancer does not wait for it to end. If it is still running at the end of a stop, a warning in
+    the log names it.
     """
 
     async def __call__(self, request: Request, /) -> Response | None: ...
 
 
 class AlgorithmTarget(Protocol):
-    """What an algorithm sees of a target. The same object stands for a target for as long as it is registered."""
+    """What an algorithm knows about a target. A target is represented by the same object for as long as it is registered."""
 
     @property
     def target(self) -> Target: ...
@@ -87,86 +92,89 @@ class AlgorithmTarget(Protocol):
     def weight(self) -> int: ...
     @property
     def outstanding(self) -> int:
-        """Requests sent and not yet answered in full; a tunnel counts as one while it lives."""
+        """Requests sent whose response is not complete; an open tunnel counts as one."""
 
 
 class Algorithm(Protocol):
-    """Chooses targets; told of every change, so that none needs a scan. One object serves one target group of one load balancer.
+    """Chooses targets. It is notified of every change, so it never has to scan all targets. One object serves one target group of one load
+    balancer.
 
-    Raising from `choose` costs the exchange a 500; from the other methods it is logged.
+    An exception from `choose` costs the exchange a 500; exceptions from the other methods are logged.
     """
 
     def joined(self, target: AlgorithmTarget, /) -> None:
-        """The target may be chosen from now on."""
+        """The target can be chosen from now on."""
 
     def left(self, target: AlgorithmTarget, /) -> None:
-        """It may not be chosen any more."""
+        """The target cannot be chosen any more."""
 
     def started(self, target: AlgorithmTarget, /) -> None:
-        """A request goes to it; counted in `outstanding` already. It may have left, or never joined: a session's, or a standby."""
+        """A request is sent to the target; `outstanding` already includes it. The target may have left, or never have joined: a session's
+        target, or a standby target."""
 
     def finished(self, target: AlgorithmTarget, /) -> None:
-        """A request to it is over; no longer counted in `outstanding`."""
+        """A request to the target is over; `outstanding` no longer includes it."""
 
     def choose(self, candidates: Sequence[AlgorithmTarget], chance: Callable[[], float], /) -> AlgorithmTarget | None:
-        """One of the candidates: all that have joined, or on a retry those not tried yet. `chance` gives numbers of [0, 1)."""
+        """Return one of the candidates: all targets that have joined, or, for a retry, those not tried yet. `chance` returns random numbers
+        of [0, 1)."""
 
 
 class RequestAlgorithm(Algorithm, Protocol):
-    """An algorithm that chooses by the request as well: one that has this method is asked by it and not by `choose`."""
+    """An algorithm that also looks at the request: if it has this method, the load balancer calls it instead of `choose`."""
 
     def choose_for(self, request: Request, candidates: Sequence[AlgorithmTarget], chance: Callable[[], float], /) -> AlgorithmTarget | None:
-        """One of the candidates, as `choose`. Raising costs the exchange a 500."""
+        """Return one of the candidates, as `choose` does. An exception costs the exchange a 500."""
 
 
 class ListeningAlgorithm(Algorithm, Protocol):
-    """An algorithm that is told how exchanges go: one that has a method of these is called by it. Raising is logged."""
+    """An algorithm that measures exchanges: it has at least one of these methods. Exceptions are logged."""
 
     def answered(self, target: AlgorithmTarget, seconds: float, /) -> None:
-        """The head of a response, of any status, has come from the target, so long after the request was sent."""
+        """The target has sent the head of a response, of any status, this many seconds after the request was sent."""
 
     def transferred(self, target: AlgorithmTarget, count: int, /) -> None:
-        """An exchange or tunnel with the target is over: so many bytes went through, both ways. `finished` follows."""
+        """An exchange or tunnel with the target is over, after this many bytes in both directions together. `finished` follows."""
 
 
 class StickyKey(Protocol):
-    """For `TargetGroup(stickiness=...)` and `ConsistentHash(key=...)`: any callable that tells whose request it is.
+    """For `TargetGroup(stickiness=...)` and `ConsistentHash(key=...)`: any callable that returns the key of a request's session.
 
-    Requests with the same key go to the same target, as long as it is there: a claim of a token, a field, a part of the path. `None` where
-    there is no key; the group's algorithm then chooses. Raising, or returning anything else, costs the exchange a 500.
+    Requests with the same key go to the same target for as long as it is available. The key may be a claim of a token, a header or a part
+    of the path. If it returns `None`, the group's algorithm chooses. An exception, or any other return value, costs the exchange a 500.
     """
 
     def __call__(self, request: Request, /) -> str | None: ...
 
 
 class HealthProbe(Protocol):
-    """For `HealthCheck(probe=...)`: any `async` callable that finds out whether a target is well.
+    """For `HealthCheck(probe=...)`: any `async` callable that checks whether a target is healthy.
 
-    `True` passes. Anything else fails, text with this text as the reason; so does raising, and taking longer than the check's `timeout`,
-    after which it is cancelled. One call at a time per target. Cancelled when the target leaves its group or the load balancer stops,
-    and waited for: it must not take long to end.
+    `True` passes. Anything else fails; text becomes the reason. An exception fails, and so does a call that takes longer than the check's
+    `timeout`, which is then cancelled. There is at most one call per target at any time. When the target leaves its group, or the load
+    balancer stops, the call is cancelled and awaited, so it must end quickly.
     """
 
     async def __call__(self, target: Target, /) -> bool | str: ...
 
 
 class Tunnel(Protocol):
-    """A tunnel: what became of an `Upgrade` request that a target answered with 101, or of a connection of a TCP or TLS listener.
+    """A tunnel: an `Upgrade` request that a target answered with 101, or a connection of a TCP or TLS listener.
 
-    In `LoadBalancer.tunnels` while it lives.
+    `LoadBalancer.tunnels` contains it while it is open.
     """
 
     @property
     def id(self) -> int:
-        """Its number among all tunnels of its load balancer since that was started, from 1."""
+        """Its number among all tunnels since the load balancer started, from 1."""
 
     @property
     def client(self) -> ClientAddress:
-        """Whom it comes from: `host` and `port`, printed as `host:port`, and `tls`."""
+        """The client: `host` and `port`, printed as `host:port`, and `tls`."""
 
     @property
     def target(self) -> Target:
-        """Whom it stays with."""
+        """The target at the other end."""
 
     @property
     def group(self) -> str:
@@ -174,13 +182,14 @@ class Tunnel(Protocol):
 
     @property
     def protocol(self) -> str:
-        """What both ends speak, as the target's 101 named it, in lower case: `"websocket"`, or anything else; else `"tcp"` or `"tls"`."""
+        """The protocol that the target's 101 named, in lower case: `"websocket"` or another one; `"tcp"` or `"tls"` for a TCP or TLS
+        listener."""
 
     @property
     def request(self) -> RequestHead:
-        """The request that asked for it: `method path query_string headers host client listener`. Its body is gone.
+        """The request that opened it: `method path query_string headers host client listener`. Its body is no longer available.
 
-        Of a TCP or TLS listener's nothing was read: `client` and `listener` are there, all else is empty.
+        For a TCP or TLS listener, which reads no request, only `client` and `listener` are set; everything else is empty.
         """
 
     @property
@@ -189,7 +198,7 @@ class Tunnel(Protocol):
 
     @property
     def idle(self) -> float:
-        """Seconds since a byte went through in either direction, to a second or so. Pings of the load balancer's do not count."""
+        """Seconds since the last byte in either direction, accurate to about a second. The load balancer's own pings do not count."""
 
     @property
     def bytes_in(self) -> int:
@@ -201,50 +210,52 @@ class Tunnel(Protocol):
 
     @property
     def frames_in(self) -> int | None:
-        """WebSocket frames from the client, without pongs to the load balancer's own pings; `None` where frames are not followed."""
+        """WebSocket frames from the client, without pongs to the load balancer's own pings; `None` if frames are not parsed."""
 
     @property
     def frames_out(self) -> int | None:
-        """The same from the target."""
+        """WebSocket frames from the target, in the same way."""
 
     @property
     def end(self) -> TunnelEnd | None:
-        """What ended it, or is ending it; `None` while it goes on."""
+        """What ended the tunnel, or is ending it; `None` while it is open."""
 
     async def close(self, code: int = 1001, reason: str = "") -> None:
-        """End it in good order, and return when both sockets are gone, after two to three seconds at the latest.
+        """Close the tunnel gracefully, and return when both sockets are closed, after two to three seconds at most.
 
-        Both sides get a Close frame behind the frame that is on its way to them, and FIN when they have answered it or have let two
-        seconds pass. Where frames are not followed both get FIN. Where something is ending it already that goes on, and is waited for.
+        Both sides get a Close frame, after the frame that is being sent to them, and FIN when they have answered it or two seconds have
+        passed. If frames are not parsed, both get FIN. If something else is closing the tunnel already, that continues, and this call waits
+        for it.
 
         Args:
             code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 section 7.4).
             reason: At most 123 bytes in UTF-8, for the log of the other side.
 
         Raises:
-            ValueError: no Close frame can say this.
+            ValueError: a Close frame cannot contain this code or reason.
         """
 
 
 class Recheck(Protocol):
-    """For `TunnelPolicy(recheck=...)`: any `async` callable that tells whether a tunnel may go on.
+    """For `TunnelPolicy(recheck=...)`: any `async` callable that decides whether a tunnel may stay open.
 
-    Called every `recheck_every` seconds, one call at a time per tunnel. Anything false ends the tunnel with Close 1008. Raising, and taking
-    longer than `Limits.hook_timeout`, ends it with Close 1011, a counter and a log line. Runs in a task of its
-    own, cancelled when the tunnel ends by itself, and after that time; nobody waits for it then. Where it does not end by the end of a
-    stop, a warning names it.
+    It is called every `recheck_every` seconds, at most one call per tunnel at any time. A false result ends the tunnel with Close 1008. An
+    exception, or a call that takes longer than `Limits.hook_timeout`, ends it with Close 1011, a counter and a log line. The call runs in a
+    task of its own, which is cancelled after that time, or when the tunnel ends for another reason; the load balancer does not wait for it
+    to end. If it is still running at the end of a stop, a warning in the log names it.
     """
 
     async def __call__(self, tunnel: Tunnel, /) -> bool: ...
 
 
 class TunnelCallback(Protocol):
-    """For `LoadBalancer.on_tunnel`: told of a tunnel that was opened or is over. One that raises is logged and stays."""
+    """For `LoadBalancer.on_tunnel`: called with a tunnel that was opened or is over. An exception is logged, and the callback stays
+    registered."""
 
     def __call__(self, tunnel: Tunnel, /) -> None: ...
 
 
 class EventSubscriber(Protocol):
-    """Told of what happens to a load balancer's configuration and targets; one that raises is logged and stays subscribed."""
+    """Called with each event of a load balancer's configuration and targets. After an exception, which is logged, it stays subscribed."""
 
     def __call__(self, event: Event, /) -> None: ...

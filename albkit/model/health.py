@@ -1,4 +1,4 @@
-"""The states of a target, and why it is in one, in ALB's spelling (docs/alb.md 1.9)."""
+"""The states of a target and their reasons, in ALB's spelling (docs/alb.md 1.9)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ("TargetHealthDescription", "TargetHealthReason", "TargetHealthState")
 
 
 class TargetHealthState(StrEnum):
-    """What a target is."""
+    """The state of a target."""
 
     INITIAL = "initial"
     HEALTHY = "healthy"
@@ -23,7 +23,7 @@ class TargetHealthState(StrEnum):
 
 
 class TargetHealthReason(StrEnum):
-    """Why it is that."""
+    """The reason for that state."""
 
     INITIAL_HEALTH_CHECKING = "Elb.InitialHealthChecking"
     INTERNAL_ERROR = "Elb.InternalError"
@@ -44,16 +44,16 @@ class AnomalyResult(StrEnum):
 
 @attrs.frozen
 class AnomalyDetection:
-    """What a target's own answers say of it (docs/alb.md 1.9, 5.2)."""
+    """What a target's own responses reveal about it (docs/alb.md 1.9, 5.2)."""
 
     result: AnomalyResult = AnomalyResult.NORMAL
     mitigation_in_effect: bool = False
-    """Whether it gets less of the traffic than its weight says, or none: its share is reduced, or it is ejected or on probation."""
+    """Whether the target gets fewer requests than its weight stands for: its share is reduced, or it is ejected or on probation."""
 
 
 @attrs.frozen
 class TargetHealthDescription:
-    """One line of `describe_target_health`."""
+    """One entry of `describe_target_health`."""
 
     target: Target
     state: TargetHealthState

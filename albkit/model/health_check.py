@@ -1,4 +1,4 @@
-"""How a target group finds out whether its targets are well (docs/alb.md 1.8, 5.4)."""
+"""How a target group checks whether its targets are healthy (docs/alb.md 1.8, 5.4)."""
 
 from __future__ import annotations
 
@@ -30,33 +30,34 @@ def _port(port: Any) -> Any:
 
 @attrs.frozen
 class HealthCheck:
-    """Asks every target of a group, again and again, whether it is well; for `TargetGroup(health_check=...)`.
+    """Periodic health checks of every target of a group; for `TargetGroup(health_check=...)`.
 
-    A target begins as `initial`. One check that passes makes it `healthy`. Then `unhealthy_threshold` checks in a row that fail make it
-    `unhealthy`, and `healthy_threshold` that pass make it `healthy` again. An unhealthy target gets requests only where the group has
-    fewer healthy ones than `minimum_healthy_targets`. Checks of a target begin every `interval` seconds, however long they take; those of
-    many targets are spread, so that not all are asked at once. They are in no counter and no log of requests.
+    A target begins as `initial`. One passed check makes it `healthy`. Then `unhealthy_threshold` failed checks in a row make it
+    `unhealthy`, and `healthy_threshold` passed ones make it `healthy` again. An unhealthy target gets requests only if the group has fewer
+    healthy ones than `minimum_healthy_targets`. The checks of a target start every `interval` seconds, however long they take; the checks
+    of many targets are spread over the interval. Counters and logs of requests do not include them.
 
-    A check over HTTP is `GET path` on a connection of its own, with `Host` as the target's address and `User-Agent:
-    ELB-HealthChecker/2.0`; it passes when the status is one of `matcher`. Redirects are not followed, certificates not verified.
+    A check over HTTP is `GET path` on a connection of its own, with `Host` as the target's address and `User-Agent: ELB-HealthChecker/2.0`.
+    It passes if the status is one of `matcher`. Redirects are not followed, and certificates are not verified.
 
     Args:
-        path: Path and query to ask for, 1 to 1024 visible characters from `/`, without `#`; `"/"` by default.
-        port: 1 to 65535 where not the targets' own port is to be asked; `None` (default, in ALB `traffic-port`) for that. Of a target with
-            a unix socket it is a port of this machine.
+        path: Path and query of the request, 1 to 1024 visible characters that start with `/`, without `#`. Default: `"/"`.
+        port: 1 to 65535, to check another port than the target's own. For a target with a unix socket it is a port of this machine.
+            Default: `None`, the target's own (ALB's `traffic-port`).
         protocol: `"HTTP"`, `"HTTPS"`, `"TCP"` (passes when the target accepts the connection) or `"WEBSOCKET"` (passes when the target
-            answers an upgrade on `path` with a right 101, by TLS where that is spoken with it); `None` (default) for `"HTTP"` or
-            `"HTTPS"`, whichever is spoken with the target, and for `"TCP"` behind TCP and TLS listeners. The last two are albkit's own.
-        interval: Seconds between the beginnings of two checks of a target, 0.001 to 300, 30 by default.
-        timeout: Seconds for a check, above 0 to 120, 5 by default. No check of a target begins before its last one is over.
-        healthy_threshold: Checks in a row that make an unhealthy target healthy, 1 to 10, 5 by default.
-        unhealthy_threshold: Checks in a row that make a healthy or a new target unhealthy, 1 to 10, 2 by default.
-        matcher: The statuses that pass, from 200 to 499: `"200"` (default), `"200,202"`, `"200-299"`.
-        probe: An `async` callable that is given the `Target` and tells whether it is well, in place of asking over the network (see
-            `albkit.extensions.HealthProbe`); `None` (default) for none.
+            answers an upgrade on `path` with a valid 101; over TLS if requests to the target use TLS). The last two are albkit's own.
+            Default: `None`, which is `"HTTP"` or `"HTTPS"`, the same as for requests to the target, and `"TCP"` behind TCP and TLS
+            listeners.
+        interval: Seconds between the starts of two checks of a target, 0.001 to 300. Default: `30`.
+        timeout: Seconds for a check, above 0 to 120. A target's next check never starts before the last one is over. Default: `5`.
+        healthy_threshold: Passed checks in a row that make an unhealthy target healthy, 1 to 10. Default: `5`.
+        unhealthy_threshold: Failed checks in a row that make a healthy or a new target unhealthy, 1 to 10. Default: `2`.
+        matcher: The status codes that pass, from 200 to 499: `"200"`, `"200,202"` or `"200-299"`. Default: `"200"`.
+        probe: An `async` callable that receives the `Target` and returns whether it is healthy; it replaces the check over the network (see
+            `albkit.extensions.HealthProbe`). Default: `None`.
 
     Raises:
-        ConfigurationError: listing every fault.
+        ConfigurationError: lists every fault.
     """
 
     path: str = "/"
@@ -72,7 +73,8 @@ class HealthCheck:
     def __attrs_post_init__(self) -> None:
         faults = Faults("HealthCheck")
         if not isinstance(self.path, str) or not _PATH.fullmatch(self.path) or len(self.path) > _LONGEST_PATH or "#" in self.path:
-            faults.add("path", f"{self.path!r} is not a path and query; 1 to {_LONGEST_PATH} visible characters from '/', without '#'")
+            what = f"{self.path!r} is not a path and query; give '/' and up to {_LONGEST_PATH - 1} visible characters without '#'"
+            faults.add("path", what)
         for name in ("port", "protocol"):
             wrong = fault("HealthCheck", name, getattr(self, name)) if getattr(self, name) is not None else None
             if wrong:
@@ -85,11 +87,11 @@ class HealthCheck:
             if not callable(self.probe) or isinstance(self.probe, type):
                 faults.add("probe", f"{self.probe!r} is not an async callable or None")
             elif getattr(self.probe, "__hash__", None) is None:
-                faults.add("probe", f"{self.probe!r} cannot be hashed, and descriptions are; give its class a __hash__")
+                faults.add("probe", f"{self.probe!r} is not hashable, as every part of a configuration must be; give its class a __hash__")
         faults.raise_if_any()
 
     def passes(self, status: int) -> bool:
-        """Whether this status of an HTTP check is one of `matcher`."""
+        """Whether an HTTP check with this status code passes."""
         return any(low <= status <= high for low, high in _ranges(self.matcher))
 
 
@@ -101,8 +103,8 @@ def _ranges(matcher: str) -> list[tuple[int, int]]:
 def _fault_of_matcher(matcher: object) -> str | None:
     low, high = _CODES
     if not isinstance(matcher, str) or not _MATCHER.fullmatch(matcher):
-        return f"{matcher!r} names no statuses; give them as '200', '200,202' or '200-299'"
+        return f"{matcher!r} is not a list of status codes; write them as '200', '200,202' or '200-299'"
     for first, last in _ranges(matcher):
         if not low <= first <= last <= high:
-            return f"{matcher!r} goes beyond {low} to {high}, or a range runs backwards"
+            return f"{matcher!r} contains a code outside {low} to {high}, or a range whose end is below its start"
     return None

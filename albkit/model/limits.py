@@ -1,4 +1,4 @@
-"""The bounds that keep a load balancer small and quick whatever its peers do."""
+"""Limits on what one peer may cost a load balancer."""
 
 from __future__ import annotations
 
@@ -18,30 +18,33 @@ def _limit(name: str) -> Any:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """Bounds on what one peer may ask of a load balancer. The defaults are ALB's where ALB has one (docs/alb.md 2.3, 2.9, 9).
+    """Limits on what one peer may cost a load balancer. The defaults are ALB's if it has one (docs/alb.md 2.3, 2.9, 9).
 
     Args:
-        request_line: Bytes of method, target and version, 16384 by default; above it 414.
-        request_field: Bytes of one field of a request, 16384; above it 400.
-        request_head: Bytes of a whole request head, 65536; above it 400.
-        request_fields: Number of fields of a request, 200; above it 400.
-        response_head: Bytes of a whole response head of a target, 32768; above it 502.
-        early_bytes: Bytes kept of what a client sends while its exchange is going on (pipelined requests, or what comes before a 101),
-            65536; above it the client is not read.
-        in_flight: Bytes waiting to be sent in each direction of an exchange or tunnel, 65536; above it the sender is not read.
-        connect_timeout: Seconds for a target to accept a connection, 10; then 504.
-        handshake_timeout: Seconds for a client's PROXY protocol header and TLS handshake together, 10; then its connection is closed.
-        target_handshake_timeout: Seconds for the TLS handshake with a target, 10; then 504.
-        request_head_timeout: Seconds for a whole request head from its first byte; then 408. `None` (default) for the idle timeout.
-        request_body_rate: Bytes per second of a request body that a client must send at least, over any 5 seconds in which it is waited
-            for; else 408. 0 (default) asks for nothing but a byte per idle timeout.
-        hook_timeout: Seconds for an action of the program's own, 30; then it is cancelled and the client told 500.
-        idle_target_connections: Idle connections kept per target; what is above it is closed, and 0 keeps none. `None` (default) keeps
-            1024, or as many as were in use at a time in the last minute where that is more.
-        target_keep_alive: Seconds that an idle target connection is kept, 60, unless the target says less; then it is closed.
+        request_line: Bytes of the request line; a longer one gets 414. Default: `16384`.
+        request_field: Bytes of one header of a request; a longer one gets 400. Default: `16384`.
+        request_head: Bytes of a whole request head; a larger one gets 400. Default: `65536`.
+        request_fields: Number of headers of a request; more get 400. Default: `200`.
+        response_head: Bytes of a whole response head of a target; a larger one becomes 502. Default: `32768`.
+        early_bytes: Bytes that are buffered of what a client sends during an exchange (pipelined requests, or data before the 101 of an
+            upgrade); beyond them, the load balancer stops reading from the client. Default: `65536`.
+        in_flight: Bytes waiting to be sent in each direction of an exchange or tunnel; beyond them, the load balancer stops reading from
+            the sender. Default: `65536`.
+        connect_timeout: Seconds for a target to accept a connection; then the client gets 504. Default: `10`.
+        handshake_timeout: Seconds for a client's PROXY protocol header and TLS handshake together; then its connection is closed. Default:
+            `10`.
+        target_handshake_timeout: Seconds for the TLS handshake with a target; then the client gets 504. Default: `10`.
+        request_head_timeout: Seconds for a whole request head from its first byte; then the client gets 408. Default: `None`, the idle
+            timeout.
+        request_body_rate: Bytes per second that a client must send of a request body at least, measured over any 5 seconds in which the
+            load balancer waits for it; a slower client gets 408. 0 requires only one byte per idle timeout. Default: `0`.
+        hook_timeout: Seconds for an action of your own; then it is cancelled and the client gets 500. Default: `30`.
+        idle_target_connections: Idle connections to keep per target; others are closed, and 0 keeps none. Default: `None`, which keeps
+            1024, or the highest number in use at the same time during the last minute, if that is more.
+        target_keep_alive: Seconds to keep an idle target connection, unless the target asks for less; then it is closed. Default: `60`.
 
     Raises:
-        ConfigurationError: listing every limit that is out of range.
+        ConfigurationError: lists every limit that is out of range.
     """
 
     request_line: int = _limit("request_line")

@@ -1,4 +1,4 @@
-"""What of a listener's settings goes together: its protocol, TLS, the PROXY protocol, and its actions."""
+"""Checks across a listener's settings: its protocol, TLS, the PROXY protocol and its actions."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _TAKEN = frozenset(
         "x-forwarded-proto",
     )
 )
-"""Fields of requests that mean something else already."""
+"""Request headers that already have another meaning."""
 
 
 def check_protocol_settings(listener: ListenerSettings, faults: Faults) -> None:
-    """Note what is wrong with how clients come in, and with what cannot be done with them then."""
+    """Check the settings of TLS, the PROXY protocol and header names against each other and against the listener's protocol."""
     _check_tls(listener, faults)
     _check_proxy_protocol(listener, faults)
     _check_names(listener, faults)
@@ -56,15 +56,15 @@ def _check_tls(listener: ListenerSettings, faults: Faults) -> None:
     if listener.protocol in ("HTTP", "TCP"):
         secure = "HTTPS" if listener.protocol == "HTTP" else "TLS"
         if listener.certificates:
-            faults.add("certificates", f"{listener.protocol} shows none; use protocol={secure!r}")
+            faults.add("certificates", f"{listener.protocol} listeners use no certificates; use protocol={secure!r}")
         if listener.ssl_policy != default("Listener", "ssl_policy") and not wrong:
-            faults.add("ssl_policy", f"{listener.protocol} has no TLS; use protocol={secure!r}")
+            faults.add("ssl_policy", f"{listener.protocol} listeners have no TLS; use protocol={secure!r}")
         if mutual is not None:
-            faults.add("mutual_authentication", f"{listener.protocol} clients show no certificates; use protocol={secure!r}")
+            faults.add("mutual_authentication", f"{listener.protocol} listeners cannot request certificates; use protocol={secure!r}")
     elif listener.is_secure and not listener.certificates:
-        faults.add("certificates", f'{listener.protocol} needs one at least; give certificates=Certificate("cert.pem", "key.pem")')
+        faults.add("certificates", f'{listener.protocol} needs at least one; give certificates=Certificate("cert.pem", "key.pem")')
     if listener.alpn_policy != "None" and listener.protocol != "TLS":
-        faults.add("alpn_policy", f"is for TLS listeners; {listener.protocol} has nothing to agree on")
+        faults.add("alpn_policy", f"is for TLS listeners only, not for {listener.protocol}; leave it out")
 
 
 def _check_proxy_protocol(listener: ListenerSettings, faults: Faults) -> None:
@@ -72,19 +72,19 @@ def _check_proxy_protocol(listener: ListenerSettings, faults: Faults) -> None:
         faults.attribute(listener, "proxy_protocol")
     for index, network in enumerate(listener.trusted_networks):
         try:
-            # It would take numbers and bytes as well, for other networks than whoever wrote them thinks.
+            # ip_network() also accepts integers and bytes, and reads them as packed addresses.
             ipaddress.ip_network(network if isinstance(network, str) else "")
         except ValueError as error:
             faults.add(f"trusted_networks[{index}]", f"{network!r} is not a network such as '10.0.0.0/8': {error}")
     if listener.proxy_protocol == "optional":
         if not listener.trusted_networks and not str(listener.host).startswith("unix:"):
             faults.add(
-                "trusted_networks", "missing; with proxy_protocol='optional' anybody could claim any address, so say whom to believe"
+                "trusted_networks", "missing; with proxy_protocol='optional' any client could claim any address; name the networks to trust"
             )
         if listener.protocol == "TCP":
-            faults.add("proxy_protocol", "'optional' cannot wait for a client that waits for its target to speak first; use 'required'")
+            faults.add("proxy_protocol", "'optional' would wait for a client that may wait for the server to send first; use 'required'")
     elif listener.proxy_protocol is None and listener.trusted_networks and listener.protocol in ("TCP", "TLS"):
-        faults.add("trusted_networks", f"{listener.protocol} has no fields to believe; give proxy_protocol='required' with it")
+        faults.add("trusted_networks", f"{listener.protocol} listeners read no headers; add proxy_protocol='required'")
 
 
 def _check_names(listener: ListenerSettings, faults: Faults) -> None:
@@ -97,27 +97,27 @@ def _check_names(listener: ListenerSettings, faults: Faults) -> None:
             continue
         name, other = item
         if name.lower() not in known:
-            faults.add(f"request_header_names[{name!r}]", f"is none of {', '.join(TLS_FIELDS)}")
+            faults.add(f"request_header_names[{name!r}]", f"is not one of {', '.join(TLS_FIELDS)}")
         wrong = _fault_of_other_name(name.lower(), other) or (
-            "given already" if name.lower() in renamed or other.lower() in given else None
+            "is given twice" if name.lower() in renamed or other.lower() in given else None
         )
         if wrong:
             faults.add(f"request_header_names[{name!r}]", wrong)
         renamed.add(name.lower())
         given.add(other.lower())
     if given and listener.protocol != "HTTPS":
-        faults.add("request_header_names", f"is for HTTPS listeners; {listener.protocol} tells nothing of TLS")
+        faults.add("request_header_names", f"is for HTTPS listeners only, not for {listener.protocol}; leave it out")
 
 
 def _fault_of_other_name(name: str, other: str) -> str | None:
     wrong = fault_of_response_header(other, "x")
     if wrong is None and other.lower() in _TAKEN - {name}:
-        return f"{other!r} is a field of its own, and what clients send in it would be lost; use another name"
+        return f"{other!r} has another meaning, and its value from clients would be lost; use another name"
     return wrong
 
 
 def check_actions_of_protocol(listener: ListenerSettings, default_actions: Sequence[Action], rules: Sequence[Rule], faults: Faults) -> None:
-    """Note which actions and target groups the listener's protocol does not allow."""
+    """Check the actions and target groups against the listener's protocol."""
     if listener.is_stream:
         _check_stream(listener, default_actions, rules, faults)
         return
@@ -125,25 +125,25 @@ def check_actions_of_protocol(listener: ListenerSettings, default_actions: Seque
     for path, of_rule in actions:
         for action in of_rule:
             if isinstance(action, Redirect) and action.protocol == "HTTP" and listener.protocol == "HTTPS":
-                faults.add(path, "redirects from HTTPS to HTTP, which ALB refuses (ALB guide, 'Redirect actions'); use protocol='HTTPS'")
+                faults.add(path, "redirects from HTTPS to HTTP, which ALB rejects (ALB guide, 'Redirect actions'); use protocol='HTTPS'")
     for path, wrong in faults_of_redirects(listener, default_actions, rules):
         faults.add(path, wrong)
     for group in _groups(default_actions, rules):
         if group.protocol in ("TCP", "TLS"):
-            faults.add("", f"target group {group.name!r} speaks {group.protocol}, which is for TCP and TLS listeners")
+            faults.add("", f"target group {group.name!r} has protocol={group.protocol!r}, which is for TCP and TLS listeners only")
 
 
 def _check_stream(listener: ListenerSettings, default_actions: Sequence[Action], rules: Sequence[Rule], faults: Faults) -> None:
-    """A connection is passed on before anything of it is read: there is nothing to match, to answer, or to keep a cookie in."""
+    """Check a TCP or TLS listener. It forwards a connection before it reads anything, so it cannot match, answer or set a cookie."""
     if rules:
-        faults.add("rules", f"{listener.protocol} listeners read no requests and so have no rules; use HTTP or HTTPS")
+        faults.add("rules", f"a {listener.protocol} listener reads no requests, so it has no rules; leave them out, or use HTTP or HTTPS")
     if [type(action) for action in default_actions] != [Forward]:
-        faults.add("default_actions", f"{listener.protocol} listeners take one Forward(...) and nothing else")
+        faults.add("default_actions", f"a {listener.protocol} listener takes a single Forward(...) and nothing else")
     if listener.response_headers:
-        faults.add("response_headers", f"{listener.protocol} listeners send no responses of their own")
+        faults.add("response_headers", f"a {listener.protocol} listener sends no HTTP responses; leave it out")
     for forward in default_actions:
         if isinstance(forward, Forward) and forward.stickiness is not None:
-            faults.add("default_actions", "a Forward with stickiness needs cookies, which are HTTP's; leave it out")
+            faults.add("default_actions", "the stickiness of a Forward needs HTTP cookies; leave it out")
     for group in _groups(default_actions, rules):
         for wrong in _faults_of_stream_group(group):
             faults.add("", f"target group {group.name!r} of a {listener.protocol} listener: {wrong}")
@@ -154,23 +154,23 @@ def _faults_of_stream_group(group: TargetGroup) -> list[str]:
     if group.protocol in ("HTTP", "HTTPS"):
         wrong.append(f"its protocol is {group.protocol}; use 'TCP', 'TLS' or None")
     if any(target.protocol is not None for target in group.fixed_targets):
-        wrong.append("targets have no http:// or https:// before them there; TargetGroup(protocol='TLS') encrypts")
+        wrong.append("its targets must not have http:// or https:// before them; TargetGroup(protocol='TLS') encrypts")
     if group.stickiness is not None and not isinstance(group.stickiness, SourceAddress):
-        wrong.append("its stickiness reads requests; use SourceAddress() or None")
+        wrong.append("its stickiness depends on requests; use SourceAddress() or None")
     if group.algorithm == "consistent_hash" or (isinstance(group.algorithm, ConsistentHash) and group.algorithm.key is None):
-        wrong.append("consistent_hash goes by host and path; use 'ip_hash', or ConsistentHash with a key that looks at request.client")
+        wrong.append("consistent_hash hashes host and path; use 'ip_hash', or ConsistentHash with a key that uses request.client only")
     if any(target.max_concurrency is not None for target in group.fixed_targets):
-        wrong.append("max_concurrency counts requests; use TunnelPolicy(max_tunnels=...)")
+        wrong.append("max_concurrency limits requests; use TunnelPolicy(max_tunnels=...)")
     return wrong
 
 
 def _rules(rules: Sequence[Rule]) -> list[tuple[int, Rule]]:
-    """Those that are rules: whatever else stands among them is a fault of its own."""
+    """Return the items that are rules, with their indexes. Every other item is reported as a fault elsewhere."""
     return [(number, rule) for number, rule in enumerate(rules) if isinstance(rule, Rule)]
 
 
 def _groups(default_actions: Sequence[Action], rules: Sequence[Rule]) -> Iterator[TargetGroup]:
-    """Every target group that an action sends to, each once."""
+    """Return every target group that an action forwards to, without duplicates."""
     actions = [*default_actions, *(action for _, rule in _rules(rules) for action in rule.actions)]
     forwards = [action for action in actions if isinstance(action, Forward)]
     yield from dict.fromkeys(group for forward in forwards for group, _ in forward.groups)

@@ -21,7 +21,7 @@ __all__ = ("ListenerSettings",)
 _MOST_PERMISSIONS = 0o777
 _LAST_DESCRIPTOR = 2**31 - 1
 _DESCRIPTOR_NAME = re.compile(r"[!-9;-~]{1,255}")
-"""What FileDescriptorName= of a systemd socket unit may hold."""
+"""The characters that FileDescriptorName= accepts (systemd.socket(5))."""
 
 
 def _pairs(value: Any) -> Any:
@@ -30,7 +30,7 @@ def _pairs(value: Any) -> Any:
 
 @attrs.frozen
 class ListenerSettings:
-    """Every setting of a `Listener` that is neither an action nor a rule. `Listener` describes them."""
+    """Every setting of a `Listener` except its actions and rules. `Listener` documents them."""
 
     port: int
     name: str | None = attrs.field(default=None, kw_only=True)
@@ -52,7 +52,7 @@ class ListenerSettings:
     backlog: int = attrs.field(default=cast("int", default("Listener", "backlog")), kw_only=True)
 
     def check(self, faults: Faults) -> None:
-        """Note what is wrong with each setting on its own. `listener_checks` looks at what does not go together."""
+        """Check each setting by itself. `listener_checks` checks the combinations."""
         faults.attribute(self, "port", "protocol", "reuse_port", "backlog", "alpn_policy")
         if self.name is not None:
             wrong = fault_of_name(self.name)
@@ -70,7 +70,7 @@ class ListenerSettings:
 
     def _check_host(self, faults: Faults) -> None:
         if self.host is not None and (not isinstance(self.host, str) or not self.host):
-            faults.add("host", f"{self.host!r} is not an address; give one, or None for all")
+            faults.add("host", f"{self.host!r} is not an address; give one, or None for all addresses")
         is_unix = isinstance(self.host, str) and self.host.startswith("unix:")
         if is_unix:
             wrong = _fault_of_own_path(str(self.host))
@@ -80,9 +80,9 @@ class ListenerSettings:
                 faults.add("reuse_port", "a unix socket has no port to share; leave it out")
         mode = self.socket_mode
         if mode is not None and (isinstance(mode, bool) or not isinstance(mode, int) or not 0 <= mode <= _MOST_PERMISSIONS):
-            faults.add("socket_mode", f"{mode!r} is no set of permissions; 0 to 0o777, such as 0o660")
+            faults.add("socket_mode", f"{mode!r} is not a file mode; give 0 to 0o777, such as 0o660")
         elif mode is not None and not is_unix:
-            faults.add("socket_mode", "only the file of a unix socket has permissions; give host='unix:/path' or leave it out")
+            faults.add("socket_mode", "is for unix sockets only; give host='unix:/path', or leave it out")
 
     def _check_inherited_socket(self, faults: Faults) -> None:
         inherited = self.inherited_socket
@@ -94,23 +94,23 @@ class ListenerSettings:
             good = isinstance(inherited, int) and not isinstance(inherited, bool) and 0 <= inherited <= _LAST_DESCRIPTOR
         if not good:
             faults.add(
-                "inherited_socket", f"{inherited!r} is neither a descriptor's number nor its name; 0 and more, or a FileDescriptorName="
+                "inherited_socket", f"{inherited!r} is not a file descriptor; give its number, 0 or more, or its FileDescriptorName="
             )
         if self.host is not None:
-            faults.add("inherited_socket", "an inherited socket has its address already; leave out host")
+            faults.add("inherited_socket", "an inherited socket already has an address; leave out host")
         if self.reuse_port is True:
-            faults.add("reuse_port", "an inherited socket is bound already; leave it out, and set it where the socket is made")
+            faults.add("reuse_port", "an inherited socket is already bound; leave it out, and set SO_REUSEPORT where the socket is created")
 
     def _check_response_headers(self, faults: Faults) -> None:
         seen: set[str] = set()
         for index, item in enumerate(self.response_headers):
             if not isinstance(item, tuple) or len(item) != 2:
-                faults.add(f"response_headers[{index}]", f"{item!r} is not a name and a value; give a mapping of fields")
+                faults.add(f"response_headers[{index}]", f"{item!r} is not a pair of name and value; give a mapping")
                 continue
             name, value = item
             wrong = fault_of_response_header(name, value)
             if not wrong and name.lower() in seen:
-                wrong = "given already, in other letters"
+                wrong = "is given twice, in different case"
             if wrong:
                 faults.add(f"response_headers[{name!r}]", wrong)
             else:
@@ -118,41 +118,42 @@ class ListenerSettings:
 
     @property
     def is_secure(self) -> bool:
-        """Whether TLS is spoken with its clients."""
+        """Whether clients connect over TLS."""
         return self.protocol in ("HTTPS", "TLS")
 
     @property
     def is_stream(self) -> bool:
-        """Whether bytes are passed on as they are."""
+        """Whether bytes are passed on unchanged, without HTTP."""
         return self.protocol in ("TCP", "TLS")
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Every file that it takes certificates, keys and the like from."""
+        """Every file that certificates, keys, trust stores and revocation lists are read from."""
         mutual = self.mutual_authentication
         of_certificates = [path for certificate in self.certificates for path in certificate.files]
         return tuple(dict.fromkeys([*of_certificates, *(mutual.files if mutual is not None else ())]))
 
     @property
     def socket_path(self) -> str | None:
-        """The path of the unix socket to listen on, or `None` for a host and port, and for an inherited socket."""
+        """The path of the unix socket to listen on; `None` for a host and port, and for an inherited socket."""
         return self.host.removeprefix("unix:") if self.host is not None and self.host.startswith("unix:") else None
 
     @property
-    def door(self) -> tuple[object, ...]:
-        """What it listens on: two listeners with one door cannot be open at once, unless both take a free port."""
+    def bind_key(self) -> tuple[object, ...]:
+        """What it listens on. Two listeners with the same key cannot be open at the same time, unless both take a free port."""
         if self.inherited_socket is not None:
             return "inherited socket", self.inherited_socket
+        # The port of a unix socket is only what targets are told, so it does not distinguish two sockets.
         return (self.host,) if self.socket_path is not None else (self.host, self.port)
 
     @property
     def takes_free_port(self) -> bool:
-        """Whether it asks for any port that is free."""
+        """Whether it listens on any free port."""
         return self.inherited_socket is None and self.socket_path is None and not self.port
 
 
 def _fault_of_own_path(host: str) -> str | None:
     if host.startswith("unix:@"):
         name = host.removeprefix("unix:")
-        return f"{host!r} looks like an abstract name, where no permissions hold; give a path, or 'unix:./{name}' for a file of that name"
+        return f"{host!r} looks like an abstract socket, which has no permissions; give a path, or 'unix:./{name}' for a file of that name"
     return fault_of_unix_host(host)

@@ -1,4 +1,4 @@
-"""What is known of a request and of a response once their heads are read. Made per message: plain slotted classes."""
+"""The heads of requests and responses. One object per message, so these are plain classes with slots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ("ClientAddress", "RequestHead", "ResponseHead", "Told")
 
 
 class Told(Protocol):
-    """What a trusted proxy in front says of the client of a request."""
+    """What a trusted proxy in front of the load balancer reports about the client of a request."""
 
     host: bytes
     port: int
@@ -24,7 +24,7 @@ class Told(Protocol):
 
 
 class ClientAddress:
-    """Whom a client connection comes from, and how."""
+    """The address of a client connection, and its TLS."""
 
     __slots__ = ("host", "local", "port", "tls", "told")
 
@@ -38,20 +38,22 @@ class ClientAddress:
         told: tuple[str, int] | None = None,
     ) -> None:
         self.host = host
-        """An IP address without a port; IPv4 also where the socket is IPv6. Empty for a unix socket."""
+        """An IP address without a port, in IPv4 form even if the socket is IPv6. Empty for a unix socket."""
         self.port = port
-        """0 where nobody has told it."""
+        """0 if it is not known."""
         self.local = local
-        """The address and port that it connected to, where they are known."""
+        """The address and port that the client connected to, if they are known."""
         self.tls = tls
-        """What it has agreed on with the load balancer, or with a proxy before that; `None` where it came without TLS, or nothing but
-        that is known of its TLS."""
+        """The TLS session with the load balancer, or with a proxy in front of it; `None` if the client came without TLS, or if a proxy
+        reported nothing about its TLS session."""
         self.told = told
-        """Protocol (`http` or `https`) and port that it came by, where a trusted proxy in front has told them; `None` elsewhere."""
+        """The client's protocol (`http` or `https`) and port as reported by a trusted proxy; `None` if there is none."""
 
     @property
     def is_secure(self) -> bool:
-        """Whether it came over TLS, be it to the load balancer or to a trusted proxy in front."""
+        """Whether the client uses TLS, either with the load balancer or with a trusted proxy in front of it."""
+        # The proxy's report takes precedence: the connection from the proxy may be plain although the client uses TLS, or the other way
+        # round.
         return self.tls is not None if self.told is None else self.told[0] == "https"
 
     def __str__(self) -> str:
@@ -63,7 +65,7 @@ class ClientAddress:
 
 
 class RequestHead:
-    """A judged request head, ready to be routed and sent on; what conditions and actions of a program's own are given."""
+    """A parsed and checked request head, ready to be routed and forwarded; conditions and actions of your own receive it."""
 
     __slots__ = (
         "_headers",
@@ -97,61 +99,62 @@ class RequestHead:
     _headers: CIMultiDictProxy[str]
     method: str
     path: str
-    """As it came, nothing decoded; `*` for the whole server."""
+    """As the client sent it, without any decoding; `*` for the whole server."""
     query_string: str
-    """After the first `?`, as it came; empty when there is none."""
+    """Everything after the first `?`, as the client sent it; empty if there is none."""
     path_to_match: str
-    """With its dot segments resolved; set by the rule table."""
+    """The path with its dot segments resolved; the rule table sets it."""
     client: ClientAddress
-    """Whom the connection comes from."""
+    """The address of the client."""
     listener: ListenerSettings
-    """Where it came in."""
+    """The listener that received the request."""
     body: Callable[[int], Awaitable[bytes]]
-    """`await request.body(limit)`: the whole body, which is forwarded all the same; `BodyTooLarge` above `limit` bytes."""
+    """`await request.body(limit)` returns the whole body, which is also forwarded; it raises `BodyTooLarge` above `limit` bytes."""
     host: str
-    """For routing: lower case, without a port."""
+    """For routing: in lower case, without a port."""
     lines: list[bytes]
-    """The request line and the field lines to send on, without line ends. An item that the load balancer adds may hold several fields,
-    joined by CR LF."""
+    """The request line and the headers to forward, without line ends. An item that the load balancer adds may hold several headers, joined
+    by CR LF."""
     head: bytes
-    """The raw head that all of this was read from, from the request line to the empty line."""
+    """The raw head that all of this was parsed from, from the request line to the empty line."""
     unseen: frozenset[bytes]
-    """Names of fields, as they are spelled, that decide nothing because they go nowhere: `headers` has none of them."""
+    """Header names, in their original spelling, that are not forwarded and must not decide anything; `headers` contains none of them."""
     told: Told
-    """What a trusted proxy in front says of the client; not there for all others."""
+    """What a trusted proxy in front of the load balancer reports about the client; not set for any other client."""
     cookie: bytes
-    """All Cookie fields, joined; empty when there is none."""
+    """All Cookie headers, joined; empty if there is none."""
     forwarded_for: bytes
-    """What the client's X-Forwarded-For fields said, joined; empty when there is none."""
+    """The client's X-Forwarded-For headers, joined; empty if there is none."""
     trace_id: bytes
-    """What the client's X-Amzn-Trace-Id field said, empty if there is none. Once the request is forwarded, what the target is sent."""
+    """The client's X-Amzn-Trace-Id header, empty if there is none. Once the request is forwarded, the one that the target gets."""
     irregular_names: bool
-    """Whether a field name held anything but letters, digits and hyphens."""
+    """Whether a header name contained anything but letters, digits and hyphens."""
     dropped_names: bool
-    """Whether such fields were left out."""
+    """Whether such headers were removed."""
     content_length: int
-    """-1 when the body is chunked; 0 when there is none."""
+    """-1 if the body is chunked; 0 if there is none."""
     chunked: bool
     http_1_0: bool
     keep_alive: bool
-    """Whether the client keeps its connection after this exchange."""
+    """Whether the client keeps its connection open after this exchange."""
     close_after: bool
-    """Desync mitigation: both connections end after this exchange."""
+    """Desync mitigation closes both connections after this exchange."""
     expects_continue: bool
     upgrade: bytes
-    """The protocols that the client asks to switch to; empty when it asks for none."""
+    """The protocols that the client wants to switch to; empty if there is none."""
     classification: tuple[str, str] | None
-    """Class and reason of desync mitigation, `None` for a compliant request."""
+    """Class and reason of desync mitigation; `None` for a compliant request."""
 
     @property
     def headers(self) -> CIMultiDictProxy[str]:
-        """The fields as the client sent them, by name without regard to case. Made when they are first asked for.
+        """The headers as the client sent them, by case-insensitive name. The mapping is built on first access.
 
-        Bytes that are no UTF-8 are lone surrogates. Two kinds of fields are left out: those that `drop_invalid_header_fields` drops, and
-        those by which the load balancer tells who the client is (`X-Amzn-Mtls-*` and the like), which a client can only forge.
+        Bytes that are not UTF-8 become lone surrogates. Two kinds of headers are missing: those that `drop_invalid_header_fields` removes,
+        and those in which the load balancer reports the client to targets (`X-Amzn-Mtls-*` and the like), which a client could only forge.
         """
         try:
             return self._headers
+        # A slot that was never set raises AttributeError: most requests are routed without anybody looking at `headers`.
         except AttributeError:
             self._headers = headers = CIMultiDictProxy(CIMultiDict(self._pairs()))
             return headers
@@ -161,6 +164,7 @@ class RequestHead:
         self._headers = headers
 
     def _pairs(self) -> list[tuple[str, str]]:
+        # The first line is the request line; the head ends with an empty line, which splits into two empty items.
         pairs = (line.partition(b":") for line in self.head.split(b"\r\n")[1:-2])
         unseen = self.unseen
         return [
@@ -169,27 +173,27 @@ class RequestHead:
 
     @property
     def has_body(self) -> bool:
-        """Whether a body follows the head, be it of a known length or chunked."""
+        """Whether a body follows the head, with a known length or chunked."""
         return self.content_length != 0
 
 
 class ResponseHead:
-    """A judged response head, ready to be passed on."""
+    """A parsed and checked response head, ready to be sent to the client."""
 
     __slots__ = ("bodiless", "chunked", "content_length", "has_date", "keep_alive", "keep_alive_timeout", "lines", "status", "upgrade")
 
     status: int
     lines: list[bytes]
-    """The status line and the field lines to pass on, as in a `RequestHead`."""
+    """The status line and the headers to forward, as in a `RequestHead`."""
     content_length: int
-    """-1 when the head does not tell (chunked, or until the target closes)."""
+    """-1 if the head does not say (chunked, or until the target closes the connection)."""
     chunked: bool
     bodiless: bool
-    """No body follows, whatever the fields say: HEAD, 1xx, 204, 304."""
+    """No body follows, whatever the headers say: HEAD, 1xx, 204, 304 (RFC 9112 section 6.3)."""
     has_date: bool
     keep_alive: bool
-    """Whether the target keeps its connection."""
+    """Whether the target keeps its connection open."""
     keep_alive_timeout: float | None
-    """Seconds that the target says it keeps an idle connection."""
+    """Seconds for which the target says it keeps an idle connection open."""
     upgrade: bytes
-    """The protocol that the target switched to, with a 101."""
+    """The protocol that the target switched to, in a 101."""

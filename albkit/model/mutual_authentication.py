@@ -1,4 +1,4 @@
-"""Whether clients are asked for a certificate, and which are trusted."""
+"""Mutual TLS: whether clients are asked for a certificate, and which ones are trusted."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _SWITCHES = ("ignore_client_certificate_expiry", "advertise_trust_store_ca_names
 
 @attrs.frozen
 class MutualAuthentication:
-    """Whether the clients of an HTTPS or TLS listener are asked for a certificate, and what becomes of it (docs/alb.md 1.11).
+    """Mutual TLS for an HTTPS or TLS listener: whether clients are asked for a certificate, and what happens to it (docs/alb.md 1.11).
 
     Args:
-        mode: `"passthrough"` asks for one, verifies nothing and hands the whole chain on to the target; a client may show none.
-            `"verify"` requires one that leads to the trust store, and tells the target about it. `"off"` asks for none.
-        trust_store: ALB's TrustStore: the path of a PEM file with the certificates of the CAs that are trusted, or such a file's bytes.
-            Certificates of intermediate CAs may stand there without their roots. Required in mode `"verify"`, refused in the others.
-        revocations: The path of a certificate revocation list in PEM or DER, or its bytes; one or several, each of a CA of the trust
-            store. None by default. A CA without a list revokes nothing.
-        ignore_client_certificate_expiry: ALB's IgnoreClientCertificateExpiry: whether certificates that have expired are taken, if all
-            else is right; `False` by default. One that is not valid yet is never taken.
-        advertise_trust_store_ca_names: ALB's AdvertiseTrustStoreCaNames: whether clients are told the names of the CAs of the trust
-            store, to choose a certificate by; `False` by default.
+        mode: `"passthrough"` requests a certificate, verifies nothing and passes the whole chain to the target; a client may send none.
+            `"verify"` requires a certificate that leads to the trust store, and describes it to the target. `"off"` requests none.
+        trust_store: ALB's TrustStore: the path of a PEM file with the certificates of the trusted CAs, or such a file's bytes. Certificates
+            of intermediate CAs may be included without their roots. Required in mode `"verify"`, not allowed in the others.
+        revocations: The path of a certificate revocation list in PEM or DER, or its bytes; one or several, each from a CA of the trust
+            store. A CA without a list revokes nothing. By default there is none.
+        ignore_client_certificate_expiry: ALB's IgnoreClientCertificateExpiry: whether to accept expired certificates that are otherwise
+            valid. A certificate that is not valid yet is never accepted. Default: `False`.
+        advertise_trust_store_ca_names: ALB's AdvertiseTrustStoreCaNames: whether to send clients the names of the CAs in the trust store,
+            so that they can choose a matching certificate. Default: `False`.
 
     The last four belong to mode `"verify"`.
 
     Raises:
-        ConfigurationError: listing every fault.
+        ConfigurationError: lists every fault.
     """
 
     mode: str
@@ -54,17 +54,17 @@ class MutualAuthentication:
         if self.mode in ("passthrough", "off"):
             for name in ("trust_store", "revocations", *_SWITCHES):
                 if getattr(self, name):
-                    faults.add(name, f"mode {self.mode!r} verifies nothing; leave it out, or give mode 'verify'")
+                    faults.add(name, f"mode {self.mode!r} verifies nothing; leave it out, or use mode 'verify'")
         faults.raise_if_any()
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The paths among `trust_store` and `revocations`: what must be read again when a file has changed."""
+        """The paths among `trust_store` and `revocations`, which are read again when a file has changed."""
         return tuple(source for source in (self.trust_store, *self.revocations) if isinstance(source, str))
 
 
 def _check_source(faults: Faults, path: str, source: object) -> None:
     if not isinstance(source, str | bytes) or not source:
-        faults.add(path, f"{source!r} is not the path of a file, nor a file's bytes")
+        faults.add(path, f"{source!r} is neither the path of a file nor its content as bytes")
     elif isinstance(source, str) and "\0" in source:
-        faults.add(path, f"{source!r} is not a path; it holds a NUL")
+        faults.add(path, f"{source!r} is not a path: it contains a NUL character")

@@ -1,4 +1,4 @@
-"""Regular expressions in the dialect that ALB allows: RE2's, so that a subject cannot make matching slow (docs/alb.md 2.6, 3.1)."""
+"""Regular expressions in the dialect that ALB accepts: RE2's, whose matching time is linear in the subject (docs/alb.md 2.6, 3.1)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import re2  # type: ignore[import-untyped]
 __all__ = ("compile_regex", "fault_of_regex")
 
 _NOT_IN_ALB = re.compile(r"(?<!\\)(?:\\\\)*\\[pPC]")
-"""What RE2 takes and ALB does not: classes of Unicode properties, and single bytes."""
+"""Accepted by RE2 but not by ALB: classes of Unicode properties, and single bytes."""
 
 
 def compile_regex(pattern: str, *, ignore_case: bool = False) -> Any:
-    """The compiled expression, with `search`.
+    """Compile an expression; the result has `search`.
 
     Raises:
-        ValueError: it is not in the dialect; the text says why.
+        ValueError: the expression is not in the dialect; the text says why.
     """
     options = re2.Options()
     options.case_sensitive = not ignore_case
+    # RE2 would write the error to stderr as well.
     options.log_errors = False
     try:
         return re2.compile(pattern, options)
@@ -30,15 +31,15 @@ def compile_regex(pattern: str, *, ignore_case: bool = False) -> Any:
 
 
 def fault_of_regex(pattern: object, longest: int) -> str | None:
-    """What is wrong with a regular expression of at most `longest` characters, or `None`."""
+    """Say what is wrong with a regular expression of at most `longest` characters; `None` if it is valid."""
     if not isinstance(pattern, str) or not pattern:
         return f"{pattern!r} is not a regular expression"
     if len(pattern) > longest:
-        return f"{len(pattern)} characters are too many; at most {longest}"
+        return f"has {len(pattern)} characters; use at most {longest}"
     if _NOT_IN_ALB.search(pattern):
-        return f"{pattern!r} uses \\p or \\C, which ALB does not know"
+        return f"{pattern!r} uses \\p or \\C, which ALB does not support; use a character class such as [A-Za-z]"
     try:
         compile_regex(pattern)
     except ValueError as error:
-        return f"{pattern!r} is not in the dialect (no lookaround, backreferences or possessive quantifiers): {error}"
+        return f"{pattern!r} is not valid in RE2's dialect (no lookaround, backreferences or possessive quantifiers): {error}"
     return None

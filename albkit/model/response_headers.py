@@ -1,4 +1,4 @@
-"""Fields that a listener puts on every response (docs/alb.md 1.3)."""
+"""Headers that a listener adds to every response (docs/alb.md 1.3)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _LONGEST = 1024
 _NOT_YOURS = frozenset(
     ("connection", "content-length", "date", "keep-alive", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade")
 )
-"""Framing, and fields that mean something else on each response."""
+"""Headers of the framing, and headers whose value differs from response to response."""
 
 
 def fault_of_response_header(name: object, value: object) -> str | None:
-    """What is wrong with one field, or `None`."""
+    """Say what is wrong with a header; `None` if it is valid."""
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-        return f"{name!r} is not a field name"
+        return f"{name!r} is not a header name"
     if name.lower() in _NOT_YOURS:
-        return f"{name} is not for a listener to set"
+        return f"{name} cannot be set for a whole listener"
     if value is None:
-        return None if name.lower() == "server" else "None leaves a field out, which is for Server only"
+        return None if name.lower() == "server" else "None removes a header, which is possible for Server only"
     if not isinstance(value, str) or not _VALUE.fullmatch(value):
-        return f"{value!r} is not a field value of visible ASCII and blanks"
-    return f"{len(value)} characters are too many; at most {_LONGEST}" if len(value) > _LONGEST else None
+        return f"{value!r} is not a header value; use visible ASCII characters and spaces"
+    return f"has {len(value)} characters; use at most {_LONGEST}" if len(value) > _LONGEST else None

@@ -1,4 +1,4 @@
-"""What holds for a whole load balancer."""
+"""The settings of a whole load balancer."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def _setting(name: str) -> Any:
 
 @attrs.frozen
 class Settings:
-    """The whole description of a load balancer: its listeners and what holds for all of them.
+    """The complete configuration of a load balancer: its listeners, and what applies to all of them.
 
-    `LoadBalancer` takes the same arguments and builds one of these; the meaning of each is written there.
+    `LoadBalancer` takes the same arguments, builds one of these and documents each.
     """
 
     listeners: tuple[Listener, ...] = attrs.field(converter=as_tuple)
@@ -70,22 +70,23 @@ class Settings:
     @staticmethod
     def _check_listeners(faults: Faults, listeners: tuple[object, ...]) -> None:
         names: dict[str, int] = {}
-        doors: dict[tuple[object, ...], int] = {}
+        bound: dict[tuple[object, ...], int] = {}
         groups: dict[str, TargetGroup] = {}
         for index, listener in enumerate(listeners):
             if not isinstance(listener, Listener):
                 continue
             if listener.name is not None and names.setdefault(listener.name, index) != index:
-                faults.add(f"listeners[{index}].name", f"{listener.name!r} is in use already, by listeners[{names[listener.name]}]")
-            door = listener.door
-            if not listener.takes_free_port and doors.setdefault(door, index) != index:
-                faults.add(f"listeners[{index}].{_which(listener)}", f"{door[-1]!r} is in use already, by listeners[{doors[door]}]")
+                faults.add(f"listeners[{index}].name", f"{listener.name!r} is already the name of listeners[{names[listener.name]}]")
+            key = listener.bind_key
+            if not listener.takes_free_port and bound.setdefault(key, index) != index:
+                faults.add(f"listeners[{index}].{_which(listener)}", f"{key[-1]!r} is already used by listeners[{bound[key]}]")
             for group in listener.groups:
+                # Equal groups may appear several times: each rule can have its own object with the same content.
                 if groups.setdefault(group.name, group) != group:
-                    faults.add(f"listeners[{index}]", f"two different target groups are called {group.name!r}; names are unique")
+                    faults.add(f"listeners[{index}]", f"two different target groups are named {group.name!r}; give each a name of its own")
 
     def _check_tunnels(self, faults: Faults) -> None:
-        """A policy that leaves the idle timeout to the load balancer must go with it."""
+        """Check the tunnel policies that use the load balancer's idle timeout against it."""
         for index, listener in enumerate(self.listeners):
             for whose, policy in _policies(listener) if isinstance(listener, Listener) else ():
                 wrong = policy.fault_of_idle_timeout(self.idle_timeout) if policy.idle_timeout is None else None
@@ -94,24 +95,25 @@ class Settings:
 
     @cached_property
     def groups(self) -> tuple[TargetGroup, ...]:
-        """Every target group in use, each once, in order of appearance."""
+        """Every target group in use, without duplicates, in order of appearance."""
         return tuple(dict.fromkeys(group for listener in self.listeners for group in listener.groups))
 
     @cached_property
     def stream_groups(self) -> frozenset[str]:
-        """The names of the target groups of which nothing but bytes is known: TCP and TLS listeners alone send to them."""
+        """The names of the target groups that only TCP and TLS listeners forward to."""
+        # A group that HTTP listeners use as well is not among them: its health checks and connections are those of HTTP.
         streams = {group.name for listener in self.listeners if listener.is_stream for group in listener.groups}
         others = {group.name for listener in self.listeners if not listener.is_stream for group in listener.groups} if streams else set()
         return frozenset(streams - others)
 
     @cached_property
     def tunnel_policies(self) -> tuple[TunnelPolicy, ...]:
-        """Every tunnel policy that may come to be in force, each once."""
+        """Every tunnel policy in use, without duplicates."""
         return tuple(dict.fromkeys(policy for listener in self.listeners for _, policy in _policies(listener)))
 
 
 def _which(listener: Listener) -> str:
-    """The argument that two listeners may not share."""
+    """The name of the argument that two listeners may not share."""
     if listener.inherited_socket is not None:
         return "inherited_socket"
     return "host" if listener.socket_path is not None else "port"

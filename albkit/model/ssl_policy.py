@@ -1,4 +1,4 @@
-"""ALB's security policies: which versions of TLS and which ciphers a listener offers (docs/alb.md 1.10)."""
+"""ALB's security policies: the TLS versions and ciphers that a listener offers (docs/alb.md 1.10)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PREFIX: Final = "ELBSecurityPolicy-"
 
 @attrs.frozen
 class SslPolicy:
-    """One policy. Its order of ciphers is the server's preference."""
+    """One security policy. The order of its ciphers is the server's preference."""
 
     name: str
     minimum: str
-    """The oldest version, as OpenSSL calls it: `TLSv1.2`."""
+    """The oldest TLS version, in OpenSSL's spelling: `TLSv1.2`."""
     maximum: str
     ciphers: tuple[str, ...]
-    """Those of TLS 1.2 and before, by OpenSSL's names. TLS 1.3 has its own three."""
+    """The ciphers of TLS 1.2 and older, by OpenSSL's names. TLS 1.3 has three ciphers of its own, which no policy changes."""
 
 
 _GCM = ("ECDHE-{}-AES128-GCM-SHA256", "ECDHE-{}-AES256-GCM-SHA384")
@@ -34,7 +34,7 @@ _3DES = ("DES-CBC3-SHA",)
 
 
 def _in_order(*families: tuple[str, ...]) -> tuple[str, ...]:
-    """As ALB prefers them: forward secrecy before the rest, there 128 bits before 256, and ECDSA before RSA."""
+    """Return the ciphers in ALB's order: forward secrecy first, then AES-128 before AES-256, and ECDSA before RSA."""
     forward, rest = [f for f in families if f[0].startswith("ECDHE")], [f for f in families if not f[0].startswith("ECDHE")]
     ciphers: list[str] = []
     for strength in (0, 1):
@@ -77,18 +77,18 @@ def _table() -> Iterable[SslPolicy]:
 
 
 SSL_POLICIES: Final = {policy.name: policy for policy in _table()}
-"""Every policy that there is here, by ALB's name."""
+"""Every supported policy, by ALB's name."""
 
 
 def fault_of_ssl_policy(name: object) -> str | None:
-    """What is wrong with the name of a policy and what would be right, or `None`."""
+    """Say what is wrong with the name of a policy and what would be right; `None` if it is supported."""
     if isinstance(name, str):
         if name in SSL_POLICIES:
             return None
         if "FIPS" in name:
-            return f"{name!r} asks for a validated module, which nobody can promise here; use the policy without FIPS in its name"
+            return f"{name!r} requires a FIPS-validated module, which albkit cannot guarantee; use the policy without FIPS in its name"
         if "-PQ-" in name:
-            return f"{name!r} is not known; OpenSSL 3.5 and later agrees on post-quantum keys with every TLS13 policy, so use one of those"
+            return f"{name!r} is not supported; OpenSSL 3.5 and later negotiates post-quantum keys with each TLS13 policy; use one of those"
         if _PREFIX + name in SSL_POLICIES:
-            return f"{name!r} lacks its prefix; write {_PREFIX + name!r}"
-    return f"{name!r} is no policy of ALB's that is known here; there are {', '.join(SSL_POLICIES)}"
+            return f"{name!r} lacks the prefix; write {_PREFIX + name!r}"
+    return f"{name!r} is not a supported security policy; use one of {', '.join(SSL_POLICIES)}"

@@ -1,4 +1,4 @@
-"""Targets that can stand in for each other."""
+"""A target group: targets that serve the same requests."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ _ALGORITHM = ("joined", "left", "started", "finished", "choose")
 
 
 def _targets(value: Any) -> tuple[Any, ...]:
-    """Targets where the forms can be read; what cannot be read stays as it is, for validation to name it with its place."""
+    """Convert every item whose form is known. Others stay as they are, so that validation can name each with its index."""
+    # A converter runs before validation, and must not raise for one item before the others are checked.
     return tuple(_target_or_raw(item) for item in as_tuple(value))
 
 
 def targets_from(value: Any) -> tuple[Target, ...]:
-    """Targets from one of the forms people write, or a list of them.
+    """Make targets from one or several items of any accepted form.
 
     Raises:
-        ConfigurationError: listing every one that cannot be read, with its place.
+        ConfigurationError: lists every item without such a form, with its index.
     """
     faults = Faults("targets")
     targets: list[Target] = []
@@ -49,16 +50,16 @@ def targets_from(value: Any) -> tuple[Target, ...]:
 
 
 def fault_of_route(target: Target, routes: dict[str, Target]) -> str | None:
-    """What is wrong with a target whose sessions would go to another one, or `None`.
+    """Say whether a target's route is already that of another target; `None` if it is not.
 
     Args:
-        target: Whose route is to be its own.
-        routes: The targets that have one already; this one is added.
+        target: The target to check.
+        routes: The targets by the routes seen so far; this one is added.
     """
     if target.route is None:
         return None
     other = routes.setdefault(target.route, target)
-    return None if str(other) == str(target) else f"its route {target.route!r} is that of {other}; a route names one target"
+    return None if str(other) == str(target) else f"its route {target.route!r} is already that of {other}; give each its own"
 
 
 def _target_or_raw(item: Any) -> Any:
@@ -71,6 +72,7 @@ def _target_or_raw(item: Any) -> Any:
 
 
 def _on_or_off(value: Any) -> Any:
+    # ALB's API says on and off; Python programs, and YAML files with a bare on, say True and False.
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
@@ -80,43 +82,43 @@ class TargetGroup:
 
     Args:
         name: 1 to 32 letters, digits and hyphens; unique within a load balancer.
-        targets: One target or a list: `Target` objects, `"host:port"`, `"http://host[:port]"`, `"https://host[:port]"` or
-            `"unix:/path"`; a `DnsName` stands for every address that a name has. May be empty: requests are then answered 503.
+        targets: One target or a list: `Target` objects, `"host:port"`, `"http://host[:port]"`, `"https://host[:port]"` or `"unix:/path"`; a
+            `DnsName` stands for every address of a DNS name. May be empty; requests then get 503.
         stickiness: `LbCookie(...)`, `AppCookie(...)`, `RouteSuffix(...)`, `SourceAddress()`, or a function of the request that returns the
-            key of its session, or `None` (see `albkit.extensions.StickyKey`); `None` (default) for no stickiness.
-        algorithm: `"round_robin"` (default), `"least_outstanding_requests"`, `"weighted_random"` (not with stickiness); beyond ALB
+            key of its session or `None` (see `albkit.extensions.StickyKey`). Default: `None`, no stickiness.
+        algorithm: `"round_robin"`, `"least_outstanding_requests"` or `"weighted_random"` (not with stickiness); beyond ALB also
             `"ip_hash"`, `"consistent_hash"` or `ConsistentHash(...)`, `"least_response_time"`, `"by_traffic"`, or an object of your own
-            (see `albkit.extensions.Algorithm`).
-        anomaly_mitigation: `"on"`: a target whose share of errors stands out from its peers' gets less of the traffic, until it is well
-            (docs/alb.md 5.2); `"off"` by default. Only with `"weighted_random"`.
-        ejection: Which targets get no new requests for a while because they fail. `"auto"` (default): in a group without `health_check`
-            one whose connection is refused, times out or fails in TLS, for 10 seconds, and for up to 60 where it goes on failing; never
-            the last one. With a `health_check` that alone decides. `Ejection(...)`: those that fail their requests as it says. `None`:
-            nobody.
-        protocol: `"HTTP"` or `"HTTPS"`, what is spoken with the targets; `None` (default) for each target's own, HTTP where it has
-            none. A target with another scheme in its address is a fault. Behind TCP and TLS listeners `"TCP"`, which `None`
-            means there, or `"TLS"`.
-        verify: Whether the certificates of HTTPS and TLS targets are verified: `False` (default, as ALB), `True` for the machine's trust
-            store, or the path of a file of CA certificates.
-        client_certificate: `Certificate(...)`: what is shown to HTTPS and TLS targets that ask for one; `None` (default) for nothing.
-        proxy_protocol: `"v1"` or `"v2"`: connections to targets begin with a PROXY protocol header that tells the client's address (v2 its
-            TLS as well); `None` (default) for none. A connection then serves one client only. Health checks say that they are the load
-            balancer's own.
-        deregistration_delay: Seconds, 0 to 3600, 300 by default, for the exchanges and tunnels of a deregistered target to end.
-        health_check: `HealthCheck(...)`: how its targets are asked whether they are well; `None` (default) for no checks: all are taken
-            for well.
-        minimum_healthy_targets: How many healthy targets the group must have for the others to get no requests: a number, 1 and more, a
-            percentage of its targets as text (`"50%"`), or both as a pair; 1 by default. With fewer, all get requests (ALB's fail-open).
-        slow_start: Seconds, 0 to 900, 0 by default, over which the share of requests of a target that has become healthy grows from nothing
-            to its full size (docs/alb.md 5.6). Not for the first targets of a group: there must be one that has its full share. Only
-            with `"round_robin"` or an algorithm of your own; sessions go to their target from the beginning.
-        waiting_line: How many requests may wait while all targets have as many as their `max_concurrency` lets them, 100 by default; a
-            further one gets 503 at once.
-        waiting_timeout: Seconds that a request waits there, 1 by default; then 503.
-        tunnel: `TunnelPolicy(...)`: how long its tunnels live, what keeps them alive and how they end.
+            (see `albkit.extensions.Algorithm`). Default: `"round_robin"`.
+        anomaly_mitigation: `"on"` gives a target whose error rate stands out from that of its peers fewer requests, until it recovers
+            (docs/alb.md 5.2). Only with `"weighted_random"`. Default: `"off"`.
+        ejection: Which failing targets get no new requests for a while. `"auto"`: in a group without `health_check`, a target that refuses
+            connections, times out or fails the TLS handshake is ejected for 10 seconds, and for up to 60 if it keeps failing; the last
+            target is never ejected. With a `health_check`, `"auto"` ejects none. `Ejection(...)`: targets that fail requests, by its
+            settings. `None`: no target. Default: `"auto"`.
+        protocol: The protocol of target connections: `"HTTP"` or `"HTTPS"`; behind TCP and TLS listeners `"TCP"` or `"TLS"`. A target whose
+            URL has another scheme is a fault. Default: `None`, each target's own, or HTTP if it has none; TCP behind TCP and TLS listeners.
+        verify: Whether to verify the certificates of HTTPS and TLS targets: `True` uses the machine's trust store, text is the path of a
+            file of CA certificates. Default: `False`, as ALB.
+        client_certificate: `Certificate(...)` that is sent to HTTPS and TLS targets that request one. Default: `None`.
+        proxy_protocol: `"v1"` or `"v2"`: each target connection begins with a PROXY protocol header that contains the client's address (v2
+            also its TLS session), and serves one client only. Health checks send a header that marks the connection as the load balancer's
+            own. Default: `None`, no header.
+        deregistration_delay: Seconds for which the exchanges and tunnels of a deregistered target may continue, 0 to 3600. Default: `300`.
+        health_check: `HealthCheck(...)`: how to check whether the targets are healthy. Default: `None`, no checks: every target is assumed
+            to be healthy.
+        minimum_healthy_targets: How many targets must be healthy for the others to get no requests: a number, 1 or more, a percentage of
+            the group's targets as text (`"50%"`), or both as a pair. With fewer healthy targets, all get requests (ALB's fail-open).
+            Default: `1`.
+        slow_start: Seconds, 0 to 900, in which the share of requests of a newly healthy target grows from nothing to its full size
+            (docs/alb.md 5.6). It does not apply to the first targets of a group: at least one other target must have its full share. Only
+            with `"round_robin"` or an algorithm of your own. Requests of existing sessions reach the target from the start. Default: `0`.
+        waiting_line: How many requests may wait while every target has reached its `max_concurrency`; further ones get 503 at once.
+            Default: `100`.
+        waiting_timeout: Seconds for which a request waits for a free target; then it gets 503. Default: `1`.
+        tunnel: `TunnelPolicy(...)`: the lifetime, the pings and the end of the group's tunnels.
 
     Raises:
-        ConfigurationError: listing every fault of its own and of the targets given as text.
+        ConfigurationError: lists every fault of the group and of the targets given as text.
     """
 
     name: str
@@ -168,74 +170,77 @@ class TargetGroup:
         faults.raise_if_any()
 
     def _check_algorithm(self, faults: Faults) -> None:
-        """The algorithm, and what does not work with it (docs/alb.md 1.8)."""
+        """Check the algorithm, and the settings that depend on it (docs/alb.md 1.8)."""
         if isinstance(self.algorithm, str):
             faults.attribute(self, "algorithm")
+        # A class passes the check for methods as well, but has no state, so it is rejected: an instance is needed.
         elif not isinstance(self.algorithm, ConsistentHash) and (
             isinstance(self.algorithm, type) or not all(callable(getattr(self.algorithm, name, None)) for name in _ALGORITHM)
         ):
             faults.add("algorithm", f"{self.algorithm!r} is neither a name nor an object with the methods {', '.join(_ALGORITHM)}")
         if self.algorithm == "weighted_random" and self.stickiness is not None:
-            faults.add("stickiness", "does not work with weighted_random (ALB guide, 'Sticky sessions'); use another algorithm or None")
+            faults.add("stickiness", "cannot be combined with weighted_random (ALB guide, 'Sticky sessions'); use another or None")
         faults.attribute(self, "anomaly_mitigation")
         if self.anomaly_mitigation == "on" and self.algorithm != "weighted_random":
-            faults.add("anomaly_mitigation", "needs weighted_random (ALB guide, 'Automatic Target Weights'); use Ejection with others")
+            faults.add("anomaly_mitigation", "requires weighted_random (ALB guide, 'Automatic Target Weights'); with others use Ejection")
         if self.slow_start and not self._takes_turns:
-            faults.add("slow_start", f"does not work with {self._algorithm_in_words} (ALB guide, 'Slow start mode'); use round_robin or 0")
+            faults.add("slow_start", f"cannot be combined with {self._algorithm_name} (ALB guide, 'Slow start mode'); use round_robin or 0")
 
     @property
     def _takes_turns(self) -> bool:
-        """Whether targets are chosen by round robin, or by an object of the program's own, of which nobody knows."""
+        """Whether the algorithm is round robin, or an object of your own, of which nothing is known."""
         return self.algorithm == "round_robin" or not isinstance(self.algorithm, str | ConsistentHash)
 
     @property
-    def _algorithm_in_words(self) -> str:
+    def _algorithm_name(self) -> str:
         return self.algorithm if isinstance(self.algorithm, str) else type(self.algorithm).__name__
 
     @property
     def fixed_targets(self) -> tuple[Target, ...]:
-        """Those that are declared by their address."""
+        """The targets that are declared by address."""
         return tuple(target for target in self.targets if isinstance(target, Target))
 
     @property
     def names(self) -> tuple[DnsName, ...]:
-        """The names that further targets are found by."""
+        """The DNS names that stand for further targets."""
         return tuple(target for target in self.targets if isinstance(target, DnsName))
 
     @property
     def ejection_in_force(self) -> Ejection | None:
-        """Which targets are ejected, and for how long; `None` where nobody is."""
+        """The ejection settings that apply; `None` if no target is ejected."""
         if not isinstance(self.ejection, str):
             return self.ejection
         return CONNECTION_FAILURES if self.health_check is None else None
 
     @property
     def ejects_unconnected_only(self) -> bool:
-        """Whether connections that do not come about are all that targets are ejected for."""
+        """Whether failed connections are the only reason for an ejection."""
         return self.ejection_in_force is CONNECTION_FAILURES
 
     def fault_of_member(self, target: Target | DnsName) -> str | None:
-        """What keeps a target from being one of this group's, or `None`."""
+        """Say why a target cannot belong to this group; `None` if it can."""
         if self.protocol is not None and target.protocol not in (None, self.protocol):
-            return f"{target.protocol} clashes with the group's protocol {self.protocol}; drop one of them"
+            return f"its protocol {target.protocol} differs from the group's protocol {self.protocol}; leave out one of them"
         if target.max_concurrency is not None and self.stickiness is not None:
-            return "max_concurrency does not work with stickiness (ALB guide, 'Target optimizer'); drop one of them"
+            return "max_concurrency cannot be combined with stickiness (ALB guide, 'Target optimizer'); leave one out"
         if target.max_concurrency is not None and not self._takes_turns:
-            how = self._algorithm_in_words
-            return f"max_concurrency does not work with {how} (ALB guide, 'Target optimizer'); use round_robin"
+            how = self._algorithm_name
+            return f"max_concurrency cannot be combined with {how} (ALB guide, 'Target optimizer'); use round_robin"
         return None
 
     def protocol_of(self, target: Target) -> str:
-        """What is spoken with one target of the group. HTTP may stand for TCP: what is said over it is the listener's matter."""
+        """The protocol of connections to one target of the group. It may say HTTP for TCP: the listener decides what is sent over the
+        connection."""
         return target.protocol or self.protocol or "HTTP"
 
     def is_secure(self, target: Target) -> bool:
-        """Whether TLS is spoken with one target of the group."""
+        """Whether connections to one target of the group use TLS."""
         return self.protocol_of(target) in ("HTTPS", "TLS")
 
     def too_few(self, healthy: int, targets: int) -> bool:
-        """Whether so many healthy ones of so many targets are fewer than there must be."""
+        """Whether this number of healthy targets, of this number of targets, is below `minimum_healthy_targets`."""
         return any(
+            # Integer arithmetic: a percentage of a few targets would be rounded differently as a float.
             healthy * 100 < int(least.removesuffix("%")) * targets if isinstance(least, str) else healthy < least
             for least in self.minimum_healthy_targets
         )
@@ -243,11 +248,11 @@ class TargetGroup:
     def _check_minimum(self, faults: Faults) -> None:
         kinds = [type(least) for least in self.minimum_healthy_targets]
         if not kinds or len(kinds) != len(set(kinds)):
-            faults.add("minimum_healthy_targets", f"{self.minimum_healthy_targets!r}: give a number, a percentage, or one of each")
+            faults.add("minimum_healthy_targets", f"{self.minimum_healthy_targets!r} is not valid; give a number, a percentage, or both")
         for least in self.minimum_healthy_targets:
             number = least.removesuffix("%") if isinstance(least, str) and least.endswith("%") and least.isascii() else ""
             if not (type(least) is int and least >= 1) and not (number.isdigit() and len(number) <= 3 and 1 <= int(number) <= 100):
-                faults.add("minimum_healthy_targets", f"{least!r} is neither a number, 1 and more, nor a percentage from '1%' to '100%'")
+                faults.add("minimum_healthy_targets", f"{least!r} is neither a number, 1 or more, nor a percentage from '1%' to '100%'")
 
     def _check_targets(self, faults: Faults, targets: Sequence[object]) -> None:
         seen: dict[str, int] = {}
@@ -259,10 +264,11 @@ class TargetGroup:
                 for fault in error.faults:
                     faults.add(f"targets[{index}]", fault)
                 continue
+            # Called even if the target has another fault, because it also records the route.
             of_route = fault_of_route(target, routes) if isinstance(target, Target) else None
             wrong = self.fault_of_member(target) or of_route
             if wrong:
                 faults.add(f"targets[{index}]", wrong)
             first = seen.setdefault(str(target), index)
             if first != index:
-                faults.add(f"targets[{index}]", f"{target} is registered already, as targets[{first}]")
+                faults.add(f"targets[{index}]", f"{target} is already in the list, as targets[{first}]; leave it out")

@@ -1,4 +1,4 @@
-"""What is known of a client's TLS session once its handshake is over. Made per connection: plain slotted classes."""
+"""What is known about a client's TLS session after the handshake. One object per connection, so these are plain classes with slots."""
 
 from __future__ import annotations
 
@@ -16,35 +16,36 @@ TLS_FIELDS: Final = (
     "X-Amzn-Mtls-Clientcert-Validity",
     "X-Amzn-Mtls-Clientcert-Leaf",
 )
-"""The fields of requests that tell targets of it (docs/alb.md 1.3)."""
+"""The request headers that describe the client's TLS session to targets (docs/alb.md 1.3)."""
 
 
 class ClientCertificate:
-    """The certificate that a client has shown (docs/alb.md 1.11)."""
+    """The certificate that a client has sent (docs/alb.md 1.11)."""
 
     __slots__ = ("chain", "issuer", "not_after", "not_before", "serial_number", "subject")
 
     def __init__(self, subject: str, issuer: str, serial_number: str, not_before: str, not_after: str, chain: tuple[str, ...]) -> None:
         self.subject = subject
-        """Its distinguished name, as RFC 2253 writes it."""
+        """Its distinguished name, in the form of RFC 2253."""
         self.issuer = issuer
-        """That of whoever signed it."""
+        """The distinguished name of its issuer."""
         self.serial_number = serial_number
         """In hexadecimal digits."""
         self.not_before = not_before
-        """As ISO 8601 writes it: `2026-01-31T00:00:00Z`."""
+        """In the form of ISO 8601: `2026-01-31T00:00:00Z`."""
         self.not_after = not_after
         self.chain = chain
-        """In PEM, its own first, as the client has sent them; empty where a proxy before us has told its name and nothing more."""
+        """In PEM, in the order in which the client has sent them, its own certificate first; empty if a proxy in front has reported only
+        its name."""
 
     @property
     def leaf(self) -> str:
-        """Its own, in PEM; empty where it is not known."""
+        """The client's own certificate, in PEM; empty if it is not known."""
         return self.chain[0] if self.chain else ""
 
 
 class TlsSession:
-    """What a client and the load balancer have agreed on; or it and the proxy before us, as a PROXY protocol header says."""
+    """The result of a client's TLS handshake with the load balancer, or with a proxy in front of it that sends a PROXY protocol header."""
 
     __slots__ = ("alpn", "certificate", "cipher", "client_certificate", "server_name", "verify_status", "version")
 
@@ -60,16 +61,16 @@ class TlsSession:
         verify_status: str = "",
     ) -> None:
         self.version = version
-        """As OpenSSL calls it: `TLSv1.3`."""
+        """In OpenSSL's spelling: `TLSv1.3`."""
         self.cipher = cipher
-        """As OpenSSL calls it: `ECDHE-RSA-AES128-GCM-SHA256`."""
+        """In OpenSSL's spelling: `ECDHE-RSA-AES128-GCM-SHA256`."""
         self.server_name = server_name
-        """Whom the client has asked for (SNI), in lower case; empty for nobody."""
+        """The server name that the client has sent (SNI), in lower case; empty if it sent none."""
         self.alpn = alpn
-        """The protocol agreed on; empty for none."""
+        """The protocol negotiated by ALPN; empty if there is none."""
         self.certificate = certificate
-        """Which certificate was shown to it: the path of its file, or its SHA-256 where it has none."""
+        """The certificate that the client got: the path of its file, or its SHA-256 fingerprint if it was given as bytes."""
         self.client_certificate = client_certificate
-        """What it has shown itself, with `mutual_authentication`; `None` for nothing."""
+        """The certificate that the client has sent, with `mutual_authentication`; `None` if it sent none."""
         self.verify_status = verify_status
-        """`Success` where that was verified, empty where it was not."""
+        """`Success` if that certificate was verified, otherwise empty."""

@@ -1,4 +1,4 @@
-"""How long a tunnel lives, what keeps it alive, and how it ends."""
+"""The lifetime of tunnels, the pings that keep them open, and how they end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ("TunnelEnd", "TunnelPolicy", "fault_of_close")
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")
 _NEVER_SENT = (1004, 1005, 1006, 1015)
-"""Close codes that must not be in a frame (RFC 6455 section 7.4.1; 1004 is reserved)."""
+"""Close codes that must not appear in a frame (RFC 6455 section 7.4.1; 1004 is reserved)."""
 _LONGEST_REASON = 123
 
 
@@ -26,14 +26,14 @@ class TunnelEnd(StrEnum):
     CLIENT = "client"
     """The client sent a Close frame, FIN or RST."""
     TARGET = "target"
-    """The target did."""
+    """The target sent a Close frame, FIN or RST."""
     IDLE = "idle"
-    """No byte in either direction for the idle timeout."""
+    """There was no byte in either direction for the idle timeout."""
     PONG_TIMEOUT = "pong timeout"
     """One side did not answer a ping."""
     MAX_AGE = "max age"
     RECHECK = "recheck"
-    """The policy's `recheck` said no."""
+    """The policy's `recheck` returned a false value."""
     DRAIN = "drain"
     """Its target was deregistered."""
     STOP = "stop"
@@ -42,20 +42,20 @@ class TunnelEnd(StrEnum):
     """The program called `close`."""
     MESSAGE_TOO_LARGE = "message too large"
     ERROR = "error"
-    """The policy's `recheck` failed, or what should be measured as frames was none."""
+    """The policy's `recheck` failed, or bytes that should be measured as WebSocket frames were not frames."""
 
 
 def fault_of_close(code: object, reason: object) -> str | None:
-    """What keeps a Close frame from saying this (RFC 6455 sections 5.5 and 7.4), or `None`."""
+    """Say why a Close frame cannot contain this code and reason (RFC 6455 sections 5.5 and 7.4); `None` if it can."""
     if not isinstance(code, int) or not (1000 <= code <= 1014 or 3000 <= code <= 4999) or code in _NEVER_SENT:
-        return f"close code {code!r} cannot be sent; 1000 to 1003, 1007 to 1014, or 3000 to 4999"
+        return f"close code {code!r} cannot be sent; use 1000 to 1003, 1007 to 1014, or 3000 to 4999"
     if not isinstance(reason, str):
         return f"the reason {reason!r} is not text"
     try:
         size = len(reason.encode())
     except UnicodeEncodeError:
-        return "the reason holds lone surrogates, which no UTF-8 text can"
-    return None if size <= _LONGEST_REASON else f"the reason has {size} bytes in UTF-8; {_LONGEST_REASON} at the most"
+        return "the reason contains lone surrogates, which UTF-8 cannot encode"
+    return None if size <= _LONGEST_REASON else f"the reason has {size} bytes in UTF-8; use at most {_LONGEST_REASON}"
 
 
 def _protocols(value: Any) -> Any:
@@ -68,39 +68,40 @@ def _setting(name: str) -> Any:
 
 @attrs.frozen
 class TunnelPolicy:
-    """How the tunnels of a target group, or of a rule, live and end; for `TargetGroup(tunnel=...)` and `Forward(tunnel=...)`.
+    """The lifetime and the end of the tunnels of a target group or of a rule; for `TargetGroup(tunnel=...)` and `Forward(tunnel=...)`.
 
-    A tunnel is what becomes of an `Upgrade` request that the target answers with 101. One whose handshake was a WebSocket's (RFC 6455) is
-    followed frame by frame: pings and Close frames of the load balancer's own go between two frames, never into one. All other tunnels
-    live the same life without pings and Close frames, and end with FIN. A tunnel keeps the policy that it was opened with.
+    A tunnel is an `Upgrade` request that the target has answered with 101. If the handshake was that of a WebSocket (RFC 6455), the load
+    balancer parses the frames: its own pings and Close frames are sent between two frames, never inside one. All other tunnels obey the
+    same settings, but without pings and Close frames, and end with FIN. A tunnel keeps the policy with which it was opened.
 
     Args:
-        idle_timeout: Seconds without a byte in either direction, above 0 to a year; then both sides get Close 1001. `None` (default) for
-            the load balancer's `idle_timeout`.
-        ping_interval: Seconds, above 0 and below the idle timeout: a side from which nothing has come for so long is pinged, and its
-            pong is not passed on. So a session that is silent and alive outlasts the idle timeout, and a dead peer is noticed. A side
-            that is in the middle of sending a frame is not pinged. `None` (default) for no pings.
-        pong_timeout: Seconds for an answer to a ping, above 0 to a year, 20 by default, also where that goes beyond the idle timeout. Then
-            that side is reset and the other gets Close 1011.
-        max_age: Seconds from the 101, above 0 to a year, after which both sides get Close 1001; `None` (default) for no limit.
-        max_tunnels: Tunnels per target, 1 and more: an upgrade goes to a target that has room, and is answered 503 where none has, or
-            where its session's target has none. `None` (default) for no limit.
-        recheck: An `async` callable that is given the `Tunnel` and tells whether it may go on: `False` ends it with Close 1008. One that
-            raises, or takes longer than `Limits.hook_timeout`, ends it with 1011. `None` (default) for none.
-        recheck_every: Seconds between two calls of `recheck`, above 0 to a year, 60 by default. The first comes after half to one of it, by
-            chance, so that tunnels that were opened together are not all asked about together.
-        max_message_size: Bytes on the wire of one WebSocket message, 1 and more: a larger one is not passed on, and both sides get Close
-            1009; bytes that are no frames end the tunnel then, with 1002. `None` (default) for no limit.
-        drain_code: The code of the Close frame that tunnels of a deregistered target get: 1000 to 1003, 1007 to 1014, or 3000 to 4999;
-            1001 by default.
-        drain_spread: Seconds, 0 to 3600, 30 by default: a deregistered target's tunnels are closed one by one in so many seconds before
-            the end of its deregistration delay (in the whole delay, where that is shorter), so that not all clients come back at once.
-        protocols: What may be upgraded to, as in an Upgrade field (`"websocket"`), one or a list; an upgrade to something else goes on
-            as an ordinary request, and so does every upgrade where the list is empty. `None` (default) for whatever the target accepts.
-        frames: Whether WebSocket frames are followed, `True` by default. Without it there are no pings and no Close frames.
+        idle_timeout: Seconds without a byte in either direction, above 0 to a year; then both sides get Close 1001. Default: `None`, the
+            load balancer's `idle_timeout`.
+        ping_interval: Seconds, above 0 and below the idle timeout: a side that has sent nothing for so long is pinged, and its pong is not
+            passed on. A silent but living session thus outlasts the idle timeout, and a dead peer is detected. A side that is in the middle
+            of sending a frame is not pinged. Default: `None`, no pings.
+        pong_timeout: Seconds for the answer to a ping, above 0 to a year, even beyond the idle timeout. Then that side is reset, and the
+            other one gets Close 1011. Default: `20`.
+        max_age: Seconds from the 101, above 0 to a year, after which both sides get Close 1001. Default: `None`, no limit.
+        max_tunnels: Tunnels per target, 1 or more. An upgrade goes to a target below the limit; it gets 503 if there is none, or if its
+            session's target has reached the limit. Default: `None`, no limit.
+        recheck: An `async` callable that receives the `Tunnel` and returns whether it may stay open: a false value ends it with Close 1008.
+            An exception, or a call that takes longer than `Limits.hook_timeout`, ends it with 1011. Default: `None`.
+        recheck_every: Seconds between two calls of `recheck`, above 0 to a year. The first call comes after a random half to whole of it,
+            so that tunnels opened at the same time are not all checked at the same time. Default: `60`.
+        max_message_size: Bytes on the wire of one WebSocket message, 1 or more. A larger message is not passed on, and both sides get Close
+            1009; bytes that are not frames end the tunnel with 1002. Default: `None`, no limit.
+        drain_code: The code of the Close frame for the tunnels of a deregistered target: 1000 to 1003, 1007 to 1014, or 3000 to 4999.
+            Default: `1001`.
+        drain_spread: Seconds, 0 to 3600: a deregistered target's tunnels are closed one by one in the last so many seconds of its
+            deregistration delay (during all of it, if it is shorter), so that the clients do not all reconnect at the same time. Default:
+            `30`.
+        protocols: The protocols that may be upgraded to, as in an Upgrade header (`"websocket"`), one or a list. An upgrade to any other
+            continues as an ordinary request, and with an empty list every upgrade does. Default: `None`, whatever the target accepts.
+        frames: Whether to parse WebSocket frames. Without it there are no pings and no Close frames. Default: `True`.
 
     Raises:
-        ConfigurationError: listing every fault.
+        ConfigurationError: lists every fault.
     """
 
     idle_timeout: float | None = None
@@ -131,17 +132,18 @@ class TunnelPolicy:
         if self.frames is False:
             for name in ("ping_interval", "max_message_size"):
                 if getattr(self, name) is not None:
-                    faults.add(name, "needs frames, and frames is False; drop one of them")
+                    faults.add(name, "requires frames=True; leave out one of them")
         faults.raise_if_any()
 
     def fault_of_idle_timeout(self, idle_timeout: float) -> str | None:
-        """What is wrong with pings under this idle timeout, or `None`; of two values that are good by themselves."""
+        """Say what is wrong with `ping_interval` under this idle timeout; `None` if both are valid together, or if one is invalid by
+        itself."""
         interval = self.ping_interval
         if interval is None or fault("TunnelPolicy", "ping_interval", interval) or fault("TunnelPolicy", "idle_timeout", idle_timeout):
             return None
         if interval < idle_timeout:
             return None
-        return f"{interval:g} is not below the idle timeout of {idle_timeout:g} seconds, so that no ping would ever be sent"
+        return f"{interval:g} is not below the idle timeout of {idle_timeout:g} seconds, so no ping would ever be sent; use a lower value"
 
     def _check_recheck(self, faults: Faults) -> None:
         recheck = self.recheck
@@ -149,12 +151,13 @@ class TunnelPolicy:
             return
         if not callable(recheck) or isinstance(recheck, type):
             faults.add("recheck", f"{recheck!r} is not an async callable or None")
+        # `Settings` collects policies in a dictionary, and apply() compares them.
         elif getattr(recheck, "__hash__", None) is None:
-            faults.add("recheck", f"{recheck!r} cannot be hashed, and descriptions are; give its class a __hash__")
+            faults.add("recheck", f"{recheck!r} is not hashable, as every part of a configuration must be; give its class a __hash__")
 
     def _check_protocols(self, faults: Faults) -> None:
         for index, protocol in enumerate(self.protocols or ()):
             if not isinstance(protocol, str) or not _TOKEN.fullmatch(protocol):
-                faults.add(f"protocols[{index}]", f"{protocol!r} is not a protocol, as 'websocket' or 'name/version'")
+                faults.add(f"protocols[{index}]", f"{protocol!r} is not a protocol such as 'websocket' or 'name/version'")
             elif protocol.lower() == "h2c":
-                faults.add(f"protocols[{index}]", "h2c is never passed on: its requests would get past the rules")
+                faults.add(f"protocols[{index}]", "h2c is never passed on, because its requests would bypass the rules; leave it out")

@@ -1,4 +1,4 @@
-"""Collects every fault of one object with its path, so that a person corrects them in one go."""
+"""Collects every fault of an object with its path, so that a person can correct all of them at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ("Faults", "as_tuple")
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:
-    """One item or several, as a tuple: what "one item or a list is taken" means."""
+    """One item or several, as a tuple, for arguments that accept one item or a list."""
     if value is None:
         return ()
     if isinstance(value, list | tuple | set | frozenset):
@@ -28,17 +28,17 @@ class Faults:
         self._faults: list[str] = []
 
     def add(self, path: str, what: str) -> None:
-        """Note one fault."""
+        """Add a fault."""
         self._faults.append(f"{path}: {what}" if path else what)
 
     def inside(self, path: str, error: ConfigurationError) -> None:
-        """Take over the faults of a part, below its path."""
+        """Add the faults of a part, below its path."""
         for fault in error.faults:
             separator = "" if not path or fault.startswith("[") else "."
             self._faults.append(f"{path}{separator}{fault}" if path else fault)
 
     def attribute(self, owner: object, *names: str) -> None:
-        """Check settings of `owner` against the attribute table."""
+        """Check settings of `owner` against the table in `attributes`."""
         kind = type(owner).__name__
         for name in names:
             wrong = attributes.fault(kind, name, getattr(owner, name))
@@ -46,16 +46,16 @@ class Faults:
                 self.add(name, wrong)
 
     def instances(self, path: str, values: Iterable[object], kinds: type[Any] | tuple[type[Any], ...], wanted: str) -> None:
-        """Check that each of several values is of the kind that belongs there."""
+        """Check the type of each of several values."""
         for index, value in enumerate(values):
             if not isinstance(value, kinds):
                 self.add(f"{path}[{index}]", f"{value!r} is not {wanted}")
 
     def raise_if_any(self) -> None:
-        """End the building if there was a fault.
+        """Stop building the object if there was a fault.
 
         Raises:
-            ConfigurationError: with every fault that was noted.
+            ConfigurationError: with every fault that was added.
         """
         if self._faults:
             raise ConfigurationError(self._subject, self._faults)

@@ -1,1 +1,1 @@
-"""Choices: plain functions that return what to do; no await, no sockets, no aiohttp."""
+"""Decisions: plain functions and objects that return what to do, without await, sockets or aiohttp."""

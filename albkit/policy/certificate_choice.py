@@ -1,4 +1,4 @@
-"""Which certificates a client is offered for the server name that it asks for (docs/alb.md 1.10)."""
+"""Chooses the certificates to offer for the server name that a client requests (docs/alb.md 1.10)."""
 
 from __future__ import annotations
 
@@ -11,49 +11,49 @@ import attrs
 __all__ = ("CertificateChoice", "CertificateFacts", "HasFacts")
 
 _KEY_TYPES = ("ECDSA", "RSA")
-"""In the order in which they are offered: OpenSSL goes on to RSA for a client that knows no ECDSA."""
+"""In the order of preference. A client without ECDSA gets the RSA certificate from OpenSSL."""
 _LONGEST_NAME = 254
-"""Of RFC 1035, section 2.3.4, with a dot at its end."""
+"""The limit of RFC 1035 section 2.3.4, plus one for a final dot."""
 
 
 @attrs.frozen
 class CertificateFacts:
-    """What a certificate is chosen by."""
+    """The properties by which a certificate is chosen."""
 
     names: tuple[str, ...]
-    """Whose it is: DNS names in lower case without a dot at the end, wildcards as `*.example.com`."""
+    """The DNS names in it, in lower case without a final dot; wildcards as `*.example.com`."""
     key_type: str
     """`"ECDSA"` or `"RSA"`."""
     key_size: int
     """In bits."""
     hash_strength: int
-    """Length, in bits, of the hash that it is signed with."""
+    """The length of the signature's hash, in bits."""
     not_before: float
-    """In seconds since 1970: valid from then on."""
+    """Start of the validity, in seconds since 1970."""
     not_after: float
-    """In seconds since 1970: expired from then on."""
+    """End of the validity, in seconds since 1970."""
 
 
 class HasFacts(Protocol):
-    """Anything that can be chosen."""
+    """Anything that can be chosen by `CertificateFacts`."""
 
     @property
     def facts(self) -> CertificateFacts:
-        """What it is chosen by."""
+        """The properties by which it is chosen."""
 
 
 T = TypeVar("T", bound=HasFacts)
 
 
 class CertificateChoice(Generic[T]):
-    """ALB's choice among the certificates of one listener, worked out once for every name that any of them has.
+    """ALB's choice among the certificates of one listener, precomputed for every name in any of them.
 
-    Of those in the list that match a server name it offers the best with an ECDSA key and the best with an RSA key. The better one is,
-    in this order: not expired (nor of the future), signed with the stronger hash, has the longer key, is valid for the longer period,
-    stands further in front. That a name matches exactly makes a certificate no better than one with a wildcard.
+    For a server name, it offers the best matching certificate with an ECDSA key and the best one with an RSA key. The criteria, in this
+    order: currently valid, stronger hash, longer key, longer validity period, earlier position in the list. An exact match is no better
+    than a wildcard.
 
     Args:
-        default: Shown where no name is asked for, and where no certificate in the list matches; it is not in the list by itself.
+        default: Offered if the client sends no name, or if no certificate in the list matches. It is not part of the list by itself.
         listed: The list.
         now: Seconds since 1970.
     """
@@ -69,23 +69,25 @@ class CertificateChoice(Generic[T]):
             return _once(known, _best([listed[place] for place in sorted(places)], now))
 
         self._wildcard = {parent: best(places) for parent, places in wildcard.items()}
-        """What is offered for a name of one label more than the key."""
+        """What to offer for a name with one more label than the key."""
+        # Wildcards compete with exact matches, because ALB does not prefer exact ones.
         self._exact = {name: best(places | wildcard.get(_parent(name), set())) for name, places in exact.items()}
         self._sets = tuple(known.values())
         self.valid_until = _next_change(listed, now)
-        """Seconds since 1970 when a certificate of the list becomes valid or expires next, so that the choice has to be made anew;
-        infinite for never."""
+        """When a certificate of the list next becomes valid or expires, in seconds since 1970, so that the choice must be computed
+        again; infinite if never."""
 
     @property
     def sets(self) -> tuple[tuple[T, ...], ...]:
-        """Every tuple that `for_name` may return, each once, the default's first."""
+        """Every tuple that `for_name` can return, without duplicates, the default's first."""
         return self._sets
 
     def for_name(self, name: str | None) -> tuple[T, ...]:
-        """What is offered to a client that asks for this server: one of `sets`, that very tuple.
+        """Return what to offer for a server name: always one of the tuples in `sets`, the identical object.
 
-        The name is anything that a client sends, and `None` where it sends none. It costs two look-ups, and nothing of it is kept.
+        The name is anything that a client sends, or `None` if it sends none. The call costs two look-ups and stores nothing.
         """
+        # The client chooses the name, so its length is limited before it is copied by lower().
         if not name or len(name) > _LONGEST_NAME or not name.isascii():
             return self._default
         name = name.lower().removesuffix(".")
@@ -96,7 +98,7 @@ class CertificateChoice(Generic[T]):
 
 
 def _by_name(listed: Sequence[HasFacts]) -> tuple[dict[str, set[int]], dict[str, set[int]]]:
-    """The places of the certificates by their names, and by the parents of their wildcards."""
+    """The positions of the certificates by their names, and by the parents of their wildcards."""
     exact: dict[str, set[int]] = {}
     wildcard: dict[str, set[int]] = {}
     for place, certificate in enumerate(listed):
@@ -109,13 +111,13 @@ def _by_name(listed: Sequence[HasFacts]) -> tuple[dict[str, set[int]], dict[str,
 
 
 def _parent(name: str) -> str:
-    """The name less its leftmost label; empty where there is no label, or none below."""
+    """The name without its first label; empty if there is no label, or no parent."""
     label, _, parent = name.partition(".")
     return parent if label else ""
 
 
 def _best(matching: Sequence[T], now: float) -> tuple[T, ...]:
-    """The best of each type of key, of several equals the first."""
+    """The best certificate of each key type; the first of several equal ones."""
     chosen = []
     for key_type in _KEY_TYPES:
         candidates = [certificate for certificate in matching if certificate.facts.key_type == key_type]
@@ -130,7 +132,7 @@ def _rank(facts: CertificateFacts, now: float) -> tuple[bool, int, int, float]:
 
 
 def _once(known: dict[tuple[int, ...], tuple[T, ...]], chosen: tuple[T, ...]) -> tuple[T, ...]:
-    """The same tuple for the same certificates."""
+    """The same tuple object for the same certificates, so that callers can use it as a key."""
     return known.setdefault(tuple(map(id, chosen)), chosen)
 
 

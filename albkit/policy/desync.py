@@ -1,4 +1,4 @@
-"""What becomes of a request that two servers might read in two ways (docs/alb.md 2.4)."""
+"""Decides about requests that two servers might parse differently (docs/alb.md 2.4)."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ _VERDICTS = {
 
 
 def verdict(mode: str, classification: str) -> Verdict:
-    """What `mode` does with a request of this class. Compliant requests need no verdict."""
+    """What `mode` does with a request of this class. Compliant requests have no class and need no verdict."""
     return _VERDICTS[mode][classification]

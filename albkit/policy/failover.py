@@ -1,4 +1,4 @@
-"""May a request whose attempt failed be sent again?"""
+"""Decides whether a request whose attempt failed may be sent again."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from albkit.state.target_group import TargetGroupState
 __all__ = ("IDEMPOTENT", "MOST_ATTEMPTS", "deposit", "may_try_again")
 
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
-"""RFC 9110 section 9.2.2: doing it twice is as good as once."""
+"""Methods that may be sent twice (RFC 9110 section 9.2.2)."""
 MOST_ATTEMPTS = 3
 _RESERVE = 100.0
-"""Retries that a group may spend ahead of its requests. A budget, so that a group that fails as a whole is asked at most twice as often
-as it was, and not three times."""
+"""The most retries that a group can save up. The budget limits retries to one per request on average, so that a group that fails
+entirely gets at most twice the usual load, not three times."""
 
 
 def deposit(group: TargetGroupState) -> None:
-    """Every request earns its group one retry, up to the reserve."""
+    """Credit the group one retry for a request, up to the reserve."""
     if group.retry_tokens < _RESERVE:
         group.retry_tokens += 1.0
 
 
 def may_try_again(group: TargetGroupState, kind: FailureKind, method: str, attempts: int, *, body_kept: bool) -> bool:
-    """Whether to send the request once more, and if so take the retry from the group's budget.
+    """Whether to send the request again. If so, the retry is taken from the group's budget.
 
     Args:
-        group: Pays for the retry.
+        group: The group that pays for the retry.
         kind: How the attempt failed.
-        method: Decides where the target may have acted already.
-        attempts: How many have been made.
-        body_kept: Whether the body is still whole: none, none of it sent, or all that was sent is kept.
+        method: Decides if the target may already have acted on the request.
+        attempts: How many attempts there were.
+        body_kept: Whether the body can be sent again: there is none, none of it was sent, or everything sent was kept.
     """
     if attempts >= MOST_ATTEMPTS or not body_kept or kind.retry is Retry.NEVER:
         return False
@@ -37,5 +37,6 @@ def may_try_again(group: TargetGroupState, kind: FailureKind, method: str, attem
         return False
     if group.retry_tokens < 1.0:
         return False
+    # Taken only if the request is really sent again, so this check must be the last one.
     group.retry_tokens -= 1.0
     return True

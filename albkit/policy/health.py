@@ -1,4 +1,4 @@
-"""What the checks of one target make of it (docs/alb.md 5.4)."""
+"""Derives a target's state from its health checks (docs/alb.md 5.4)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ("CheckResult", "HealthTrack")
 
 @attrs.frozen
 class CheckResult:
-    """How one check went.
+    """The result of one check.
 
     Args:
-        reason: Why it failed; `None` where it passed.
-        description: The same for a person.
+        reason: Why it failed; `None` if it passed.
+        description: The same as text.
     """
 
     reason: TargetHealthReason | None = None
@@ -24,12 +24,12 @@ class CheckResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the target is well."""
+        """Whether the check passed."""
         return self.reason is None
 
 
 class HealthTrack:
-    """Counts the checks of one target that went the same way in a row."""
+    """Counts how many checks of one target have passed or failed in a row."""
 
     __slots__ = ("_failed", "_passed")
 
@@ -37,13 +37,14 @@ class HealthTrack:
         self._passed = self._failed = 0
 
     def after(self, result: CheckResult, state: TargetHealthState, check: HealthCheck) -> TargetHealthState:
-        """The state of the target behind one more check.
+        """Return the target's state after one more check.
 
-        One that passes is enough for a new target; an unhealthy one has to pass several, a new or healthy one to fail several.
+        One passed check is enough for a new target. An unhealthy target must pass several, and a new or healthy one must fail several.
         """
         if result.passed:
             self._passed += 1
             self._failed = 0
+            # Only an unhealthy target must pass several checks; a new one must not wait for minutes before it serves.
             if state is TargetHealthState.UNHEALTHY and self._passed < check.healthy_threshold:
                 return state
             return TargetHealthState.HEALTHY

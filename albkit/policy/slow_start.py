@@ -1,4 +1,4 @@
-"""The share of requests of a target that has become healthy grows to its full size by and by (docs/alb.md 5.6)."""
+"""Slow start: increases the share of requests of a newly healthy target gradually (docs/alb.md 5.6)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ("SlowStart",)
 
 
 class SlowStart:
-    """Sees which targets of one group begin slowly, and gives others the requests that are too many for them.
+    """Tracks which targets of one group are in slow start, and gives their surplus requests to others.
 
     Args:
-        chance: Numbers of [0, 1).
+        chance: Returns random numbers of [0, 1).
     """
 
     __slots__ = ("_chance", "_eligible", "_full", "_settled", "_slow", "_sums")
@@ -25,15 +25,15 @@ class SlowStart:
     def __init__(self, chance: Callable[[], float]) -> None:
         self._chance = chance
         self._eligible: Sequence[TargetState] | None = None
-        """Among whom the settled ones are to be looked for, when one is needed."""
+        """The targets from which the settled ones are computed when they are needed; `None` after that."""
         self._settled: Sequence[TargetState] = ()
         self._sums: Sequence[float] = ()
         self._full: set[TargetState] = set()
-        """The members in good health that have their full share."""
+        """The good members that have their full share."""
         self._slow: set[TargetState] = set()
 
     def look_at_all(self, members: Iterable[TargetState], duration: float, now: float) -> None:
-        """The same as `look`, where these are all members, whatever became of them."""
+        """Like `look`, for all members at once, whatever has happened to them."""
         members = tuple(members)
         self._slow = {member for member in members if member.slow_since is not None}
         self._full = {member for member in members if member.was_healthy and member.slow_since is None}
@@ -41,12 +41,12 @@ class SlowStart:
         self.look(members, duration, now)
 
     def forget(self, members: Iterable[TargetState]) -> None:
-        """These members have gone."""
+        """Remove members."""
         self._full.difference_update(members)
         self._slow.difference_update(members)
 
     def _end(self, slow: Iterable[TargetState], duration: float, now: float) -> None:
-        """Of these members who are slow some need not be so any more."""
+        """End the slow start of those members that need it no more."""
         for member in slow:
             if member.slow_since is None or now - member.slow_since >= duration or member.state not in GOOD:
                 member.slow_since = None
@@ -55,14 +55,16 @@ class SlowStart:
                     self._full.add(member)
 
     def look(self, members: Collection[TargetState], duration: float, now: float) -> None:
-        """Members have come or changed their states: who has become healthy begins slowly, if another has its full share.
+        """Handle members that joined or changed state. A newly healthy member starts slowly, if another has its full share.
 
-        That one must have had it when the member came: those that a group begins with do not wait for the first of them to be checked.
+        That other member must have had it when this one joined: the first members of a group do not wait for the first of them to be
+        checked.
         """
         self._end([member for member in members if member in self._slow], duration, now)
         for member in members:
             if member.state not in GOOD:
                 self._full.discard(member)
+        # With no target at its full share, nobody could take the surplus.
         if not self._full and self._slow:
             self._end(tuple(self._slow), duration, now)
         settled = bool(self._full)
@@ -77,10 +79,11 @@ class SlowStart:
                 member.joined_late = True
             if good and member.slow_since is None:
                 self._full.add(member)
+            # At the end, because everything above compares with the previous look.
             member.was_healthy = good
 
     def settle(self, eligible: Sequence[TargetState]) -> None:
-        """These may be chosen now; the healthy ones that have their full share take what is too much for the others."""
+        """Set the eligible targets. The healthy ones with a full share take the surplus of the others."""
         self._eligible = eligible
 
     def _find_settled(self) -> Sequence[TargetState]:
@@ -91,17 +94,18 @@ class SlowStart:
         return self._settled
 
     def ease(self, member: TargetState, group: TargetGroupState, now: float) -> TargetState:
-        """The member, as often as its share has grown; else one that has its full share, by weight and chance."""
+        """Return the member with a probability equal to its share, otherwise another one with a full share, at random by weight."""
         since, duration = member.slow_since, group.group.slow_start
         if since is None or now - since >= duration:
             self._end((member,), duration, now)
             self.settle(group.eligible)
             return member
+        # The share grows linearly: the probability is the elapsed part of the duration.
         if self._chance() * duration < now - since:
             return member
         return self.stand_in() or member
 
     def stand_in(self) -> TargetState | None:
-        """One that has its full share, by weight and chance; `None` where nobody has."""
+        """Return a target with a full share, at random by weight; `None` if there is none."""
         settled = self._find_settled()
         return drawn(settled, self._sums, self._chance) if settled else None

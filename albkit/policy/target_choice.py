@@ -1,4 +1,4 @@
-"""Which target of a group gets a request: its session's, else the algorithm's (docs/alb.md 5.1)."""
+"""Chooses the target of a group for each request: that of its session, otherwise by the algorithm (docs/alb.md 5.1)."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ __all__ = ("TargetChoice",)
 
 _log = logging.getLogger("albkit")
 
-_FEW = 16
-"""So many changed members are looked at one by one; for more it is cheaper to look at all."""
+_UPDATED_ONE_BY_ONE = 16
+"""Up to this many changed members are updated one by one; for more, a complete refresh is cheaper."""
 
 _COUNTS_NOTHING = ("round_robin", "weighted_random", "ip_hash", "least_response_time")
-_MANY = 32
-"""Among more targets than these nobody looks for the best one for a request that a target on probation is not to get."""
+_TOO_MANY_TO_COMPARE = 32
+"""In a group with more targets, a request that may not go to a target on probation gets a random target instead of the algorithm's next
+best."""
 
 
 class TargetChoice:
-    """Picks among the targets of one group, and keeps its algorithm told of what happens to them.
+    """Chooses among the targets of one group, and notifies the group's algorithm of everything that happens to them.
 
     Args:
-        group: Whose.
-        clock: Time and chance.
+        group: The group.
+        clock: A source of time and randomness.
     """
 
     __slots__ = (
@@ -49,9 +50,9 @@ class TargetChoice:
         "_choose_for",
         "_clock",
         "_ejector",
+        "_notifies",
         "_setting",
         "_slow_start",
-        "_tells",
         "group",
         "hears_answers",
         "hears_traffic",
@@ -68,21 +69,21 @@ class TargetChoice:
         self._ejector = Ejector(group, clock.monotonic)
         self._setting: Any = None
         self._binding: Any = None
-        """The setting that `stickiness` was made for."""
+        """The setting for which `stickiness` was created."""
         self._bindable: dict[TargetState, str | None] = {}
-        """The members that it knows, and the routes by which it does; empty where there is no stickiness."""
+        """The members that `stickiness` knows, with their routes; empty without stickiness."""
         self.stickiness: Stickiness | None = None
         self.room: Capacity | None = None
-        """Who has room for one more request, where a target says how many it takes."""
+        """The targets that have room for one more request, if any target has a `max_concurrency`."""
         self.refresh()
 
     def refresh(self) -> None:
-        """Members, their states or the group's description have changed: see who may be chosen now."""
+        """Recompute everything after a change of members, their states or the group's configuration."""
         group = self.group
         before = chosen = set(group.eligible)
         if self._is_other_algorithm():
             for member in chosen:
-                self._tell(self._algorithm.left, member)
+                self._notify(self._algorithm.left, member)
             self._take_algorithm()
             before = set()
         self._refresh_stickiness()
@@ -90,20 +91,21 @@ class TargetChoice:
         self._slow_start.look_at_all(group.members.values(), group.group.slow_start, self._clock.monotonic())
         self._census.take(group.members.values(), group.group)
         now = set(self._census.eligible)
+        # First those that leave, so that the algorithm never sees more members than there are.
         for member in chosen - now:
             member.eligible = False
             if member in before:
-                self._tell(self._algorithm.left, member)
+                self._notify(self._algorithm.left, member)
         for member in self._census.eligible:
             if member not in before:
                 member.eligible = True
-                self._tell(self._algorithm.joined, member)
+                self._notify(self._algorithm.joined, member)
         self._settle()
         self._refresh_room()
 
     def update(self, members: Collection[TargetState]) -> None:
-        """These members have come, gone or changed, and nothing else has: the same as `refresh`, without looking at all others."""
-        if len(members) > _FEW:
+        """Apply changes of these members only: the same as `refresh`, without looking at all others."""
+        if len(members) > _UPDATED_ONE_BY_ONE:
             self.refresh()
             return
         group = self.group
@@ -118,7 +120,7 @@ class TargetChoice:
             chosen = self._census.may_be_chosen(member)
             if chosen is not member.eligible:
                 member.eligible = chosen
-                self._tell(self._algorithm.joined if chosen else self._algorithm.left, member)
+                self._notify(self._algorithm.joined if chosen else self._algorithm.left, member)
         self._settle()
         if self.room is not None or any(member.target.max_concurrency is not None for member in changed):
             self._refresh_room()
@@ -131,22 +133,24 @@ class TargetChoice:
             self.stickiness.settle(group.eligible)
 
     def _is_other_algorithm(self) -> bool:
-        """Whether the group's description names another algorithm than the one that is asked."""
+        """Whether the configuration names another algorithm than the one in use."""
         setting = self.group.group.algorithm
+        # Identity first: comparing algorithm objects of the program's own may call code of the program.
         return self._setting is not setting and self._setting != setting
 
     def _take_algorithm(self) -> None:
         setting = self._setting = self.group.group.algorithm
         self._algorithm = algorithm_for(setting, self._clock.monotonic, self._chance)
         self._choose_for: Callable[..., TargetState | None] | None = getattr(self._algorithm, "choose_for", None)
-        self._tells = setting not in _COUNTS_NOTHING
-        """Whether it wants to know of every request; those that count nothing need not be told."""
+        self._notifies = setting not in _COUNTS_NOTHING
+        """Whether to notify it of every request. Algorithms that count nothing need no notification."""
         self.hears_answers = callable(getattr(self._algorithm, "answered", None))
         self.hears_traffic = callable(getattr(self._algorithm, "transferred", None))
 
     def _refresh_stickiness(self) -> None:
         setting = self.group.group.stickiness
         members = self.group.members.values()
+        # Rebuilding stickiness costs a digest per member, so it is kept while the setting stays equal.
         if setting is None or setting != self._binding:
             self._binding = setting
             self._bindable = {member: member.target.route for member in members} if setting is not None else {}
@@ -156,7 +160,7 @@ class TargetChoice:
             self._update_stickiness(members, [member for member in self._bindable if member not in here])
 
     def _update_stickiness(self, here: Iterable[TargetState], gone: Iterable[TargetState]) -> None:
-        """A cookie for each member costs a digest: made only for who has come, not when one has changed its state."""
+        """Add and remove members. A cookie costs a digest per member, so it is computed when a member joins, not when its state changes."""
         stickiness, bindable = self.stickiness, self._bindable
         if stickiness is None:
             return
@@ -171,11 +175,12 @@ class TargetChoice:
             elif bindable[member] != member.target.route:
                 other_routes.append(member)
             bindable[member] = member.target.route
+        # Session ids contain the route, so the whole index must be rebuilt.
         if other_routes:
             self.stickiness = stickiness_for(self._binding, self.group, self._clock)
 
     def _refresh_room(self) -> None:
-        """See to it that limits on requests are kept, where there are any."""
+        """Track the members with room, if any member has a limit."""
         if all(member.target.max_concurrency is None for member in self.group.eligible):
             self.room, former = None, self.room
             if former is not None:
@@ -186,104 +191,108 @@ class TargetChoice:
         self.room.settle(self.group.eligible)
 
     def reweigh(self, member: TargetState, weight: int) -> None:
-        """Give a member another weight."""
+        """Change the weight of a member."""
         member.weight = weight
         self._rejoin(member)
         if self.room is not None:
             self._refresh_room()
 
     def share(self, member: TargetState, share: float) -> None:
-        """Give a member so much of the requests that its weight stands for."""
+        """Change the fraction of requests that a member gets for its weight."""
         member.share = share
         self._rejoin(member)
 
     def _rejoin(self, member: TargetState) -> None:
         if member.eligible:
-            self._tell(self._algorithm.left, member)
-            self._tell(self._algorithm.joined, member)
+            self._notify(self._algorithm.left, member)
+            self._notify(self._algorithm.joined, member)
             if self.stickiness is not None:
                 self.stickiness.settle(self.group.eligible)
 
     def bound(self, request: RequestHead, now: float) -> TargetState | None:
-        """The target that the request's session is bound to, where it may be chosen now.
+        """Return the target that the request's session is bound to, if it can be chosen now.
 
         Raises:
-            Failure: 500, a key of the program's own failed.
+            Failure: 500, a key function of the program failed.
         """
         if self.stickiness is None:
             return None
         member = self.stickiness.target(request, now)
-        if member is None or not (member.eligible or self._honors(member, request)):
+        if member is None or not (member.eligible or self._serves_session(member, request)):
             return None
+        # A session may wait for a recovered target, but not all sessions at once: until it has answered one request, others go elsewhere.
         return None if member.probation and self._ejector.awaits_proof(member) else member
 
-    def _honors(self, member: TargetState, request: RequestHead) -> bool:
-        """Whether a draining member still takes requests of its sessions.
+    def _serves_session(self, member: TargetState, request: RequestHead) -> bool:
+        """Whether a draining member still gets requests of its sessions.
 
-        No upgrades while its tunnels are being closed: a client whose tunnel was closed would come back at once, to be closed again.
+        It gets no upgrades while its tunnels are being closed: a client that reconnects at once would only be closed again.
         """
         if not member.keeps_sessions:
             return False
         return not request.upgrade or self._clock.monotonic() < member.deadline - self.group.group.tunnel.drain_spread
 
     def keeps(self, member: TargetState) -> bool:
-        """Whether the member may be asked a second time: it is in the group still, and was not ejected by the first."""
+        """Whether the member may get the same request a second time: it is still in the group, and the first attempt did not eject it."""
         return member.ejected_until is None and self.group.members.get(member.address) is member
 
     @property
     def is_full(self) -> bool:
-        """Whether there are targets, and none of them has room for a request that has not waited."""
+        """Whether there are targets, but none has room for a request that has not waited."""
         room = self.room
         return room is not None and bool(self.group.eligible) and (room.is_awaited or not len(room))
 
     def pick(self, request: RequestHead, *, in_turn: bool = False) -> TargetState | None:
-        """A target for a request that no session binds; `None` when there is none, or none with room.
+        """Return a target for a request without a session; `None` if there is none, or none with room.
 
         Args:
-            request: Whose.
-            in_turn: Whether it has waited for room; others get none while some wait.
+            request: The request.
+            in_turn: Whether it has waited for room; while others wait, new requests get none.
 
         Raises:
-            Failure: 500, an algorithm of the program's own failed.
+            Failure: 500, an algorithm of the program failed.
         """
+        # Requests that wait are served first, so a new one must not take the room that was freed for them.
         if self.room is not None and self.room.is_awaited and not in_turn:
             return None
         member = self._choose(self.group.eligible, request)
         if member is None:
             return None
+        # Slow start and probation may replace the algorithm's choice. `is not None` first: most targets are in neither state.
         if member.slow_since is not None:
             member = self._slow_start.ease(member, self.group, self._clock.monotonic())
         if member.probation and has_enough(member):
-            other = self._instead_of(member, request)
+            other = self._substitute_for(member, request)
             if not other.eligible:
                 return other
             member = other
         return member if self.room is None else self.room.for_one_more(member)
 
-    def _instead_of(self, member: TargetState, request: RequestHead) -> TargetState:
-        """Who gets a request for which the algorithm chose a member on probation that has its one request."""
-        other = self._slow_start.stand_in() if len(self.group.eligible) > _MANY else None
+    def _substitute_for(self, member: TargetState, request: RequestHead) -> TargetState:
+        """Return the target for a request whose chosen target is on probation and already has its one request."""
+        other = self._slow_start.stand_in() if len(self.group.eligible) > _TOO_MANY_TO_COMPARE else None
         return other or self.pick_other((member,), request) or member
 
     def peek(self, request: RequestHead) -> TargetState | None:
-        """The target that `pick` would give now, as far as it is no matter of chance; takes no turn."""
+        """Return the target that `pick` would return now, apart from random choices. It does not advance any rotation."""
+        # A shallow copy, so that the turn of a rotation is counted in the copy only.
         algorithm = copy(self._algorithm)
         if self._choose_for is not None:
             return self._checked(algorithm.choose_for(request, self.group.eligible, self._chance))
         return self._checked(algorithm.choose(self.group.eligible, self._chance))
 
     def pick_other(self, tried: Collection[TargetState], request: RequestHead, *, last: bool = False) -> TargetState | None:
-        """A target that was not tried yet, and has room; `None` when there is none.
+        """Return a target that was not tried yet, and has room; `None` if there is none.
 
-        First come those in use of which nothing bad is known, then standbys, then the others in use.
+        The order is: targets in use without recent failures, standby targets, the other targets in use.
 
         Args:
-            tried: By this request, in vain.
-            request: Whose.
-            last: Whether this is its last try: then standbys come first, for those that were tried may not be the only ones that fail.
+            tried: The targets that have failed this request.
+            request: The request.
+            last: Whether this is its last attempt. Then standby targets come first, because more targets than those tried may be failing.
 
         Raises:
-            Failure: 500, an algorithm of the program's own failed.
+            Failure: 500, an algorithm of the program failed.
         """
         untried = self._in_use(tried)
         sound = [member for member in untried if not (member.failures_in_row or member.probation)]
@@ -295,27 +304,28 @@ class TargetChoice:
         return self._choose_among(sound or [member for member in untried if not has_enough(member)] or untried, request)
 
     def pick_in_use(self, passed: Collection[TargetState], request: RequestHead) -> TargetState | None:
-        """A target in use that is none of these, and has room; `None` when there is none.
+        """Return a target in use that is none of these, and has room; `None` if there is none.
 
         Raises:
-            Failure: 500, an algorithm of the program's own failed.
+            Failure: 500, an algorithm of the program failed.
         """
         others = self._in_use(passed)
         return self._choose_among([member for member in others if not has_enough(member)] or others, request)
 
     def pick_ejected(self, tried: Collection[TargetState]) -> TargetState | None:
-        """An ejected target that was not tried yet: it may be well again. One request at a time, so that no more than one waits for it."""
+        """Return an ejected target that was not tried yet, because it may have recovered. It gets one request at a time, so that at most
+        one waits for it."""
         idle = [one for one in self.group.ejected if one not in tried and one.state in GOOD and one.outstanding == one.tunnels]
         return drawn_by_weight(idle, self._chance)
 
     def _in_use(self, but: Collection[TargetState]) -> list[TargetState]:
-        """Who may be chosen and has room, but for these; of weight 0 only where all are."""
+        """The eligible targets with room, except these; of weight 0 only if all are."""
         room = self.room
         others = [member for member in self.group.eligible if member not in but and (room is None or room.has(member))]
         return [member for member in others if member.weight] or others
 
     def _standbys(self, but: Collection[TargetState]) -> list[TargetState]:
-        """Who waits for the targets in use to fail, but for these."""
+        """The standby targets that could replace the targets in use, except these."""
         return [
             member
             for member in self.group.members.values()
@@ -328,22 +338,29 @@ class TargetChoice:
         ]
 
     def _choose_among(self, members: Sequence[TargetState], request: RequestHead) -> TargetState | None:
-        """One of some of those that may be chosen."""
+        """Let the algorithm choose among some of the eligible targets."""
         member = self._choose(members, request) if members else None
         if member is not None and member not in members:
             raise self._no_candidate(member)
         return member
 
-    def started(self, member: TargetState) -> None:
-        """A request goes to the member."""
+    def started(self, member: TargetState, tunnel: bool = False) -> None:
+        """A request is sent to the member. Each call needs one call of `finished`, with the same `tunnel`.
+
+        Args:
+            member: The target.
+            tunnel: Whether the request asks for an upgrade, so that it counts as a tunnel too.
+        """
         member.outstanding += 1
-        if self._tells:
-            self._tell(self._algorithm.started, member)
+        if tunnel:
+            member.tunnels += 1
+        if self._notifies:
+            self._notify(self._algorithm.started, member)
         if self.room is not None:
             self.room.began(member)
 
     def answered(self, member: TargetState, status: int, epoch: int) -> None:
-        """The head of a response has come from the member, for a request that was sent in this epoch of its."""
+        """Count a response head from the member, for a request of this epoch."""
         member.requests += 1
         if status >= 500:
             member.errors += 1
@@ -355,42 +372,42 @@ class TargetChoice:
             self._prove(member, status)
 
     def took(self, member: TargetState, seconds: float) -> None:
-        """So long; for an algorithm that hears of it."""
-        self._let_hear("answered", member, seconds)
+        """Pass the response time to an algorithm that measures it."""
+        self._notify_optional("answered", member, seconds)
 
     def transferred(self, member: TargetState, count: int) -> None:
-        """So many bytes went through; for an algorithm that hears of it."""
-        self._let_hear("transferred", member, count)
+        """Pass the number of bytes to an algorithm that measures it."""
+        self._notify_optional("transferred", member, count)
 
     def _prove(self, member: TargetState, status: int) -> None:
         if self._ejector.answered(member, status):
-            self.eject(member, f"on probation it answered {status}")
+            self.eject(member, f"it answered {status} during its probation")
         elif not member.probation:
             self._slow_start.settle(self.group.eligible)
 
     def failed(self, member: TargetState, epoch: int, unconnected: str = "") -> None:
-        """The member did not answer a request of this epoch of its, and it is the one to blame.
+        """Count a request of this epoch that the member has failed.
 
         Args:
             member: The member.
-            epoch: Of the request.
-            unconnected: Why no connection came about; empty where one did.
+            epoch: The epoch in which the request was sent.
+            unconnected: Why the connection failed; empty if there was a connection.
         """
         member.requests += 1
         member.errors += 1
         if member.epoch != epoch:
-            # It was sent before the member was ejected, and tells nothing of how it does now.
+            # The request was sent before the member was ejected, so it says nothing about the member's condition now.
             return
         member.failures_in_row += 1
         why = self._ejector.reason(member, unconnected)
         if why:
             self.eject(member, why)
         elif member.probation and not unconnected:
-            # Its connections were bad, and this one was not.
+            # It was ejected for failed connections, and this connection succeeded.
             self._prove(member, 0)
 
     def eject(self, member: TargetState, why: str) -> None:
-        """Send no new requests to the member for a while, where the group lets that happen."""
+        """Eject the member for a while, if the group's settings allow it."""
         seconds = self._ejector.eject(member, why)
         if seconds:
             self.update((member,))
@@ -402,13 +419,20 @@ class TargetChoice:
             self._ejector.readmit(member)
         self.update(members)
 
-    def finished(self, member: TargetState) -> None:
-        """A request to the member is over."""
+    def upgrade_refused(self, member: TargetState) -> None:
+        """The member answered a request that was started as a tunnel with another status than 101: from now on it is a plain request."""
+        member.tunnels -= 1
+
+    def finished(self, member: TargetState, tunnel: bool = False) -> None:
+        """A request to the member is over, and the tunnel if it was one."""
         member.outstanding -= 1
-        if self._tells:
-            self._tell(self._algorithm.finished, member)
+        if tunnel:
+            member.tunnels -= 1
+        if self._notifies:
+            self._notify(self._algorithm.finished, member)
         if self.room is not None:
             self.room.ended(member)
+        # Last: it removes a drained member from the group.
         if member.on_idle is not None and not member.outstanding:
             member.on_idle()
 
@@ -420,37 +444,38 @@ class TargetChoice:
                 member = self._algorithm.choose(candidates, self._chance)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001 - an algorithm of the program's own may raise anything
+        except BaseException as error:  # noqa: BLE001 - an algorithm of the program may raise anything
             _log.exception("the algorithm of group %s failed in choose", self.group.group.name)
             raise Failure(FailureKind.HOOK_FAILED, f"the algorithm of group {self.group.group.name}: {told(error)}") from None
         return self._checked(member)
 
     def _checked(self, member: Any) -> TargetState | None:
-        # By its type: what an object of the program's own says that it is may be anything, or raise.
+        # issubclass() of the type, because isinstance() reads the object's __class__, which may lie or raise.
         if member is None or (issubclass(type(member), TargetState) and member.eligible):
             return member  # type: ignore[no-any-return]
         raise self._no_candidate(member)
 
     def _no_candidate(self, chosen: object) -> Failure:
         return Failure(
-            FailureKind.HOOK_FAILED, f"the algorithm of group {self.group.group.name} chose {told(chosen)}, which is no candidate"
+            FailureKind.HOOK_FAILED, f"the algorithm of group {self.group.group.name} chose {told(chosen)}, which is not a candidate"
         )
 
-    def _let_hear(self, name: str, member: TargetState, figure: float) -> None:
-        """Call a method that an algorithm may have; since the request began another one may have taken its place."""
+    def _notify_optional(self, name: str, member: TargetState, figure: float) -> None:
+        """Call an optional method of the algorithm. It is looked up now, because another algorithm may have replaced that of the
+        request's start."""
         try:
             method = getattr(self._algorithm, name, None)
             if method is not None:
                 method(member, figure)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException:  # noqa: BLE001 - as in `_tell`
+        except BaseException:  # noqa: BLE001 - as in `_notify`
             _log.exception("the algorithm of group %s failed in %s", self.group.group.name, name)
 
-    def _tell(self, method: Callable[[TargetState], None], member: TargetState) -> None:
+    def _notify(self, method: Callable[[TargetState], None], member: TargetState) -> None:
         try:
             method(member)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException:  # noqa: BLE001 - an algorithm of the user's own must not break the exchange that it is only told of
+        except BaseException:  # noqa: BLE001 - an algorithm of the program must not break the exchange that it is notified of
             _log.exception("the algorithm of group %s failed in %s", self.group.group.name, name_of(method).rpartition(".")[2])

@@ -1,1 +1,1 @@
-"""Sockets live here and only here."""
+"""The only package with sockets: it accepts connections, forwards requests and relays tunnels."""

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from albkit.errors import Failure
 from albkit.model.message import ClientAddress, RequestHead, ResponseHead
 from albkit.wire.http1.forwarded import ForwardedFields
 
-__all__ = ("BodySink", "DownstreamExchange", "Upstream", "Waiting")
+__all__ = ("NO_BODY", "BodySink", "DownstreamExchange", "Upstream", "Waiting", "WholeBody")
+
+WholeBody = tuple[list[bytes], list[bytes]]
+"""The pieces of a complete body, and its trailers. Both may be shared: do not change them."""
+
+NO_BODY: Final[WholeBody] = ([], [])
 
 
 class Upstream(Protocol):
@@ -109,8 +114,8 @@ class DownstreamExchange(Protocol):
             Failure: it ends short, is malformed, or the client left.
         """
 
-    def whole_body(self) -> bytes | None:
-        """The request body where it is short and has all come already, else `None`."""
+    def whole_body(self) -> WholeBody | None:
+        """The request body if it is short and has all come already, else `None`."""
 
     def pump_body(self, sink: BodySink) -> None:
         """Send the request body to `sink`, what has come already first, until `park_body`."""

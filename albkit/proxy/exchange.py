@@ -93,11 +93,12 @@ async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bo
 
         # 6. Relay the response to the client; or, after a 101 (Switching Protocols), connect both sides by a tunnel.
         if listener.response_fields is not None:
-            listener.response_fields.apply_to(forwarding.connection.response.lines)
-        if forwarding.connection.response.status == 101:
+            listener.response_fields.apply_to(forwarding.upstream.response.lines)
+        if forwarding.upstream.response.status == 101:
             _open_tunnel(client, request, forwarding, record, listener)
             return False
-        await _relay(client, forwarding, record, runtime)
+        if not _begin_response(client, forwarding, record, runtime):
+            await _relay_rest(client, forwarding)
         return _complete(client, record, runtime)
 
     except Failure as failure:
@@ -130,35 +131,37 @@ def _route(request: RequestHead, listener: ListenerRuntime) -> CompiledRule[Rout
         raise Failure(FailureKind.HOOK_FAILED, f"a condition: {told(error)}") from None
 
 
-async def _relay(client: DownstreamExchange, forwarding: Forwarding, record: ExchangeRecord, runtime: Runtime) -> None:
-    """Send the response to the client: the part that has been received already in one write, the rest as it arrives.
+def _begin_response(client: DownstreamExchange, forwarding: Forwarding, record: ExchangeRecord, runtime: Runtime) -> bool:
+    """Send the head of the response and the part of the body that has been received already, in one write. Return whether that was all.
 
-    On return the response is complete. In any case the target's connection is given back to the pool or closed.
+    A short response, as most are, ends here. It needs neither another coroutine nor a wait.
     """
-    connection = forwarding.connection
-    response = connection.response
-    reusable = False
+    upstream = forwarding.upstream
+    response = upstream.response
     try:
-        pieces, over, trailers = connection.first_pieces()
+        pieces, over, trailers = upstream.first_pieces()
         record.elb_status_code = response.status
         fields = forwarding.set_cookie if response.has_date else _with_date(forwarding.set_cookie, runtime)
         client.start_response(response, fields)
         client.write_body(pieces, over, trailers)
-        if not over:
-            relayed = client.wait()
-            connection.relay_body(relayed)
-            await relayed
-        # If the target responded before it had received the whole request body, it might take the rest of that body for the next request.
-        reusable = client.body_over and not (record.request is not None and record.request.close_after)
+    except BaseException:
+        forwarding.end(whole=False)
+        raise
+    if over:
+        forwarding.end(whole=True)
+    return over
+
+
+async def _relay_rest(client: DownstreamExchange, forwarding: Forwarding) -> None:
+    """Send the rest of the body as it arrives, and return after its end."""
+    whole = False
+    try:
+        relayed = client.wait()
+        forwarding.upstream.relay_body(relayed)
+        await relayed
+        whole = True
     finally:
-        # Stop forwarding the body first: once the connection is released, another client may be using it.
-        if not client.body_over:
-            client.park_body()
-        forwarding.over(client)
-        if reusable:
-            connection.release()
-        else:
-            connection.abort()
+        forwarding.end(whole=whole)
 
 
 def _with_date(set_cookie: bytes, runtime: Runtime) -> bytes:
@@ -176,16 +179,16 @@ def _open_tunnel(
         Failure: one side has disconnected; both connections are closed then.
     """
     runtime = listener.runtime
-    connection = forwarding.connection
-    response = connection.response
+    upstream = forwarding.upstream
+    response = upstream.response
     record.elb_status_code = 101
     record.received_bytes = client.received_bytes
-    policy = forwarding.tunnel
+    policy = forwarding.policy
     extensions = negotiated_extensions(request, response) if policy.frames else None
     try:
         client_transport, head, early = client.open_tunnel(response, forwarding.set_cookie)
         try:
-            target_transport, behind, target_is_through = connection.detach()
+            target_transport, behind, target_is_through = upstream.detach()
         except Failure:
             # From here on the client connection no longer has its transport. So this function must close it and release its place in the
             # listener's connection limit.
@@ -193,15 +196,14 @@ def _open_tunnel(
             client_transport.abort()
             raise
     except Failure:
-        forwarding.over(client)
-        connection.abort()
+        forwarding.end(whole=False)
         raise
     over = partial(tunnel_over, listener, client.address.host, forwarding.choice)
     protocol = response.upgrade.decode("latin-1").lower()
-    tunnel = Tunnel(client_transport, target_transport, connection.member, record, protocol, policy, extensions, runtime, over)
+    tunnel = Tunnel(client_transport, target_transport, upstream.member, record, protocol, policy, extensions, runtime, over)
     # The record keeps the request, and the tunnel keeps the record, maybe for days. Free what is no longer needed.
     request.lines.clear()
-    tunnel.open(head, behind, early, target_is_through=target_is_through, client_is_full=client.is_full, target_is_full=connection.is_full)
+    tunnel.open(head, behind, early, target_is_through=target_is_through, client_is_full=client.is_full, target_is_full=upstream.is_full)
     tunnel_opened(listener, tunnel, policy)
 
 

@@ -1,1 +1,1 @@
-"""What is told when an exchange is over."""
+"""What is reported when an exchange is over: log lines and metrics."""

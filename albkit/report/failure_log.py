@@ -1,4 +1,4 @@
-"""One line per failure, on the logger `albkit`."""
+"""Writes one line per failure to the logger `albkit`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ __all__ = ("log_failure", "log_out_of_sockets")
 _log = logging.getLogger("albkit")
 _LONGEST = 200
 _out_of_sockets = LogThrottle()
-"""Descriptors are the process's, so all that tells of them shares one line a second."""
+"""File descriptors belong to the whole process, so all messages about them share one line per second."""
 
 
 def log_failure(record: ExchangeRecord) -> None:
-    """Tell of the failure of one exchange: clients' at INFO, all others at WARNING; those for want of sockets once a second."""
+    """Log the failure of an exchange: at INFO if the client caused it, otherwise at WARNING; at most one line per second if sockets ran
+    out."""
     failure = record.failure
     if failure is None:
         return
     kind = failure.kind
+    # Clients can cause any number of failures, which must not bury the warnings.
     level = logging.INFO if kind.side is Side.CLIENT else logging.WARNING
     if not _log.isEnabledFor(level):
         return
@@ -44,12 +46,13 @@ def log_failure(record: ExchangeRecord) -> None:
         record.group.group.name if record.group is not None else "-",
         record.matched_rule_priority,
         record.attempts,
+        # ascii() escapes line breaks and control characters, so that a client cannot forge log lines.
         ascii(f"{request.method} {request.path}"[:_LONGEST]) if request is not None and request.method else "-",
         ascii(detail)[1:-1] or "-",
     )
 
 
 def log_out_of_sockets(words: str, *arguments: object) -> None:
-    """Tell that file descriptors run short, in one line a second at most: clients can bring that about as often as they like."""
+    """Log that file descriptors are running out, at most once per second, because clients can cause this as often as they like."""
     if _out_of_sockets.may_say():
         _log.warning("out of file descriptors: " + words + "%s", *arguments, _out_of_sockets.also())

@@ -1,4 +1,4 @@
-"""Lines that peers could cause a million times a second."""
+"""Limits the rate of log lines that peers could cause any number of times."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ("LogThrottle",)
 
 
 class LogThrottle:
-    """Lets one line a second through, and knows how many it has kept back since the last one.
+    """Lets one line per second through, and counts the lines suppressed since the last one.
 
     Args:
         now: A monotonic clock, in seconds.
@@ -23,7 +23,7 @@ class LogThrottle:
         self._kept_back = 0
 
     def may_say(self) -> bool:
-        """Whether a line may be written now; then it is to be written, with `also`."""
+        """Whether a line may be written now. If so, write it, and append `also()`."""
         now = self._now()
         if now < self._next:
             self._kept_back += 1
@@ -32,6 +32,6 @@ class LogThrottle:
         return True
 
     def also(self) -> str:
-        """How many lines were kept back before this one, in words; empty for none."""
+        """Say how many lines were suppressed before this one; empty if there were none."""
         count, self._kept_back = self._kept_back, 0
         return f"; {count} times more since the last such line" if count else ""

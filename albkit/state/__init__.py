@@ -1,1 +1,1 @@
-"""What is true now: mutable, touched only on the loop's thread, no I/O."""
+"""The current state of target groups and targets, counters and caches."""

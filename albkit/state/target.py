@@ -53,6 +53,7 @@ class TargetState:
     def __init__(self, target: Target, *, checked: bool = False) -> None:
         self.target = target
         self.address = str(target)
+        # A copy, which `TargetChoice.reweigh` changes together with the state of the algorithm.
         self.weight = target.weight
         # A target that is not health checked is "unavailable", which is eligible for traffic (docs/alb.md 1.8, 1.9).
         self.state = TargetHealthState.INITIAL if checked else TargetHealthState.UNAVAILABLE

@@ -1,1 +1,1 @@
-"""What becomes of requests while targets are killed, hang, are restarted and drained: `python -m benchmarks.failover`; see README.md."""
+"""What happens to requests while targets are killed, hang, restart and drain: `python -m benchmarks.failover`; see README.md."""

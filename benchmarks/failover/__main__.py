@@ -1,4 +1,4 @@
-"""What becomes of requests while targets are lost: albkit, nginx and HAProxy. `python -m benchmarks.failover`; see README.md."""
+"""What happens to requests while targets fail: albkit, nginx and HAProxy. `python -m benchmarks.failover`; see README.md."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from benchmarks.failover.report import Outcome, Run, as_json, check, draw, outco
 from benchmarks.measure import Cores, MeasurementError, descriptors, free_ports, installed, running, two_cores
 
 _SHORTEST = 30.0
-"""Seconds: in less, what one event brings is not over when the next one comes."""
+"""Seconds. In a shorter run, the effects of one event would overlap with the next one."""
 _FILES = 4096
 _WARM_UP = 0.5
 _WARM_UPS = 20
-"""Tries until every target has answered without a failure."""
+"""Attempts until every target has answered without a failure."""
 _JUDGED = ("kill", "drain")
-"""Events that must cost albkit no GET."""
+"""Events in which albkit must lose no GET."""
 
 Runs = list[tuple[Run, list[Outcome]]]
 
@@ -41,7 +41,7 @@ Runs = list[tuple[Run, list[Outcome]]]
 
 
 def measure(kind: type[Proxy], rate: float, seconds: float, cores: Cores) -> Run:
-    """One proxy in front of fresh targets, under load while everything happens."""
+    """Measure one proxy in front of fresh targets, under load during all events."""
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="albkit-")))
         targets = stack.enter_context(targets_running(directory, cores.load))
@@ -95,7 +95,7 @@ async def _warm_up(port: int, rate: float) -> None:
 
 
 def verdict(runs: Runs) -> tuple[bool | None, str]:
-    """Whether albkit does what it must, `None` where it was not measured, and a line on it."""
+    """Whether albkit passes, `None` if it was not measured, and a line of text about it."""
     what = f"albkit, GETs failed on {' and '.join(_JUDGED)}: 0"
     for run, taken in runs:
         if run.name == "albkit":
@@ -105,7 +105,7 @@ def verdict(runs: Runs) -> tuple[bool | None, str]:
 
 
 def everything(runs: Runs, given: argparse.Namespace) -> dict[str, Any]:
-    """All that was measured."""
+    """All results."""
     return {
         "machine": {"python": platform.python_version(), "uvloop": version("uvloop"), "kernel": platform.release()},
         "settings": {"rate": given.rate, "seconds": given.seconds, "patience": PATIENCE, "post_every": POST_EVERY},
@@ -154,11 +154,11 @@ def _run(given: argparse.Namespace) -> Runs:
 
 
 def _present(names: Sequence[str]) -> list[type[Proxy]]:
-    """Those that were asked for and are installed."""
+    """The requested proxies that are installed."""
     present = []
     for kind in (PROXIES[name] for name in names):
         if kind.needs is not None and installed(kind.needs) is None:
-            print(f"{kind.name} is left out: {kind.needs} is not installed (apt-get install {kind.needs})", flush=True)
+            print(f"{kind.name} is skipped: {kind.needs} is not installed (apt-get install {kind.needs})", flush=True)
         else:
             present.append(kind)
     if not present:
@@ -167,7 +167,7 @@ def _present(names: Sequence[str]) -> list[type[Proxy]]:
 
 
 def _stop(number: int, _: FrameType | None) -> None:
-    """End in good order; a second signal must not keep the programs from being ended."""
+    """End gracefully. Further signals are ignored: they would interrupt the ending of programs."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + number)
@@ -175,14 +175,17 @@ def _stop(number: int, _: FrameType | None) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.failover", description="What becomes of requests while targets are killed, hang, restart and drain."
+        prog="python -m benchmarks.failover",
+        description="Measure what happens to requests while targets are killed, hang, restart and drain.",
     )
-    parser.add_argument("--rate", type=_number(1, 1000), default=300, help="GETs per second; 300 by default; a tenth as many POSTs on top")
+    parser.add_argument(
+        "--rate", type=_number(1, 1000), default=300, help="GETs per second, 300 by default; a tenth as many POSTs are added"
+    )
     parser.add_argument(
         "--seconds", type=_number(_SHORTEST, 3600), default=LENGTH, help=f"per proxy; {LENGTH:g} by default, {_SHORTEST:g} at least"
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the share of answers of each target over time (PNG)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw each target's share of the responses over time (PNG)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to FILE")
     names = tuple(PROXIES)
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=f"of {', '.join(names)}; all by default")
     return parser.parse_args()

@@ -1,6 +1,7 @@
-"""albkit as a service would use it that wants to live through the loss of a target: health checks, short deadlines, ejection.
+"""albkit configured for a service that must survive the loss of a target: health checks, short timeouts, ejection.
 
-Targets are drained and taken back by words on a unix socket: `drain HOST:PORT`, `ready HOST:PORT`. The answer is `ok`, once it is done.
+Commands on a unix socket drain a target and return it to service: `drain HOST:PORT`, `ready HOST:PORT`. The answer `ok` comes when it is
+done.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ import albkit as alb
 _GROUP = "targets"
 _DRAIN_TIMEOUT = 10
 _EJECTION = getattr(alb, "Ejection", None)
-"""Not every albkit can learn from requests that fail."""
+"""Missing in older versions of albkit, which a baseline may be."""
 
 
 class _Control:
-    """Does what it is told on a unix socket."""
+    """Executes the commands on a unix socket."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._task: asyncio.Task[asyncio.Server] | None = None
 
     def open(self, load_balancer: alb.LoadBalancer) -> None:
-        """Begin to listen; it ends with the loop."""
+        """Start to listen, until the event loop ends."""
 
         async def obey(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             word, _, target = (await reader.readline()).decode().strip().partition(" ")

@@ -1,4 +1,4 @@
-"""What befalls the targets, and when."""
+"""The events that happen to the targets, and their times."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _HERE: Final = Path(__file__).resolve().parent
 
 
 class Step(NamedTuple):
-    """One thing to happen, as it is planned."""
+    """A planned event."""
 
     kind: str
     target: str
     at: float
-    """Seconds since the load began."""
+    """Seconds since the load started."""
     gone: float
-    """Seconds until it is undone."""
+    """Seconds until the event is reversed."""
     scaled: bool = True
     """Whether `gone` grows with the length of the script."""
 
@@ -41,21 +41,21 @@ SCRIPT: Final = (
     Step("drain", "a", 32, 4),
 )
 LENGTH: Final = 40.0
-"""Seconds. The last answers of a step are there before the next one begins: what waits longest is a client, for 3 s."""
+"""Seconds. Each step's last responses arrive before the next step: a client waits 3 s at most."""
 
 
 class Event(NamedTuple):
-    """One thing that happened; all times are seconds since the load began."""
+    """An event that has happened; all times are seconds since the load started."""
 
     kind: str
     target: str
     began: float
     recovered: float
-    """When the target could serve again, as far as it knows itself: it listens, goes on, or is to be taken back."""
+    """When the target was able to serve again: it listens, continues, or can be returned to service."""
 
 
 class Targets:
-    """Three servers, each a process of its own, and all that can befall them."""
+    """Three servers, each in a process of its own, and the events that can happen to them."""
 
     def __init__(self, stack: contextlib.ExitStack, directory: Path, core: int) -> None:
         self._stack = stack
@@ -66,7 +66,7 @@ class Targets:
         self.ports: Mapping[str, int] = {name: self._hold_port() for name in NAMES}
 
     def _hold_port(self) -> int:
-        """A port that is ours while its target is gone: no connection from here can be given it meanwhile."""
+        """Reserve a port while its target is down, so that no outgoing connection gets it."""
         sock = self._stack.enter_context(socket.socket())
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(("127.0.0.1", 0))
@@ -74,7 +74,7 @@ class Targets:
         return port
 
     async def start(self, name: str) -> None:
-        """Return when it listens."""
+        """Start a target, and return when it listens."""
         self._starts += 1
         own = self._directory / f"{name}{self._starts}"
         own.mkdir()
@@ -89,20 +89,20 @@ class Targets:
         self._programs[name].process.send_signal(number)
 
     def check_ended(self, name: str) -> None:
-        """Make sure that its process has ended."""
+        """Check that the process has ended."""
         if self._programs[name].alive:
             raise MeasurementError(f"target {name} did not end when it was told to")
 
 
 @contextlib.contextmanager
 def targets_running(directory: Path, core: int) -> Iterator[Targets]:
-    """The targets, none of them started; whatever became of them, all are ended when the block ends."""
+    """The targets, not started yet. All of them are ended with the block."""
     with contextlib.ExitStack() as stack:
         yield Targets(stack, directory, core)
 
 
 async def play(load: Load, proxy: Proxy, targets: Targets, scale: float) -> list[Event]:
-    """Let everything happen at its time, and tell when it did."""
+    """Trigger every event at its time, and return the times at which they happened."""
     events = []
     for step in SCRIPT:
         await _until(load, step.at * scale)

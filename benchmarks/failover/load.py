@@ -1,7 +1,7 @@
-"""Requests at a fixed rate, whatever becomes of them: GETs, and one POST for every ten of them, over connections that are kept alive.
+"""Requests at a fixed rate, whatever happens to them: GETs, and one POST per ten GETs, over keep-alive connections.
 
-A request is sent when it is due even if no answer comes, and its latency counts from that moment, so that a proxy that stands still cannot
-hide what it costs. Nothing is sent twice.
+A request is sent when it is due, even if no response comes, and its latency counts from that moment, so that a proxy that hangs cannot hide
+the delay. No request is repeated.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from benchmarks.measure import MeasurementError
 __all__ = ("PATIENCE", "POST_EVERY", "Load", "Request")
 
 PATIENCE: Final = 3.0
-"""Seconds that the client waits for an answer."""
+"""Seconds for which the client waits for a response."""
 POST_EVERY: Final = 11
-"""One request of so many is a POST."""
+"""One request of this many is a POST."""
 _KEPT: Final = 1.0
-"""Seconds that a connection is kept idle: less than any proxy keeps it, so that none closes it while a request is on its way."""
+"""Seconds for which an idle connection is kept: less than the proxies do, so that none closes it while a request is on its way."""
 _LATEST: Final = 0.5
-"""Seconds. A load that is so much behind its time says nothing about a proxy."""
+"""Seconds. If the load lags behind by more, the results say nothing about the proxy."""
 
 _BYTES: Final = {
     "GET": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -35,19 +35,19 @@ _CLOSE: Final = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 
 
 class Request(NamedTuple):
-    """One that is over."""
+    """A finished request."""
 
     due: float
-    """When it was to be sent, in seconds since the load began."""
+    """When it was due, in seconds since the load started."""
     over: float
-    """When it was answered or given up."""
+    """When it was answered or abandoned."""
     method: str
     status: int
-    """0 where there is none."""
+    """0 if there is none."""
     target: str
-    """Who answered, empty where no target has."""
+    """The target that answered; empty if none did."""
     fault: str
-    """Why it failed, empty where it has not."""
+    """Why it failed; empty if it did not."""
 
     @property
     def latency(self) -> float:
@@ -55,17 +55,17 @@ class Request(NamedTuple):
 
 
 class Load:
-    """Sends requests to one port, and keeps what became of them.
+    """Sends requests to one port, and records the results.
 
     Args:
-        port: Of 127.0.0.1.
-        rate: GETs per second; POSTs come on top.
+        port: On 127.0.0.1.
+        rate: GETs per second; POSTs are added.
     """
 
     def __init__(self, port: int, rate: float) -> None:
         self.requests: list[Request] = []
         self.lag = 0.0
-        """The most seconds that a request was sent behind its time."""
+        """The longest delay, in seconds, with which a request was sent."""
         self._port = port
         self._rate = rate * POST_EVERY / (POST_EVERY - 1)
         self._loop = asyncio.get_running_loop()
@@ -79,14 +79,14 @@ class Load:
 
     @property
     def now(self) -> float:
-        """Seconds since the load began."""
+        """Seconds since the load started."""
         return self._loop.time() - self._start
 
     async def run(self, seconds: float) -> None:
-        """Send requests for so long, and return when the last of them is over.
+        """Send requests for this many seconds, and return when the last one is finished.
 
         Raises:
-            MeasurementError: the load was not what it was to be, or an answer was not a target's and no error either.
+            MeasurementError: the load lagged behind, or a response came neither from a target nor was it an error.
         """
         self._start = self._loop.time()
         try:
@@ -105,9 +105,9 @@ class Load:
             for connection in self._idle:
                 connection.transport.abort()
         if self._strange:
-            raise MeasurementError(f"an answer is neither a target's nor an error: {self._strange}")
+            raise MeasurementError(f"a response came neither from a target nor is it an error: {self._strange}")
         if self.lag > _LATEST:
-            raise MeasurementError(f"the load was up to {self.lag:.2f} s behind its time: this machine is too busy")
+            raise MeasurementError(f"the load lagged behind by up to {self.lag:.2f} s: this machine is too busy")
 
     def _send(self, due: float, method: str) -> None:
         while self._idle and self._loop.time() - self._idle[0].idle_since > _KEPT:
@@ -136,7 +136,7 @@ class Load:
             connection.transport.abort()
 
     def over(self, exchange: _Exchange, status: int, target: str, fault: str) -> None:
-        """The exchange has ended; what is told of it afterwards does not count."""
+        """Record the end of an exchange; later events of it do not count."""
         if exchange in self._outstanding:
             self._outstanding.discard(exchange)
             self.requests.append(Request(exchange.due, self.now, exchange.method, status, target, fault))
@@ -144,22 +144,22 @@ class Load:
                 self._over.set()
 
     def keep(self, connection: _Connection) -> None:
-        """It can take another request."""
+        """Keep a connection for another request."""
         connection.idle_since = self._loop.time()
         self._idle.append(connection)
 
     def forget(self, connection: _Connection) -> None:
-        """It has ended."""
+        """Forget a closed connection."""
         if connection in self._idle:
             self._idle.remove(connection)
 
     def strange(self, what: str) -> None:
-        """The run is worth nothing."""
+        """Make the run invalid."""
         self._strange = self._strange or what
 
 
 class _Exchange:
-    """A request that is under way."""
+    """A request in progress."""
 
     __slots__ = ("_load", "connection", "due", "method", "timer")
 
@@ -182,7 +182,7 @@ class _Exchange:
 
 
 class _Connection(asyncio.Protocol):
-    """To the proxy."""
+    """A connection to the proxy."""
 
     __slots__ = ("_exchange", "_load", "_received", "idle_since", "transport")
 

@@ -1,7 +1,7 @@
-"""The proxies whose targets get lost, each as its users configure it for such a service, and how each takes a target out and back.
+"""The proxies, each configured as its users would for targets that may fail, and how each takes a target out of service and back.
 
-All of them have the same deadlines: 1 s to connect to a target, 2 s for an answer, two more tries. Those that can ask their targets do so
-every 0.5 s, and believe two answers in a row.
+All have the same timeouts: 1 s to connect to a target, 2 s for a response, two more attempts. Those with health checks check every 0.5 s,
+and need two equal results in a row.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ class Proxy(ABC):
     """One proxy of a run.
 
     Args:
-        directory: Of its own.
-        port: Of 127.0.0.1, to listen on.
-        targets: Their ports, by name.
+        directory: Its own directory.
+        port: The port on 127.0.0.1 to listen on.
+        targets: The targets' ports, by name.
     """
 
     name: str
@@ -105,19 +105,19 @@ class Proxy(ABC):
     @classmethod
     @abstractmethod
     def version(cls) -> str:
-        """Of the program, and what else one must know of it."""
+        """The version of the program, and other relevant facts about it."""
 
     @abstractmethod
     def command(self) -> list[str]:
-        """What starts it."""
+        """The command that starts it."""
 
     @abstractmethod
     async def drain(self, target: str) -> None:
-        """Send a target nothing new; what it is at goes on."""
+        """Send no new requests to a target; those in progress continue."""
 
     @abstractmethod
     async def ready(self, target: str) -> None:
-        """Take a drained target back."""
+        """Return a drained target to service."""
 
 
 class Albkit(Proxy):
@@ -150,7 +150,8 @@ class Albkit(Proxy):
 
 
 class Nginx(Proxy):
-    """It has passive checks only, and takes a target out by a reload: its new worker knows nothing of what the old one learned."""
+    """It has passive checks only, and takes a target out of service by a reload; the new worker does not know what the old one has
+    learned."""
 
     name = needs = "nginx"
 
@@ -224,10 +225,10 @@ def _program(name: str) -> str:
 
 
 async def _tell(path: Path, words: str, wanted: str) -> None:
-    """One command over a unix socket, and the answer that it must have.
+    """Send one command over a unix socket, and check the answer.
 
     Raises:
-        MeasurementError: another answer came, or none.
+        MeasurementError: the answer differs, or there is none.
     """
     try:
         async with asyncio.timeout(_CONTROL_TIMEOUT):

@@ -1,4 +1,4 @@
-"""What the requests tell of each event, as figures and as a picture."""
+"""The results of each event, as a table and as a picture."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ("METHODS", "SLOW", "Outcome", "Run", "as_json", "check", "draw", "out
 
 METHODS: Final = ("GET", "POST")
 SLOW: Final = 0.5
-"""Seconds: what takes longer than 25 times as long as usual has waited for a target that does not answer."""
+"""Seconds. A request that takes more than 25 times as long as usual has waited for a target that does not answer."""
 _LATELY: Final = 1.0
 _LEFT_OUT: Final = 30
-"""Requests in a row that went to the other two: too many to be chance, with whatever algorithm."""
+"""Requests in a row that went to the other two targets: too many for chance, with any algorithm."""
 _BIN: Final = 0.25
 _FAILED: Final = "failed"
 _COLORS: Final = {"a": "#4477aa", "b": "#66ccee", "c": "#bbbbbb", _FAILED: "#cc3311"}
@@ -27,7 +27,7 @@ _MARKS: Final = {"slow": ("|", "#ddaa33"), "failed GET": ("x", "#cc3311"), "fail
 
 
 class Run(NamedTuple):
-    """One proxy through the whole script."""
+    """One proxy through all events."""
 
     name: str
     version: str
@@ -38,21 +38,21 @@ class Run(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one event came to. A request counts for the event in whose time it was over."""
+    """The results of one event. A request counts for the event during which it finished."""
 
     event: Event
     sent: dict[str, int]
     """By method."""
     failed: dict[str, int]
     slow: int
-    """Requests that were answered well, but late."""
+    """Requests that were answered correctly, but late."""
     out_after: float | None
-    """Seconds from the event to the last request, sent before the recovery, that failed, was slow or still went to the target; `None` where
+    """Seconds from the event to the last request, sent before the recovery, that failed, was slow or still went to the target; `None` if
     there is none."""
     back: float | None
-    """Seconds from the recovery to the first request that the target answers again; `None` where it has not."""
+    """Seconds from the recovery to the first request that the target answers again; `None` if there is none."""
     stays: float | None
-    """The same to the request from which on it is not left out again."""
+    """Seconds from the recovery to the request from which on the target is not left out again."""
     worst: float
     """Latency in seconds."""
     faults: dict[str, int]
@@ -63,10 +63,10 @@ def _slow(request: Request) -> bool:
 
 
 def check(run: Run) -> None:
-    """Make sure that the run shows what it is to show.
+    """Check that the run is valid.
 
     Raises:
-        MeasurementError: something failed before anything had happened, or a target had no part in it when its turn came.
+        MeasurementError: a request failed before the first event, or a target got no requests when its event came.
     """
     calm = run.events[0].began
     early = [request for request in run.requests if request.over < calm]
@@ -80,7 +80,7 @@ def check(run: Run) -> None:
 
 
 def outcomes(run: Run) -> list[Outcome]:
-    """One for each event, in their order."""
+    """The results of each event, in order."""
     ends = [*(event.began for event in run.events[1:]), float("inf")]
     return [
         _outcome(event, [request for request in run.requests if event.began <= request.over < end])
@@ -108,7 +108,7 @@ def _outcome(event: Event, requests: Sequence[Request]) -> Outcome:
 
 
 def _back(event: Event, requests: Sequence[Request]) -> tuple[float | None, float | None]:
-    """Seconds from the recovery until the target is back, and until it is back for good; `None` where it is not."""
+    """Seconds from the recovery until the target is back, and until it is back permanently; `None` if it is not."""
     back = stays = None
     missed = 0
     for request in requests:
@@ -148,7 +148,7 @@ def _counted(faults: dict[str, int]) -> str:
 
 
 def as_json(run: Run, taken: Sequence[Outcome]) -> dict[str, Any]:
-    """All figures of one run, every request that was hurt, and the answers of each target over time."""
+    """All results of a run, every affected request, and the responses of each target over time."""
     return {
         "version": run.version,
         "lag": run.lag,
@@ -167,7 +167,7 @@ def _by_time(run: Run) -> dict[str, list[int]]:
 
 
 def draw(runs: Sequence[Run], path: Path) -> None:
-    """Who answered what share of the requests sent at any time, one panel per proxy, with events and failures."""
+    """Draw each target's share of the responses over time, with one panel per proxy, and with events and failures."""
     import matplotlib as mpl
 
     mpl.use("Agg")

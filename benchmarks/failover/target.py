@@ -1,4 +1,4 @@
-"""A target that tells its name with every answer, and that ends on SIGTERM in good order: what is under way is answered first."""
+"""A target that names itself in every response, and that shuts down gracefully on SIGTERM: requests in progress are answered first."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class _Target:
     """What all connections share.
 
     Args:
-        name: For the field X-Target.
-        delay: Seconds that an answer takes.
+        name: For the header X-Target.
+        delay: Seconds that a response takes.
     """
 
     def __init__(self, name: str, delay: float) -> None:
@@ -31,7 +31,7 @@ class _Target:
         self.over = asyncio.Event()
 
     def stop(self, server: asyncio.Server) -> None:
-        """Close what is idle; the rest closes behind its answer."""
+        """Close idle connections; the others close after their response."""
         self.stopping = True
         server.close()
         for connection in tuple(self.connections):
@@ -73,7 +73,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def _look(self) -> None:
-        """Begin with the next request if it is there, body and all."""
+        """Start with the next request if it has arrived, including its body."""
         head, end, behind = self._received.partition(b"\r\n\r\n")
         if self._busy or not end:
             return

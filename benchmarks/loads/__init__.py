@@ -1,4 +1,4 @@
-"""Loads: what is done to a proxy, and what that costs it."""
+"""Loads: they put work on a proxy and measure its cost."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def put_python_load(module: str, *arguments: str | int, core: int, timeout: float, **options: float | str | bool) -> dict[str, float]:
-    """What a load of ours has measured.
+    """Run a load of this package in a process of its own, and return its results.
 
     Args:
-        module: Of this package.
+        module: The module in this package.
         arguments: Its arguments.
-        core: The only one that it runs on.
-        timeout: Seconds after which it is stuck.
-        options: Its options; those that are true or false have no value.
+        core: The only core that it runs on.
+        timeout: Seconds after which it counts as stuck.
+        options: Its options; boolean ones have no value.
 
     Raises:
-        MeasurementError: something was not as it must be.
+        MeasurementError: the load has detected an error.
     """
     command = [sys.executable, "-m", f"benchmarks.loads.{module}", *map(str, arguments)]
     for name, value in options.items():

@@ -1,4 +1,4 @@
-"""One TLS handshake with a proxy: has it agreed on what all are compared with?"""
+"""Makes one TLS handshake with a proxy and checks that it negotiates the same as all others."""
 
 from __future__ import annotations
 

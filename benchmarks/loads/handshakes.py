@@ -1,4 +1,4 @@
-"""Handshakes from a client in C: one in Python is slower than the proxies."""
+"""TLS handshakes from a client in C, because one in Python is slower than the proxies."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ("HEADERS", "client", "shake_hands")
 
 _SOURCE: Final = Path(__file__).with_suffix(".c")
 HEADERS: Final = (Path("/usr/include/openssl/ssl.h"), Path("/usr/local/include/openssl/ssl.h"))
-"""One of these says that it can be compiled."""
+"""One of these files must exist for the compilation."""
 _STUCK: Final = 30
 
 
 def client() -> str:
-    """The program, compiled if that was not done before."""
+    """The program, compiled on first use."""
     compiler = installed("cc")
     if compiler is None or not any(header.exists() for header in HEADERS):
         raise MeasurementError("there is no compiler, or OpenSSL's headers are missing: apt-get install gcc libc6-dev libssl-dev")
@@ -29,17 +29,17 @@ def client() -> str:
 
 
 def shake_hands(port: int, *, core: int, connections: int, seconds: float, resumed: bool) -> Load:
-    """Connections with a request each, one after the other on each of so many clients.
+    """Open connections with one request each, one after the other per client.
 
     Args:
-        port: Of 127.0.0.1.
-        core: The only one that the load runs on.
-        connections: That are there at any time.
-        seconds: How long.
-        resumed: Whether all but the first resume a session; else none does.
+        port: On 127.0.0.1.
+        core: The only core that the load runs on.
+        connections: Number of clients.
+        seconds: Duration.
+        resumed: Whether all connections but the first resume a session; otherwise none does.
 
     Raises:
-        MeasurementError: something was not as it must be.
+        MeasurementError: the load has detected an error.
     """
     how = "resumed" if resumed else "full"
     command = [client(), str(port), str(connections), str(seconds), how, NAME, BODY.decode()]

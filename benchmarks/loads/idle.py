@@ -1,4 +1,4 @@
-"""HTTP connections that have had one answer each and do nothing: what a proxy's memory grows by."""
+"""Idle HTTP connections that have had one response each: by how much do they increase a proxy's memory?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.loads.turns import connected, in_turns, settled_memory, told, un
 from benchmarks.measure import MeasurementError
 
 _AT_ONCE: Final = 100
-"""Connections that are being made at any time."""
+"""Connections to open at the same time."""
 _SMALL: Final = "/x"
 
 
@@ -67,9 +67,9 @@ async def _open(fault: asyncio.Future[None], given: argparse.Namespace, count: i
 
 
 async def memory(fault: asyncio.Future[None], given: argparse.Namespace) -> dict[str, float]:
-    """What the proxy's memory grows by when so many more connections are there.
+    """By how much this many more connections increase the proxy's memory.
 
-    Some have come and gone before, and as many are there already: what the first ones have left behind is in use again.
+    Others were opened and closed before, and as many are open already, so that the memory they have left behind is in use again.
     """
     tls = client_context() if given.tls else None
     await asyncio.gather(*[connection.close() for connection in await _open(fault, given, given.warm_up, tls)])

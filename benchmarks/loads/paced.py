@@ -1,7 +1,7 @@
-"""HTTP requests at a fixed rate, however long their answers take: an open loop.
+"""HTTP requests at a fixed rate, however long the responses take: an open loop.
 
-A request is due at its time whether earlier ones are answered or not, and its latency counts from then: a proxy that stands still for a
-moment delays all that were due meanwhile, and none of them is forgotten. Where no connection is free, it waits for one.
+A request is due at its time whether or not earlier ones are answered, and its latency counts from then. A proxy that pauses delays all
+requests due meanwhile, and none of them is omitted. If no connection is free, the request waits for one.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from benchmarks.measure import MeasurementError, cpu_seconds
 
 _WARM_UP: Final = 0.3
 _GAP: Final = 0.05
-"""Seconds between reading CPU time, which disturbs, and the first request that counts."""
+"""Seconds between reading the CPU time, which disturbs, and the first request that counts."""
 _SHORTEST_INTERVAL: Final = 40_000
-"""Nanoseconds: the timer does not go off more often; where more requests are due, several are sent at once."""
+"""Nanoseconds between two expirations of the timer; if more requests are due, several are sent at once."""
 _PATIENCE: Final = 5.0
 _MOST_WAITING: Final = 0.05
-"""Of the requests of the whole time that may be without an answer at its end."""
+"""The share of all requests that may be unanswered at the end."""
 
 
 class Work:
@@ -40,21 +40,21 @@ class Work:
         self.waiting: deque[int] = deque()
         """When they were due."""
         self.latencies: list[tuple[int, int]] = []
-        """When a request was due, and how long it took from then, in nanoseconds."""
+        """When each request was due, and its latency from then, in nanoseconds."""
         self.late: list[tuple[int, int]] = []
-        """When a request was due, and how long after that we came to send it or to let it wait."""
+        """When each request was due, and the delay after which it was sent or queued."""
         self.start = 0
         self.sent = 0
         self._over: asyncio.Future[None] | None = None
         self.fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def fail(self, what: str) -> None:
-        """The run is worth nothing."""
+        """Make the run invalid."""
         if not self.fault.done():
             self.fault.set_exception(MeasurementError(what))
 
     def send_what_is_due(self) -> None:
-        """The timer's."""
+        """Called by the timer."""
         now = time.perf_counter_ns()
         due = self.start + int(self.sent * self.gap)
         while due <= now:
@@ -67,13 +67,13 @@ class Work:
             due = self.start + int(self.sent * self.gap)
 
     async def all_answered(self) -> None:
-        """Return when every request that was sent has its answer."""
+        """Return when every request sent has its response."""
         self._over = asyncio.get_running_loop().create_future()
         if len(self.latencies) < self.sent:
             await self._over
 
     def answered(self, connection: _Connection, due: int) -> None:
-        """A connection is free again."""
+        """Reuse a connection that is free again."""
         self.latencies.append((due, time.perf_counter_ns() - due))
         if self.waiting:
             connection.send(self.waiting.popleft())
@@ -114,7 +114,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def paced(work: Work, given: argparse.Namespace) -> dict[str, float]:
-    """Latencies at a rate, in microseconds; none where more and more requests wait."""
+    """The latencies at a rate, in microseconds; none if the queue keeps growing."""
     loop = asyncio.get_running_loop()
     for _ in range(given.connections):
         _, connection = await loop.create_connection(lambda: _Connection(work), "127.0.0.1", given.port)

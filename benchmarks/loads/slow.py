@@ -1,9 +1,8 @@
-"""Clients that read a large answer slowly, and a quick client meanwhile: what it costs a proxy to have them.
+"""Clients that read a large response slowly, and a fast client meanwhile: what do they cost a proxy?
 
-Each slow reader takes what has come, at most 4 KiB, ten times a second. It compares every byte with the file, and asks again when it has
-all of it. When counting begins, the readers are spread over the length of the answer: whatever a proxy does in bursts, filling its buffers
-ahead of a reader, is in the figures with its true share then. Prints one JSON object; what is not as it must be ends the program with
-status 1 and a word on stderr.
+Each slow reader reads at most 4 KiB, ten times per second. It compares every byte with the file, and requests it again when it is complete.
+When the measurement starts, the readers are spread over the length of the response, so that bursts of a proxy that fills its buffers ahead
+of a reader count with their true share. Prints one JSON object; an error ends the program with status 1 and a message on stderr.
 """
 
 from __future__ import annotations
@@ -29,24 +28,24 @@ _REQUEST: Final = b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % _PATH.encode()
 _LENGTH: Final = b"\r\ncontent-length: %d\r\n" % len(_FILE)
 
 _TURNS: Final = 100
-"""Each reader has one of them, so that they do not all read at the same moment."""
+"""Each reader has one of these turns, so that they do not all read at the same moment."""
 _TURN: Final = 1_000_000
 """Nanoseconds."""
 _PIECE: Final = 4096
-"""Bytes that a reader takes at most, each turn."""
+"""Bytes that a reader reads per turn, at most."""
 _SEGMENT: Final = 1460
-"""Bytes, as over an Ethernet. Those of loopback are of 64 KiB, and with them the kernel takes all of the answer off the proxy's hands, even
-for a client that reads nothing."""
+"""Bytes, as on an Ethernet. Segments on loopback have 64 KiB, and then the kernel takes the whole response from the proxy, even for a
+client that reads nothing."""
 _RECEIVE_BUFFER: Final = 4096
-"""Bytes: the kernel keeps two such segments for a client, and the next ones have to wait at the proxy."""
+"""Bytes: the kernel holds two such segments for a client, and the next ones have to wait in the proxy."""
 _AT_ONCE: Final = 20
-"""Readers that are on the way to their place in the answer at any time."""
+"""Readers that move to their position in the response at the same time."""
 _SETTLING: Final = 0.2
 """Seconds for the last of them."""
 
 
 class _Reader:
-    """A client that has asked for the file."""
+    """A client that has requested the file."""
 
     __slots__ = ("_at", "_fail", "_head", "_sock")
 
@@ -60,7 +59,7 @@ class _Reader:
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT)
 
     async def skip(self, port: int, length: int) -> None:
-        """Connect, ask, and read so much of the answer as fast as it comes."""
+        """Connect, send the request, and read this much of the response at full speed."""
         loop = asyncio.get_running_loop()
         await loop.sock_connect(self._sock, ("127.0.0.1", port))
         self._ask()
@@ -76,7 +75,7 @@ class _Reader:
         await there
 
     def take_turn(self) -> int | None:
-        """How much of the file has come; `None` where nothing has."""
+        """Return how many bytes of the file have arrived; `None` if there were none."""
         if self._at == len(_FILE):
             self._ask()
             return 0
@@ -107,7 +106,7 @@ class _Reader:
         return len(data)
 
     def _read_head(self, data: bytes) -> bytes:
-        """What is behind the head."""
+        """Return what follows the head."""
         head, end, body = (self._head + data).partition(b"\r\n\r\n")
         self._head = head + end
         if end and (not head.startswith(b"HTTP/1.1 200 ") or _LENGTH not in self._head.lower()):
@@ -116,11 +115,11 @@ class _Reader:
 
 
 class Readers:
-    """All of them, each with its turn.
+    """All readers, each with its turn.
 
     Args:
-        port: Of the proxy.
-        fail: Told what is wrong.
+        port: The proxy's port.
+        fail: Called with what is wrong.
     """
 
     def __init__(self, port: int, fail: Callable[[str], None]) -> None:
@@ -132,15 +131,15 @@ class Readers:
         self._start = time.perf_counter_ns()
         self._timer = Timer(_TURN)
         self.delivered = 0
-        """Bytes of files."""
+        """Bytes of files received."""
         self.turns = 0
-        """That were taken."""
+        """Turns taken."""
         self.waited = 0
-        """Turns at which nothing had come."""
+        """Turns in which nothing had arrived."""
         asyncio.get_running_loop().add_reader(self._timer.descriptor, self._go_on)
 
     async def come(self, count: int) -> None:
-        """So many more, spread over the length of the answer."""
+        """Add readers, spread over the length of the response."""
         numbers = iter(range(count))
 
         async def one_more() -> None:
@@ -151,7 +150,7 @@ class Readers:
         await in_turns(count, _AT_ONCE, one_more)
 
     async def come_and_go(self, count: int) -> None:
-        """So many that read all of the answer, as fast as it comes."""
+        """Add readers that read the whole response at full speed and leave."""
 
         async def one_more() -> None:
             reader = _Reader(self._fail)
@@ -161,7 +160,7 @@ class Readers:
         await in_turns(count, _AT_ONCE, one_more)
 
     def go(self) -> None:
-        """All of them, in the midst of their answers."""
+        """Disconnect all readers in the middle of their responses."""
         asyncio.get_running_loop().remove_reader(self._timer.descriptor)
         self._timer.close()
         for reader in itertools.chain.from_iterable(self._turns):
@@ -183,9 +182,9 @@ class Readers:
 
 
 async def slow(readers: Readers, work: Work, given: argparse.Namespace) -> dict[str, float]:
-    """What the proxy's memory grows by, its CPU time while all read slowly and nobody else asks, and how long a quick client waits then.
+    """By how much they increase the proxy's memory, its CPU time while all read slowly, and the latency of a fast client meanwhile.
 
-    Some readers have come and gone before, and as many are there already: what the first ones have left behind is in use again.
+    Others were connected before, and as many are connected already, so that the memory they have left behind is in use again.
     """
     await readers.come_and_go(given.warm_up)
     await readers.come(given.warm_up)

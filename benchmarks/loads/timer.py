@@ -1,4 +1,5 @@
-"""A timer of the kernel that an event loop can wait for: to the microsecond, where the loop's own timers know milliseconds."""
+"""A kernel timer (timerfd) that an event loop can wait for, accurate to a microsecond; the loop's own timers are accurate to a
+millisecond."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ class _Setting(ctypes.Structure):
 
 
 class Timer:
-    """Becomes readable again and again, at a fixed interval. What is read tells how often it has since the last time.
+    """Becomes readable at a fixed interval. Reading returns how many intervals have passed since the last read.
 
     Args:
         interval: In nanoseconds.
@@ -34,7 +35,7 @@ class Timer:
         _checked(_libc.timerfd_settime(self.descriptor, 0, ctypes.byref(_Setting(each, each)), None))
 
     def passed(self) -> None:
-        """Wait for the next time."""
+        """Wait for the next interval."""
         try:
             os.read(self.descriptor, 8)
         except BlockingIOError:

@@ -1,6 +1,7 @@
-"""What our own clients say in a TLS handshake, and what must have come of it.
+"""The TLS settings of our own clients, and the check of what was negotiated.
 
-`openssl.cnf` beside is in force in every load: one version, one cipher suite, one group. What is agreed on is looked at nevertheless.
+Every load uses the `openssl.cnf` in this directory: one version, one cipher suite, one group. The negotiated values are checked
+nevertheless.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ __all__ = ("NAME", "check", "client_context", "client_environment")
 
 _CONFIGURATION: Final = Path(__file__).with_name("openssl.cnf")
 NAME: Final = "localhost"
-"""Whom clients ask for."""
+"""The server name that clients send."""
 _AGREED: Final = ("TLSv1.3", "TLS_AES_256_GCM_SHA384")
 
 
 def client_environment() -> dict[str, str]:
-    """That of programs that put load on a proxy, and of no others."""
+    """The environment of programs that put load on a proxy, and of no others."""
     return {**os.environ, "OPENSSL_CONF": str(_CONFIGURATION)}
 
 
 def client_context() -> ssl.SSLContext:
-    """One that believes every certificate: what a client thinks of it is no cost of the proxy's."""
+    """A context that accepts every certificate, because verifying costs the client and not the proxy."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -34,10 +35,10 @@ def client_context() -> ssl.SSLContext:
 
 
 def check(session: ssl.SSLObject | ssl.SSLSocket) -> None:
-    """Look at what was agreed on.
+    """Check what was negotiated.
 
     Raises:
-        MeasurementError: it is not what all are to be compared with.
+        MeasurementError: it differs from what all proxies are compared with.
     """
     cipher = session.cipher()
     agreed = (session.version(), cipher[0] if cipher else None)

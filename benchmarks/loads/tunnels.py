@@ -1,7 +1,7 @@
 """WebSocket clients that put load on one proxy, and read its CPU time and memory at the right moments.
 
-Prints one JSON object. Every handshake, the first echo of every tunnel and its end are checked byte by byte, every other echo by its
-header and its length; what is not as it must be ends the program with status 1 and a word on stderr.
+Prints one JSON object. Every handshake, the first echo of every tunnel and its end are checked byte by byte, every other echo by its header
+and its length. An error ends the program with status 1 and a message on stderr.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _REQUEST: Final = (
 )
 _ACCEPT: Final = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 _NO_MASK: Final = bytes(4)
-"""A key that leaves the payload as it is, so that masking costs load and target nothing."""
+"""A key that leaves the payload unchanged, so that masking costs load and target nothing."""
 _CLOSE: Final = (1000).to_bytes(2, "big")
 
 _AT_ONCE: Final = 100
-"""Handshakes that are under way at any time while tunnels are opened."""
+"""Handshakes in progress at the same time while tunnels are opened."""
 _WARM_UP: Final = 0.3
 _END_TIMEOUT: Final = 20.0
 
 
 def frame(first: int, payload: bytes, mask: bytes = b"") -> bytes:
-    """One frame; with a mask as a client sends it."""
+    """One frame; with a mask, as a client sends it."""
     size = len(payload)
     bit = 0x80 if mask else 0
     if size < 126:
@@ -49,9 +49,9 @@ class Work:
     """What all tunnels of a run share.
 
     Args:
-        port: Where the proxy listens.
-        size: Of a message, without its header.
-        tls: Where TLS is to be spoken.
+        port: The proxy's port.
+        size: Bytes of a message, without its header.
+        tls: Whether to use TLS.
     """
 
     def __init__(self, port: int, size: int, tls: ssl.SSLContext | None = None) -> None:
@@ -66,13 +66,13 @@ class Work:
         self.fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def fail(self, what: str) -> None:
-        """The run is worth nothing."""
+        """Make the run invalid."""
         if not self.fault.done():
             self.fault.set_exception(MeasurementError(what))
 
 
 class Tunnel:
-    """One client. Its phases are protocols that take turns on its transport."""
+    """One client. Its phases are protocols that use its transport one after the other."""
 
     __slots__ = ("ended", "opened", "transport", "work")
 
@@ -86,19 +86,19 @@ class Tunnel:
 
     @classmethod
     async def open(cls, work: Work) -> Tunnel:
-        """A tunnel whose handshake and first echo were right."""
+        """Open a tunnel and check its handshake and first echo."""
         tunnel = cls(work)
         await connected(lambda: _Opening(tunnel), work.port, tls=work.tls)
         await tunnel.opened
         return tunnel
 
     def keep_echoing(self) -> None:
-        """Send the message again whenever its echo has come, as long as the work goes on; then close."""
+        """Send the message again after each echo while the work continues; then close."""
         self.transport.set_protocol(_Echoing(self))
         self.transport.write(self.work.message)
 
     def close(self) -> asyncio.Future[None]:
-        """Close as RFC 6455 says: the server ends the connection, so that no port of ours has to wait. Done when it is gone."""
+        """Close by RFC 6455: the server closes the connection, so that none of our ports stays in TIME_WAIT. Returns when it is closed."""
         self.transport.set_protocol(_Closing(self))
         self.transport.write(frame(0x88, _CLOSE, _NO_MASK))
         return self.ended
@@ -116,7 +116,7 @@ class _Phase(asyncio.Protocol):
 
 
 class _Opening(_Phase):
-    """Until the first echo is there. A tunnel that does nothing stays in this phase."""
+    """Until the first echo. An idle tunnel stays in this phase."""
 
     __slots__ = ("_awaited", "_received")
 
@@ -124,7 +124,7 @@ class _Opening(_Phase):
         super().__init__(tunnel)
         self._received = b""
         self._awaited: bytes | None = None
-        """What must come; `None` for the answer to the handshake."""
+        """The bytes that must arrive; `None` for the response to the handshake."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.tunnel.transport = cast(asyncio.Transport, transport)
@@ -180,7 +180,7 @@ class _Echoing(_Phase):
 
 
 class _Closing(_Phase):
-    """Until the connection is gone."""
+    """Until the connection is closed."""
 
     __slots__ = ("_received",)
 
@@ -214,7 +214,7 @@ async def _ends(tunnels: list[Tunnel]) -> None:
 
 
 async def echoes(work: Work, given: argparse.Namespace) -> dict[str, float]:
-    """Round trips over so many tunnels; opening and closing them is not measured."""
+    """Round trips over this many tunnels; opening and closing them is not measured."""
     tunnels = await _open(work, given.connections)
     for tunnel in tunnels:
         tunnel.keep_echoing()
@@ -228,7 +228,7 @@ async def echoes(work: Work, given: argparse.Namespace) -> dict[str, float]:
 
 
 async def handshakes(work: Work, given: argparse.Namespace) -> dict[str, float]:
-    """Tunnels that are opened, echo one message, and are closed; so many of them at any time."""
+    """Tunnels that are opened, echo one message, and are closed; this many at the same time."""
 
     async def whole_life() -> None:
         tunnel = await Tunnel.open(work)
@@ -240,9 +240,9 @@ async def handshakes(work: Work, given: argparse.Namespace) -> dict[str, float]:
 
 
 async def memory(work: Work, given: argparse.Namespace) -> dict[str, float]:
-    """What the proxy's memory grows by when so many more tunnels are there that do nothing.
+    """By how much this many more idle tunnels increase the proxy's memory.
 
-    Some have come and gone before, and as many are there already: what the first ones have left behind is in use again.
+    Others were opened and closed before, and as many are open already, so that the memory they have left behind is in use again.
     """
     warming_up = await _open(work, given.warm_up)
     await _close(warming_up)

@@ -1,4 +1,4 @@
-"""What our own loads have in common: many clients at once, the first fault ends them all, and the outcome is one JSON object."""
+"""What our own loads share: many clients at the same time, the first error ends all of them, and the result is one JSON object."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ("connected", "in_turns", "settled_memory", "told", "unless_failed")
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
 
 _SETTLING: Final = 0.5
-"""Seconds for a proxy to release what it has to, before its memory is read."""
+"""Seconds for a proxy to release memory before it is measured."""
 
 
 async def connected(make: Callable[[], ProtocolT], port: int, *, tls: ssl.SSLContext | None) -> tuple[asyncio.Transport, ProtocolT]:
-    """A connection to a port of 127.0.0.1, over TLS where there is a context; what was agreed on is looked at."""
+    """A connection to a port on 127.0.0.1, over TLS if there is a context; the negotiated values are checked."""
     name = NAME if tls is not None else None
     transport, protocol = await asyncio.get_running_loop().create_connection(make, "127.0.0.1", port, ssl=tls, server_hostname=name)
     if tls is not None:
@@ -32,7 +32,7 @@ async def connected(make: Callable[[], ProtocolT], port: int, *, tls: ssl.SSLCon
 
 
 async def in_turns(times: int, at_once: int, what: Callable[[], Awaitable[None]]) -> None:
-    """Do something so often, and not more of it at once."""
+    """Run something this many times, with a limit on how many run at the same time."""
     remaining = iter(range(times))
 
     async def one_after_the_other() -> None:
@@ -43,13 +43,13 @@ async def in_turns(times: int, at_once: int, what: Callable[[], Awaitable[None]]
 
 
 async def settled_memory(pid: int) -> int:
-    """What a proxy has in memory when it has come to rest."""
+    """The proxy's memory when it is idle."""
     await asyncio.sleep(_SETTLING)
     return memory_bytes(pid)
 
 
 async def unless_failed(fault: asyncio.Future[None], work: Coroutine[Any, Any, dict[str, float]]) -> dict[str, float]:
-    """The outcome of the work; raises the fault as soon as there is one."""
+    """The result of the work; raises the first error at once."""
 
     def unexpected(_: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
         if not fault.done():
@@ -66,7 +66,7 @@ async def unless_failed(fault: asyncio.Future[None], work: Coroutine[Any, Any, d
 
 
 def told(work: Coroutine[Any, Any, dict[str, float]]) -> int:
-    """Do the work and print its outcome; the exit status."""
+    """Do the work, print its result, and return the exit status."""
     try:
         print(json.dumps(uvloop.run(work)))
     except MeasurementError as error:

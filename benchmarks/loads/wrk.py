@@ -1,4 +1,4 @@
-"""HTTP load from wrk, and one request of our own before and behind it."""
+"""HTTP load by wrk, with one request of our own before and after it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ("Load", "ask", "put_load")
 _POST = Path(__file__).with_name("post.lua")
 _VARIED = Path(__file__).with_name("varied.lua")
 _TIMEOUT = 10
-"""Seconds that wrk waits for one response before it counts an error."""
+"""Seconds that wrk waits for a response before it counts an error."""
 
 
 class Load(NamedTuple):
-    """What wrk did."""
+    """The result of wrk."""
 
     requests: int
     rate: float
@@ -32,7 +32,7 @@ class Load(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """The duration."""
         return self.requests / self.rate
 
 
@@ -48,21 +48,21 @@ def put_load(
     varied: bool = False,
     tls: bool = False,
 ) -> Load:
-    """Send the same request again and again from one thread.
+    """Send the same request repeatedly, from one thread.
 
     Args:
-        port: Of 127.0.0.1.
-        path: The request's target.
-        fields: Its fields; Host is wrk's own where none is given.
-        core: The only one that wrk runs on.
-        connections: As many requests are outstanding at any time.
-        seconds: How long.
-        body: Bytes that are posted with each request; 0 for a GET.
-        varied: Whether each GET has a field that none before it had.
-        tls: Whether over TLS.
+        port: On 127.0.0.1.
+        path: The request's path.
+        fields: Its headers; Host is wrk's own if there is none.
+        core: The only core that wrk runs on.
+        connections: Number of requests outstanding at any time.
+        seconds: Duration.
+        body: Bytes to post with each request; 0 for a GET.
+        varied: Whether each GET has a header that no GET before it had.
+        tls: Whether to use TLS.
 
     Raises:
-        MeasurementError: a connection failed, or an answer was an error.
+        MeasurementError: a connection failed, or a response was an error.
     """
     wrk = installed("wrk")
     if wrk is None:
@@ -90,7 +90,7 @@ def put_load(
 
 
 def _stopped_after(process: subprocess.Popen[str], seconds: float) -> tuple[str, str]:
-    """What wrk printed. It takes whole seconds only, but ends in good order when it is interrupted."""
+    """The output of wrk. It accepts whole seconds only, but ends gracefully when it is interrupted."""
     deadline = time.monotonic() + seconds
     try:
         return process.communicate(timeout=seconds)
@@ -104,10 +104,10 @@ def _stopped_after(process: subprocess.Popen[str], seconds: float) -> tuple[str,
 
 
 def ask(port: int, path: str, fields: Mapping[str, str], answer: bytes, body: int = 0, *, tls: bool = False) -> list[str]:
-    """Send one request, and make sure that the answer is a 200 with this body: wrk counts only 4xx and 5xx as errors.
+    """Send one request, and check that the response is a 200 with this body, because wrk counts only 4xx and 5xx as errors.
 
     Returns:
-        Its Set-Cookie values.
+        The values of its Set-Cookie headers.
     """
     connection = (
         http.client.HTTPSConnection("127.0.0.1", port, timeout=_TIMEOUT, context=client_context())

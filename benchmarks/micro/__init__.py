@@ -1,4 +1,4 @@
-"""What each room costs that every request passes, alone and without sockets. `pytest benchmarks/micro`; see README.md."""
+"""The cost of each step that every request passes, alone and without sockets. `pytest benchmarks/micro`; see README.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BROWSER_HEAD = "".join(["GET /x HTTP/1.1\r\n", *(f"{name}: {value}\r\n" for name
 
 
 class Benchmark(Protocol):
-    """pytest-benchmark's fixture: calls a function often, and gives its result."""
+    """pytest-benchmark's fixture: calls a function repeatedly, and returns its result."""
 
     def __call__(self, function: Callable[..., Result], *arguments: Any) -> Result: ...
 
@@ -36,7 +36,7 @@ class Benchmark(Protocol):
 
 
 def a_request(cookie: bytes = b"") -> RequestHead:
-    """What the reader of heads makes of a browser's request, as far as choosing a target goes."""
+    """A browser's request as the parser returns it, complete enough for choosing a target."""
     request = RequestHead()
     request.method = "GET"
     request.path, request.query_string = "/x", ""

@@ -1,4 +1,4 @@
-"""All that one request passes, from its first byte to the last of its answer, with nothing but the sockets left out."""
+"""Everything that a request passes, from its first byte to the last of its response, without sockets."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from albkit.state.counters import Counters
 from benchmarks.micro import BROWSER_HEAD, WRK_HEAD, Benchmark
 
 _AT_ONCE = 64
-"""Clients."""
+"""Number of clients."""
 _REQUESTS = 10 * _AT_ONCE
-"""In one call; what is measured is to be divided by it."""
+"""Requests per call, by which the result must be divided."""
 _POST = BROWSER_HEAD.replace(b"GET", b"POST", 1).replace(b"\r\n\r\n", b"\r\nContent-Length: 1024\r\n\r\n") + bytes(1024)
 _ANSWER = (
     b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Fri, 20 Nov 2026 12:00:00 GMT\r\nContent-Type: text/plain\r\n"
@@ -32,7 +32,7 @@ _ANSWER = (
 
 
 class _Transport:
-    """One that has no socket, and gives what is written to a function."""
+    """A transport without a socket, which passes everything written to a function."""
 
     def __init__(self, written: Callable[[bytes], None]) -> None:
         self.write = written
@@ -58,7 +58,7 @@ class _Transport:
 
 
 class _Exchanges:
-    """Clients that ask again as soon as they are answered, and targets that answer at once."""
+    """Clients that send the next request after each response, and targets that answer at once."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, request: bytes) -> None:
         self._loop = loop
@@ -94,7 +94,7 @@ class _Exchanges:
             self._loop.call_soon(connection.data_received, _ANSWER)
 
         connection.connection_made(cast("Any", _Transport(written)))
-        connections.enter(connection)
+        connections.add(connection)
         connections.keep(connection, None)
 
     def __call__(self) -> None:
@@ -105,7 +105,7 @@ class _Exchanges:
         self._loop.run_until_complete(self._over)
 
     def end(self) -> None:
-        """Let no task be left."""
+        """Leave no task behind."""
         for client in self._clients:
             client.stop()
         self._loop.run_until_complete(asyncio.sleep(0))
@@ -114,7 +114,7 @@ class _Exchanges:
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """The one that albkit runs on where it may choose."""
+    """The event loop that albkit uses by default."""
     loop = uvloop.new_event_loop()
     yield loop
     loop.close()
@@ -122,7 +122,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 @pytest.mark.parametrize("request_", [WRK_HEAD, BROWSER_HEAD, _POST], ids=["wrk", "browser", "post"])
 def test_640_exchanges(benchmark: Benchmark, loop: asyncio.AbstractEventLoop, request_: bytes) -> None:
-    """Accept, parse, judge, route, pick, send, relay, record."""
+    """Accept, parse, check, route, choose, send, relay, record."""
     exchanges = _Exchanges(loop, request_)
     benchmark(exchanges)
     assert exchanges.answered == _REQUESTS

@@ -1,4 +1,4 @@
-"""Writing the fields that tell the target of the client."""
+"""Writing the headers that describe the client to the target."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_completing_a_request(benchmark: Benchmark, brought: bytes) -> None:
 
 
 def test_a_trace_id_that_was_brought(benchmark: Benchmark) -> None:
-    """It is kept, and gets a Self."""
+    """An existing trace id is kept, and Self is added."""
     trace_ids = TraceIds(SYSTEM)
     brought = b"Root=1-67891233-abcdef012345678912345678"
     assert benchmark(trace_ids.field, brought, 100, NOW).endswith(brought)

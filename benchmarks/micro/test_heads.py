@@ -1,4 +1,4 @@
-"""Reading the heads of requests and responses, and their fields."""
+"""Parsing the heads of requests and responses, and their headers."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _RESPONSE = (
 
 @pytest.fixture
 def reader() -> RequestReader:
-    """A listener's, with every default."""
+    """A listener's parser, with all defaults."""
     settings = Settings(alb.Listener(80, alb.FixedResponse(200)))
     return RequestReader(settings, 80, partial(verdict, settings.desync_mitigation_mode))
 
 
 @pytest.mark.parametrize("head", _HEADS.values(), ids=_HEADS)
 def test_reading_a_request_head(benchmark: Benchmark, reader: RequestReader, head: bytes) -> None:
-    """Fields that have not come before: they are judged, and made ready to be sent on."""
+    """Headers that were not seen before: they are checked and prepared for forwarding."""
     numbers = count()
     start = head[:-2] + b"X-Number: "
 
@@ -46,7 +46,7 @@ def test_reading_a_request_head(benchmark: Benchmark, reader: RequestReader, hea
 
 @pytest.mark.parametrize("head", _HEADS.values(), ids=_HEADS)
 def test_recalling_a_request_head(benchmark: Benchmark, reader: RequestReader, head: bytes) -> None:
-    """What is done where its fields have come before."""
+    """Headers that were seen before."""
     reader.read(head)
     assert benchmark(reader.read, head).host == "www.example.com"
 
@@ -63,7 +63,7 @@ def test_recalling_a_request_head_with_a_body_of_another_length(benchmark: Bench
 
 
 def test_refusing_a_request_head(benchmark: Benchmark, reader: RequestReader) -> None:
-    """One that is not clean is looked at a second time, to find a name for what is wrong."""
+    """An invalid head is parsed a second time, to name what is wrong."""
     head = BROWSER_HEAD[:-2] + b"A(: b\r\n\r\n"
 
     def refuse() -> str:
@@ -91,5 +91,5 @@ def test_looking_up_twelve_field_names(benchmark: Benchmark) -> None:
 
 
 def test_reading_a_connection_field(benchmark: Benchmark) -> None:
-    """The one that nearly every browser sends."""
+    """The value that nearly every browser sends."""
     assert benchmark(connection_options, b"keep-alive").keep_alive

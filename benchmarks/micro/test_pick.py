@@ -15,7 +15,7 @@ from benchmarks.peers.python import ALGORITHMS
 @pytest.mark.parametrize("count", [3, 1_000])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_request_from_its_choice_to_its_end(benchmark: Benchmark, algorithm: str, count: int) -> None:
-    """Picked, started, answered, finished."""
+    """Chosen, started, answered, finished."""
     targets = [f"10.0.{number // 250}.{number % 250 + 1}:80" for number in range(count)]
     choice = TargetChoice(TargetGroupState(alb.TargetGroup("web", targets, algorithm=algorithm)), SYSTEM)
     request = a_request()

@@ -1,4 +1,4 @@
-"""Finding a session's target, and telling its client again, with each kind of stickiness."""
+"""Finding a session's target, and renewing its cookie, with each kind of stickiness."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _response(*fields: bytes) -> ResponseHead:
 
 
 def _cookies(choice: TargetChoice) -> bytes:
-    """What a client brings back behind its first answer."""
+    """The cookies of a client after its first response."""
     assert choice.stickiness is not None
     member = list(choice.group.members.values())[-1]
     lines = choice.stickiness.fields(member, a_request(), _response(b"Set-Cookie: session=1"), NOW)
@@ -49,14 +49,14 @@ def _cookies(choice: TargetChoice) -> bytes:
 
 @any_kind
 def test_a_session_that_is_known(benchmark: Benchmark, kind: str) -> None:
-    """Its target is found behind other cookies."""
+    """Its cookie follows other cookies."""
     choice = _choice(kind)
     assert benchmark(choice.bound, a_request(_cookies(choice)), NOW) is not None
 
 
 @any_kind
 def test_telling_the_client_again_in_the_same_second(benchmark: Benchmark, kind: str) -> None:
-    """As most requests do."""
+    """The common case."""
     choice = _choice(kind)
     request, response = a_request(_cookies(choice)), _response()
     member = choice.bound(request, NOW)
@@ -67,7 +67,7 @@ def test_telling_the_client_again_in_the_same_second(benchmark: Benchmark, kind:
 
 @pytest.mark.parametrize("kind", ["lb_cookie", "lb_cookie with secrets", "app_cookie"])
 def test_telling_the_client_again_in_a_new_second(benchmark: Benchmark, kind: str) -> None:
-    """Dates and values are made anew."""
+    """Dates and values are computed again."""
     choice = _choice(kind)
     request, response = a_request(_cookies(choice)), _response()
     member = next(iter(choice.group.members.values()))
@@ -78,6 +78,6 @@ def test_telling_the_client_again_in_a_new_second(benchmark: Benchmark, kind: st
 
 
 def test_a_request_with_other_cookies_alone(benchmark: Benchmark) -> None:
-    """No session yet."""
+    """There is no session yet."""
     choice = _choice("lb_cookie")
     assert benchmark(choice.bound, a_request(_OTHERS), NOW) is None

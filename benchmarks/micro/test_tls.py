@@ -1,4 +1,4 @@
-"""TLS with a client in memory: a request decrypted, an answer encrypted. albkit's own transport, and asyncio's beside it."""
+"""TLS with a client in memory: a request is decrypted, a response encrypted. albkit's own transport, compared with asyncio's."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from benchmarks.loads.tls import NAME, client_context
 from benchmarks.micro import WRK_HEAD, Benchmark
 
 _REQUESTS: Final = 640
-"""In one call; what is measured is to be divided by it."""
+"""Requests per call, by which the result must be divided."""
 _HANDSHAKES: Final = 20
-"""The same, of handshakes."""
+"""Handshakes per call."""
 _ANSWERS: Final = {"small": b"x" * 256, "large": b"x" * (64 << 10)}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    """One that shows a certificate of P-256."""
+    """A server with a P-256 certificate."""
     shown = issue(tmp_path_factory.mktemp("certificates"), "ecdsa")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(shown.certificate, shown.key)
@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
 
 
 class _Below:
-    """A transport without a socket: a function gets what is written to it."""
+    """A transport without a socket, which passes everything written to a function."""
 
     def __init__(self, written: Callable[[bytes], object]) -> None:
         self.write = written
@@ -63,7 +63,7 @@ class _Below:
 
 
 class _Answering(asyncio.Protocol):
-    """Answers whatever comes."""
+    """Answers everything."""
 
     def __init__(self, answer: bytes) -> None:
         self._answer = answer
@@ -78,14 +78,14 @@ class _Answering(asyncio.Protocol):
 
 
 class _Client:
-    """The other side: a session in memory."""
+    """The client: a TLS session in memory."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._session = context.wrap_bio(self.incoming, self._outgoing, server_hostname=NAME)
 
     def shake_hands(self, give: Callable[[bytes], object]) -> None:
-        """As far as the server answers within a call."""
+        """Proceed as far as the server answers within a call."""
         for _ in range(2):
             try:
                 self._session.do_handshake()
@@ -101,7 +101,7 @@ class _Client:
 
 
 class _Ours:
-    """albkit's transport, with its handshake done."""
+    """albkit's transport after its handshake."""
 
     def __init__(self, server: ssl.SSLContext, client: ssl.SSLContext, protocol: _Answering, loop: asyncio.AbstractEventLoop) -> None:
         self.client = _Client(client)
@@ -116,7 +116,7 @@ class _Ours:
 
 
 class _Asyncio:
-    """asyncio's own, the same way."""
+    """asyncio's transport after its handshake."""
 
     def __init__(self, server: ssl.SSLContext, client: ssl.SSLContext, protocol: _Answering, loop: asyncio.AbstractEventLoop) -> None:
         self.client = _Client(client)
@@ -128,14 +128,14 @@ class _Asyncio:
         self.end = partial(self._protocol.connection_lost, None)
 
     def give(self, data: bytes) -> None:
-        """As a loop does: into its buffer."""
+        """Deliver bytes as an event loop does, into the protocol's buffer."""
         self._protocol.get_buffer(len(data))[: len(data)] = data
         self._protocol.buffer_updated(len(data))
 
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """One that does not run."""
+    """An event loop that is not running."""
     loop = asyncio.new_event_loop()
     yield loop
     loop.close()
@@ -146,7 +146,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 def test_640_requests_over_tls(
     benchmark: Benchmark, server: ssl.SSLContext, loop: asyncio.AbstractEventLoop, kind: type[_Ours | _Asyncio], size: str
 ) -> None:
-    """A small request decrypted and an answer encrypted; what the client does is done before."""
+    """A small request is decrypted and a response encrypted; the client's work is done beforehand."""
     protocol = _Answering(_ANSWERS[size])
     connection = kind(server, client_context(), protocol, loop)
     give = connection.give
@@ -165,7 +165,7 @@ def test_640_requests_over_tls(
 
 
 def test_20_handshakes(benchmark: Benchmark, server: ssl.SSLContext, loop: asyncio.AbstractEventLoop) -> None:
-    """Both sides of them, most of it in OpenSSL."""
+    """Both sides, most of it in OpenSSL."""
     protocol = _Answering(b"")
     client = client_context()
 

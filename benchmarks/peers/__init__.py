@@ -1,4 +1,4 @@
-"""The proxies that are measured, and how they and their targets are started."""
+"""The proxies to measure, and how they and their targets are started."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ("PEERS", "KeyKind", "Need", "Peer", "Place", "Setup", "Shown", "albki
 
 
 def target(place: Place) -> list[str]:
-    """What starts the target of all proxies."""
+    """The command that starts the target of all proxies."""
     if place.setup.tunnels:
         return [sys.executable, str(SOURCES / "tunnel_target.py"), *map(str, place.targets)]
     return nginx.target(place)
@@ -47,4 +47,4 @@ _EVERY = (
     python.PROXY_PY,
 )
 PEERS: Final = {peer.name: peer for peer in _EVERY}
-"""By name, in the order in which they are shown."""
+"""By name, in display order."""

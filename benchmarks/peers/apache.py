@@ -62,7 +62,7 @@ ProxyPreserveHost On
 {rules}
 """
 _THREADS: Final = 1024
-"""Of a process. One that has all of them at work closes connections that are kept alive, which a load takes for an error."""
+"""Per process. If all threads are busy, the process closes keep-alive connections, which a load counts as errors."""
 _ALGORITHMS = {"round_robin": "byrequests", "least_outstanding_requests": "bybusyness"}
 _ROUTE = 'Header add Set-Cookie "ROUTE=.%{BALANCER_WORKER_ROUTE}e; path=/" env=BALANCER_ROUTE_CHANGED'
 _TLS = """\

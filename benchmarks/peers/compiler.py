@@ -1,4 +1,4 @@
-"""Programs of ours that are no scripts, compiled where they are first needed."""
+"""Compiles our own programs on first use."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _TIMEOUT: Final = 300.0
 
 
 def compile_once(source: Path, compiler: Sequence[str], *libraries: str) -> str:
-    """The program, compiled if that was not done before.
+    """The program, compiled on first use.
 
     Args:
-        source: What it is made of.
-        compiler: What makes it, with options that stand before the source, but for `-o`.
-        libraries: Options that stand behind it.
+        source: The source file.
+        compiler: The compiler, with options that precede the source, except `-o`.
+        libraries: Options that follow the source.
     """
     program = CACHE / f"{source.stem}-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
     if not program.exists():

@@ -1,4 +1,4 @@
-"""Go's `httputil.ReverseProxy`, compiled where it is first needed."""
+"""Go's `httputil.ReverseProxy`, compiled on first use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SOURCE: Final = SOURCES / "go_reverse_proxy.go"
 
 
 def compiled() -> str:
-    """The program, compiled if that was not done before."""
+    """The program, compiled on first use."""
     return compile_once(_SOURCE, [str(installed("go")), "build"])
 
 

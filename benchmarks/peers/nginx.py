@@ -114,7 +114,7 @@ def _proxy(place: Place) -> list[str]:
 
 
 def target(place: Place) -> list[str]:
-    """The target: small, large and chunked answers on every one of its ports."""
+    """The target: small, large and chunked responses on each of its ports."""
     for path, content in FILES.items():
         (place.directory / path[1:]).write_bytes(content)
     body = BODY.decode().replace("\n", r"\n")

@@ -1,4 +1,4 @@
-"""What a proxy is to a benchmark: what it needs, what it can do, and what starts it."""
+"""What a benchmark knows about a proxy: what it needs, what it supports, and the command that starts it."""
 
 from __future__ import annotations
 
@@ -11,62 +11,62 @@ from typing import Final, Literal, NamedTuple
 __all__ = ("ANY_RULES", "CACHE", "MOST_REQUESTS", "ROUND_ROBIN_ONLY", "KeyKind", "Need", "Peer", "Place", "Setup", "Shown", "rule_path")
 
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "albkit-benchmarks"
-"""Where packages of npm and what is compiled are kept."""
+"""The directory of npm packages and compiled programs."""
 MOST_REQUESTS: Final = 1_000_000_000
-"""Of one connection: far above what a run reaches, so that connections are kept on both sides."""
+"""Requests per connection: far more than a run sends, so that connections stay open on both sides."""
 ANY_RULES: Final = 1_000_000
-"""More than anybody asks for."""
+"""More rules than any scenario needs."""
 ROUND_ROBIN_ONLY: Final[Mapping[str, str]] = {"round_robin": ""}
 
 
 KeyKind = Literal["ecdsa", "rsa"]
-"""Of P-256, or with 2048 bits."""
+"""P-256, or RSA with 2048 bits."""
 
 
 class Setup(NamedTuple):
-    """What a proxy is to be configured for."""
+    """What a proxy must be configured for."""
 
     tunnels: bool = False
     targets: int = 3
     rules: int = 0
-    """Of path prefixes, all to the same targets; see `rule_path`."""
+    """Number of path-prefix rules, all with the same targets; see `rule_path`."""
     algorithm: str = "round_robin"
-    """As albkit calls it."""
+    """In albkit's words."""
     sticky: str = ""
-    """The kind of stickiness, as albkit's program calls it; empty for none."""
+    """The kind of stickiness, in the words of albkit's program; empty for none."""
     access_log: bool = False
     connections: int = 1200
-    """From clients, that there must be room for."""
+    """The number of client connections that must be possible."""
     tls: KeyKind | None = None
-    """The key that clients are shown; `None` where they speak no TLS."""
+    """The key type of the certificate; `None` without TLS."""
 
 
 def rule_path(number: int) -> str:
-    """The prefix that the rule with this number is about."""
+    """The path prefix of the rule with this number."""
     return f"/svc-{number}/"
 
 
 class Shown(NamedTuple):
-    """What clients are shown, in files of PEM."""
+    """A certificate in PEM files."""
 
     certificate: Path
     key: Path
     both: Path
-    """In one file, the certificate first."""
+    """Both in one file, the certificate first."""
 
 
 class Place(NamedTuple):
-    """Where a proxy is to run, and what it leads to."""
+    """Where a proxy runs, and its targets."""
 
     directory: Path
-    """Its own."""
+    """Its own directory."""
     port: int
-    """To listen on."""
+    """The port to listen on."""
     targets: Sequence[int]
-    """Their ports."""
+    """The targets' ports."""
     setup: Setup
     shown: Shown | None = None
-    """With TLS."""
+    """The certificate, with TLS."""
 
 
 class Need(NamedTuple):
@@ -78,7 +78,7 @@ class Need(NamedTuple):
 
     @property
     def command(self) -> list[str]:
-        """What installs it."""
+        """The command that installs it."""
         start = {
             "apt": ["apt-get", "install", "-y", "--no-install-recommends"],
             "npm": ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(CACHE)],
@@ -89,43 +89,43 @@ class Need(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Peer:
-    """A proxy to be measured."""
+    """A proxy to measure."""
 
     name: str
     what: str
-    """A few words on it."""
+    """A short description."""
     command: Callable[[Place], list[str]]
-    """What starts it."""
+    """The command that starts it."""
     needs: Sequence[Need] = ()
     version: Callable[[], str] = lambda: ""
     http: bool = True
-    """Whether it is of interest with requests."""
+    """Whether to measure it with requests."""
     tunnels: bool = True
-    """Whether it has them."""
+    """Whether it supports tunnels."""
     rules: int = 0
-    """How many it can have; 0 where it has none."""
+    """How many rules it supports; 0 for none."""
     access_log: bool = False
     tls: bool = True
-    """Whether it is set up for TLS with clients."""
+    """Whether it is configured for TLS with clients."""
     tls_tunnels: bool = True
-    """Whether it is for WebSockets over TLS."""
+    """Whether to measure it with WebSockets over TLS."""
     clients: int = 1_000_000
-    """Connections from clients that it can have at a time, within reason."""
+    """How many client connections it reasonably supports."""
     algorithms: Mapping[str, str] = dataclasses.field(default_factory=lambda: ROUND_ROBIN_ONLY)
-    """What albkit's algorithms are called there."""
+    """Its names for albkit's algorithms."""
     sticky: Sequence[str] = ()
-    """The kinds of stickiness that it has."""
+    """The kinds of stickiness that it supports."""
 
     def missing(self) -> list[Need]:
         """What it needs and this machine does not have."""
         return [need for need in self.needs if not need.is_there()]
 
     def takes_part(self, setup: Setup) -> bool:
-        """Whether it is of interest at all: what differs in tunnels only need not be measured with requests."""
+        """Whether to measure it at all: a variant that differs only in tunnels need not be measured with requests."""
         return setup.tunnels or self.http
 
     def lacks(self, setup: Setup) -> str | None:
-        """In a word, why it cannot be set up like this; `None` where it can."""
+        """Why it does not support this setup, in a few words; `None` if it does."""
         if setup.tunnels and not self.tunnels:
             return "no WebSockets"
         if setup.rules > self.rules:

@@ -18,19 +18,19 @@ __all__ = ("AIOHTTP", "ALGORITHMS", "CHECKOUT", "PROXY_PY", "STICKINESS", "albki
 
 CHECKOUT: Final = SOURCES.parents[2]
 ALGORITHMS: Final = ATTRIBUTES["TargetGroup", "algorithm"].choices
-"""albkit's, as its table of settings lists them."""
+"""albkit's algorithms, as its table of settings lists them."""
 STICKINESS: Final = ("lb_cookie", "lb_cookie_secrets", "app_cookie", "source_address", "key", "group")
-"""albkit's kinds; its program says what each is."""
+"""albkit's kinds of stickiness; its program defines each."""
 
 
 def albkit_of(checkout: Path, name: str, what: str, *options: str, http: bool = True, tunnels: bool = True) -> Peer:
-    """albkit as it is in a checkout.
+    """albkit from a checkout.
 
     Args:
-        checkout: Where it is.
-        name: Of the peer.
-        what: A few words on it.
-        options: Of its program.
+        checkout: The directory.
+        name: The proxy's name.
+        what: A short description.
+        options: Options of its program.
         http: Whether to measure it with requests.
         tunnels: Whether to measure it with tunnels.
     """

@@ -1,4 +1,4 @@
-"""What each proxy costs, as pictures: all of it, and the gist."""
+"""The results as pictures: everything, and a summary."""
 
 from __future__ import annotations
 

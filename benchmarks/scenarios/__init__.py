@@ -1,4 +1,4 @@
-"""What is measured, by name."""
+"""The scenarios by name."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ _EVERY = (
     *imports.SCENARIOS,
 )
 SCENARIOS: Final = {scenario.name: scenario for scenario in _EVERY}
-"""In the order in which they are run."""
+"""In the order in which they run."""

@@ -1,4 +1,4 @@
-"""What `import albkit` costs a program, beside other libraries."""
+"""The cost of `import albkit`, compared with other libraries."""
 
 from __future__ import annotations
 

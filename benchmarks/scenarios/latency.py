@@ -1,4 +1,4 @@
-"""How long a request takes at a rate that leaves the proxy half of its time, and what it costs then."""
+"""The latency of requests at a rate that uses half of the proxy's capacity, and their cost at that rate."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ("SCENARIOS",)
 _SETUP = Setup()
 _STUCK = 30
 _MOST = 12_000.0
-"""Requests per second that the load can send in time beside the target on its core."""
+"""Requests per second that the load can send in time, beside the target on its core."""
 _HEADROOM = 1.25
-"""How many times a rate a proxy's peak must be, at least, for its latency to say anything."""
+"""The lowest allowed ratio between a proxy's peak and the rate; below it, latencies are meaningless."""
 _PEAK_SECONDS = 0.5
 _PEAK_TRIES = 3
 _PARTS = (
@@ -80,7 +80,7 @@ def _run(bench: Bench) -> list[Row]:
 
 
 def _peaks(bench: Bench, ready: Sites) -> dict[str, float]:
-    """Requests per second, as many as each proxy manages when it has its best moment; without those that fail."""
+    """The highest number of requests per second of each proxy; without proxies that fail."""
     shortly = bench._replace(seconds=min(_PEAK_SECONDS, bench.seconds))
     load = Requests()
     peaks: dict[str, float] = {}

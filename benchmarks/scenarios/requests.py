@@ -1,4 +1,4 @@
-"""HTTP requests: small ones, with bodies, with large answers, over fresh connections."""
+"""HTTP requests: small ones, with bodies, with large responses, over new connections."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ("SCENARIOS", "browser_budgets", "plain_budgets")
 
 
 def plain_budgets(row: str) -> Sequence[Budget]:
-    """What albkit may cost at most with wrk's own request."""
+    """The highest allowed cost of albkit with wrk's own request."""
     below = [Budget(row, "albkit", peer, 1.0) for peer in ("apache", "caddy", "go", "node")]
     return [Budget(row, "albkit", "nginx", 3.0, 2.4), Budget(row, "albkit", "aiohttp", 0.25), *below]
 
 
 def browser_budgets(row: str) -> Sequence[Budget]:
-    """What albkit may cost at most with a browser's request."""
+    """The highest allowed cost of albkit with a browser's request."""
     return [Budget(row, "albkit", "nginx", 3.2, 2.6)]
 
 

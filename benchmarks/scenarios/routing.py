@@ -1,4 +1,4 @@
-"""HTTP requests to proxies that have to decide: many rules, many targets, sessions, and a log of it."""
+"""HTTP requests that need decisions: many rules, many targets, sessions, and logging."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ("SCENARIOS",)
 _RULES = (10, 100, 1_000, 10_000)
 _TARGETS = (3, 100, 1_000)
 _MANY = 1_000
-"""Targets that every proxy keeps a connection to: too many for all algorithms at the same time."""
+"""Targets, to each of which every proxy keeps a connection: too many for all algorithms at the same time."""
 
 
 def _targets(count: int, algorithm: str) -> Case:

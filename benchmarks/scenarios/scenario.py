@@ -23,5 +23,5 @@ class Scenario:
 
 
 def of_cases(*groups: Sequence[Case], once: bool = False) -> Callable[[Bench], list[Row]]:
-    """What measures cases: those of a group with the same running programs, in turns; one group after the other."""
+    """Return a function that measures cases: those of a group with the same running programs, in turns; one group after the other."""
     return lambda bench: [row for cases in groups for row in measure(bench, cases, once=once)]

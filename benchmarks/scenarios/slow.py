@@ -1,4 +1,4 @@
-"""Clients that take a large answer slowly."""
+"""Clients that read a large response slowly."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _TLS: Final = Setup(tls="ecdsa")
 _RSA: Final = Setup(tls="rsa")
 _ECHOES: Final = (64, 16384)
 _FEWER: Final = 10
-"""Times fewer connections that have had a large answer: it takes as long to bring it."""
+"""By how many times fewer connections have a large response, because it takes long to send them."""
 _WORKS: Final = (
     ("get", "a small GET", Requests()),
     ("download", "1 MiB with a length", Requests(connections=16, path="/large", answer=FILES["/large"])),
@@ -50,7 +50,7 @@ def _echoes(bench: Bench) -> list[Row]:
 
 
 def _with_ratios(rows: Sequence[Row]) -> list[Row]:
-    """Pairs of rows, over TLS and without, and what one is of the other for the same proxy: within each round."""
+    """Pairs of rows, with TLS and without, and their ratio for the same proxy within each round."""
     told = list(rows)
     for tls, plain in zip(rows[::2], rows[1::2], strict=True):
         title = f"{tls.title} / without"

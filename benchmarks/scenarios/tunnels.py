@@ -19,7 +19,7 @@ _SETUP = Setup(tunnels=True)
 _IDLE = 5000
 _IDLE_QUICK = 300
 _SPARE = 600
-"""Clients beyond those that are counted."""
+"""Clients in addition to those that count."""
 
 BUDGETS: Final = (
     Budget("64", "albkit", "nginx", 1.3, 1.1),
@@ -28,16 +28,16 @@ BUDGETS: Final = (
     Budget("16384", "albkit", "haproxy", 0.9),
     Budget("memory", "albkit", None, 8.0, 4.0),
 )
-"""What albkit may cost at most."""
+"""The highest allowed cost of albkit."""
 
 
 def echo(size: int, connections: int = 50) -> Case:
-    """One message there and back."""
+    """One message to the target and back."""
     return Case(f"{size}", f"echo of {SIZES[size]}", Echoes(size, connections), _SETUP, "us")
 
 
 def handshake(connections: int = 50) -> Case:
-    """A tunnel's whole life: connect, upgrade, one echo, Close."""
+    """The whole life of a tunnel: connect, upgrade, one echo, Close."""
     return Case("handshakes", "handshake", Handshakes(connections), _SETUP, "us")
 
 
@@ -47,12 +47,12 @@ def idle_tunnels(count: int) -> Case:
 
 
 def idle_count(bench: Bench) -> int:
-    """Of those that do nothing."""
+    """Number of idle tunnels."""
     return room(_IDLE_QUICK if bench.quick else _IDLE)
 
 
 def idle_setup(count: int) -> Setup:
-    """With room for them, and for those that are not counted."""
+    """A setup with room for them, and for those that do not count."""
     return Setup(connections=count + _SPARE)
 
 

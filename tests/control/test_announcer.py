@@ -18,7 +18,7 @@ def test_announcer_tells_all_in_their_order() -> None:
     told: list[tuple[str, events.Event]] = []
     announcer.subscribe(lambda event: told.append(("first", event)))
     announcer.subscribe(lambda event: told.append(("second", event)))
-    announcer.tell(_EVENT)
+    announcer.publish(_EVENT)
     assert told == [("first", _EVENT), ("second", _EVENT)]
 
 
@@ -35,8 +35,8 @@ def test_announcer_survives_a_subscriber_that_raises(caplog: pytest.LogCaptureFi
     announcer.subscribe(raises)
     announcer.subscribe(told.append)
     with caplog.at_level(logging.ERROR, logger="albkit"):
-        announcer.tell(_EVENT)
-        announcer.tell(_EVENT)
+        announcer.publish(_EVENT)
+        announcer.publish(_EVENT)
     assert raised == told == [_EVENT, _EVENT]
     assert len(caplog.records) == 2
     assert "a subscriber's own trouble" in caplog.text
@@ -49,7 +49,7 @@ def test_announcer_tells_nobody_who_has_left() -> None:
     announcer.subscribe(told.append)
     announcer.unsubscribe(told.append)
     announcer.unsubscribe(told.append)
-    announcer.tell(_EVENT)
+    announcer.publish(_EVENT)
     assert told == []
 
 
@@ -64,8 +64,8 @@ def test_announcer_lets_a_subscriber_leave_while_it_is_told() -> None:
 
     announcer.subscribe(once)
     announcer.subscribe(lambda _: told.append("other"))
-    announcer.tell(_EVENT)
-    announcer.tell(_EVENT)
+    announcer.publish(_EVENT)
+    announcer.publish(_EVENT)
     assert told == ["once", "other", "other"]
 
 

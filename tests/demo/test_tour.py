@@ -18,20 +18,20 @@ from tests.support.peers import target
 
 TITLES = {
     "page": "the page is served",
-    "spread": "the API spreads over all targets",
-    "forwarded": "targets learn who asked",
+    "spread": "the API is balanced over all targets",
+    "forwarded": "targets get the client's address",
     "cookies": "both stickiness cookies are set",
     "session": "a cookie keeps a session on its target",
     "echo": "a WebSocket echoes",
-    "pinned": "a WebSocket lands on its session's target",
+    "pinned": "a WebSocket reaches its session's target",
     "chat": "a chat message reaches the other member",
     "body": "a body of 1 MiB comes back whole",
-    "stream": "events of a stream arrive one by one",
-    "slow": "slow answers do not hold up each other",
+    "stream": "server-sent events arrive one by one",
+    "slow": "slow responses do not delay each other",
     "fixed": "a fixed response needs no target",
-    "host": "a host rule decides",
+    "host": "a rule routes by host",
     "lost": "a stopped target costs no failed GET",
-    "counters": "the counters tell",
+    "counters": "the counters are right",
 }
 
 
@@ -150,7 +150,7 @@ async def test_gateway_that_removes_forwarded_for_fails_the_step() -> None:
         (spoiler.BareSwitch, "pinned", "the cookies of the 101"),
         (spoiler.ForgetfulHandshake, "pinned", "the target of a further WebSocket"),
         (spoiler.LoudEcho, "echo", "HÄLLO"),
-        (spoiler.DeafChat, "chat", "saw none"),
+        (spoiler.DeafChat, "chat", "but it did not"),
         (spoiler.ShortBody, "body", "1048575 bytes"),
         (spoiler.BufferedStream, "stream", "event 1 before event 2"),
         (spoiler.OneAtATime, "slow", "side by side"),
@@ -202,4 +202,4 @@ async def test_gateway_that_hangs_fails_the_step(monkeypatch: pytest.MonkeyPatch
 
     async with Demo() as demo, target(silent) as origin:
         outcomes = await tour_of(demo, f"http://{origin.address}").walk(lambda _: None, steps("page"))
-    assert failed(outcomes) == {TITLES["page"]: "expected an end within 0.1 seconds, saw none"}
+    assert failed(outcomes) == {TITLES["page"]: "expected the step to end within 0.1 seconds, but it did not"}

@@ -187,7 +187,7 @@ def bad_files(folder: Path) -> dict[str, tuple[alb.Certificate, str]]:
         "directory": (alb.Certificate(str(folder), key), "cannot be read"),
         "empty": (alb.Certificate(str(empty), key), "is empty"),
         "text": (alb.Certificate(str(text), key), "PEM"),
-        "no key": (alb.Certificate(cert), "there is no private key"),
+        "no key": (alb.Certificate(cert), "contains no private key"),
         "missing key": (alb.Certificate(cert, str(folder / "missing.key")), "cannot be read"),
         "wrong key": (alb.Certificate(cert, other_key), "key"),
         "weak": (alb.Certificate(weak.pem, weak.key_pem), "1024"),
@@ -361,7 +361,7 @@ async def test_replaced_files_are_taken_up(tmp_path: Path, how: str, caplog: pyt
         again = await it.it.secure()
         assert (await again.get()).status == 200
     for record in caplog.records:
-        assert "stays in force" in record.getMessage()  # It may have looked between the two.
+        assert "stays in use" in record.getMessage()  # It may have looked between the two.
 
 
 @pytest.mark.parametrize("how", ["file", "folder"])
@@ -402,7 +402,7 @@ async def test_half_a_change_waits_for_the_other_half(tmp_path: Path, first: str
         assert await it.seen() == "old"
         (record,) = caplog.records
         assert record.levelname == "WARNING"
-        assert "stays in force" in record.getMessage()
+        assert "stays in use" in record.getMessage()
         assert "listeners[0].certificates[0]" in record.getMessage()
         (rest,) = contents.values()
         replace(*rest, "rename")
@@ -596,7 +596,7 @@ def test_http_is_served_without_the_packages_for_tls() -> None:
     """And an HTTPS listener says what to install."""
     done = subprocess.run([sys.executable, "-W", "error", "-c", WITHOUT], capture_output=True, text=True, timeout=30, check=False)
     assert done.stderr == ""
-    assert done.stdout.splitlines() == ["HTTP/1.1 200 OK", "listeners[0]: HTTPS needs two packages more; pip install 'albkit[tls]'"]
+    assert done.stdout.splitlines() == ["HTTP/1.1 200 OK", "listeners[0]: HTTPS requires two more packages; run: pip install 'albkit[tls]'"]
 
 
 async def test_default_that_a_listed_one_stands_in_front_of_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
@@ -605,7 +605,7 @@ async def test_default_that_a_listed_one_stands_in_front_of_is_warned_of(caplog:
     async with securing(https(OK, certificates=[shown(rsa), shown(ecdsa)])):
         (record,) = caplog.records
         assert record.levelname == "WARNING"
-        assert "give the default twice" in record.getMessage()
+        assert "to include the default in the choice, give it twice" in record.getMessage()
     caplog.clear()
     other = named("other", "www.example.com")
     for together in ((rsa, rsa, ecdsa), (rsa, other), (rsa,)):

@@ -162,7 +162,7 @@ async def test_listener_that_is_full_turns_away_until_one_goes(door: str, caplog
             assert await it.turned_away("192.0.2.9")
         (line,) = [record for record in caplog.records if "TooManyConnections" in record.message]
         assert line.levelno == logging.INFO
-        assert line.message.startswith("TooManyConnections: the listener has as many connections as it may have; phase=entry side=client")
+        assert line.message.startswith("TooManyConnections: the listener has reached its connection limit; phase=entry side=client")
         assert "detail=3 are open" in line.message
         assert (it.counters[TOTAL], it.counters[REJECTED], it.count) == (1, 1, 3)
         assert "HTTPCode_ELB_4XX_Count" not in it.counters
@@ -449,7 +449,7 @@ async def test_upgrade_whose_connections_are_lost_at_the_handover_leaves_nothing
 async def test_flow_whose_target_is_lost_at_the_handover_leaves_nothing(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same, where nothing of a connection is read."""
     from albkit.errors import Failure, FailureKind
-    from albkit.proxy.target.http1_connection import RawConnection
+    from albkit.proxy.target.raw_connection import RawConnection
 
     def lost(_: RawConnection) -> Any:
         raise Failure(FailureKind.TARGET_CLOSED)

@@ -113,7 +113,7 @@ async def test_dead_target_is_tried_again_for_longer_and_longer_times_and_comes_
                 assert await asked(it, 30) == {200: 30}
                 assert len(late.heads) >= 12
     level, text = lines(caplog)[-1]
-    assert (level, text) == ("WARNING", f"target 127.0.0.1:{port} of group group is back: it can be connected to again")
+    assert (level, text) == ("WARNING", f"target 127.0.0.1:{port} of group group has recovered: it accepts connections again")
     assert sum(level == "WARNING" for level, _ in lines(caplog)) == 2
     assert [event.seconds for event in told if isinstance(event, events.TargetEjected)] == [10, 20, 40, 60, 60]
     assert sum(isinstance(event, events.TargetReadmitted) for event in told) == 5

@@ -265,7 +265,7 @@ async def test_5xx_on_probation_ejects_again() -> None:
         assert await asked(it, 10) == {503: 1, 200: 9}
         assert member.ejected_until == clock.monotonic() + 2 * DURATION
         (line,) = it.load_balancer.describe_target_health("group", bad.address)
-        assert line.description == "Ejected for 20 s: on probation it answered 503"
+        assert line.description == "Ejected for 20 s: it answered 503 during its probation"
         assert line.state == "unavailable"
         assert line.anomaly_detection.mitigation_in_effect
 

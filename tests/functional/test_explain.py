@@ -27,15 +27,15 @@ async def test_explanation_names_rule_group_target_and_why() -> None:
             told = it.load_balancer.explain("GET", "http://a.example.com/api/x?q=1")
             assert told.rule is rules[0]
             assert (told.group, str(told.target)) == ("api", a.address)
-            assert told.why[0] == "rule 10 does not apply: not host is *.example.org"
-            assert told.why[1] == "rule 20 applies: path is /api/* and method is GET"
+            assert told.why[0] == "rule 10 does not match: not host is *.example.org"
+            assert told.why[1] == "rule 20 matches: path is /api/* and method is GET"
             assert told.why[2].startswith(
                 f"forward to group api, target {a.address}: chosen by round_robin; it is unavailable, 0 outstanding"
             )
             assert str(told) == "\n".join(told.why)
             default = it.load_balancer.explain("POST", "http://a.example.com/api/x")
             assert (default.rule, default.group, str(default.target)) == (None, "web", "10.0.0.1:80")
-            assert "the default action applies: no rule does" in default.why
+            assert "the default action applies: no rule matches" in default.why
 
 
 async def test_explaining_sends_nothing_and_takes_no_turn() -> None:
@@ -72,8 +72,8 @@ async def test_conditions_are_called_and_hooks_are_not() -> None:
         assert told.rule is rule
         assert (told.group, told.target) == (None, None)
         assert asked == ["PUT a.example.com /x%20y q=%41 10.1.2.3"]
-        assert told.why[0] == "rule 1 applies: canary() holds"
-        assert told.why[1] == "ask gatekeeper() first, which may answer"
+        assert told.why[0] == "rule 1 matches: canary() holds"
+        assert told.why[1] == "ask gatekeeper() first, which may answer the request"
         assert told.why[2] == "answer 200 (text/plain)"
         assert it.load_balancer.explain("GET", "http://b/", headers=[("X-Canary", "2")]).rule is None
 
@@ -104,7 +104,7 @@ async def test_listener_is_chosen_by_port_or_name() -> None:
         assert explain("GET", f"http://x:{first.port}/").why[-1] == "answer 201 (text/plain)"
         assert explain("GET", "https://x/").why[-1] == "answer 201 (text/plain)"
         assert explain("GET", f"http://x:{first.port}/", listener="two").why[-1] == "answer 202 (text/plain)"
-        with pytest.raises(LookupError, match=r"no listener is called 'three'; there are \['one', 'two'\]"):
+        with pytest.raises(LookupError, match=r"there is no listener 'three'; the listeners are \['one', 'two'\]"):
             explain("GET", "http://x/", listener="three")
 
 
@@ -119,7 +119,7 @@ async def test_sessions_are_told_of() -> None:
             for _ in range(3):
                 told = it.load_balancer.explain("GET", "http://x/", headers={"Cookie": cookie})
                 assert str(told.target) == {b"a": a.address, b"b": b.address}[answer.body]
-                assert "its cookie names it" in told.why[-1]
+                assert "bound by its cookie" in told.why[-1]
 
 
 async def test_nowhere_to_go_is_told_as_the_503_that_it_is() -> None:
@@ -131,7 +131,7 @@ async def test_nowhere_to_go_is_told_as_the_503_that_it_is() -> None:
     )
     async with balancing(listener(alb.Forward(empty), *rules)) as it:
         told = it.load_balancer.explain("GET", "http://x/")
-        assert (told.group, told.target, told.why[-1]) == ("empty", None, "503: group empty has no target that could be chosen")
+        assert (told.group, told.target, told.why[-1]) == ("empty", None, "503: group empty has no target that can be chosen")
         told = it.load_balancer.explain("GET", "http://x/zero")
         assert (told.group, told.target, told.why[-1]) == (None, None, "503: all weights are 0")
         told = it.load_balancer.explain("GET", "http://x/away")

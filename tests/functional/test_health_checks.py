@@ -311,7 +311,7 @@ async def test_probe_of_the_programs_own_decides() -> None:
             (True, HEALTHY, ""),
             ("disk full", UNHEALTHY, "Health checks failed: disk full"),
             (True, HEALTHY, ""),
-            (asyncio.CancelledError(), UNHEALTHY, "Health checks failed: what the probe waited for was cancelled"),
+            (asyncio.CancelledError(), UNHEALTHY, "Health checks failed: the probe was cancelled from within"),
             (True, HEALTHY, ""),
             (LookupError("no such shard"), UNHEALTHY, "Health checks failed: LookupError('no such shard')"),
             (True, HEALTHY, ""),

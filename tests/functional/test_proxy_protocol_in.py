@@ -209,7 +209,7 @@ async def test_connection_without_required_header_is_closed(
     async with all_going(behind_proxy(*TELLING, **settings)) as it:
         line = await refused(it, data, "ProxyHeaderMissing", caplog)
         begins = re.sub("[^ -~]", ".", data[:16].decode("latin-1"))
-        assert ("detail=a TLS handshake came;" if data[:1] == b"\x16" else f"detail=it begins with {begins};") in line
+        assert ("detail=it starts with a TLS handshake;" if data[:1] == b"\x16" else f"detail=it starts with {begins};") in line
         assert "ClientTLSNegotiationErrorCount" not in it.counters
 
 
@@ -245,7 +245,7 @@ async def test_early_close_is_a_missing_header(data: bytes, caplog: pytest.LogCa
         client.send_fin()
         assert await client.is_closed()
         assert it.counters["Failure_ProxyHeaderMissing"] == 1
-        assert f"detail=the connection ended behind {len(data)} bytes" in caplog.text
+        assert f"detail=the connection ended after {len(data)} bytes" in caplog.text
 
 
 async def test_reset_is_a_missing_header() -> None:
@@ -811,4 +811,4 @@ async def test_header_that_nobody_has_asked_for_is_told_by_its_name(header: byte
         assert (await client.response()).status == 400
         assert await client.is_closed()
         assert it.counters["Failure_ProxyHeaderUnexpected"] == 1
-    assert "give the listener proxy_protocol=" in caplog.text
+    assert "set proxy_protocol=" in caplog.text

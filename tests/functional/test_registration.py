@@ -422,7 +422,7 @@ async def test_unknown_group_is_a_lookup_error_that_names_those_there_are() -> N
     """For each method that asks for a group."""
     async with running("10.0.0.1:80") as gateway:
         balancer = gateway.load_balancer
-        pattern = r"^\"?no target group is called 'groop'; there are \['group'\]\"?$"
+        pattern = r"^\"?there is no target group 'groop'; the groups are \['group'\]\"?$"
         with pytest.raises(LookupError, match=pattern):
             await balancer.register_targets("groop", "10.0.0.1:80")
         with pytest.raises(LookupError, match=pattern):
@@ -444,7 +444,7 @@ async def test_targets_that_cannot_be_read_are_all_named() -> None:
 async def test_load_balancer_that_does_not_run_says_so() -> None:
     """A RuntimeError that tells what to do."""
     balancer = alb.LoadBalancer(alb.Listener(0, alb.Forward(alb.TargetGroup("group")), host="127.0.0.1"))
-    with pytest.raises(RuntimeError, match=r"not running; start\(\) it first"):
+    with pytest.raises(RuntimeError, match=r"not running; await start\(\) first"):
         await balancer.register_targets("group", "10.0.0.1:80")
     with pytest.raises(RuntimeError, match="not running"):
         await balancer.deregister_targets("group", "10.0.0.1:80")
@@ -462,6 +462,6 @@ async def test_registering_a_target_of_another_protocol_is_refused() -> None:
     """As it is in the declared list; nothing is registered then."""
     group = alb.TargetGroup("group", [], protocol="HTTP")
     async with balancing(listener(alb.Forward(group))) as it:
-        with pytest.raises(alb.ConfigurationError, match=r"\[1\]: HTTPS clashes with the group's protocol HTTP"):
+        with pytest.raises(alb.ConfigurationError, match=r"\[1\]: its protocol HTTPS differs from the group's protocol HTTP"):
             await it.load_balancer.register_targets("group", ["127.0.0.1:1", "https://127.0.0.1:2"])
         assert it.load_balancer.describe_target_health("group") == []

@@ -141,7 +141,7 @@ class Secure:
         pieces = b""
         while len(pieces) < size:
             data = await self.read(size - len(pieces))
-            assert data, f"ended behind {len(pieces)} bytes"
+            assert data, f"ended after {len(pieces)} bytes"
             pieces += data
         return pieces
 

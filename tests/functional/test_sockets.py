@@ -158,7 +158,7 @@ async def test_start_that_fails_leaves_no_file(path: Path) -> None:
 async def test_live_unix_socket_of_another_load_balancer_stays(path: Path) -> None:
     """The second does not start; the first serves on."""
     async with balancing(saying("first", host=f"unix:{path}")):
-        with pytest.raises(OSError, match="another program listens there; stop it or choose another path"):
+        with pytest.raises(OSError, match="another program listens on it; stop that program or choose another path"):
             await alb.LoadBalancer(saying("second", host=f"unix:{path}")).start()
         assert await said_at(path) == b"first"
 
@@ -278,7 +278,7 @@ async def test_socket_unit_without_the_name_is_told() -> None:
     """With the names that it has."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         async with child({"inherited_socket": "web"}, "one:two", [sock, sock]) as it:
-            assert "cannot listen on the inherited socket 'web': no socket has this name; give one that is there ('one', 'two')" in it.said
+            assert "cannot listen on the inherited socket 'web': no socket has this name; use one of 'one', 'two'" in it.said
 
 
 async def test_real_systemd_passes_a_socket() -> None:
@@ -355,7 +355,7 @@ async def test_inherited_unix_socket_is_served_and_its_file_stays(path: Path) ->
 
 async def test_descriptor_that_is_not_there_is_told() -> None:
     """By start(), in a sentence."""
-    with pytest.raises(OSError, match="cannot listen on the inherited socket 4095: there is no such descriptor; have whoever"):
+    with pytest.raises(OSError, match="cannot listen on the inherited socket 4095: there is no such descriptor; the parent process"):
         await alb.LoadBalancer(saying("here", inherited_socket=4095)).start()
 
 
@@ -406,7 +406,7 @@ async def test_unix_socket_moves_to_another_path(path: Path) -> None:
     new, taken = path.with_name("new.sock"), path.with_name("taken")
     taken.touch()
     async with balancing(saying("one", host=f"unix:{path}", name="web")) as it:
-        with pytest.raises(OSError, match="there is a file that is no socket"):
+        with pytest.raises(OSError, match="a file that is not a socket is in the way"):
             await it.load_balancer.apply(
                 [saying("two", host=f"unix:{new}", name="web"), saying("three", host=f"unix:{taken}", name="more")]
             )

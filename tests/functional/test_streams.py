@@ -20,7 +20,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 import albkit as alb
-from albkit.proxy.target.connection_pool import ConnectionPool
+from albkit.proxy.target.connector import Connector
 from albkit.proxy.tunnel.layer4 import Layer4Connection
 from albkit.proxy.tunnel.tunnel import Tunnel
 from albkit.state.target import TargetState
@@ -137,7 +137,7 @@ class Gate:
         self.waiting = 0
         self.opened = asyncio.Event()
         self.cancelled = 0
-        connect: Callable[..., Awaitable[Any]] = ConnectionPool._connect
+        connect: Callable[..., Awaitable[Any]] = Connector.connect
 
         async def held(*those: Any) -> Any:
             self.waiting += 1
@@ -150,7 +150,7 @@ class Gate:
                 self.waiting -= 1
             return await connect(*those)
 
-        monkeypatch.setattr(ConnectionPool, "_connect", held)
+        monkeypatch.setattr(Connector, "connect", held)
 
     async def reached(self, count: int = 1) -> None:
         """So many connections wait to be made."""

@@ -234,7 +234,7 @@ class _Transport:
 
 async def _asked(method: str = "GET", before: bytes = b"") -> tuple[Http1TargetConnection, _Transport, asyncio.Future[object]]:
     member: Any = SimpleNamespace()
-    connections: Any = SimpleNamespace(forget=lambda _: None)
+    connections: Any = SimpleNamespace(remove=lambda _: None)
     connection = Http1TargetConnection(member, connections, Counters(), Limits())
     transport: Any = _Transport()
     connection.connection_made(transport)
@@ -242,7 +242,8 @@ async def _asked(method: str = "GET", before: bytes = b"") -> tuple[Http1TargetC
         connection.data_received(before[place : place + 1])
     client: Any = SimpleNamespace(upstream=None, send_interim=lambda _: None)
     waiter: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-    connection.begin(client, method, waiter)
+    asked: Any = SimpleNamespace(lines=[], method=method, chunked=False)
+    connection.send_head(asked, client, waiter)
     return connection, transport, waiter
 
 
@@ -325,7 +326,7 @@ async def test_million_bytes_that_are_no_head_cost_one_look() -> None:
     assert time.process_time() - before < 0.5
     assert transport.aborted
     assert isinstance(waiter.exception(), Failure)
-    assert len(connection._part) <= 1000
+    assert len(connection._partial.data) <= 1000
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 import albkit as alb
 from albkit.proxy.target import connection_pool
-from albkit.proxy.target.connection_pool import ConnectionPool
+from albkit.proxy.target.connector import Connector
 from albkit.proxy.target.http1_connection import Http1TargetConnection
 from tests.support.balancing import balancing, listener
 from tests.support.clock import FakeClock
@@ -284,9 +284,9 @@ async def test_early_hints_and_processing_are_passed_on_and_continue_is_not() ->
 
 async def test_connection_that_ends_as_soon_as_it_is_made_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its end may come before whoever connected is told that it is there: it must not be counted as open for ever."""
-    connect = ConnectionPool._connect
+    connect = Connector.connect
 
-    async def connect_and_lose(self: ConnectionPool, *arguments: Any) -> Http1TargetConnection:
+    async def connect_and_lose(self: Connector, *arguments: Any) -> Http1TargetConnection:
         connection = await connect(self, *arguments)
         assert connection.transport is not None
         connection.transport.abort()
@@ -294,7 +294,7 @@ async def test_connection_that_ends_as_soon_as_it_is_made_is_not_kept(monkeypatc
             await asyncio.sleep(0)
         return connection
 
-    monkeypatch.setattr(ConnectionPool, "_connect", connect_and_lose)
+    monkeypatch.setattr(Connector, "connect", connect_and_lose)
     async with target() as origin, running(origin.address) as gateway:
         client = await gateway.client()
         assert (await client.get()).status == 502

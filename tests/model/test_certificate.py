@@ -15,11 +15,11 @@ _BAD = [
     pytest.param("", "is empty", id="empty"),
     pytest.param(b"", "not PEM", id="no bytes"),
     pytest.param(b"\x30\x82secret", "not PEM", id="DER"),
-    pytest.param(_PEM.decode() + "secret", "text is the path", id="PEM as text"),
+    pytest.param(_PEM.decode() + "secret", "would be taken for a path", id="PEM as text"),
     pytest.param("a\0b", "NUL", id="NUL in the path"),
-    pytest.param(5, "int is not the path", id="number"),
-    pytest.param(["cert.pem"], "list is not the path", id="list"),
-    pytest.param(bytearray(_PEM), "bytearray is not the path", id="bytearray"),
+    pytest.param(5, "int is neither text nor bytes", id="number"),
+    pytest.param(["cert.pem"], "list is neither text nor bytes", id="list"),
+    pytest.param(bytearray(_PEM), "bytearray is neither text nor bytes", id="bytearray"),
 ]
 
 
@@ -60,7 +60,7 @@ def test_certificate_refuses_what_is_neither_path_nor_pem(path: str, value: Any,
 
 def test_certificate_cannot_be_none() -> None:
     """Only the key may be left out."""
-    with pytest.raises(ConfigurationError, match="certificate: NoneType is not the path"):
+    with pytest.raises(ConfigurationError, match="certificate: NoneType is neither text nor bytes"):
         Certificate(None)  # type: ignore[arg-type]
 
 
@@ -70,7 +70,7 @@ def test_certificate_refuses_what_is_no_password(password: Any) -> None:
     with pytest.raises(ConfigurationError) as raised:
         Certificate("cert.pem", password=password)
     (fault,) = raised.value.faults
-    assert fault.startswith("password: is not text or bytes, or is empty")
+    assert fault.startswith("password: is empty, or neither text nor bytes")
     assert "secret" not in fault
 
 

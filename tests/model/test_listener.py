@@ -264,13 +264,13 @@ def test_listeners_on_one_socket_are_refused_together() -> None:
         return list(raised.value.faults)
 
     assert fault(alb.Listener(1, _ANSWER, host=_WEB), alb.Listener(2, _ANSWER, host=_WEB)) == [
-        "listeners[1].host: 'unix:/run/web.sock' is in use already, by listeners[0]"
+        "listeners[1].host: 'unix:/run/web.sock' is already used by listeners[0]"
     ]
     assert fault(alb.Listener(1, _ANSWER, inherited_socket="web"), alb.Listener(2, _ANSWER, inherited_socket="web")) == [
-        "listeners[1].inherited_socket: 'web' is in use already, by listeners[0]"
+        "listeners[1].inherited_socket: 'web' is already used by listeners[0]"
     ]
     assert fault(alb.Listener(80, _ANSWER, reuse_port=True), alb.Listener(80, _ANSWER, reuse_port=True)) == [
-        "listeners[1].port: 80 is in use already, by listeners[0]"
+        "listeners[1].port: 80 is already used by listeners[0]"
     ]
     different = [
         {"host": _WEB},

@@ -75,34 +75,37 @@ def test_good_combination_has_no_fault(default: Any, rules: Any, settings: dict[
     alb.Listener(443, default, rules, **settings)
 
 
-POLICY = "is no policy of ALB's that is known here"
+POLICY = "is not a supported security policy"
 BAD: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     # TLS.
-    ({"protocol": "HTTPS"}, [("certificates", 'HTTPS needs one at least; give certificates=Certificate("cert.pem", "key.pem")')]),
-    ({"protocol": "TLS", "default": to()}, [("certificates", "TLS needs one at least")]),
-    ({"certificates": CERTIFICATE}, [("certificates", "HTTP shows none; use protocol='HTTPS'")]),
-    ({"protocol": "TCP", "default": to(), "certificates": CERTIFICATE}, [("certificates", "TCP shows none; use protocol='TLS'")]),
+    ({"protocol": "HTTPS"}, [("certificates", 'HTTPS needs at least one; give certificates=Certificate("cert.pem", "key.pem")')]),
+    ({"protocol": "TLS", "default": to()}, [("certificates", "TLS needs at least one")]),
+    ({"certificates": CERTIFICATE}, [("certificates", "HTTP listeners use no certificates; use protocol='HTTPS'")]),
+    (
+        {"protocol": "TCP", "default": to(), "certificates": CERTIFICATE},
+        [("certificates", "TCP listeners use no certificates; use protocol='TLS'")],
+    ),
     ({**SECURE, "certificates": ["cert.pem"]}, [("certificates[0]", "'cert.pem' is not a Certificate")]),
     ({**SECURE, "certificates": [CERTIFICATE, None]}, [("certificates[1]", "None is not a Certificate")]),
-    ({"mutual_authentication": MUTUAL}, [("mutual_authentication", "HTTP clients show no certificates; use protocol='HTTPS'")]),
+    ({"mutual_authentication": MUTUAL}, [("mutual_authentication", "HTTP listeners cannot request certificates; use protocol='HTTPS'")]),
     (
         {"protocol": "TCP", "default": to(), "mutual_authentication": MUTUAL},
-        [("mutual_authentication", "TCP clients show no certificates; use protocol='TLS'")],
+        [("mutual_authentication", "TCP listeners cannot request certificates; use protocol='TLS'")],
     ),
     ({**SECURE, "mutual_authentication": "verify"}, [("mutual_authentication", "'verify' is not MutualAuthentication(...) or None")]),
-    ({**SECURE, "ssl_policy": "TLS13-1-2-2021-06"}, [("ssl_policy", "lacks its prefix")]),
+    ({**SECURE, "ssl_policy": "TLS13-1-2-2021-06"}, [("ssl_policy", "lacks the prefix")]),
     ({**SECURE, "ssl_policy": None}, [("ssl_policy", POLICY)]),
     ({"ssl_policy": "none"}, [("ssl_policy", POLICY)]),
-    ({**SECURE, "alpn_policy": "HTTP1Only"}, [("alpn_policy", "is for TLS listeners; HTTPS has nothing to agree on")]),
-    ({"alpn_policy": "HTTP2Only"}, [("alpn_policy", "is for TLS listeners; HTTP has nothing to agree on")]),
+    ({**SECURE, "alpn_policy": "HTTP1Only"}, [("alpn_policy", "is for TLS listeners only, not for HTTPS")]),
+    ({"alpn_policy": "HTTP2Only"}, [("alpn_policy", "is for TLS listeners only, not for HTTP")]),
     ({**SECURE, "protocol": "TLS", "default": to(), "alpn_policy": "h2"}, [("alpn_policy", "'h2'")]),
     # The PROXY protocol.
     ({"proxy_protocol": "maybe"}, [("proxy_protocol", "'maybe'")]),
     ({"proxy_protocol": True}, [("proxy_protocol", "True")]),
-    ({"proxy_protocol": "optional"}, [("trusted_networks", "missing; with proxy_protocol='optional' anybody could claim any address")]),
+    ({"proxy_protocol": "optional"}, [("trusted_networks", "missing; with proxy_protocol='optional' any client could claim any address")]),
     (
         {"protocol": "TCP", "default": to(), "trusted_networks": "10.0.0.0/8"},
-        [("trusted_networks", "TCP has no fields to believe; give proxy_protocol='required' with it")],
+        [("trusted_networks", "TCP listeners read no headers; add proxy_protocol='required'")],
     ),
     (
         {"proxy_protocol": "required", "trusted_networks": ["10.0.0.0/8", "ten", "10.0.0.1/8", "::/200"]},
@@ -118,75 +121,78 @@ BAD: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ),
     (
         {"protocol": "TCP", "default": to(), "proxy_protocol": "optional", "trusted_networks": "::/0"},
-        [("proxy_protocol", "'optional' cannot wait for a client that waits for its target to speak first; use 'required'")],
+        [("proxy_protocol", "'optional' would wait for a client that may wait for the server to send first; use 'required'")],
     ),
     # Names of fields.
-    ({"request_header_names": {LEAF: "X-Leaf"}}, [("request_header_names", "is for HTTPS listeners; HTTP tells nothing of TLS")]),
+    ({"request_header_names": {LEAF: "X-Leaf"}}, [("request_header_names", "is for HTTPS listeners only, not for HTTP")]),
     (
         {**SECURE, "protocol": "TLS", "default": to(), "request_header_names": {LEAF: "X-Leaf"}},
-        [("request_header_names", "TLS tells nothing of TLS")],
+        [("request_header_names", "is for HTTPS listeners only, not for TLS")],
     ),
     ({**SECURE, "request_header_names": "X-Leaf"}, [("request_header_names[0]", "'X-Leaf' is not a pair of names; give a mapping")]),
     ({**SECURE, "request_header_names": {LEAF: None}}, [("request_header_names[0]", "is not a pair of names")]),
     ({**SECURE, "request_header_names": [("a", "b", "c")]}, [("request_header_names[0]", "is not a pair of names")]),
-    ({**SECURE, "request_header_names": {"X-Other": "X-Leaf"}}, [("request_header_names['X-Other']", "is none of X-Amzn-Tls-Version, ")]),
-    ({**SECURE, "request_header_names": {LEAF: "X Leaf"}}, [(f"request_header_names['{LEAF}']", "'X Leaf' is not a field name")]),
-    ({**SECURE, "request_header_names": {LEAF: ""}}, [(f"request_header_names['{LEAF}']", "'' is not a field name")]),
+    (
+        {**SECURE, "request_header_names": {"X-Other": "X-Leaf"}},
+        [("request_header_names['X-Other']", "is not one of X-Amzn-Tls-Version, ")],
+    ),
+    ({**SECURE, "request_header_names": {LEAF: "X Leaf"}}, [(f"request_header_names['{LEAF}']", "'X Leaf' is not a header name")]),
+    ({**SECURE, "request_header_names": {LEAF: ""}}, [(f"request_header_names['{LEAF}']", "'' is not a header name")]),
     (
         {**SECURE, "request_header_names": {LEAF: "Content-Length"}},
-        [(f"request_header_names['{LEAF}']", "Content-Length is not for a listener to set")],
+        [(f"request_header_names['{LEAF}']", "Content-Length cannot be set for a whole listener")],
     ),
-    ({**SECURE, "request_header_names": {LEAF: "X-A", VERSION: "x-a"}}, [(f"request_header_names['{VERSION}']", "given already")]),
+    ({**SECURE, "request_header_names": {LEAF: "X-A", VERSION: "x-a"}}, [(f"request_header_names['{VERSION}']", "given twice")]),
     (
         {**SECURE, "request_header_names": {LEAF: "X-A", LEAF.lower(): "X-B"}},
-        [(f"request_header_names['{LEAF.lower()}']", "given already")],
+        [(f"request_header_names['{LEAF.lower()}']", "given twice")],
     ),
     (
         {**SECURE, "request_header_names": {VERSION: "Host", LEAF: "cookie"}},
         [
-            (f"request_header_names['{VERSION}']", "'Host' is a field of its own"),
-            (f"request_header_names['{LEAF}']", "'cookie' is a field of its own"),
+            (f"request_header_names['{VERSION}']", "'Host' has another meaning"),
+            (f"request_header_names['{LEAF}']", "'cookie' has another meaning"),
         ],
     ),
-    ({**SECURE, "request_header_names": {VERSION: "X-Forwarded-For"}}, [(f"request_header_names['{VERSION}']", "is a field of its own")]),
-    ({**SECURE, "request_header_names": {VERSION: LEAF}}, [(f"request_header_names['{VERSION}']", "is a field of its own")]),
+    ({**SECURE, "request_header_names": {VERSION: "X-Forwarded-For"}}, [(f"request_header_names['{VERSION}']", "has another meaning")]),
+    ({**SECURE, "request_header_names": {VERSION: LEAF}}, [(f"request_header_names['{VERSION}']", "has another meaning")]),
     # Actions.
     (
         {**SECURE, "default": alb.Redirect(protocol="HTTP", port=80)},
-        [("default_actions", "redirects from HTTPS to HTTP, which ALB refuses (ALB guide, 'Redirect actions'); use protocol='HTTPS'")],
+        [("default_actions", "redirects from HTTPS to HTTP, which ALB rejects (ALB guide, 'Redirect actions'); use protocol='HTTPS'")],
     ),
     (
         {**SECURE, "rules": [rule(), alb.Rule(2, alb.PathPattern("/b"), alb.Redirect(protocol="HTTP", port=80))]},
         [("rules[1].actions", "redirects from HTTPS to HTTP")],
     ),
-    ({"default": to(protocol="TCP")}, [("target group 'group' speaks TCP, which is for TCP and TLS listeners", "")]),
-    ({**SECURE, "rules": rule(to(protocol="TLS"))}, [("target group 'group' speaks TLS, which is for TCP and TLS listeners", "")]),
+    ({"default": to(protocol="TCP")}, [("target group 'group' has protocol='TCP', which is for TCP and TLS listeners", "")]),
+    ({**SECURE, "rules": rule(to(protocol="TLS"))}, [("target group 'group' has protocol='TLS', which is for TCP and TLS listeners", "")]),
     # Listeners of bytes.
-    ({"protocol": "TCP"}, [("default_actions", "TCP listeners take one Forward(...) and nothing else")]),
+    ({"protocol": "TCP"}, [("default_actions", "a TCP listener takes a single Forward(...) and nothing else")]),
     (
         {"protocol": "TCP", "default": alb.Redirect(path="/a")},
-        [("default_actions", "TCP listeners take one Forward(...) and nothing else")],
+        [("default_actions", "a TCP listener takes a single Forward(...) and nothing else")],
     ),
-    ({"protocol": "TCP", "default": to(), "rules": rule()}, [("rules", "TCP listeners read no requests and so have no rules")]),
+    ({"protocol": "TCP", "default": to(), "rules": rule()}, [("rules", "a TCP listener reads no requests, so it has no rules")]),
     (
         {"protocol": "TCP", "default": to(), "response_headers": {"X-A": "b"}},
-        [("response_headers", "TCP listeners send no responses of their own")],
+        [("response_headers", "a TCP listener sends no HTTP responses")],
     ),
     (
         {"protocol": "TCP", "default": alb.Forward(group(), stickiness=60)},
-        [("default_actions", "a Forward with stickiness needs cookies, which are HTTP's; leave it out")],
+        [("default_actions", "the stickiness of a Forward needs HTTP cookies; leave it out")],
     ),
 ]
 OF_STREAM_GROUPS: list[tuple[alb.Forward, str]] = [
     (to(protocol="HTTP"), "its protocol is HTTP; use 'TCP', 'TLS' or None"),
     (to(protocol="HTTPS"), "its protocol is HTTPS; use 'TCP', 'TLS' or None"),
-    (to("https://10.0.0.1:443"), "targets have no http:// or https:// before them there; TargetGroup(protocol='TLS') encrypts"),
-    (to("10.0.0.2:80", "http://10.0.0.1:80"), "targets have no http:// or https:// before them there"),
-    (to(stickiness=alb.LbCookie()), "its stickiness reads requests; use SourceAddress() or None"),
-    (to(stickiness=alb.AppCookie("a")), "its stickiness reads requests; use SourceAddress() or None"),
-    (to(algorithm="consistent_hash"), "consistent_hash goes by host and path; use 'ip_hash'"),
-    (to(algorithm=alb.ConsistentHash()), "consistent_hash goes by host and path; use 'ip_hash'"),
-    (to(alb.Target("10.0.0.1", 80, max_concurrency=1)), "max_concurrency counts requests; use TunnelPolicy(max_tunnels=...)"),
+    (to("https://10.0.0.1:443"), "its targets must not have http:// or https:// before them; TargetGroup(protocol='TLS') encrypts"),
+    (to("10.0.0.2:80", "http://10.0.0.1:80"), "its targets must not have http:// or https:// before them"),
+    (to(stickiness=alb.LbCookie()), "its stickiness depends on requests; use SourceAddress() or None"),
+    (to(stickiness=alb.AppCookie("a")), "its stickiness depends on requests; use SourceAddress() or None"),
+    (to(algorithm="consistent_hash"), "consistent_hash hashes host and path; use 'ip_hash'"),
+    (to(algorithm=alb.ConsistentHash()), "consistent_hash hashes host and path; use 'ip_hash'"),
+    (to(alb.Target("10.0.0.1", 80, max_concurrency=1)), "max_concurrency limits requests; use TunnelPolicy(max_tunnels=...)"),
 ]
 
 
@@ -264,5 +270,5 @@ def test_bad_settings_of_a_group_are_told(settings: dict[str, Any], path: str) -
 @pytest.mark.parametrize("settings", [{"protocol": "TCP"}, {"protocol": "TLS"}], ids=str)
 def test_target_with_a_scheme_clashes_with_a_group_of_bytes(settings: dict[str, Any]) -> None:
     """TargetGroup(protocol="TLS") says it already."""
-    with pytest.raises(alb.ConfigurationError, match="clashes with the group's protocol"):
+    with pytest.raises(alb.ConfigurationError, match="differs from the group's protocol"):
         group("https://10.0.0.1:443", **settings)

@@ -38,7 +38,7 @@ def doubts(port: int, default: Any, rules: Any = (), **settings: Any) -> list[st
 @pytest.mark.parametrize("parts", [{}, {"path": "/x"}, {"query": ""}, {"status_code": 301}], ids=str)
 def test_redirect_to_https_on_the_listeners_own_plain_port_is_refused(port: int, parts: dict[str, Any]) -> None:
     """The port is the listener's own where none is given (docs/alb.md 4.2), and no TLS is spoken there."""
-    said = "default_actions: leads to https:// on this listener's own port, where no TLS is spoken; give the HTTPS port: port=443"
+    said = "default_actions: redirects to https:// on this listener's own port, which has no TLS; name the HTTPS port: port=443"
     assert faults(port, alb.Redirect(protocol="HTTPS", **parts)) == [said]
     if port:
         assert faults(port, alb.Redirect(protocol="HTTPS", port=port, **parts)) == [said]
@@ -78,7 +78,7 @@ def test_redirect_of_a_rule_is_refused_with_its_path(conditions: Any) -> None:
 )
 def test_redirect_to_the_same_url_is_refused(port: int, redirect: alb.Redirect, settings: dict[str, Any]) -> None:
     """As ALB refuses one that changes nothing by itself; whatever the rule's conditions."""
-    said = "leads back to this listener with the same URL, so the client comes back for ever; change host, port or path"
+    said = "redirects to the URL that was requested, which is an endless loop; change protocol, host, port or path"
     assert faults(port, redirect, **settings) == [f"default_actions: {said}"]
     rule = alb.Rule(1, TOLD, [hook, redirect])
     assert faults(port, alb.FixedResponse(200), rule, **settings) == [f"rules[0].actions: {said}"]

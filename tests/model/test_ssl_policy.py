@@ -78,15 +78,15 @@ def test_wider_policy_has_all_of_the_narrower(older: str, newer: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("TLS13-1-2-2021-06", "lacks its prefix; write 'ELBSecurityPolicy-TLS13-1-2-2021-06'"),
+        ("TLS13-1-2-2021-06", "lacks the prefix; write 'ELBSecurityPolicy-TLS13-1-2-2021-06'"),
         ("ELBSecurityPolicy-TLS13-1-2-FIPS-2023-04", "use the policy without FIPS in its name"),
         ("ELBSecurityPolicy-TLS13-1-2-PQ-2025-09", "OpenSSL 3.5 and later"),
-        ("ELBSecurityPolicy-TLS13-1-2-Res-2021-6", "is no policy of ALB's that is known here; there are ELBSecurityPolicy-"),
-        ("elbsecuritypolicy-2016-08", "is no policy"),
-        ("", "'' is no policy"),
-        (None, "None is no policy"),
-        (2016, "2016 is no policy"),
-        (["ELBSecurityPolicy-2016-08"], "is no policy"),
+        ("ELBSecurityPolicy-TLS13-1-2-Res-2021-6", "is not a supported security policy; use one of ELBSecurityPolicy-"),
+        ("elbsecuritypolicy-2016-08", "is not a supported security policy"),
+        ("", "'' is not a supported security policy"),
+        (None, "None is not a supported security policy"),
+        (2016, "2016 is not a supported security policy"),
+        (["ELBSecurityPolicy-2016-08"], "is not a supported security policy"),
     ],
 )
 def test_other_name_is_a_fault_that_says_what_to_do(name: object, words: str) -> None:

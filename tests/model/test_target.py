@@ -209,7 +209,7 @@ def test_target_of_a_websockets_url_is_refused_with_what_to_write(value: str, in
     with pytest.raises(alb.ConfigurationError) as raised:
         target_from(value)
     (fault,) = raised.value.faults
-    assert fault.startswith(f"{value!r} is a WebSocket's URL; write {instead!r}: ")
+    assert fault.startswith(f"{value!r} is a WebSocket URL; write {instead!r}: ")
     assert target_from(instead).protocol == instead.partition(":")[0].upper()
 
 
@@ -217,4 +217,4 @@ def test_target_with_a_scheme_in_its_host_is_told_where_schemes_go() -> None:
     """Two places, and this is neither."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.Target("wss://chat.example.com", 443)
-    assert "a scheme goes into text alone, 'https://host:port', or into protocol=" in raised.value.faults[0]
+    assert "give the whole URL as text, 'https://host:port', or use protocol=" in raised.value.faults[0]

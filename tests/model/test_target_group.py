@@ -322,7 +322,7 @@ def test_slow_start_with_anything_but_round_robin_is_refused(algorithm: Any) -> 
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.TargetGroup("api", algorithm=algorithm, slow_start=30)
     assert _paths(raised.value) == ["slow_start"]
-    assert f"does not work with {_word(algorithm)}" in raised.value.faults[0]
+    assert f"cannot be combined with {_word(algorithm)}" in raised.value.faults[0]
     assert alb.TargetGroup("api", algorithm=algorithm, slow_start=0).slow_start == 0
 
 
@@ -362,7 +362,7 @@ def test_max_concurrency_with_anything_but_round_robin_is_refused(algorithm: Any
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.TargetGroup("api", ["a:80", target], algorithm=algorithm)
     assert _paths(raised.value) == ["targets[1]"]
-    assert f"does not work with {_word(algorithm)}" in raised.value.faults[0]
+    assert f"cannot be combined with {_word(algorithm)}" in raised.value.faults[0]
     wrong = alb.TargetGroup("api", algorithm=algorithm).fault_of_member(target)
     assert wrong is not None
     assert raised.value.faults[0] == f"targets[1]: {wrong}"
@@ -408,7 +408,7 @@ def test_member_of_another_protocol_is_a_fault() -> None:
     group = alb.TargetGroup("api", protocol="HTTP", stickiness=alb.LbCookie())
     wrong = group.fault_of_member(alb.Target("a", 80, protocol="HTTPS", max_concurrency=1))
     assert wrong is not None
-    assert "clashes" in wrong
+    assert "differs" in wrong
     assert group.fault_of_member(alb.Target("a", 80, protocol="HTTP")) is None
     assert group.fault_of_member(alb.Target("a", 80)) is None
 

@@ -166,7 +166,7 @@ def test_tunnel_policy_without_an_idle_timeout_is_judged_by_the_one_it_will_have
 def test_tunnel_policy_without_frames_can_do_nothing_between_frames(name: str) -> None:
     """Pings and a limit on messages need frames; the fault names the setting that would have no effect."""
     settings: dict[str, Any] = {name: 5}
-    with pytest.raises(alb.ConfigurationError, match="frames is False") as raised:
+    with pytest.raises(alb.ConfigurationError, match="requires frames=True") as raised:
         alb.TunnelPolicy(frames=False, **settings)
     assert _paths(raised.value) == [name]
 

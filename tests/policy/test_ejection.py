@@ -174,7 +174,7 @@ def test_whoever_wants_to_know_is_told_once_of_each_ejection() -> None:
     group = Group()
     group.play("a! a! a! a! a< a5 a< a!")
     assert [name for name, _ in group.told] == ["a", "a", "a"]
-    assert group.told[0][1] == "3 requests in a row found no connection or no answer"
+    assert group.told[0][1] == "3 requests in a row got no connection or no response"
     assert "503" in group.told[1][1]
     assert all(why for _, why in group.told)
     assert group.members["a"].eject_reason.startswith("Ejected for 40 s: ")

@@ -1,1 +1,1 @@
-"""How a connection is let in: sockets, limits, the PROXY protocol header and the TLS handshake."""
+"""Accepting connections: sockets, connection limits, the PROXY protocol header and the TLS handshake."""

@@ -1,4 +1,4 @@
-"""Accepts connections on asyncio's own loops."""
+"""Accepts connections on asyncio's own event loops."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from albkit.report.failure_log import log_out_of_sockets
 __all__ = ("Acceptor", "Admission", "Server")
 
 _AT_ONCE = 32
-"""Connections that are accepted in one turn of the loop."""
+"""Connections to accept per iteration of the loop."""
 _PAUSE = 1.0
-"""Seconds for which nothing is accepted where there was no descriptor for it."""
+"""Seconds without accepting after file descriptors have run out."""
 _OUT_OF_SOCKETS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _LOST = (errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH)
-"""The connection that is next was lost on its way, or a firewall forbids it (accept(2)): there may be others behind it."""
+"""The next connection in the queue was lost, or a firewall forbids it (accept(2)); there may be others behind it."""
 
 
 class Admission(Protocol):
-    """Knows how many may come in."""
+    """Decides whether an accepted connection is admitted."""
 
     def reserve_slot(self, descriptor: int) -> bool:
-        """Whether there is room for a connection that has just been accepted. It counts until it is admitted or released."""
+        """Whether there is room for a connection that was just accepted. It is counted from now on, until it is admitted or
+        `release_slot` is called."""
 
     def release_slot(self, descriptor: int) -> None:
-        """A connection that was expected will not come."""
+        """Uncount a connection whose protocol was never created."""
 
 
 class Server(Protocol):
@@ -41,17 +42,17 @@ class Server(Protocol):
 
 
 class Acceptor:
-    """Accepts on one socket, which it owns.
+    """Accepts connections on one socket, which it owns.
 
-    asyncio's own server takes all that wait in one turn, thousands, before anybody is asked whether there is room for them; and where
-    there is no descriptor left it says so each time that it tries, which is thousands of times a second.
+    It replaces asyncio's own server, which accepts all waiting connections, up to the backlog, in one iteration of the loop, before
+    anything can check a limit; and which logs an error each time that it finds no file descriptor, thousands of times per second.
 
     Args:
-        sock: Bound, and non-blocking.
-        loop: One of asyncio's own, with selectors.
-        protocol: Makes what a connection begins with.
-        doorman: Who is asked whether there is room.
-        backlog: How many may wait.
+        sock: A bound, non-blocking socket.
+        loop: One of asyncio's own selector loops.
+        protocol: Creates the first protocol of a connection.
+        admission: Decides whether a connection is admitted.
+        backlog: How many connections may wait to be accepted.
     """
 
     def __init__(
@@ -59,55 +60,58 @@ class Acceptor:
         sock: socket.socket,
         loop: asyncio.AbstractEventLoop,
         protocol: Callable[[], asyncio.BaseProtocol],
-        doorman: Admission,
+        admission: Admission,
         backlog: int,
     ) -> None:
         self._socket = sock
         self._loop = loop
         self._protocol = protocol
-        self._doorman = doorman
+        self._admission = admission
         self._backlog = backlog
         self._tasks: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
-        """The one that it listens on."""
+        """The listening socket."""
         return (self._socket,)
 
     async def start_serving(self) -> None:
         """Listen and accept."""
         self._socket.listen(self._backlog)
-        self._go_on()
+        self._resume()
 
     def close(self) -> None:
-        """Listen no more. What was accepted goes on."""
+        """Stop listening. Accepted connections stay open."""
         if self._pause is not None:
             self._pause.cancel()
         if self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket)
             self._socket.close()
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         self._pause = None
         self._loop.add_reader(self._socket, self._accept)
 
     def _accept(self) -> None:
         for _ in range(_AT_ONCE):
             try:
+                # The listening socket is non-blocking; several processes may compete for the same connection.
                 connection, _ = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
                 if error.errno in _LOST:
                     continue
+                # Without a pause, the socket would stay readable and the loop would call this again at once, for ever.
                 if error.errno not in _OUT_OF_SOCKETS:
                     raise
                 log_out_of_sockets("no connection can be accepted for a second: %s", error.strerror)
                 self._loop.remove_reader(self._socket)
-                self._pause = self._loop.call_later(_PAUSE, self._go_on)
+                self._pause = self._loop.call_later(_PAUSE, self._resume)
                 return
-            if not self._doorman.reserve_slot(connection.fileno()):
+            # Asked before the task is created: between accept() and connection_made() the loop may accept many more.
+            if not self._admission.reserve_slot(connection.fileno()):
                 connection.close()
                 continue
             connection.setblocking(False)
@@ -119,6 +123,6 @@ class Acceptor:
         try:
             await self._loop.connect_accepted_socket(self._protocol, connection)
         except BaseException:
-            self._doorman.release_slot(descriptor)
+            self._admission.release_slot(descriptor)
             connection.close()
             raise

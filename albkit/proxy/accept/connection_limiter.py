@@ -1,4 +1,4 @@
-"""How many connections a listener has, in all and of each client."""
+"""Limits the connections of a listener, in total and per client."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from albkit.model.listener import Listener
 __all__ = ("ConnectionLimiter",)
 
 _V6_NETWORK = 8
-"""Bytes of an IPv6 address that a client cannot choose: a household has a /64."""
+"""The bytes of an IPv6 address that a client cannot choose: providers assign at least a /64 (RFC 6177)."""
 
 
 class ConnectionLimiter:
-    """Counts open connections of clients, from the first byte to the end of a tunnel."""
+    """Counts the open connections of clients, from the first byte to the end of a tunnel."""
 
     __slots__ = ("_of_client", "count")
 
@@ -23,15 +23,15 @@ class ConnectionLimiter:
         self._of_client: dict[str | bytes, int] = {}
 
     def acquire(self, listener: Listener, host: str | None, *, limited: bool = True) -> None:
-        """One more connection.
+        """Count a new connection.
 
         Args:
-            listener: Where.
-            host: The client's address, where that is known already: then it is introduced at once.
-            limited: Whether it may only have so many; a trusted proxy comes for many clients.
+            listener: The listener's configuration, which contains the limits.
+            host: The client's address, if it is known already; the connection is then counted for this client too.
+            limited: Whether the limit per client applies; a trusted proxy connects for many clients.
 
         Raises:
-            Failure: the listener or the client has as many as it may have. It is not counted then.
+            Failure: the limit of the listener or of the client is reached; the connection is not counted.
         """
         if listener.max_connections is not None and self.count >= listener.max_connections:
             raise Failure(FailureKind.TOO_MANY_CONNECTIONS, f"{self.count} are open")
@@ -40,15 +40,15 @@ class ConnectionLimiter:
         self.count += 1
 
     def attribute(self, listener: Listener, host: str, *, limited: bool = True) -> None:
-        """Who has come, as soon as that is known.
+        """Count a connection for its client, as soon as the client is known.
 
         Args:
-            listener: Where.
-            host: The client's address; empty for one on a unix socket, of which there is no other.
+            listener: The listener's configuration, which contains the limits.
+            host: The client's address; empty on a unix socket, where clients have none and the limit does not apply.
             limited: As in `acquire`.
 
         Raises:
-            Failure: this client has as many as it may have. It is not counted for it then.
+            Failure: the limit of this client is reached; the connection is not counted for it.
         """
         if not host:
             return
@@ -60,7 +60,7 @@ class ConnectionLimiter:
         self._of_client[client] = count + 1
 
     def release(self, host: str | None) -> None:
-        """A connection is over; of whom, where that was known."""
+        """Uncount a closed connection, and for its client if `host` is given."""
         self.count -= 1
         if host:
             client = _client(host)

@@ -1,6 +1,6 @@
-"""What a connection goes through before its first request: the PROXY protocol header, and the TLS handshake.
+"""Handles a connection before its first request: the PROXY protocol header and the TLS handshake.
 
-Listeners that want neither have none: their connections begin with the first request at once.
+Listeners with neither do not use this module: their connections start with the first request.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from albkit.wire.proxy_protocol.reader import ProxyHeaderError, may_begin_proxy_
 __all__ = ("ConnectionPreface", "Receive")
 
 _HEADER: Final = 0
-"""A PROXY protocol header is awaited."""
+"""Waiting for a PROXY protocol header."""
 _HELLO: Final = 1
-"""The first bytes of a handshake are awaited."""
-_SHAKING: Final = 2
+"""Waiting for the first bytes of a TLS handshake."""
+_HANDSHAKE: Final = 2
 _LINGERING: Final = 3
-"""An answer and our FIN are sent; what still comes is thrown away."""
+"""A response and our FIN have been sent; further bytes are discarded."""
 _ENDED: Final = 4
 
-_NOBODY: Final = ClientAddress("", 0)
+_UNKNOWN: Final = ClientAddress("", 0)
 _TLS_FAILURES: Final = frozenset(
     kind for kind in FailureKind if kind.phase is Phase.ENTRY and kind.name.startswith(("TLS_", "CLIENT_CERT_", "UNMAPPED_"))
 )
 
 Receive = Callable[[ListenerRuntime, ClientAddress | None], asyncio.Protocol]
-"""Makes the protocol of a connection. The address is that of a client that was admitted already; without one, the protocol admits it."""
+"""Creates the protocol of a connection. The address is that of a client that was already admitted; without one, the protocol admits it."""
 
 
 class ConnectionPreface(asyncio.Protocol):
-    """One connection, until it may go on.
+    """One connection, until it is handed to its protocol.
 
     Args:
-        listener: The listener's.
-        receive: Makes the protocol that it goes on with, given whom it comes from.
+        listener: The runtime of the listener.
+        receive: Creates the protocol that takes over, given the client's address.
     """
 
     __slots__ = (
@@ -66,31 +66,32 @@ class ConnectionPreface(asyncio.Protocol):
     def __init__(self, listener: ListenerRuntime, receive: Receive) -> None:
         self._listener = listener
         self._wanted = listener.config.proxy_protocol
-        """Kept, as the termination is: by now another description may be in force."""
+        """Kept like the termination, because another configuration may take effect meanwhile."""
         self._receive = receive
+        # Kept for the handshake, which must end with the certificates that it began with.
         self._termination = listener.termination
         self._phase = _HELLO
         self._data = b""
         self._since = 0.0
         self._heard = False
-        """While lingering: whether anything has come since the last sweep."""
+        """While lingering: whether bytes have arrived since the last sweep."""
         self._lingering: LingeringClose | None = None
         self._host: str | None = None
-        """Whom it is counted for."""
-        self._address = _NOBODY
+        """The client for which the connection is counted."""
+        self._address = _UNKNOWN
         self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
         self._tls: TlsTransport | None = None
 
     @property
     def listener(self) -> ListenerRuntime:
-        """Where it came in."""
+        """The listener that accepted it."""
         return self._listener
 
-    # What the loop says.
+    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance.
+        transport = cast("asyncio.Transport", transport)  # uvloop's transports do not inherit from asyncio.Transport.
         listener = self._listener
         runtime = listener.runtime
         wanted = self._wanted
@@ -103,6 +104,7 @@ class ConnectionPreface(asyncio.Protocol):
         self._transport = transport
         bound_buffers(transport, runtime.settings.limits.in_flight)
         self._since = runtime.clock.monotonic()
+        # A stop ends all clients of the runtime, and the sweep checks the handshake timeout.
         runtime.clients.add(self)
         runtime.sweep.add(self)
         if wanted is None:
@@ -112,13 +114,13 @@ class ConnectionPreface(asyncio.Protocol):
         elif wanted == "required":
             self._refuse(Failure(FailureKind.PROXY_HEADER_UNTRUSTED, "add the peer's network to trusted_networks"))
         else:
-            self._come_in(b"")
+            self._admit_client(b"")
 
     def data_received(self, data: bytes) -> None:
         if self._phase == _HEADER:
             self._read_header(self._data + data if self._data else data)
         elif self._phase == _HELLO:
-            self._shake_hands(data)
+            self._start_handshake(data)
         else:
             self._heard = True
 
@@ -128,9 +130,9 @@ class ConnectionPreface(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         transport, self._transport = self._transport, None
         if transport is None:
-            return  # It was turned away, or goes on elsewhere.
+            return  # It was rejected, or handed to its protocol.
         if self._phase == _HEADER and (self._data or self._wanted == "required"):
-            self._tell(Failure(FailureKind.PROXY_HEADER_MISSING, str(exc or f"the connection ended behind {len(self._data)} bytes")))
+            self._report(Failure(FailureKind.PROXY_HEADER_MISSING, str(exc or f"the connection ended after {len(self._data)} bytes")))
         self._phase = _ENDED
         self._tls = self._session = None
         self._leave_runtime()
@@ -142,7 +144,7 @@ class ConnectionPreface(asyncio.Protocol):
     def _read_header(self, data: bytes) -> None:
         begins = may_begin_proxy_header(data)
         if begins is False and self._wanted == "optional":
-            self._come_in(data)
+            self._admit_client(data)
             return
         try:
             header = read_proxy_header(data) if begins else None
@@ -150,16 +152,16 @@ class ConnectionPreface(asyncio.Protocol):
             self._refuse(Failure(FailureKind.PROXY_HEADER_MALFORMED, str(error)))
             return
         if begins is False:
-            self._refuse(Failure(FailureKind.PROXY_HEADER_MISSING, _beginning_in_words(data)))
+            self._refuse(Failure(FailureKind.PROXY_HEADER_MISSING, _describe_start(data)))
         elif header is None:
             self._data = data
         else:
             if header.source is not None:
                 self._address = ClientAddress(*header.source, local=header.destination or self._address.local, tls=header.tls)
-            self._come_in(data[header.size :])
+            self._admit_client(data[header.size :])
 
-    def _come_in(self, rest: bytes) -> None:
-        """Who the client is is known now."""
+    def _admit_client(self, rest: bytes) -> None:
+        """Continue with the client's address, which is known now."""
         self._data = b""
         host = self._address.host
         try:
@@ -170,79 +172,81 @@ class ConnectionPreface(asyncio.Protocol):
         self._host = host
         self._phase = _HELLO
         if self._termination is None:
-            self._go_on(rest)
+            self._hand_over_plain(rest)
         elif rest:
-            self._shake_hands(rest)
+            self._start_handshake(rest)
 
     # The TLS handshake.
 
-    def _shake_hands(self, data: bytes) -> None:
-        """The first bytes of a handshake, or what was taken for one."""
+    def _start_handshake(self, data: bytes) -> None:
+        """Start the handshake with its first bytes, unless they are plain HTTP."""
         transport, termination = self._transport, self._termination
         if transport is None or termination is None:
             return
+        # A TLS record of a handshake starts with byte 22 (RFC 8446 section 5.1), an HTTP method with a letter.
         if self._listener.config.protocol == "HTTPS" and data[:1].isalpha():
             self._answer_plain_http(transport)
             return
-        self._phase = _SHAKING
+        self._phase = _HANDSHAKE
         self._session, incoming, outgoing = termination.begin()
-        self._tls = TlsTransport(transport, self._session, incoming, outgoing, self._listener.runtime.loop, self._shaken)
+        self._tls = TlsTransport(transport, self._session, incoming, outgoing, self._listener.runtime.loop, self._handshake_done)
+        # Until the handshake is over, the TLS transport reports a lost connection to this object.
         self._tls.set_protocol(self)
         transport.set_protocol(self._tls)
         self._tls.data_received(data)
 
-    def _shaken(self, error: Exception | None) -> None:
-        """The handshake is over."""
+    def _handshake_done(self, error: Exception | None) -> None:
+        """Continue after the handshake."""
         termination, session, tls = self._termination, self._session, self._tls
-        if termination is None or session is None or tls is None or self._phase != _SHAKING:
+        if termination is None or session is None or tls is None or self._phase != _HANDSHAKE:
             return
         if error is not None:
             self._phase = _ENDED
-            self._tell(termination.failure(session, error))
+            self._report(termination.failure(session, error))
             return
         before = self._address
         self._address = ClientAddress(before.host, before.port, local=before.local, tls=termination.outcome(session))
         protocol = self._receive(self._listener, self._address)
-        self._hand_on()
+        self._give_up_transport()
         tls.begin(protocol)
         self._leave_runtime()
 
     def _answer_plain_http(self, transport: asyncio.Transport) -> None:
-        """The client speaks HTTP where TLS is spoken: it is told so in its own words."""
+        """Answer a client that sends plain HTTP to an HTTPS port with a plain HTTP response."""
         self._phase = _LINGERING
         self._lingering = LingeringClose()
-        self._tell(Failure(FailureKind.PLAIN_HTTP_ON_TLS_PORT, "let the client use https://, or give the listener protocol='HTTP'"))
+        self._report(Failure(FailureKind.PLAIN_HTTP_ON_TLS_PORT, "use https:// in the client, or protocol='HTTP' in the listener"))
         transport.write(plain_http_response(int(self._listener.runtime.clock.time())))
         send_fin(transport)
 
     # Ends.
 
-    def _go_on(self, rest: bytes) -> None:
-        """Without TLS."""
+    def _hand_over_plain(self, rest: bytes) -> None:
+        """Hand over a connection without TLS."""
         transport = self._transport
         if transport is None:
             return
         protocol = self._receive(self._listener, self._address)
-        self._hand_on()
+        self._give_up_transport()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         if rest:
             protocol.data_received(rest)
         self._leave_runtime()
 
-    def _hand_on(self) -> None:
-        """From now on the connection is another's."""
+    def _give_up_transport(self) -> None:
+        """Give up the connection, which belongs to another protocol from now on."""
         self._phase = _ENDED
         self._transport = self._tls = self._session = None
 
     def _refuse(self, failure: Failure) -> None:
         self._phase = _ENDED
         self._data = b""
-        self._tell(failure)
+        self._report(failure)
         if self._transport is not None:
             self._transport.abort()
 
-    def _tell(self, failure: Failure) -> None:
+    def _report(self, failure: Failure) -> None:
         if failure.kind in _TLS_FAILURES:
             self._listener.runtime.counters.client_handshake_failed()
         self._listener.reject(self._address, failure)
@@ -253,17 +257,17 @@ class ConnectionPreface(asyncio.Protocol):
         runtime.remove_client(self)
 
     def stop(self) -> None:
-        """The load balancer stops: nothing has been asked of it here yet."""
+        """End the connection when the load balancer stops: it has no request yet."""
         self.abandon()
 
     def abandon(self) -> None:
-        """End now."""
+        """End the connection now."""
         self._phase = _ENDED
         if self._transport is not None:
             self._transport.abort()
 
     def sweep(self, now: float) -> None:
-        """End it where it takes too long."""
+        """End the connection if it takes too long."""
         transport = self._transport
         if transport is None:
             return
@@ -277,18 +281,18 @@ class ConnectionPreface(asyncio.Protocol):
         if now - self._since < limit:
             return
         if self._phase == _HEADER and not self._data and self._wanted == "optional" and self._termination is None:
-            self._come_in(b"")  # A browser that has connected ahead of its request owes nobody a header.
+            self._admit_client(b"")  # Browsers connect ahead of their first request; the header is optional.
             return
         if self._phase == _HEADER and (self._data or self._wanted == "required"):
-            self._tell(Failure(FailureKind.PROXY_HEADER_TIMEOUT, f"{limit:g} s"))
-        elif self._phase in (_HEADER, _HELLO, _SHAKING):
-            self._tell(Failure(FailureKind.TLS_HANDSHAKE_TIMEOUT, f"{limit:g} s"))
+            self._report(Failure(FailureKind.PROXY_HEADER_TIMEOUT, f"{limit:g} s"))
+        elif self._phase in (_HEADER, _HELLO, _HANDSHAKE):
+            self._report(Failure(FailureKind.TLS_HANDSHAKE_TIMEOUT, f"{limit:g} s"))
         self._phase = _ENDED
         transport.abort()
 
 
-def _beginning_in_words(data: bytes) -> str:
+def _describe_start(data: bytes) -> str:
     if data[:1] == b"\x16":
-        return "a TLS handshake came; let the proxy before us send the header first"
+        return "it starts with a TLS handshake; configure the proxy in front to send the header first"
     printable = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data[:16])
-    return f"it begins with {printable}; let the proxy before us send the header first"
+    return f"it starts with {printable}; configure the proxy in front to send the header first"

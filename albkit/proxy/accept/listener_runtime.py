@@ -1,4 +1,4 @@
-"""What the connections of one listener need: how clients come in, how their requests are read, and where rules send them."""
+"""What the connections of one listener share: admission, request parsing and rules."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ __all__ = ("ListenerRuntime", "compile_rules")
 _REJECTED = frozenset((FailureKind.TOO_MANY_CONNECTIONS, FailureKind.TOO_MANY_CONNECTIONS_OF_CLIENT))
 
 
-def _planning(listener: Listener, runtime: Runtime) -> Callable[[Rule | None], RoutePlan]:
-    """What makes a plan of each of the listener's rules."""
+def _compiler(listener: Listener, runtime: Runtime) -> Callable[[Rule | None], RoutePlan]:
+    """Return a function that compiles one of the listener's rules."""
 
     def plan(rule: Rule | None) -> RoutePlan:
         actions, transforms = (listener.default_actions, ()) if rule is None else (rule.actions, rule.transforms)
@@ -45,8 +45,8 @@ def _planning(listener: Listener, runtime: Runtime) -> Callable[[Rule | None], R
 
 
 async def compile_rules(listener: Listener, runtime: Runtime) -> RuleTable[RoutePlan]:
-    """The rules of a listener, ready to be put in force, whose groups the runtime knows. In many turns of the loop, where they are many."""
-    steps = RuleTable.in_steps(listener, _planning(listener, runtime))
+    """Compile the rules of a listener; the runtime must know its groups. Many rules are compiled over many iterations of the loop."""
+    steps = RuleTable.in_steps(listener, _compiler(listener, runtime))
     while True:
         try:
             next(steps)
@@ -57,7 +57,7 @@ async def compile_rules(listener: Listener, runtime: Runtime) -> RuleTable[Route
 
 
 class ListenerRuntime:
-    """One per listener."""
+    """The shared state of one listener's connections."""
 
     def __init__(
         self, runtime: Runtime, listener: Listener, port: int, termination: Termination | None, rules: RuleTable[RoutePlan] | None = None
@@ -67,19 +67,19 @@ class ListenerRuntime:
         self.port = port
         self.limiter = ConnectionLimiter()
         self.termination: Termination | None
-        """How TLS is spoken with new clients; `None` where it is not."""
+        """TLS with new clients; `None` for plain connections."""
         self.has_preface: bool
-        """Whether anything comes before the first request of a connection."""
+        """Whether a connection starts with a PROXY protocol header or a TLS handshake."""
         self.protocol: str
-        """As in a URL, of clients that come straight to us."""
+        """The scheme in the URL of clients that connect directly."""
         self.response_fields: ResponseFields | None = None
         self.rules: RuleTable[RoutePlan]
         self._names: dict[str, str]
         self._trusted: tuple[IPv4Network | IPv6Network, ...]
-        self.reconfigure(listener, termination, rules if rules is not None else RuleTable(listener, _planning(listener, runtime)))
+        self.reconfigure(listener, termination, rules if rules is not None else RuleTable(listener, _compiler(listener, runtime)))
 
     def reconfigure(self, listener: Listener, termination: Termination | None, rules: RuleTable[RoutePlan]) -> None:
-        """Decide by this description from the next connection and request on; what is going on keeps what it has."""
+        """Use a new configuration for further connections and requests. Exchanges in progress keep what they have."""
         settings = self.runtime.settings
         self.config = listener
         self.rules = rules
@@ -89,6 +89,7 @@ class ListenerRuntime:
         self.protocol = "https" if listener.is_secure else "http"
         self._names = dict(listener.request_header_names)
         self._trusted = tuple(map(ip_network, listener.trusted_networks))
+        # A new cache for each configuration, because the trusted networks may have changed.
         self._known: BoundedCache[str, bool] = BoundedCache()
 
         def reader(peers: str) -> RequestReader:
@@ -99,10 +100,10 @@ class ListenerRuntime:
         self._read_of_trusted_proxy = reader("trusted").read if self._trusted else None
 
     def admit(self, transport: asyncio.Transport, *, is_known: bool = True) -> ClientAddress | None:
-        """Let a new connection in, and tell whom it comes from; `None` where it must go again, which is counted and told already.
+        """Admit a new connection and return the client's address; `None` if it is rejected, which is then already counted and logged.
 
-        What is let in must be told `goodbye`. Where it is not known yet whom it comes from it is to be introduced before that: whoever
-        came in by a description that is not in force any more still knows what it does, so it says so.
+        Call `release` for each admitted connection when it ends. With `is_known=False` the address is that of a proxy: call `count_client`
+        when the client is known. The caller decides, because its configuration may be older than the one in effect.
         """
         runtime = self.runtime
         counters = runtime.counters
@@ -110,6 +111,7 @@ class ListenerRuntime:
         sock = transport.get_extra_info("socket")
         admitted = runtime.admit_client(sock.fileno() if sock is not None else -1)
         if peer is None or runtime.stopping or not admitted:
+            # Without a peer name, the connection was reset before it was accepted; that is no rejection.
             if peer is not None:
                 counters.connection_rejected()
             return None
@@ -123,19 +125,19 @@ class ListenerRuntime:
         return address
 
     def count_client(self, host: str) -> None:
-        """Whom a connection that was let in comes from.
+        """Count an admitted connection for its client.
 
         Raises:
-            Failure: this client has as many as it may have; the connection is to be ended.
+            Failure: the limit of this client is reached; close the connection.
         """
         self.limiter.attribute(self.config, host, limited=not (self._trusted and host and self.trusts(host)))
 
     def release(self, host: str | None) -> None:
-        """A connection that was let in is over; of whom, where that was introduced."""
+        """Uncount an admitted connection that has ended; `host` is the client for which it was counted, if any."""
         self.limiter.release(host)
 
     def reject(self, address: ClientAddress, failure: Failure) -> None:
-        """Count and tell that a connection must go again before its first request."""
+        """Count and log a connection that is closed before its first request."""
         record = ExchangeRecord(address)
         record.failure = failure
         record.elb_status_code = failure.kind.status or 0
@@ -144,11 +146,11 @@ class ListenerRuntime:
         finish(record, self.runtime)
 
     def trusts_proxy(self, host: str) -> bool:
-        """Whether a PROXY protocol header of this peer's is to be believed."""
+        """Whether to accept a PROXY protocol header from this peer."""
         return not self._trusted or not host or self.trusts(host)
 
     def trusts(self, host: str) -> bool:
-        """Whether this is the address of a proxy that may tell of its clients."""
+        """Whether this is the address of a trusted proxy."""
         known = self._known.get(host)
         if known is None:
             address = ip_address(host.partition("%")[0])
@@ -157,23 +159,25 @@ class ListenerRuntime:
         return known
 
     def is_trusted_proxy(self, address: ClientAddress, transport: asyncio.Transport) -> bool:
-        """Whether requests of this connection come from a trusted proxy, and not from a client that one has told of before them."""
+        """Whether requests of this connection come from a trusted proxy, and not from a client that a proxy has named in a PROXY
+        protocol header."""
         if not self._trusted or address_of(transport.get_extra_info("peername")).host != address.host:
             return False
         return not address.host or self.trusts(address.host)
 
     def read(self, head: bytes, client: DownstreamExchange) -> RequestHead:
-        """Read and judge one raw request head, and see whom it comes from.
+        """Parse and check a raw request head, and determine its client.
 
         Raises:
-            Failure: the request is refused, with the status to answer.
+            Failure: the request is rejected, with the status to answer.
         """
         try:
-            # What is believed may be another since it came in.
+            # trusted_networks may have changed since the connection was accepted.
             if client.is_trusted_proxy and self._read_of_trusted_proxy is not None and self.trusts_proxy(client.address.host):
                 return self._of_trusted_proxy(self._read_of_trusted_proxy(head), client.address)
             request = self._read(head)
         except Failure:
+            # Checked only after the parser has rejected the head, so that valid requests pay nothing for it.
             if head.startswith(PROXY_HEADERS):
                 raise unexpected_proxy_header() from None
             raise
@@ -182,13 +186,13 @@ class ListenerRuntime:
         return request
 
     def _of_trusted_proxy(self, request: RequestHead, front: ClientAddress) -> RequestHead:
-        """The request of a client that a trusted proxy tells of."""
+        """Replace the client of a request by the one that a trusted proxy reports."""
         request.client = resolve_client(front, request.told, request.forwarded_for, self.public_origin(front), self.trusts)
         request.listener = self.config
         return request
 
     def public_origin(self, client: ClientAddress) -> tuple[str, int]:
-        """What stands in the client's URLs: `http` or `https`, and the port, which a proxy before us may have told."""
+        """The scheme (`http` or `https`) and the port in the client's URLs, as reported by a proxy in front if there is one."""
         if client.told is not None:
             return client.told
         protocol = "https" if client.tls is not None else self.protocol
@@ -196,7 +200,7 @@ class ListenerRuntime:
         return protocol, (told[1] if told is not None else 0) or self.port
 
     def forwarded_fields(self, client: ClientAddress, *, is_trusted_proxy: bool) -> ForwardedFields:
-        """What targets are told of this client, or of those that it tells of as a trusted proxy."""
+        """Create the headers that describe this client to targets, or, for a trusted proxy, its clients."""
         settings = self.runtime.settings
         tls = client.tls
         further = b""

@@ -1,4 +1,4 @@
-"""Binds the sockets that listeners listen on: ports, unix sockets, and sockets that the process has inherited."""
+"""Binds the sockets of listeners: ports, unix sockets, and sockets that the process has inherited."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ import attrs
 from albkit.model.listener import Listener
 from albkit.proxy.accept.acceptor import Acceptor, Admission, Server
 
-__all__ = ("Bound", "SocketFile", "change_backlog", "open_sockets", "reached_at", "release", "serve_on", "told_port")
+__all__ = ("Bound", "SocketFile", "change_backlog", "forwarded_port", "open_sockets", "reached_at", "release", "serve_on")
 
 _FIRST_INHERITED: Final = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
 _COUNT = re.compile(r"[0-9]{1,5}")
 _UNNAMED: Final = "unknown"
-"""What systemd calls a descriptor whose name it does not tell."""
+"""systemd's name for a descriptor without a name."""
 _PORT_OF_UNIX: Final = 80
-"""What targets are told of a listener that has no port; where it speaks TLS the other."""
+"""The port that targets are told for a listener without one; with TLS, the next constant."""
 _SECURE_PORT_OF_UNIX: Final = 443
 _BY_NUMBER: Final = "give the descriptor's number"
 
 
 @attrs.frozen
 class SocketFile:
-    """The file of a unix socket as it was behind bind()."""
+    """The file of a unix socket, as bind() has created it."""
 
     path: Path
     """Absolute, so that a change of the working directory does not matter."""
@@ -41,7 +41,7 @@ class SocketFile:
     inode: int
 
     def remove(self) -> None:
-        """Remove the file if it still is the one that was made."""
+        """Remove the file, unless another file has taken its place."""
         with suppress(OSError):
             found = os.lstat(self.path)
             if (found.st_dev, found.st_ino) == (self.device, self.inode):
@@ -50,26 +50,26 @@ class SocketFile:
 
 @attrs.frozen
 class Bound:
-    """The sockets of one listener, bound and non-blocking, and what to clean up behind them."""
+    """The sockets of one listener, bound and non-blocking, and the file to remove at the end."""
 
     sockets: list[socket.socket]
     file: SocketFile | None = None
 
 
-class _Told(OSError):
-    """A failure that says already what to do."""
+class _ExplainedError(OSError):
+    """An error whose text already says what to do."""
 
 
-class _NoSuchFamily(Exception):
-    """The machine does not speak this address family."""
+class _NoSuchFamilyError(Exception):
+    """The machine does not support this address family."""
 
 
 async def open_sockets(listener: Listener, loop: asyncio.AbstractEventLoop) -> Bound:
     """Bind what a listener listens on.
 
     Returns:
-        Sockets that listen, but for inherited ones, which may. Two programs can bind one port, and only listening shows it; until a unix
-        socket listens another program would take its file for a stale one.
+        Sockets that are already listening, except inherited ones, which may not be. Two programs can bind the same port, and only listen()
+            reports the conflict; and until a unix socket listens, another program would take its file for a stale one.
 
     Raises:
         OSError: it cannot be bound; the text says where, why and what to do.
@@ -88,12 +88,13 @@ async def open_sockets(listener: Listener, loop: asyncio.AbstractEventLoop) -> B
         if path is not None:
             return await _bind_path(path, listener, loop)
         if host is None:
+            # Listening at once: two sockets with SO_REUSEADDR may both bind a port, and only listen() fails (socket(7)).
             return Bound(_listening([_bind_everywhere(port, listener.reuse_port)], listener.backlog))
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         addresses = list(dict.fromkeys((int(family), tuple(address)) for family, _, _, _, address in found))
         return Bound(_listening(_bind_each(addresses, port, listener.reuse_port), listener.backlog))
     except OSError as error:
-        reason = error.strerror if isinstance(error, _Told) else advice.get(error.errno or 0, str(error))
+        reason = error.strerror if isinstance(error, _ExplainedError) else advice.get(error.errno or 0, str(error))
         raise OSError(error.errno, f"cannot listen on {where}: {reason}") from None
 
 
@@ -109,25 +110,26 @@ def _listening(sockets: list[socket.socket], backlog: int) -> list[socket.socket
 
 
 async def release(file: SocketFile | None, loop: asyncio.AbstractEventLoop) -> None:
-    """Remove the file of a unix socket, unless it is another one by now.
+    """Remove the file of a unix socket, unless another file has taken its place.
 
-    Call it while the socket is open: until it is closed no other file gets its inode, and no other program takes it for a stale one.
+    Call it while the socket is open: until it is closed, no other file can get its inode, and no other program takes it for stale.
     """
     if file is not None:
         await asyncio.shield(loop.run_in_executor(None, file.remove))
 
 
 async def serve_on(
-    sock: socket.socket, loop: asyncio.AbstractEventLoop, protocol: Callable[[], asyncio.BaseProtocol], doorman: Admission, backlog: int
+    sock: socket.socket, loop: asyncio.AbstractEventLoop, protocol: Callable[[], asyncio.BaseProtocol], admission: Admission, backlog: int
 ) -> Server:
-    """A server on a socket of `open_sockets`, which it owns; it never removes its file.
+    """Create a server on a socket of `open_sockets`. The server owns the socket and never removes its file.
 
-    It accepts once its `start_serving` is called. A cancelled `create_server` that accepts at once would never be closed.
+    It accepts once its `start_serving` is called. If `create_server` started to accept by itself and was cancelled, nobody could close it.
     """
     if isinstance(loop, asyncio.SelectorEventLoop):
-        return Acceptor(sock, loop, protocol, doorman, backlog)
+        return Acceptor(sock, loop, protocol, admission, backlog)
     if sock.family == socket.AF_UNIX and not isinstance(loop, asyncio.BaseEventLoop):
-        # uvloop takes unix sockets here only. With Python 3.13 and later it would remove the file, also of a socket that is inherited.
+        # uvloop accepts unix sockets only in create_unix_server(). With Python 3.13 and later, that would remove the file, even that of an
+        # inherited socket, unless cleanup_socket is False.
         create: Callable[..., Any] = loop.create_unix_server
         server: Server = await create(protocol, sock=sock, backlog=backlog, cleanup_socket=False, start_serving=False)
         return server
@@ -135,14 +137,16 @@ async def serve_on(
 
 
 def change_backlog(server: Server, backlog: int) -> None:
-    """Let so many connections wait from now on, on every socket of a server."""
+    """Change the backlog of every socket of a server."""
     for listening in server.sockets:
+        # listen() on a listening socket only changes its backlog (listen(2)). It is called on a copy, because the socket objects of event
+        # loops have no such method.
         with socket.socket(fileno=os.dup(listening.fileno())) as sock:
             sock.listen(backlog)
 
 
-def told_port(listener: Listener, sock: socket.socket) -> int:
-    """The port that targets are told."""
+def forwarded_port(listener: Listener, sock: socket.socket) -> int:
+    """The port that targets are told in X-Forwarded-Port."""
     if sock.family == socket.AF_UNIX:
         return listener.port or (_SECURE_PORT_OF_UNIX if listener.is_secure else _PORT_OF_UNIX)
     port: int = sock.getsockname()[1]
@@ -167,9 +171,9 @@ def reached_at(listener: Listener, sock: socket.socket) -> str:
 
 
 def _bind_everywhere(port: int, reuse_port: bool) -> socket.socket:
-    """One socket for IPv4 and IPv6, so that a free port is the same for both; IPv4 alone where there is no IPv6."""
+    """Bind one socket for IPv4 and IPv6, so that both get the same free port; IPv4 only if there is no IPv6."""
     if socket.has_dualstack_ipv6():
-        with suppress(_NoSuchFamily):
+        with suppress(_NoSuchFamilyError):
             return _bound(socket.AF_INET6, ("::", port), reuse_port, dual=True)
     return _bound(socket.AF_INET, ("0.0.0.0", port), reuse_port)  # noqa: S104 - all interfaces is what was asked for
 
@@ -178,11 +182,12 @@ def _bind_each(addresses: Sequence[tuple[int, tuple[Any, ...]]], port: int, reus
     sockets: list[socket.socket] = []
     try:
         for family, address in addresses:
+            # The first socket may have taken a free port; the others of the same host use the same one.
             chosen = sockets[0].getsockname()[1] if sockets else port
-            with suppress(_NoSuchFamily):
+            with suppress(_NoSuchFamilyError):
                 sockets.append(_bound(family, (address[0], chosen, *address[2:]), reuse_port))
         if not sockets:
-            raise OSError(errno.EADDRNOTAVAIL, "none of its addresses can be used")
+            raise OSError(errno.EADDRNOTAVAIL, "none of the host's addresses can be used")
     except BaseException:
         for sock in sockets:
             sock.close()
@@ -194,20 +199,22 @@ def _bound(family: int, address: tuple[Any, ...], reuse_port: bool, *, dual: boo
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
-        raise _NoSuchFamily from error
+        raise _NoSuchFamilyError from error
     try:
+        # On Windows, SO_REUSEADDR would let two programs share the port.
         if os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             _share_port(sock)
         if family == socket.AF_INET6:
+            # Set explicitly, because the default is a system setting (net.ipv6.bindv6only on Linux, ipv6(7)).
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
         sock.setblocking(False)
         sock.bind(address)
     except OSError as error:
         sock.close()
         if family == socket.AF_INET6 and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-            raise _NoSuchFamily from error
+            raise _NoSuchFamilyError from error
         raise
     return sock
 
@@ -224,6 +231,7 @@ def _share_port(sock: socket.socket) -> None:
 async def _bind_path(path: str, listener: Listener, loop: asyncio.AbstractEventLoop) -> Bound:
     binding = loop.run_in_executor(None, _bound_to_path, path, listener.socket_mode, listener.backlog)
     try:
+        # A thread cannot be cancelled: it finishes binding, and `_undo` closes the socket.
         return await asyncio.shield(binding)
     except asyncio.CancelledError:
         binding.add_done_callback(lambda done: _undo(done, loop))
@@ -231,7 +239,7 @@ async def _bind_path(path: str, listener: Listener, loop: asyncio.AbstractEventL
 
 
 def _undo(binding: asyncio.Future[Bound], loop: asyncio.AbstractEventLoop) -> None:
-    """Nobody waits for this socket any more."""
+    """Close a socket whose caller was cancelled."""
     if binding.cancelled() or binding.exception() is not None:
         return
     bound = binding.result()
@@ -242,7 +250,7 @@ def _undo(binding: asyncio.Future[Bound], loop: asyncio.AbstractEventLoop) -> No
 
 
 def _bound_to_path(path: str, mode: int | None, backlog: int) -> Bound:
-    """Runs in a thread: file systems may block."""
+    """Bind a unix socket. Runs in a thread, because file systems can block."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     file: SocketFile | None = None
     try:
@@ -252,12 +260,12 @@ def _bound_to_path(path: str, mode: int | None, backlog: int) -> Bound:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            _make_way(path)
+            _remove_stale(path)
             sock.bind(path)
         made = os.lstat(path)
         file = SocketFile(Path(path).absolute(), made.st_dev, made.st_ino)
         if mode is not None:
-            # Before listen(), until which every connection is refused.
+            # Before listen(): until then every connection is refused, so nobody can connect with the wrong permissions.
             Path(path).chmod(mode)
         sock.listen(backlog)
     except BaseException:
@@ -268,31 +276,33 @@ def _bound_to_path(path: str, mode: int | None, backlog: int) -> Bound:
     return Bound([sock], file)
 
 
-def _make_way(path: str) -> None:
-    """Remove the file of a socket on which nobody listens any more; where somebody does it stays, and bind() says so again."""
+def _remove_stale(path: str) -> None:
+    """Remove a stale socket file. If a program still listens on it, the file stays, and bind() fails again."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise _Told(errno.EEXIST, "there is a file that is no socket; remove it or choose another path")
+        raise _ExplainedError(errno.EEXIST, "a file that is not a socket is in the way; remove it or choose another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        # Does not wait: where the backlog is full it says so, and then somebody listens.
+        # Non-blocking: if the backlog is full, connect() fails with EAGAIN (unix(7)), which also means that a program listens.
         asking.setblocking(False)
         said = asking.connect_ex(path)
     if said == errno.ECONNREFUSED:
         with suppress(FileNotFoundError):
             Path(path).unlink()
     elif said in (errno.EACCES, errno.EPERM):
-        raise _Told(said, "there is a socket that this process may not ask whether it is in use; remove it or choose another path")
+        raise _ExplainedError(
+            said, "this process is not permitted to check whether the existing socket is in use; remove it or choose another path"
+        )
 
 
 # Inherited sockets.
 
 
 def _inherited(which: int | str, environment: Mapping[str, str]) -> list[socket.socket]:
-    """Copies of the inherited sockets, so that those stay open when the listener closes."""
-    numbers = [which] if isinstance(which, int) else _numbers_of(which, environment)
+    """Copy the inherited sockets, so that they stay open when the listener closes."""
+    numbers = [which] if isinstance(which, int) else _descriptors_named(which, environment)
     sockets: list[socket.socket] = []
     try:
         for number in numbers:
@@ -304,23 +314,24 @@ def _inherited(which: int | str, environment: Mapping[str, str]) -> list[socket.
     return sockets
 
 
-def _numbers_of(name: str, environment: Mapping[str, str]) -> list[int]:
-    """The descriptors that a systemd socket unit gives this name, as sd_listen_fds_with_names(3) tells them."""
+def _descriptors_named(name: str, environment: Mapping[str, str]) -> list[int]:
+    """The descriptors to which a systemd socket unit gives this name (sd_listen_fds_with_names(3))."""
     count = environment.get("LISTEN_FDS", "")
     if not _COUNT.fullmatch(count) or not int(count):
-        raise _Told(errno.ENOENT, f"this process was not started by a systemd socket unit; start it by one, or {_BY_NUMBER}")
+        raise _ExplainedError(errno.ENOENT, f"this process was not started by a systemd socket unit; start it from one, or {_BY_NUMBER}")
     if environment.get("LISTEN_PID") != str(os.getpid()):
-        raise _Told(errno.ENOENT, f"LISTEN_PID is another process, which was given the sockets; listen in that one, or {_BY_NUMBER}")
+        raise _ExplainedError(errno.ENOENT, f"LISTEN_PID names another process, which has the sockets; listen in that one, or {_BY_NUMBER}")
     names = [known or _UNNAMED for known in environment.get("LISTEN_FDNAMES", "").split(":")]
     names += [_UNNAMED] * (int(count) - len(names))
     found = [number for number, known in enumerate(names[: int(count)], _FIRST_INHERITED) if known == name]
     if not found:
         there = ", ".join(repr(known) for known in dict.fromkeys(names[: int(count)]))
-        raise _Told(errno.ENOENT, f"no socket has this name; give one that is there ({there}), or set FileDescriptorName= in the unit")
+        raise _ExplainedError(errno.ENOENT, f"no socket has this name; use one of {there}, or set FileDescriptorName= in the unit")
     return found
 
 
 def _copied(number: int) -> socket.socket:
+    # A copy, because closing a socket object closes its descriptor, and the inherited one must stay open.
     copy = os.dup(number)
     try:
         sock = socket.socket(fileno=copy)
@@ -330,7 +341,7 @@ def _copied(number: int) -> socket.socket:
     try:
         wrong = _fault_of(sock)
         if wrong:
-            raise _Told(errno.EINVAL, f"descriptor {number} is {wrong}")
+            raise _ExplainedError(errno.EINVAL, f"descriptor {number} is {wrong}")
         sock.setblocking(False)
     except BaseException:
         sock.close()
@@ -339,40 +350,41 @@ def _copied(number: int) -> socket.socket:
 
 
 def _fault_of(sock: socket.socket) -> str | None:
-    """Why one cannot listen on a socket, and what to do."""
+    """Why a socket cannot be listened on, and what to do."""
     if sock.type != socket.SOCK_STREAM:
-        return "no stream socket; give one of type SOCK_STREAM (ListenStream= in a socket unit)"
+        return "not a stream socket; give one of type SOCK_STREAM (ListenStream= in a socket unit)"
     if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
-        return "a socket of another family; give one of IPv4, IPv6 or unix"
+        return "a socket of another address family; give one of IPv4, IPv6 or unix"
+    # 1 for a listening socket (socket(7)).
     if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return None
     with suppress(OSError):
         sock.getpeername()
-        return "a connection; give a socket that listens (Accept=no in a socket unit)"
+        return "a connection; give a listening socket (Accept=no in a socket unit)"
     name = sock.getsockname()
     if not (name if sock.family == socket.AF_UNIX else name[1]):
-        return "bound to no address; bind it before it is inherited"
+        return "not bound to an address; bind it before it is inherited"
     return None
 
 
-_NO_SUCH_HOST = "the host is neither an address nor a name that has one; correct it (without a port; 'unix:' goes before a path)"
+_NO_SUCH_HOST = "the host is neither an IP address nor a name that resolves to one; correct it (without a port; a path needs 'unix:')"
 _ADVICE_FOR_PORTS = {
     errno.EADDRINUSE: "the port is in use; stop the program that listens there, or choose another port (0 takes a free one)",
-    errno.EACCES: "not permitted; ports below 1024 need privileges; give them, or choose another port",
-    errno.EADDRNOTAVAIL: "the host is no address of this machine; give one that it has, or leave out host for all",
+    errno.EACCES: "not permitted; ports below 1024 need privileges; grant them, or choose another port",
+    errno.EADDRNOTAVAIL: "the host is not an address of this machine; give one of its addresses, or leave out host to use all",
     socket.EAI_NONAME: _NO_SUCH_HOST,
-    socket.EAI_AGAIN: "the name of the host cannot be looked up now; see that the name server answers, or give an address",
+    socket.EAI_AGAIN: "the host name cannot be resolved at the moment; check the name server, or give an IP address",
 }
 _ADVICE_FOR_SHARED_PORTS = {
     **_ADVICE_FOR_PORTS,
-    errno.EADDRINUSE: "the port is in use by a program that does not share it; have that one set reuse_port too, as the same user, stop it "
+    errno.EADDRINUSE: "the port is in use by a program that does not share it; set reuse_port there too, as the same user, stop it "
     "or choose another port (0 takes a free one)",
-    errno.ENOPROTOOPT: "this system cannot share a port among sockets; leave out reuse_port",
+    errno.ENOPROTOOPT: "this system cannot share a port between sockets; leave out reuse_port",
 }
-_NO_DIRECTORY = "its directory is not there; make it or choose another path"
-_MAY_NOT_WRITE = "not permitted; let this process write to the directory or choose another path"
+_NO_DIRECTORY = "its directory does not exist; create it or choose another path"
+_MAY_NOT_WRITE = "not permitted; give this process write access to the directory, or choose another path"
 _ADVICE_FOR_PATHS = {
-    errno.EADDRINUSE: "another program listens there; stop it or choose another path",
+    errno.EADDRINUSE: "another program listens on it; stop that program or choose another path",
     errno.ENOENT: _NO_DIRECTORY,
     errno.ENOTDIR: _NO_DIRECTORY,
     errno.EACCES: _MAY_NOT_WRITE,
@@ -380,6 +392,6 @@ _ADVICE_FOR_PATHS = {
     errno.EROFS: _MAY_NOT_WRITE,
 }
 _ADVICE_FOR_INHERITED = {
-    errno.EBADF: "there is no such descriptor; have whoever starts this process pass it on, open and inheritable",
-    errno.ENOTSOCK: "the descriptor is no socket; give that of a stream socket",
+    errno.EBADF: "there is no such descriptor; the parent process must pass it on, open and inheritable",
+    errno.ENOTSOCK: "the descriptor is not a socket; give that of a stream socket",
 }

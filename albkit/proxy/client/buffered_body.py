@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from albkit.wire.http1.framing import encode_chunk, encode_last_chunk
-
 __all__ = ("BufferedBody",)
 
 
@@ -30,10 +28,3 @@ class BufferedBody:
         self.trailers = trailers
         if self.arrived is not None and not self.arrived.done():
             self.arrived.set_result(None)
-
-    def framed(self, *, chunked: bool) -> bytes:
-        """The whole body as it is sent to a target."""
-        if not chunked:
-            return b"".join(self.pieces)
-        chunks = encode_chunk(self.pieces) if self.size else []
-        return b"".join([*chunks, encode_last_chunk(self.trailers)])

@@ -19,7 +19,7 @@ from albkit.proxy.client.buffered_body import BufferedBody
 from albkit.proxy.client.idle_tracker import IdleTracker
 from albkit.proxy.client.min_body_rate import MinBodyRate
 from albkit.proxy.client.receive_buffer import ReceiveBuffer
-from albkit.proxy.downstream import BodySink, Upstream
+from albkit.proxy.downstream import NO_BODY, BodySink, Upstream, WholeBody
 from albkit.proxy.lingering_close import LingeringClose
 from albkit.proxy.target.request_body_writer import LARGEST_WHOLE
 from albkit.proxy.tls.transport import TlsTransport
@@ -273,18 +273,19 @@ class Http1ClientConnection(asyncio.Protocol):
     def body_over(self) -> bool:
         return self._body is None or self._body.over
 
-    def whole_body(self) -> bytes | None:
+    def whole_body(self) -> WholeBody | None:
         request = self._request
         if request is None or (self._body is None and self._buffered is None):
-            return b""
+            return NO_BODY
         if self._buffered is not None:
-            return self._buffered.framed(chunked=request.chunked) if self._buffered.over else None
+            return (self._buffered.pieces, self._buffered.trailers) if self._buffered.over else None
         length = request.content_length
         body = self._receive_buffer.take(length) if 0 < length <= LARGEST_WHOLE else None
-        if body is not None:
-            self._body = None
-            self.received_bytes += len(body)
-        return body
+        if body is None:
+            return None
+        self._body = None
+        self.received_bytes += len(body)
+        return [body], []
 
     async def read_body(self, limit: int = _MOST_READ) -> bytes:
         request = self._request

@@ -14,7 +14,7 @@ from albkit.model.message import ResponseHead
 from albkit.model.target import Target
 from albkit.model.target_group import TargetGroup
 from albkit.policy.health import CheckResult
-from albkit.proxy.target.connection_pool import OUT_OF_SOCKETS, server_name
+from albkit.proxy.target.connector import OUT_OF_SOCKETS, server_name
 from albkit.proxy.tls.targets import TargetContexts
 from albkit.wire.http1.response import check_partial_head, read_response
 from albkit.wire.http1.upgrade import websocket_accept

@@ -1,4 +1,4 @@
-"""A request on its way to a target while its body is still coming."""
+"""Sends a request body to a target while it is still coming from the client."""
 
 from __future__ import annotations
 
@@ -6,60 +6,64 @@ from typing import Final
 
 from albkit.model.message import RequestHead
 from albkit.policy.failover import IDEMPOTENT
-from albkit.proxy.target.http1_connection import Http1TargetConnection
-from albkit.wire.http1.framing import encode_chunk, encode_last_chunk
+from albkit.proxy.upstream import UpstreamExchange
 
 __all__ = ("LARGEST_WHOLE", "RequestBodyWriter")
 
 LARGEST_WHOLE: Final = 64 * 1024
-"""Bytes of a body that are kept for a second try."""
+"""Bytes of a request body that are kept for a second attempt."""
 
 
 class RequestBodyWriter:
-    """Writes a body to a target as it comes, framed for it.
+    """Passes a request body on as it comes.
 
-    The beginning of an idempotent request's body is kept, so that it can be sent again should the target die before it answers.
+    The beginning of the body of an idempotent request is kept, so that it can be sent again if the target fails before it answers.
     """
 
-    __slots__ = ("_chunked", "_connection", "_kept", "_size", "_unsent", "repeatable")
+    __slots__ = ("_kept", "_over", "_resends", "_size", "_trailers", "_upstream", "repeatable")
 
     def __init__(self, request: RequestHead) -> None:
-        self._chunked = request.chunked
-        self._connection: Http1TargetConnection | None = None
+        self._upstream: UpstreamExchange | None = None
         self._kept: list[bytes] | None = [] if request.method in IDEMPOTENT else None
         self._size = 0
-        self._unsent: list[bytes] = []
-        """What leaves in one write with the first of the body that comes."""
+        self._over = False
+        self._trailers: list[bytes] = []
+        self._resends = False
+        """Whether an earlier attempt has sent what is kept, and this one has not yet."""
         self.repeatable = True
-        """Whether all that was sent so far could be sent again."""
+        """Whether everything that was sent so far can be sent again."""
 
-    def begin(self, connection: Http1TargetConnection, head: bytes) -> None:
-        """Send to this connection from now on. The head waits until something is fed, or `flush`."""
-        self._connection = connection
-        self._unsent = [head, *(self._kept or ())]
+    def begin(self, upstream: UpstreamExchange) -> None:
+        """Send to this target from now on. What is kept leaves with the next `feed`, or with `flush`."""
+        self._upstream = upstream
+        self._resends = bool(self._kept) or self._over
 
     def feed(self, pieces: list[bytes], over: bool, trailers: list[bytes]) -> None:
-        """The next pieces of the body, and whether they are the last."""
-        if self._chunked:
-            pieces = encode_chunk(pieces) if pieces else []
-            if over:
-                pieces.append(encode_last_chunk(trailers))
-        if not pieces:
+        """Send the next pieces of the body; `over` says that they are the last."""
+        if not pieces and not over:
             return
+        self._over = over
+        self._trailers = trailers
+        unsent = self._take_unsent()
         self._size += sum(map(len, pieces))
         if self._kept is not None and self._size <= LARGEST_WHOLE:
             self._kept += pieces
         else:
             self._kept = None
             self.repeatable = False
-        if self._unsent:
-            pieces = self._unsent + pieces
-            self._unsent = []
-        if self._connection is not None:
-            self._connection.write_pieces(pieces)
+        if self._upstream is not None:
+            self._upstream.write_body(unsent + pieces if unsent else pieces, over, trailers)
 
     def flush(self) -> None:
-        """Send what has waited for the body."""
-        if self._unsent and self._connection is not None:
-            self._connection.write_pieces(self._unsent)
-            self._unsent = []
+        """Send what has waited for more of the body: what is kept, or the head alone."""
+        if self._upstream is None:
+            return
+        if self._resends:
+            self._upstream.write_body(self._take_unsent(), self._over, self._trailers)
+        self._upstream.flush()
+
+    def _take_unsent(self) -> list[bytes]:
+        if not self._resends:
+            return []
+        self._resends = False
+        return list(self._kept or ())

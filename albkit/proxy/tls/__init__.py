@@ -1,1 +1,1 @@
-"""TLS: what is offered to whom, with clients and with targets, and the bytes that go to and fro."""
+"""TLS with clients and with targets: certificates, contexts, sessions, and the transport that encrypts."""

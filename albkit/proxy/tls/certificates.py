@@ -1,6 +1,6 @@
-"""Reads certificates, keys and authorities, and says in a sentence what is wrong with them and what to do (docs/alb.md 1.10).
+"""Reads certificates, keys and CA bundles, and explains what is wrong with them and what to do (docs/alb.md 1.10).
 
-Everything here reads files or computes for milliseconds: call it in a thread. Needs the package cryptography.
+Everything here reads files or computes for milliseconds, so call it in a thread. Requires the package cryptography.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _SHORTEST_RSA_KEY = 2048
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _SOON = 7 * 86400
 _HASH_OF_EDWARDS = 512
-"""Ed25519 and Ed448 sign with hashes of their own (RFC 8032)."""
+"""Bits of the hash inside Ed25519 and Ed448 signatures (RFC 8032)."""
 _EDWARDS = (SignatureAlgorithmOID.ED25519, SignatureAlgorithmOID.ED448)
-_KEYS_TAKEN = f"give one of RSA with {_SHORTEST_RSA_KEY} bits or more, or of ECDSA with P-256, P-384 or P-521"
-_OWN_FIRST = "put the server's own certificate first, then the one that has issued it, and so on"
-# Not `.*?`: that would search to the end of the file for each of many beginnings.
+_SUPPORTED_KEYS = f"give one of RSA with {_SHORTEST_RSA_KEY} bits or more, or of ECDSA with P-256, P-384 or P-521"
+_OWN_FIRST = "put the server's own certificate first, then that of its issuer, and so on"
+# Not `.*?`, which would search to the end of the file for each BEGIN: quadratic time for a file of many.
 _PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----((?:(?!-----).)*)-----END \1-----", re.DOTALL)
 _CERTIFICATE_BLOCKS = (b"CERTIFICATE", b"X509 CERTIFICATE")
 _UNREADABLE = (
@@ -48,25 +48,25 @@ _UNREADABLE = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
-"""What cryptography raises where it cannot make sense of something."""
+"""The exceptions of cryptography for data that it cannot parse."""
 
 
 class CertificateError(ValueError):
-    """A certificate that cannot be used. Its text is a sentence: what is wrong and what to do."""
+    """A certificate that cannot be used. The text says what is wrong and what to do."""
 
 
 class Validity(NamedTuple):
-    """From when to when one certificate of a chain is valid."""
+    """The validity period of one certificate of a chain."""
 
     subject: str
-    """Its distinguished name, as RFC 4514 writes it."""
+    """Its distinguished name, in the form of RFC 4514."""
     not_before: float
-    """In seconds since 1970, as `not_after`."""
+    """In seconds since 1970, like `not_after`."""
     not_after: float
 
 
 class LoadedCertificate:
-    """A certificate that fits its key and can be shown to clients."""
+    """A certificate that matches its key and can be used by a server."""
 
     __slots__ = ("chain", "facts", "fingerprint", "key", "label", "loaded_at", "source", "validities")
 
@@ -81,35 +81,35 @@ class LoadedCertificate:
         validities: tuple[Validity, ...],
     ) -> None:
         self.source = source
-        """How it was described."""
+        """The configuration that it was read from."""
         self.loaded_at = loaded_at
         """When it was read, in seconds since 1970."""
         self.facts = facts
-        """What it is chosen by."""
+        """The properties by which it is chosen."""
         self.chain = chain
-        """PEM: its own certificate first, and nothing but certificates."""
+        """PEM: the server's own certificate first, and nothing but certificates."""
         self.key = key
-        """PEM: PKCS8, not encrypted."""
+        """PEM: PKCS #8, not encrypted."""
         self.fingerprint = fingerprint
-        """SHA-256 of its own certificate, in hexadecimal digits: the same after its intermediates were replaced."""
+        """SHA-256 of the server's own certificate, in hexadecimal digits. It does not change with the intermediates."""
         self.label = source.certificate if isinstance(source.certificate, str) else f"sha256:{fingerprint}"
-        """What it is called in logs: the path of its file, or its fingerprint behind `sha256:`."""
+        """Its name in logs: the path of its file, or `sha256:` and its fingerprint."""
         self.validities = validities
-        """Those of the whole chain, its own first."""
+        """Those of the whole chain, the server's own first."""
 
     def __repr__(self) -> str:
-        """Without the key."""
+        """Does not contain the key."""
         return f"<LoadedCertificate {self.label}>"
 
 
 def load(certificate: Certificate, now: float) -> LoadedCertificate:
-    """Read a certificate with its chain and its key, and see that they belong together.
+    """Read a certificate with its chain and its key, and check that they belong together.
 
-    What else stands in the files (comments, parameters) is ignored, and so are the dates: `warnings_of` tells of those.
+    Other content of the files (comments, parameters) is ignored. Expiry is not checked: `warnings_of` reports it.
 
     Args:
-        certificate: What to read.
-        now: Seconds since 1970, kept as `loaded_at`.
+        certificate: The certificate to read.
+        now: Seconds since 1970, stored as `loaded_at`.
 
     Raises:
         CertificateError: it cannot be used.
@@ -132,47 +132,46 @@ def load(certificate: Certificate, now: float) -> LoadedCertificate:
         except CertificateError:
             raise
         except _UNREADABLE as error:
-            raise CertificateError(f"a name or an extension of a certificate in {name} cannot be read; have it issued anew") from error
+            raise CertificateError(f"a name or an extension of a certificate in {name} cannot be parsed; have it issued again") from error
         _, not_before, not_after = validities[0]
         facts = CertificateFacts(names, key_type, key_size, _hash_strength_of(chain[0]), not_before, not_after)
         return LoadedCertificate(certificate, now, facts, _pem_of_chain(chain), _pem_of_key(key), _fingerprint_of(chain[0]), validities)
 
 
 def warnings_of(loaded: LoadedCertificate, now: float) -> list[str]:
-    """A sentence for each certificate of the chain that has expired, expires within 7 days or is not valid yet, the server's own first.
+    """Return a sentence for each certificate of the chain that has expired, expires within 7 days or is not valid yet, the server's own
+    first.
 
     Args:
         loaded: The certificate.
         now: Seconds since 1970.
     """
     remedy = (
-        "renew it, then replace the file: it is taken up without a restart"
+        "renew it and replace the file; no restart is needed"
         if isinstance(loaded.source.certificate, str)
-        else "renew it, then apply a configuration with the new one"
+        else "renew it and apply a configuration with the new one"
     )
     found = []
     for place, (subject, not_before, not_after) in enumerate(loaded.validities):
         which = f"the certificate in {loaded.label!r}" if place == 0 else f"the certificate of {subject!r} in the chain of {loaded.label!r}"
         if now >= not_after:
-            found.append(f"{which} has expired at {_written(not_after)}; {remedy}")
+            found.append(f"{which} expired at {_formatted(not_after)}; {remedy}")
         elif now < not_before:
-            found.append(
-                f"{which} is not valid before {_written(not_before)}, and clients refuse it until then; see that the clock is right"
-            )
+            found.append(f"{which} is not valid before {_formatted(not_before)}, and clients reject it until then; check the system clock")
         elif not_after - now <= _SOON:
-            found.append(f"{which} expires at {_written(not_after)}; {remedy}")
+            found.append(f"{which} expires at {_formatted(not_after)}; {remedy}")
     return found
 
 
 def read_authorities(source: str | bytes, what: str) -> list[x509.Certificate]:
-    """The certificates of a PEM bundle, each once: one or more.
+    """Return the certificates of a PEM bundle, at least one, without duplicates.
 
     Args:
         source: The path of the file, or PEM as bytes.
-        what: What the bundle is, for the error's text: `"trust store"`.
+        what: What the bundle is, for error messages: `"trust store"`.
 
     Raises:
-        CertificateError: it cannot be read, or there is none in it.
+        CertificateError: it cannot be read, or contains no certificate.
     """
     name = f"the {what} {source!r}" if isinstance(source, str) else f"the {what}"
     with _quiet():
@@ -180,19 +179,20 @@ def read_authorities(source: str | bytes, what: str) -> list[x509.Certificate]:
 
 
 def _called(source: str | bytes, what: str) -> str:
-    return repr(source) if isinstance(source, str) else f"the bytes given as {what}"
+    return repr(source) if isinstance(source, str) else f"the data given as {what}"
 
 
 def _read(source: str | bytes, name: str) -> bytes:
-    """The whole of a file, or the bytes themselves, if they are PEM."""
+    """Return the content of a file, or the bytes themselves, if it is PEM."""
     content = source if isinstance(source, bytes) else _content_of(source, name)
+    # A path may name a device or a log file by mistake; certificates and keys have a few KiB.
     if len(content) > _LARGEST_FILE:
-        raise CertificateError(f"{name} is larger than 1 MiB; see that it is a file with certificates or a key in PEM")
+        raise CertificateError(f"{name} is larger than 1 MiB; check that it is a PEM file with certificates or a key")
     if not content.strip():
         raise CertificateError(f"{name} is empty; write PEM to it")
     if b"-----BEGIN" not in content:
         raise CertificateError(
-            f"{name} is not PEM: there is no '-----BEGIN' in it; convert it with 'openssl x509 -inform der -in FILE' for a certificate, "
+            f"{name} is not PEM: it contains no '-----BEGIN'; convert it with 'openssl x509 -inform der -in FILE' for a certificate, "
             "'openssl pkey -inform der -in FILE' for a key, or 'openssl pkcs12 -nodes -in FILE' for PKCS #12"
         )
     return content
@@ -203,44 +203,44 @@ def _content_of(path: str, name: str) -> bytes:
         with Path(path).open("rb") as file:
             return file.read(_LARGEST_FILE + 1)
     except OSError as error:
-        raise CertificateError(f"{name} cannot be read: {error.strerror}; see that the file is there and may be read") from error
+        raise CertificateError(f"{name} cannot be read: {error.strerror}; check that the file exists and is readable") from error
 
 
 def _certificates_in(content: bytes, name: str) -> list[x509.Certificate]:
     blocks = [match[0] for match in _PEM_BLOCK.finditer(content) if match[1] in _CERTIFICATE_BLOCKS]
     if not blocks:
         if b"PRIVATE KEY-----" in content:
-            raise CertificateError(f"there is no certificate in {name}, but a private key; give the file of the certificate here")
-        raise CertificateError(f"there is no certificate in {name}; give PEM with '-----BEGIN CERTIFICATE-----' and its END")
+            raise CertificateError(f"{name} contains a private key, but no certificate; give the file of the certificate here")
+        raise CertificateError(f"{name} contains no certificate; give PEM with '-----BEGIN CERTIFICATE-----' and its END")
     certificates = []
     for place, block in enumerate(blocks, 1):
         try:
             certificates.append(x509.load_pem_x509_certificate(block))
         except _UNREADABLE as error:
-            raise CertificateError(f"certificate {place} of {len(blocks)} in {name} is damaged; copy it again from its issuer") from error
+            raise CertificateError(f"certificate {place} of {len(blocks)} in {name} is damaged; get it from its issuer again") from error
     return certificates
 
 
 def _key_type_of(certificate: x509.Certificate, name: str) -> tuple[str, int]:
-    """The type and the size of a server's key, if clients can be served with it."""
+    """The type and size of a server's key, if it is supported."""
     try:
         key = certificate.public_key()
     except _UNREADABLE as error:
-        raise CertificateError(f"the certificate in {name} has a key of a kind that is not known; {_KEYS_TAKEN}") from error
-    # A key that is for RSASSA-PSS only is made for signatures that few clients ask for.
+        raise CertificateError(f"the certificate in {name} has a key of an unknown type; {_SUPPORTED_KEYS}") from error
+    # A key restricted to RSASSA-PSS can only make signatures that few clients offer to verify (RFC 8446 section 4.2.3, rsa_pss_pss).
     if isinstance(key, rsa.RSAPublicKey) and certificate.public_key_algorithm_oid != PublicKeyAlgorithmOID.RSASSA_PSS:
         if key.key_size < _SHORTEST_RSA_KEY:
-            raise CertificateError(f"the certificate in {name} has an RSA key of {key.key_size} bits, which is too short; {_KEYS_TAKEN}")
+            raise CertificateError(f"the certificate in {name} has an RSA key of {key.key_size} bits, too few; {_SUPPORTED_KEYS}")
         return "RSA", key.key_size
     if isinstance(key, ec.EllipticCurvePublicKey):
         if key.curve.name not in _CURVES:
             raise CertificateError(
-                f"the certificate in {name} has a key on the curve {key.curve.name}, which clients refuse; {_KEYS_TAKEN}"
+                f"the certificate in {name} has a key on the curve {key.curve.name}, which clients reject; {_SUPPORTED_KEYS}"
             )
         return "ECDSA", key.key_size
     kind = certificate.public_key_algorithm_oid
-    known = _OTHER_KEYS.get(kind, f"the kind {kind.dotted_string}")
-    raise CertificateError(f"the certificate in {name} has a key of {known}, which is not supported; {_KEYS_TAKEN}")
+    known = _OTHER_KEYS.get(kind, f"type {kind.dotted_string}")
+    raise CertificateError(f"the certificate in {name} has a key of {known}, which is not supported; {_SUPPORTED_KEYS}")
 
 
 _OTHER_KEYS = {
@@ -255,13 +255,13 @@ def _key_in(content: bytes, name: str, certificate: Certificate) -> PrivateKeyTy
     blocks = [match for match in _PEM_BLOCK.finditer(content) if match[1].endswith(b"PRIVATE KEY")]
     if not blocks:
         where = (
-            "give the path of the key's file as 'key'"
+            "give the path of the key file as 'key'"
             if certificate.key is None
-            else "give the file in which '-----BEGIN PRIVATE KEY-----' is"
+            else "give the file that contains '-----BEGIN PRIVATE KEY-----'"
         )
-        raise CertificateError(f"there is no private key in {name}; {where}")
+        raise CertificateError(f"{name} contains no private key; {where}")
     if len(blocks) > 1:
-        raise CertificateError(f"there are {len(blocks)} private keys in {name}; leave the one that belongs to the certificate")
+        raise CertificateError(f"{name} contains {len(blocks)} private keys; keep only the one that belongs to the certificate")
     (block,) = blocks
     if block[1] == b"ENCRYPTED PRIVATE KEY" or b"Proc-Type: 4,ENCRYPTED" in block[2]:
         return _decrypted(block[0], name, certificate.password)
@@ -269,7 +269,7 @@ def _key_in(content: bytes, name: str, certificate: Certificate) -> PrivateKeyTy
         return serialization.load_pem_private_key(block[0], None)
     except _UNREADABLE as error:
         raise CertificateError(
-            f"the private key in {name} is damaged or of a kind that is not known; see that 'openssl pkey -in FILE -check' reads it"
+            f"the private key in {name} is damaged or of an unknown type; check it with 'openssl pkey -in FILE -check'"
         ) from error
 
 
@@ -287,17 +287,18 @@ def _decrypted(block: bytes, name: str, password: str | bytes | None) -> Private
 
 def _check_key_belongs(key: PrivateKeyTypes, key_name: str, chain: list[x509.Certificate], name: str) -> None:
     public = _encoded(key)
+    # Compared by their encodings, because key objects of cryptography have no equality in all supported versions.
     if public == _encoded(chain[0]):
         return
     if any(public == _encoded(certificate) for certificate in chain[1:]):
-        raise CertificateError(f"the first certificate in {name} is not that of the key in {key_name}, but a later one is; {_OWN_FIRST}")
+        raise CertificateError(f"the key in {key_name} belongs to a later certificate in {name}, not to the first; {_OWN_FIRST}")
     raise CertificateError(
-        f"the key in {key_name} is not that of the certificate in {name}; give the key that the certificate was requested with"
+        f"the key in {key_name} does not belong to the certificate in {name}; give the key with which the certificate was requested"
     )
 
 
 def _encoded(holder: PrivateKeyTypes | x509.Certificate) -> bytes:
-    """A public key, to be compared; empty for one that cannot be read."""
+    """A public key in a form that can be compared; empty if it cannot be parsed."""
     try:
         return holder.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     except _UNREADABLE:
@@ -305,21 +306,22 @@ def _encoded(holder: PrivateKeyTypes | x509.Certificate) -> bytes:
 
 
 def _check_order(chain: list[x509.Certificate], name: str) -> None:
+    # Only names are compared, as TLS clients do to build a path; they verify the signatures themselves.
     for place, (certificate, issuer) in enumerate(pairwise(chain), 1):
         if _comparable(certificate.issuer) != _comparable(issuer.subject):
             raise CertificateError(
                 f"the chain in {name} is out of order: certificate {place} was issued by {certificate.issuer.rfc4514_string()!r}, "
-                f"and the next one is that of {issuer.subject.rfc4514_string()!r}; {_OWN_FIRST}"
+                f"but the next one is that of {issuer.subject.rfc4514_string()!r}; {_OWN_FIRST}"
             )
 
 
 def _comparable(name: x509.Name) -> str:
-    """Case and repeated blanks make no other name (RFC 5280, section 7.1)."""
+    """A name without the differences in case and repeated spaces that do not matter (RFC 5280 section 7.1)."""
     return " ".join(name.rfc4514_string().casefold().split())
 
 
 def _names_of(certificate: x509.Certificate) -> tuple[str, ...]:
-    """The DNS names of a certificate; its common names where it has no SAN at all (RFC 6125, section 6.4.4)."""
+    """The DNS names of a certificate; its common names if it has no subject alternative name extension (RFC 6125 section 6.4.4)."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
     except x509.ExtensionNotFound:
@@ -357,7 +359,7 @@ def _fingerprint_of(certificate: x509.Certificate) -> str:
     return sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
 
 
-def _written(time: float) -> str:
+def _formatted(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -366,9 +368,10 @@ _filters = threading.Lock()
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """cryptography's warnings of odd certificates (a negative serial number, a name that is too long) go nowhere: what they warn of works.
+    """Suppress cryptography's warnings about unusual certificates (a negative serial number, a name that is too long), which work
+    nevertheless.
 
-    The filters are those of the whole process. So this one is narrow and stands for moments, and one thread at a time puts it up.
+    Warning filters belong to the whole process. So this filter is narrow and short-lived, and one thread at a time sets it.
     """
     with _filters, warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module=rf"(cryptography|{re.escape(__name__)})(\.|$)")

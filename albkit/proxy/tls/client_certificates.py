@@ -1,4 +1,4 @@
-"""What there is to tell of a client's certificate, which are taken, and what ALB calls those that are not (docs/alb.md 1.11, 7.2)."""
+"""Reads client certificates, checks their type, and maps OpenSSL's verification errors to ALB's (docs/alb.md 1.11, 7.2)."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ FAILURES: dict[int, str] = {
     }.items()
     for code in codes
 }
-"""ALB's code by OpenSSL's (docs/alb.md 7.2)."""
+"""ALB's error by OpenSSL's code (docs/alb.md 7.2)."""
 REASONS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": UNMAPPED,
     "CERTIFICATE_VERIFY_FAILED": UNMAPPED,
@@ -114,35 +114,35 @@ REASONS = {
     "SIGNATURE_FOR_NON_SIGNING_CERTIFICATE": UNSUPPORTED,
     "WRONG_SIGNATURE_TYPE": "ClientCertIncompatible",
 }
-"""ALB's code by the reason that ends a handshake without a word about the certificate itself."""
+"""ALB's error by OpenSSL's reason, for handshakes that fail without a verification error."""
 
 
 def fault_of_type(certificate: x509.Certificate) -> str:
-    """Why ALB does not take such a key, signature or version (docs/alb.md 1.11); empty where it does."""
+    """Why ALB does not accept a certificate's key, signature or version (docs/alb.md 1.11); empty if it does."""
     if certificate.version is not x509.Version.v3:
-        return "it is X.509 version 1; version 3 is taken"
+        return "it is X.509 version 1; version 3 is required"
     try:
         key, kind = certificate.public_key(), certificate.signature_hash_algorithm
     except (UnsupportedAlgorithm, ValueError):
-        return "its key or signature is of an unknown kind; RSA and ECDSA are taken"
+        return "its key or signature is of an unknown type; RSA or ECDSA is required"
     if isinstance(key, rsa.RSAPublicKey):
         if not 2048 <= key.key_size <= 8192:
-            return f"its RSA key has {key.key_size} bits; 2048 to 8192 are taken"
+            return f"its RSA key has {key.key_size} bits; 2048 to 8192 are required"
     elif not (isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES):
-        return "its key is neither RSA nor of P-256, P-384 or P-521"
+        return "its key is neither RSA nor ECDSA on P-256, P-384 or P-521"
     if kind is None or kind.name not in _HASHES:
-        return f"it is signed with {kind.name if kind is not None else 'an unknown hash'}; SHA-256, SHA-384 and SHA-512 are taken"
+        return f"it is signed with {kind.name if kind is not None else 'an unknown hash'}; SHA-256, SHA-384 or SHA-512 is required"
     return ""
 
 
 def client_certificate(chain: Sequence[crypto.X509]) -> ClientCertificate | None:
-    """What there is to tell about a client's certificate; of one that OpenSSL can read and nobody else only the PEM."""
+    """Return a client's certificate chain in readable form; only the PEM if cryptography cannot parse what OpenSSL has accepted."""
     try:
         pem = tuple(crypto.dump_certificate(crypto.FILETYPE_PEM, certificate).decode("ascii") for certificate in chain)
     except crypto.Error:
         return None
     try:
-        # cryptography warns of what is odd in a certificate; whoever sends it must not fill the program's log.
+        # cryptography warns about unusual certificates; clients must not be able to fill the program's log.
         with warnings.catch_warnings(action="ignore"):
             leaf = chain[0].to_cryptography()
             return ClientCertificate(
@@ -153,12 +153,12 @@ def client_certificate(chain: Sequence[crypto.X509]) -> ClientCertificate | None
                 _iso(leaf.not_valid_after_utc),
                 pem,
             )
-    except Exception:  # noqa: BLE001 - every byte of it is the client's
+    except Exception:  # noqa: BLE001 - the client chooses every byte of it
         return ClientCertificate("", "", "", "", "", pem)
 
 
 def der(certificate: crypto.X509) -> bytes:
-    """As it went over the wire."""
+    """The certificate as it was sent."""
     return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
 
 

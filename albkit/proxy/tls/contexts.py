@@ -1,4 +1,4 @@
-"""Contexts of the standard library's: what is offered to clients that need not show a certificate of their own."""
+"""TLS contexts of the standard library, for clients that are not asked for a certificate."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _VERSIONS = {
 
 
 class Shown(Protocol):
-    """A certificate that is shown to clients."""
+    """A server's certificate."""
 
     @property
     def chain(self) -> bytes:
-        """In PEM, its own first."""
+        """In PEM, the server's own certificate first."""
 
     @property
     def key(self) -> bytes:
@@ -35,18 +35,18 @@ class Shown(Protocol):
 
 
 def server_context(certificates: Sequence[Shown], policy: SslPolicy, alpn: Sequence[str]) -> ssl.SSLContext:
-    """A context that shows one of these certificates: the first kind of key that the client can verify.
+    """Create a context with these certificates. OpenSSL chooses the first key type that the client supports.
 
     Raises:
-        ssl.SSLError: OpenSSL does not take one of them.
+        ssl.SSLError: OpenSSL rejects one of them.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with warnings.catch_warnings():
-        # It warns of what the policy asks for by its name.
+        # Python warns about old TLS versions, but the security policy names them explicitly.
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = _VERSIONS[policy.minimum]
         context.maximum_version = _VERSIONS[policy.maximum]
-    # TLS 1.0 and 1.1 sign with SHA-1, which OpenSSL lets nobody do above level 0.
+    # TLS 1.0 and 1.1 sign with SHA-1, which OpenSSL 3 allows at security level 0 only (SSL_CTX_set_security_level(3)).
     old = policy.minimum in ("TLSv1", "TLSv1.1")
     if policy.ciphers:
         context.set_ciphers(":".join(policy.ciphers) + (":@SECLEVEL=0" if old else ""))
@@ -59,10 +59,10 @@ def server_context(certificates: Sequence[Shown], policy: SslPolicy, alpn: Seque
 
 
 def show(context: ssl.SSLContext, certificate: Shown) -> None:
-    """Let a context show a certificate to peers that want one.
+    """Add a certificate to a context.
 
     Raises:
-        ssl.SSLError: OpenSSL does not take it.
+        ssl.SSLError: OpenSSL rejects it.
     """
     with _file_of(certificate.chain + b"\n" + certificate.key) as path:
         context.load_cert_chain(path)
@@ -70,7 +70,8 @@ def show(context: ssl.SSLContext, certificate: Shown) -> None:
 
 @contextmanager
 def _file_of(content: bytes) -> Iterator[str]:
-    """OpenSSL reads files: one that is in memory only, where the system has that."""
+    """Provide the content as a file, which `load_cert_chain` requires. On Linux it exists in memory only, because it contains a private
+    key."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("certificate")
         try:
@@ -87,7 +88,7 @@ def _file_of(content: bytes) -> Iterator[str]:
 
 
 def in_words(error: Exception) -> str:
-    """An error of OpenSSL's, without what it says of its own source."""
+    """The text of an OpenSSL error, without the source location in it."""
     if isinstance(error, ssl.SSLError):
         return (error.reason or str(error)).lower().replace("_", " ")
     return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Reads every file that a description names, before anything of it is put in force."""
+"""Reads every TLS file that a configuration names, before any part of it takes effect."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from albkit.proxy.tls.termination import Termination, load_termination
 __all__ = ("Loaded", "Stamp", "files_of", "load", "stamp_of")
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
-"""What changes when one of several files does."""
+"""Changes when one of several files changes."""
 
 
 @attrs.frozen
 class Loaded:
-    """What has been read."""
+    """The content of the files."""
 
     terminations: Sequence[Termination | None] = ()
-    """One for each listener, in their order."""
+    """One per listener, in their order."""
     contexts: TargetContexts = attrs.field(factory=TargetContexts)
     stamp: Stamp = ()
-    """Of the files, before they were read."""
+    """The stamp of the files, taken before they were read."""
     kept: Mapping[object, Termination] = attrs.field(factory=dict)
-    """The same terminations by what they were made from."""
+    """The same terminations by everything they were created from."""
 
     @property
     def valid_until(self) -> float:
-        """When another certificate may be the best one to show, in seconds since 1970."""
+        """When another certificate may become the best one, in seconds since 1970."""
         return min((one.valid_until for one in self.terminations if one is not None), default=float("inf"))
 
     def warnings(self, now: float) -> Sequence[str]:
-        """What will go wrong soon, or does so already without keeping anything from starting: certificates that expire."""
+        """Problems that prevent nothing yet, such as certificates that expire soon."""
         told = [words for one in self.terminations if one is not None for words in one.warnings(now)]
         return list(dict.fromkeys(told))
 
 
 async def load(settings: Settings, clock: Clock, before: Loaded | None = None) -> Loaded:
-    """Read the files of a description, in a thread.
+    """Read the files of a configuration, in a thread.
 
     Args:
-        settings: The description.
-        clock: Tells what has expired.
-        before: What was read for an earlier one. What has not changed since is taken from there, so that clients can resume their sessions.
+        settings: The configuration.
+        clock: The clock for expiry dates.
+        before: The result for an earlier configuration. Unchanged parts are reused, so that clients can resume their TLS sessions.
 
     Raises:
-        ConfigurationError: listing every fault, each with what to do.
+        ConfigurationError: lists every fault, each with what to do.
     """
     if not any(listener.is_secure for listener in settings.listeners) and not any(map(takes_files, settings.groups)):
         return Loaded([None] * len(settings.listeners))
@@ -61,14 +61,16 @@ async def load(settings: Settings, clock: Clock, before: Loaded | None = None) -
 
 
 def _load(settings: Settings, now: float, before: Mapping[object, Termination]) -> Loaded:
+    # Before the files are read: if one changes meanwhile, its stamp is outdated and it will be read again.
     stamp = stamp_of(files_of(settings))
     faults = Faults("LoadBalancer")
     contexts = TargetContexts()
     terminations: list[Termination | None] = []
     kept: dict[object, Termination] = {}
     for index, listener in enumerate(settings.listeners):
-        key = _how_secured(listener)
+        key = _key_of(listener)
         termination = before.get(key)
+        # A validity period that has begun or ended may change the choice, although no file has changed.
         if termination is None or now >= termination.valid_until:
             termination = load_termination(listener, faults, f"listeners[{index}]", now)
         terminations.append(termination)
@@ -80,8 +82,8 @@ def _load(settings: Settings, now: float, before: Mapping[object, Termination]) 
     return Loaded(terminations, contexts, stamp, kept)
 
 
-def _how_secured(listener: Listener) -> object:
-    """All that a termination is made from."""
+def _key_of(listener: Listener) -> object:
+    """Everything that a termination is created from."""
     return (
         *(listener.protocol, listener.certificates, listener.ssl_policy, listener.alpn_policy, listener.mutual_authentication),
         stamp_of(listener.files),
@@ -89,7 +91,7 @@ def _how_secured(listener: Listener) -> object:
 
 
 def stamp_of(paths: Sequence[str]) -> Stamp:
-    """What changes when one of these files does; `None` in the place of one that is not there. Asks the disk: for another thread."""
+    """Compute the stamp of files; `None` stands for a missing file. Reads from the disk, so call it in a thread."""
     return tuple(map(_stamp_of_one, paths))
 
 
@@ -98,11 +100,12 @@ def _stamp_of_one(path: str) -> tuple[int, int, int] | None:
         found = Path(path).stat()
     except OSError:
         return None
+    # Not st_mtime, which tools like `cp -p` and `tar` set to that of the original.
     return found.st_ctime_ns, found.st_ino, found.st_size
 
 
 def files_of(settings: Settings) -> tuple[str, ...]:
-    """Every file that is read for a description, each once."""
+    """Every file that is read for a configuration, without duplicates."""
     return tuple(dict.fromkeys([*_of_listeners(settings.listeners), *_of_groups(settings)]))
 
 

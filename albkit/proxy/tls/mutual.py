@@ -1,7 +1,7 @@
-"""Contexts for TLS with clients that are asked for a certificate (docs/alb.md 1.11).
+"""TLS contexts for mutual TLS (docs/alb.md 1.11).
 
-The standard library tells nobody why a client's certificate is wrong, takes none without verifying it, and gives no chain. pyOpenSSL does,
-so these connections run on it.
+The standard library does not say why a client's certificate is wrong, accepts none without verifying it, and provides no chain. pyOpenSSL
+does, so connections with mutual TLS use it.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _LEGACY: Final = ("TLSv1", "TLSv1.1")
 """OpenSSL allows neither above security level 0."""
 _OPTIONS = SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET
 _NO_AUTO_CHAIN: Final = 0x8
-"""SSL_MODE_NO_AUTO_CHAIN: without it OpenSSL would fill our own chain up from the clients' trust store."""
+"""SSL_MODE_NO_AUTO_CHAIN: without it, OpenSSL would complete the server's own chain from the trust store for clients."""
 _INTERMEDIATES_MAX: Final = 2
-"""Four certificates: the client's, these, and the one that is trusted."""
+"""Four certificates in all: the client's, these, and the trusted one."""
 
 
 class _Policy(Protocol):
@@ -64,17 +64,17 @@ class _ServerCertificate(Protocol):
 
 
 class MutualContexts:
-    """Contexts that ask clients for a certificate.
+    """Creates contexts that ask clients for a certificate.
 
     Args:
-        mutual: Whether that is verified, and by what.
+        mutual: Whether to verify it, and against what.
         policy: The protocol versions, `"TLSv1"` to `"TLSv1.3"`, and the ciphers up to TLS 1.2.
-        alpn: The protocols to agree on, the dearest first.
+        alpn: The protocols to negotiate, in order of preference.
 
-    Reads files: not a thing to do in an event loop.
+    Reads files, so do not create one in an event loop.
 
     Raises:
-        ValueError: a file cannot be read, or is not what it should be. The sentence says what to do.
+        ValueError: a file cannot be read, or has the wrong content. The text says what to do.
     """
 
     def __init__(self, mutual: MutualAuthentication, policy: _Policy, alpn: Sequence[str]) -> None:
@@ -82,21 +82,23 @@ class MutualContexts:
         self._policy = policy
         self._alpn = [name.encode("ascii") for name in alpn]
         self._store = TrustStore(mutual)
-        self._judge = _Judge(mutual, self._store.authorities, self._store.revocations)
+        self._verifier = _Verifier(mutual, self._store.authorities, self._store.revocations)
         self.warnings = self._store.warnings
-        """What is about its files, and will go wrong or does so already."""
+        """Problems of its files that prevent nothing yet."""
 
     def context(self, certificates: Sequence[_ServerCertificate]) -> SSL.Context:
-        """A context that shows these certificates: at most one with an ECDSA and one with an RSA key, whichever a client knows.
+        """Create a context with these certificates: at most one with an ECDSA and one with an RSA key, of which the client gets one it
+        supports.
 
-        Where both bring intermediates, a client is shown those of either.
+        If both have intermediates, clients get the intermediates of both.
 
         Raises:
-            ValueError: a certificate and its key do not fit, or OpenSSL has no such protocol version or cipher.
+            ValueError: a certificate and its key do not match, or OpenSSL does not support a protocol version or a cipher.
         """
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_app_data(self._mutual.mode)
         context.set_options(_OPTIONS)
+        # MODE_RELEASE_BUFFERS frees about 34 KiB per idle connection (SSL_CTX_set_mode(3)).
         context.set_mode(SSL.MODE_RELEASE_BUFFERS | _NO_AUTO_CHAIN)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_tlsext_servername_callback(_choose_context)
@@ -116,7 +118,7 @@ class MutualContexts:
             if ciphers:
                 context.set_cipher_list(":".join(ciphers).encode("ascii"))
         except SSL.Error as error:
-            raise ValueError(f"OpenSSL has not what the security policy asks for ({words(error)}); choose another one") from None
+            raise ValueError(f"this OpenSSL does not support the security policy ({words(error)}); choose another one") from None
 
     def _ask_for_certificate(self, context: SSL.Context) -> None:
         if self._mutual.mode == "off":
@@ -124,7 +126,7 @@ class MutualContexts:
         if self._mutual.mode == "passthrough":
             context.set_verify(SSL.VERIFY_PEER, _accept)
             return
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._judge.verdict)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verifier.verdict)
         context.set_verify_depth(_INTERMEDIATES_MAX)
         store = context.get_cert_store()
         assert store is not None  # noqa: S101 - every context has one
@@ -132,6 +134,7 @@ class MutualContexts:
             store.add_cert(crypto.X509.from_cryptography(authority))
             if self._mutual.advertise_trust_store_ca_names:
                 context.add_client_ca(authority)
+        # PARTIAL_CHAIN lets a chain end at an intermediate CA of the trust store, without its root (X509_VERIFY_PARAM_set_flags(3)).
         flags = crypto.X509StoreFlags.PARTIAL_CHAIN
         if self._store.revocations:
             flags |= crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL
@@ -154,9 +157,9 @@ class _AlpnChoice:
 
 
 def _choose_context(connection: SSL.Connection) -> None:
-    """Called with every ClientHello, with a server name in it or without."""
+    """Called by OpenSSL for every ClientHello, with or without a server name."""
     findings: Findings = connection.get_app_data()
-    findings.heard = True
+    findings.hello_seen = True
     name = connection.get_servername()
     if not name or findings.choose is None:
         return
@@ -165,14 +168,14 @@ def _choose_context(connection: SSL.Connection) -> None:
 
 
 def _accept(connection: SSL.Connection, _certificate: crypto.X509, error: int, _depth: int, _ok: int) -> bool:
-    connection.get_app_data().judged = True
+    connection.get_app_data().certificate_seen = True
     if error:
         forget_errors()
     return True
 
 
-class _Judge:
-    """Takes or refuses each certificate of a chain as OpenSSL comes upon it."""
+class _Verifier:
+    """Accepts or rejects each certificate of a chain, when OpenSSL verifies it."""
 
     def __init__(
         self,
@@ -185,18 +188,20 @@ class _Judge:
         self._with_revocations = frozenset(revocation.issuer.public_bytes() for revocation in revocations)
 
     def verdict(self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
-        """Whether verification goes on. Must not raise: pyOpenSSL would tell the next connection of the context."""
+        """Whether to continue the verification. It must not raise: pyOpenSSL would raise the exception in the next connection of the
+        context."""
         findings: Findings = connection.get_app_data()
-        findings.judged = True
+        findings.certificate_seen = True
         try:
             with warnings.catch_warnings(action="ignore"):
                 failure = self._failure(certificate, 0 if ok else error, depth, findings)
-        except Exception:  # noqa: BLE001 - whatever is made of an adversary's bytes, they are no certificate to trust
+        except Exception:  # noqa: BLE001 - an attacker's bytes that cause an error are not a certificate to trust
             failure = INVALID
         if not failure:
             if not ok:
                 forget_errors()
             return True
+        # The first failure counts: OpenSSL may call this again for other certificates of the chain.
         if not findings.failure:
             findings.failure = failure
             findings.certificate = client_certificate([certificate])
@@ -209,13 +214,13 @@ class _Judge:
         if error == CODES.ERR_CERT_HAS_EXPIRED and self._ignores_expiry:
             return ""
         if error == CODES.ERR_UNABLE_TO_GET_CRL:
-            # There may be a list, but one that OpenSSL cannot use for this certificate.
+            # Either this CA has no list, which is allowed, or OpenSSL cannot use its list for this certificate.
             issuer = certificate.to_cryptography().issuer.public_bytes()
             return CRL_PROCESSING if issuer in self._with_revocations else ""
         return FAILURES.get(error, UNMAPPED)
 
     def _fault_of_type(self, certificate: x509.Certificate, depth: int) -> str:
-        """Whether ALB knows such keys and signatures; how a trusted CA is made is its owner's choice."""
+        """Whether ALB supports the certificate's key and signature. Trusted CAs are exempt: their owner has chosen them."""
         if depth and certificate.public_bytes(Encoding.DER) in self._trusted:
             return ""
         return fault_of_type(certificate)
@@ -232,7 +237,7 @@ def _show_certificates(context: SSL.Context, certificates: Sequence[_ServerCerti
             context.check_privatekey()
         except SSL.Error as error:
             name = leaf.subject.rfc4514_string()
-            raise ValueError(f"the certificate of {name!r} cannot be used ({words(error)}); give it with its own key") from None
+            raise ValueError(f"the certificate of {name!r} cannot be used ({words(error)}); give the key that belongs to it") from None
         for other in others:
             body = other.public_bytes(Encoding.DER)
             if body not in shown:

@@ -1,4 +1,4 @@
-"""The TLS connection of one client that is asked for a certificate, behind the methods of the standard library's `SSLObject`."""
+"""The TLS session of a client that is asked for a certificate, with the interface of the standard library's `SSLObject`."""
 
 from __future__ import annotations
 
@@ -17,39 +17,40 @@ __all__ = ("Findings", "MutualSession")
 _Result = TypeVar("_Result")
 _CHAIN_MAX: Final = 64 * 1024
 _RECORD = 16 * 1024
-"""No record carries more plaintext, so no read gives more."""
+"""The most plaintext in one record, so no read returns more (RFC 8446 section 5.1)."""
 _READ = 64 * 1024
 
 
 class Findings:
-    """What the callbacks learn of one connection. It knows neither session nor connection: that would be a cycle."""
+    """What OpenSSL's callbacks learn about one connection. It refers neither to session nor connection, which would be a reference
+    cycle."""
 
-    __slots__ = ("certificate", "choose", "default", "detail", "failure", "heard", "judged", "server_name")
+    __slots__ = ("certificate", "certificate_seen", "choose", "default", "detail", "failure", "hello_seen", "server_name")
 
     def __init__(self, default: SSL.Context, choose: Callable[[str], SSL.Context | None]) -> None:
-        # Kept for the whole connection: OpenSSL calls its callbacks even after another context was chosen.
+        # Referenced for the whole connection: OpenSSL calls its callbacks even after another context was chosen.
         self.default = default
         self.choose: Callable[[str], SSL.Context | None] | None = choose
         self.server_name = ""
         self.certificate: ClientCertificate | None = None
         self.failure = ""
         self.detail = ""
-        """What more there is to say of it."""
-        self.heard = False
-        """Whether a ClientHello was taken."""
-        self.judged = False
-        """Whether the client's certificate has been looked at."""
+        """Details about the failure."""
+        self.hello_seen = False
+        """Whether a ClientHello was accepted."""
+        self.certificate_seen = False
+        """Whether the client's certificate was looked at."""
 
 
 class _Incoming:
-    """What has come from the client."""
+    """Bytes from the client."""
 
     __slots__ = ("_connection", "pending")
 
     def __init__(self, connection: SSL.Connection) -> None:
         self._connection = connection
         self.pending = 0
-        """Bytes of which some may not be consumed yet: 0 once a call has raised `SSLWantReadError`, too many before."""
+        """An upper bound of the bytes not consumed yet; exactly 0 once a call has raised `SSLWantReadError`."""
 
     def write(self, data: bytes) -> int:
         if data:
@@ -62,7 +63,7 @@ class _Incoming:
 
 
 class _Outgoing:
-    """What is to be sent to the client."""
+    """Bytes for the client."""
 
     __slots__ = ("_buffered", "_connection")
 
@@ -90,13 +91,14 @@ class _Outgoing:
 
 
 class MutualSession:
-    """The TLS connection of one client: what an `SSLObject` and its two `MemoryBIO` are in the standard library.
+    """The TLS session of one client: replaces an `SSLObject` and its two `MemoryBIO` objects.
 
     Args:
-        default: The context for a client that names no server, or one that `choose` does not know.
-        choose: The context for a server name in lower case, `None` for the default. It is let go of when the handshake is over.
+        default: The context for a client that sends no server name, or one that `choose` does not know.
+        choose: Returns the context for a server name in lower case, `None` for the default. It is released after the handshake.
 
-    Methods raise `ssl.SSLError` and its kinds only. Nothing in here refers back to the session, nor do the callbacks.
+    Methods raise only `ssl.SSLError` and its subclasses. Neither this object's parts nor the callbacks refer to it, so there is no
+    reference cycle.
     """
 
     __slots__ = ("_certificate", "_connection", "_established", "_findings", "incoming", "outgoing")
@@ -113,44 +115,44 @@ class MutualSession:
 
     @property
     def server_hostname(self) -> str:
-        """Whom the client has asked for (SNI), in lower case and ASCII; empty for nobody."""
+        """The server name that the client has sent (SNI), in lower case and ASCII; empty if it sent none."""
         return self._findings.server_name
 
     @property
     def failure(self) -> str:
-        """What was wrong with the client's certificate when the handshake failed, in ALB's words (docs/alb.md 7.2); empty for nothing."""
+        """What was wrong with the client's certificate if the handshake failed, in ALB's words (docs/alb.md 7.2); otherwise empty."""
         return self._findings.failure
 
     @property
     def failure_detail(self) -> str:
-        """What more there is to say of that, for a person; empty for nothing."""
+        """More about that failure, as text; otherwise empty."""
         return self._findings.detail
 
     @property
     def verify_status(self) -> str:
-        """`Success` once a certificate was verified, else empty."""
+        """`Success` if a certificate was verified, otherwise empty."""
         return "Success" if self._established and self._findings.default.get_app_data() == "verify" else ""
 
     def client_certificate(self) -> ClientCertificate | None:
-        """What the client has shown, after the handshake; where that failed, the certificate that was wrong, if it was read.
+        """The client's certificate after the handshake. After a failed handshake, the certificate that was wrong, if it could be read.
 
-        That may be one of the issuers that the client has sent along: OpenSSL stops there.
+        That may be one of the issuers that the client has sent: OpenSSL stops there.
         """
         return self._certificate or self._findings.certificate
 
     def version(self) -> str | None:
-        """As OpenSSL calls it: `TLSv1.3`; `None` before the handshake is over."""
+        """In OpenSSL's spelling: `TLSv1.3`; `None` before the end of the handshake."""
         return self._connection.get_protocol_version_name() if self._established else None
 
     def cipher(self) -> tuple[str, str, int] | None:
-        """Its name, the protocol it came with, and its secret bits; `None` before the handshake is over."""
+        """Its name, the protocol it belongs to, and its secret bits; `None` before the end of the handshake."""
         name = self._connection.get_cipher_name() if self._established else None
         if name is None:
             return None
         return name, self._connection.get_cipher_version() or "", self._connection.get_cipher_bits() or 0
 
     def selected_alpn_protocol(self) -> str | None:
-        """The protocol agreed on, `None` for none."""
+        """The negotiated protocol; `None` if there is none."""
         return self._connection.get_alpn_proto_negotiated().decode("ascii") or None
 
     def pending(self) -> int:
@@ -158,11 +160,11 @@ class MutualSession:
         return self._connection.pending()
 
     def do_handshake(self) -> None:
-        """Go on with the handshake.
+        """Continue the handshake.
 
         Raises:
-            ssl.SSLWantReadError: more must come from the client first.
-            ssl.SSLError: it has failed; `outgoing` holds the alert, `failure` ALB's code where the client's certificate is to blame.
+            ssl.SSLWantReadError: more bytes from the client are needed.
+            ssl.SSLError: it has failed. `outgoing` contains the alert; `failure` is ALB's error if the client's certificate is the cause.
         """
         if self._established:
             return
@@ -183,24 +185,25 @@ class MutualSession:
         self._established = True
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes of plaintext.
+        """Return at most `size` bytes of plaintext.
 
         Raises:
             ssl.SSLWantReadError: there is none yet.
-            ssl.SSLZeroReturnError: the client has said that none will come (close_notify).
-            ssl.SSLEOFError: none will come, but the client has not said so.
-            ssl.SSLError: the client has broken the protocol.
+            ssl.SSLZeroReturnError: the client has announced the end (close_notify).
+            ssl.SSLEOFError: the connection has ended without an announcement.
+            ssl.SSLError: the client has violated the protocol.
         """
         self._check_established()
         if size <= 0:
             return b""
+        # pyOpenSSL allocates a buffer of the requested size for each call.
         return self._do(lambda: self._connection.recv(min(size, _RECORD)))
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Encrypt all of `data`: how many bytes that was.
+        """Encrypt all of `data`, and return how many bytes that was.
 
         Raises:
-            ssl.SSLError: the connection has failed, or was shut down before.
+            ssl.SSLError: the connection has failed, or was shut down.
         """
         self._check_established()
         if not data:
@@ -208,13 +211,13 @@ class MutualSession:
         return self._do(lambda: self._connection.sendall(data))
 
     def unwrap(self) -> None:
-        """Say that no more plaintext will come (close_notify), and look for the client's own.
+        """Announce the end of our plaintext (close_notify), and look for the client's announcement.
 
         Call it again once `read` has raised `ssl.SSLZeroReturnError`, or instead of reading further.
 
         Raises:
-            ssl.SSLWantReadError: the client has not said so yet.
-            ssl.SSLError: the handshake is not over, the connection has failed, or the client still sends data.
+            ssl.SSLWantReadError: the client has not announced the end yet.
+            ssl.SSLError: the handshake is not complete, the connection has failed, or the client still sends data.
         """
         self._check_established()
         if not self._do(self._connection.shutdown):
@@ -233,7 +236,8 @@ class MutualSession:
         except SSL.Error as error:
             forget_errors()
             what = translation(error)
-        # Out here, for an error that came of another one would hold its frames: whoever keeps it would make a cycle.
+        # Outside the except block: otherwise the new error would refer to the old one and its frames, which is a reference cycle for
+        # callers that keep it.
         raise ssl_error(*what)
 
     def _failure_by_reason(self, error: ssl.SSLError) -> str:
@@ -245,16 +249,17 @@ class MutualSession:
         return REASONS.get(reason, "")
 
     def _certificate_is_due(self) -> bool:
-        """Whether that is the next long message: the ClientHello was taken, and no certificate was looked at."""
-        return self._findings.heard and not self._findings.judged
+        """Whether the next long message is the certificate: the ClientHello was accepted, and no certificate was looked at yet."""
+        return self._findings.hello_seen and not self._findings.certificate_seen
 
     def _take_certificate(self) -> None:
         leaf = self._connection.get_peer_certificate()
         if leaf is None:
             return
-        # On the side of the server OpenSSL leaves the client's own out of the chain.
+        # On a server, the chain does not contain the peer's own certificate (SSL_get_peer_cert_chain(3)).
         chain = [leaf, *(self._connection.get_peer_cert_chain() or ())]
         self._certificate = client_certificate(chain)
+        # OpenSSL's own limit is larger (SSL_CTX_set_max_cert_list(3)), so ALB's is checked after the handshake.
         if sum(len(der(certificate)) for certificate in chain) <= _CHAIN_MAX:
             return
         self._findings.failure = TOO_LARGE

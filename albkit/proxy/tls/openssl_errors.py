@@ -1,4 +1,4 @@
-"""pyOpenSSL's errors, as the standard library has them."""
+"""Translates pyOpenSSL's errors to those of the standard library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WANT_READ: Final[Translation] = (ssl.SSLWantReadError, ssl.SSL_ERROR_WANT_READ, 
 
 
 def translation(error: SSL.Error) -> Translation:
-    """What the standard library has for an error of pyOpenSSL's: its kind, number, reason and library."""
+    """The class, number, reason and library of the standard library's counterpart of a pyOpenSSL error."""
     if isinstance(error, SSL.ZeroReturnError):
         return ssl.SSLZeroReturnError, ssl.SSL_ERROR_ZERO_RETURN, "ZERO_RETURN", "SSL"
     if isinstance(error, SSL.SysCallError):
@@ -25,16 +25,17 @@ def translation(error: SSL.Error) -> Translation:
 
 
 def ssl_error(kind: type[ssl.SSLError], number: int, reason: str, library: str = "SSL") -> ssl.SSLError:
-    """An error that looks as those of the standard library's `SSLObject`."""
+    """Create an error that looks like those of the standard library's `SSLObject`."""
     error = kind(number, f"[{library}: {reason}] {reason.lower().replace('_', ' ')}")
     error.library, error.reason = library, reason
     return error
 
 
 def _library_and_reason(error: SSL.Error) -> tuple[str, str]:
-    """As the standard library writes them: `SSL` and `WRONG_VERSION_NUMBER`; the last of several errors, where OpenSSL gave up.
+    """Library and reason in the standard library's form: `SSL` and `WRONG_VERSION_NUMBER`. Of several errors, the last one says why OpenSSL
+    gave up.
 
-    The first is what has gone wrong within; where that is about ASN.1, so is all.
+    Earlier errors are the underlying causes. If one of them is about ASN.1, the library is `ASN1`.
     """
     entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
     if not entries:
@@ -46,16 +47,16 @@ def _library_and_reason(error: SSL.Error) -> tuple[str, str]:
 
 
 def words(error: SSL.Error | crypto.Error) -> str:
-    """What has gone wrong, for a person."""
+    """The reasons of an error, as text."""
     entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
     return ", ".join(reason for _, _, reason in entries) or "no reason given"
 
 
 def forget_errors() -> None:
-    """Empty OpenSSL's queue of errors.
+    """Clear OpenSSL's error queue.
 
-    What is left in it when a certificate was taken all the same would be taken for the fault of whichever connection comes next. pyOpenSSL
-    has no call for that, but one that fails takes all of them along.
+    The queue belongs to the thread. Errors that remain in it, after a certificate was accepted nevertheless, would be attributed to the
+    next connection. pyOpenSSL has no function for this, but a failing call removes all errors.
     """
     try:
         crypto.load_certificate(crypto.FILETYPE_PEM, b"")

@@ -1,4 +1,4 @@
-"""How TLS is spoken with targets: as ALB does without verifying, or with, and with a certificate to show where the group has one."""
+"""TLS contexts for targets: with or without verification, and with a client certificate if the group has one."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from albkit.proxy.tls.contexts import show
 __all__ = ("TargetContexts", "load_target_contexts", "takes_files", "target_context")
 
 Key = tuple[bool | str, Certificate | None, bool]
-"""What to verify with, what to show, and whether HTTP is spoken above."""
+"""What to verify against, which certificate to send, and whether HTTP is used on top."""
 
 
 class TargetContexts:
-    """The contexts of all groups; groups that speak in the same way share one."""
+    """The contexts of all groups; groups with equal settings share one."""
 
     def __init__(self) -> None:
         self._contexts: dict[Key, ssl.SSLContext] = {}
 
     def of(self, group: TargetGroup, *, checks: bool = False) -> ssl.SSLContext:
-        """That of one group. ALB's health checks verify nothing (docs/alb.md 5.4): `checks` is theirs."""
+        """The context of a group. Like ALB's, health checks verify nothing (docs/alb.md 5.4); `checks` selects their context."""
         key: Key = (False if checks else group.verify, group.client_certificate, group.protocol != "TLS")
         context = self._contexts.get(key)
         if context is None:
@@ -30,34 +30,34 @@ class TargetContexts:
         return context
 
     def knows(self, key: Key) -> bool:
-        """Whether there is such a one already."""
+        """Whether there already is a context for this key."""
         return key in self._contexts
 
     def add(self, key: Key, context: ssl.SSLContext) -> None:
-        """Know one that took reading files."""
+        """Add a context that required reading files."""
         self._contexts[key] = context
 
     def update(self, newer: TargetContexts) -> None:
-        """Take over what was read anew."""
+        """Replace contexts by those that were read again."""
         self._contexts.update(newer._contexts)
 
 
 def takes_files(group: TargetGroup) -> bool:
-    """Whether anything has to be read before its targets can be spoken to over TLS."""
+    """Whether files must be read before a TLS connection to the group's targets."""
     return group.verify is not False or group.client_certificate is not None
 
 
 def load_target_contexts(group: TargetGroup, contexts: TargetContexts, faults: Faults, now: float) -> None:
-    """Read what a group verifies its targets with, and what it shows to them. Reads files: for another thread.
+    """Read the files to verify a group's targets with, and the client certificate. Reads files, so call it in a thread.
 
     Args:
-        group: The description.
-        contexts: Takes what comes of it.
-        faults: Takes what is wrong, each with what to do.
+        group: The group's configuration.
+        contexts: Receives the contexts.
+        faults: Receives what is wrong, each with what to do.
         now: Seconds since 1970.
     """
     if not takes_files(group):
-        return  # What is neither verified nor shown is made when it is first needed.
+        return  # A context without files is created when it is first needed.
     path = f"target group {group.name!r}"
     http = group.protocol != "TLS"
     made: list[tuple[Key, ssl.SSLContext]] = []
@@ -77,11 +77,11 @@ def load_target_contexts(group: TargetGroup, contexts: TargetContexts, faults: F
 
 
 def _show(certificate: Certificate, made: list[tuple[Key, ssl.SSLContext]], faults: Faults, path: str, now: float) -> bool:
-    """Let the contexts show a certificate; whether it can be used."""
+    """Add a certificate to the contexts; return whether it can be used."""
     try:
         from albkit.proxy.tls.certificates import CertificateError, load
     except ImportError:
-        faults.add(path, "needs the package cryptography; pip install 'albkit[tls]'")
+        faults.add(path, "requires the package cryptography; run: pip install 'albkit[tls]'")
         return False
     try:
         loaded = load(certificate, now)
@@ -94,7 +94,7 @@ def _show(certificate: Certificate, made: list[tuple[Key, ssl.SSLContext]], faul
 
 
 def target_context(verify: bool | str, *, http: bool) -> ssl.SSLContext:
-    """A context that verifies with the machine's trust store, with a file of CA certificates, or not at all.
+    """Create a context that verifies with the machine's trust store, with a file of CA certificates, or not at all.
 
     Raises:
         OSError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""How TLS is spoken with the clients of one listener: which certificate is shown to whom, and what has come of it."""
+"""TLS termination for the clients of one listener: the choice of the certificate, and the result of the handshake."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ _ALPN: Final = {
 
 
 class Termination(Protocol):
-    """What a connection asks of its listener."""
+    """The TLS settings of a listener, as its connections use them."""
 
     valid_until: float
-    """When another certificate may be the best one, because time has gone by; seconds since 1970."""
+    """When another certificate may become the best one, in seconds since 1970."""
 
     def warnings(self, now: float) -> Sequence[str]:
-        """What will go wrong soon, or does so already. Told without its listener, for others may show the same."""
+        """Problems that prevent nothing yet. They do not name the listener, because other listeners may use the same files."""
 
     def begin(self) -> tuple[Session, Incoming, Outgoing]:
-        """A session with one more client."""
+        """Start a session with a new client."""
 
     def outcome(self, session: Any) -> TlsSession:
-        """What was agreed on in a session that it began, once hands are shaken."""
+        """The result of a session's successful handshake."""
 
     def failure(self, session: Any, error: Exception) -> Failure:
-        """Why they were not."""
+        """Why a session's handshake failed."""
 
 
 def load_termination(listener: Listener, faults: Faults, path: str, now: float) -> Termination | None:
-    """Read what a listener shows and trusts, `None` where it speaks no TLS or has a fault. Reads files: for another thread.
+    """Read a listener's certificates and trust store; `None` if it has no TLS, or a fault. Reads files, so call it in a thread.
 
     Args:
-        listener: The description.
-        faults: Takes what is wrong, each with what to do.
-        path: Where the listener stands, before each fault.
+        listener: The listener's configuration.
+        faults: Receives what is wrong, each with what to do.
+        path: The path of the listener in the configuration, for the faults.
         now: Seconds since 1970.
     """
     if not listener.is_secure:
@@ -65,7 +65,7 @@ def load_termination(listener: Listener, faults: Faults, path: str, now: float) 
     try:
         from albkit.proxy.tls.certificates import CertificateError, load
     except ImportError:
-        faults.add(path, f"{listener.protocol} needs two packages more; pip install 'albkit[tls]'")
+        faults.add(path, f"{listener.protocol} requires two more packages; run: pip install 'albkit[tls]'")
         return None
     loaded: list[LoadedCertificate] = []
     for index, certificate in enumerate(listener.certificates):
@@ -83,11 +83,11 @@ def load_termination(listener: Listener, faults: Faults, path: str, now: float) 
     from albkit.policy.certificate_choice import CertificateChoice
 
     choice = CertificateChoice(loaded[0], loaded[1:], now)
-    shadows = _shadows_of(loaded, choice)
+    warnings = _unused_default(loaded, choice)
     try:
-        return _Plain(listener, choice, shadows) if mutual is None else _Mutual(choice, mutual, shadows)
+        return _Plain(listener, choice, warnings) if mutual is None else _Mutual(choice, mutual, warnings)
     except (ssl.SSLError, ValueError) as error:
-        faults.add(f"{path}.certificates", f"OpenSSL does not take one of them: {error}")
+        faults.add(f"{path}.certificates", f"OpenSSL rejects one of them: {error}")
         return None
 
 
@@ -98,7 +98,7 @@ def _mutual_contexts(listener: Listener, faults: Faults, path: str) -> MutualCon
 
         return MutualContexts(mutual, SSL_POLICIES[listener.ssl_policy], _alpn(listener)) if mutual is not None else None
     except ImportError:
-        faults.add(f"{path}.mutual_authentication", "needs pyOpenSSL; pip install 'albkit[tls]'")
+        faults.add(f"{path}.mutual_authentication", "requires pyOpenSSL; run: pip install 'albkit[tls]'")
     except ValueError as error:
         faults.add(f"{path}.mutual_authentication", str(error))
     return None
@@ -109,10 +109,10 @@ def _alpn(listener: Listener) -> Sequence[str]:
 
 
 class _ServerSession:
-    """An `SSLObject` that begins once its client has said whom it asks for.
+    """An `SSLObject` that is created once the client's server name is known.
 
-    The standard library would tell of the name as well, but for one that is not ASCII: then it prints a traceback, for every client that
-    cares to send one.
+    The standard library has a callback for the name (`SSLContext.sni_callback`), but for a name that is not ASCII it prints a traceback,
+    for every client that cares to send one.
     """
 
     __slots__ = ("_context_for", "_hello", "_incoming", "_outgoing", "_session", "pending", "read", "server_name", "unwrap", "write")
@@ -124,7 +124,7 @@ class _ServerSession:
         self._hello = b""
         self._session: ssl.SSLObject | None = None
         self.server_name = ""
-        """Whom it asks for, in lower case; empty for nobody."""
+        """The server name that the client has sent, in lower case; empty if it sent none."""
 
     def do_handshake(self) -> None:
         (self._session or self._begin()).do_handshake()
@@ -135,9 +135,11 @@ class _ServerSession:
         if name is None:
             raise ssl.SSLWantReadError
         self.server_name = name
+        # The bytes that were read to find the name are written back: OpenSSL must see the whole ClientHello.
         self._incoming.write(self._hello)
         self._hello = b""
         session = self._session = self._context_for(name).wrap_bio(self._incoming, self._outgoing, server_side=True)
+        # The bound methods of the session replace these slots, so that each record costs no further Python call.
         self.read, self.write, self.unwrap, self.pending = session.read, session.write, session.unwrap, session.pending
         return session
 
@@ -152,7 +154,7 @@ class _ServerSession:
 
 
 class _Plain:
-    """Asks no client for a certificate: the standard library's TLS."""
+    """Requests no client certificate, and uses the standard library's TLS."""
 
     def __init__(self, listener: Listener, choice: CertificateChoice[LoadedCertificate], warnings: Sequence[str]) -> None:
         self.valid_until = choice.valid_until
@@ -160,6 +162,7 @@ class _Plain:
         self._choice = choice
         policy = SSL_POLICIES[listener.ssl_policy]
         alpn = _alpn(listener)
+        # One context per set of certificates, created in advance: creating one takes milliseconds.
         self._contexts = {shown: server_context(shown, policy, alpn) for shown in choice.sets}
 
     def _context_for(self, name: str) -> ssl.SSLContext:
@@ -181,7 +184,7 @@ class _Plain:
 
 
 class _Mutual:
-    """Asks clients for a certificate: pyOpenSSL, which can do so without refusing, and tells why where it refuses."""
+    """Requests client certificates, and uses pyOpenSSL, which can accept them unverified and says why it rejects one."""
 
     def __init__(self, choice: CertificateChoice[LoadedCertificate], mutual: MutualContexts, warnings: Sequence[str]) -> None:
         from albkit.proxy.tls.mutual_session import MutualSession
@@ -223,15 +226,15 @@ def _warnings_of(choice: CertificateChoice[LoadedCertificate], now: float) -> li
     return [words for certificate in shown for words in warnings_of(certificate, now)]
 
 
-def _shadows_of(loaded: Sequence[LoadedCertificate], choice: CertificateChoice[LoadedCertificate]) -> list[str]:
-    """A name for which the default certificate is good, and is not shown: as in ALB, but not what everybody expects."""
+def _unused_default(loaded: Sequence[LoadedCertificate], choice: CertificateChoice[LoadedCertificate]) -> list[str]:
+    """Warn about a name of the default certificate for which another one is used. ALB does the same, but few people expect it."""
     default, *listed = loaded
     if any(certificate.chain == default.chain for certificate in listed):
         return []
     names = [name for name in default.facts.names if choice.for_name(name.replace("*", "any", 1)) != (default,)]
     return [
-        f"clients that ask for {name!r} are not shown the default certificate in {default.label!r}, but another of the list that has the "
-        "name too; to have both taken into account give the default twice"
+        f"clients that request {name!r} do not get the default certificate in {default.label!r}, but another one of the list with the same "
+        "name; to include the default in the choice, give it twice"
         for name in names[:1]
     ]
 
@@ -250,7 +253,8 @@ def _outcome(session: Any, choice: CertificateChoice[LoadedCertificate], server_
     cipher = agreed.cipher()
     name = cipher[0] if cipher is not None else ""
     shown = choice.for_name(server_name or None)
-    # Where two were offered the cipher tells which; TLS 1.3 does not, and takes ECDSA of whoever can.
+    # If two were offered, the cipher of TLS 1.2 names the key type. TLS 1.3 ciphers do not, and OpenSSL prefers ECDSA if the client
+    # supports it.
     certificate = shown[-1] if "-RSA-" in name or name.startswith("AES") else shown[0]
     return TlsSession(
         agreed.version() or "",

@@ -1,9 +1,9 @@
-"""TLS with a client, or with the target of a stream, over a transport that carries its bytes: our own, and not the loop's.
+"""TLS with a client, or with the target of a stream, on top of a plain transport. It replaces the event loop's own TLS.
 
-The loops' own TLS cannot be given bytes that were read before it began (behind a PROXY header), says nothing of handshakes that fail,
-asks no client for a certificate without verifying it, knows no half-close, and on plain asyncio costs 256 KiB a connection.
+The TLS of asyncio and uvloop cannot start with bytes that were already read (after a PROXY header), reports nothing about failed
+handshakes, requests no client certificate without verifying it, has no half-close, and on plain asyncio costs 256 KiB per connection.
 
-Below it is a protocol, above it a transport:
+To the transport below it is a protocol, to the protocol above it is a transport:
 
     socket ──▶ data_received ──▶ handshake, then records ──▶ protocol.data_received
     socket ◀── transport.write ◀─────────┴────────────────── write
@@ -23,13 +23,14 @@ __all__ = ("Incoming", "Outgoing", "Session", "TlsTransport")
 _RECORD: Final = 16 * 1024
 """The most plaintext of a record (RFC 8446 section 5.1), and so of a read."""
 _SLICE: Final = 32 * 1024
-"""Bytes that go through OpenSSL's buffers at a time: they stay as large as they ever had to be."""
-_MOST_ANSWERS: Final = 64 * 1024
-"""Bytes that a session says by itself, as to KeyUpdates (RFC 8446 section 4.6.3), to a peer that never takes all that is sent."""
+"""Bytes to pass through OpenSSL's buffers at a time. The buffers never shrink, so larger slices would cost memory for good."""
+_MOST_OWN_BYTES: Final = 64 * 1024
+"""Bytes that a session sends by itself, such as answers to KeyUpdates (RFC 8446 section 4.6.3), to a peer that does not read. More end
+the connection."""
 
 
 class Incoming(Protocol):
-    """Takes what has come of the peer."""
+    """Receives bytes from the peer."""
 
     @property
     def pending(self) -> int:
@@ -40,13 +41,13 @@ class Incoming(Protocol):
 
 
 class Outgoing(Protocol):
-    """Gives what is to be sent to the peer."""
+    """Provides bytes for the peer."""
 
     def read(self) -> bytes: ...
 
 
 class Session(Protocol):
-    """One TLS connection in memory: the standard library's `SSLObject`, or what behaves as it does."""
+    """One TLS session in memory: an `SSLObject` of the standard library, or an equivalent."""
 
     def do_handshake(self) -> None: ...
     def read(self, size: int, /) -> bytes: ...
@@ -59,31 +60,31 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """One TLS connection with a peer.
 
     Args:
-        transport: What carries it; its protocol from now on.
-        session: Not begun yet.
+        transport: The transport below; this object becomes its protocol.
+        session: A session that has not started yet.
         incoming: Where the session reads from.
-        outgoing: Where it writes to.
-        loop: The transport's.
-        over: Called once, when the handshake is over: with `None`, and then `begin` is to be called, or with what made it fail, and then
-            the connection ends behind the alert that was sent.
+        outgoing: Where the session writes to.
+        loop: The transport's event loop.
+        over: Called once at the end of the handshake: with `None` after a success, then call `begin`; with the error after a failure, then
+            the connection is closed after the alert.
     """
 
     __slots__ = (
-        "_answers",
         "_broken",
         "_closing",
-        "_end_told",
+        "_delivering",
         "_ended",
+        "_eof_delivered",
         "_fin",
-        "_handing_over",
         "_incoming",
         "_kept",
         "_loop",
         "_outgoing",
         "_over",
+        "_own_bytes",
         "_paused",
         "_protocol",
-        "_said_goodbye",
+        "_sent_close_notify",
         "_session",
         "_transport",
     )
@@ -105,60 +106,61 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._over: Callable[[Exception | None], None] | None = over
         self._protocol: Any = None
         self._paused = False
-        self._handing_over = False
+        self._delivering = False
         self._kept = b""
-        """What was decrypted before its time: it is handed over first."""
+        """Plaintext that was decrypted early; it is delivered first."""
         self._fin = False
-        """Whether FIN has come, behind a close_notify or, as from many clients, without."""
+        """Whether FIN has arrived, after a close_notify or, as from many clients, without one."""
         self._ended = False
         """Whether nothing more can be decrypted."""
-        self._end_told = False
-        """Whether the protocol knows."""
+        self._eof_delivered = False
+        """Whether the protocol was notified of the end."""
         self._broken: Exception | None = None
-        """What the peer has sent that is no TLS."""
-        self._said_goodbye = False
-        """Whether it has been told so itself."""
+        """The error that the peer's bytes have caused."""
+        self._sent_close_notify = False
+        """Whether close_notify was sent, or must not be sent."""
         self._closing = False
-        self._answers = 0
-        """Bytes that the session has said by itself since the peer had last taken all."""
+        self._own_bytes = 0
+        """Bytes that the session has sent by itself since the peer had last read everything."""
 
     @property
     def below(self) -> asyncio.Transport:
-        """What carries it."""
+        """The transport below."""
         return self._transport
 
-    # What the transport below says.
+    # Called by the transport below.
 
     def data_received(self, data: bytes) -> None:
         if len(data) > _SLICE:
             for start in range(0, len(data), _SLICE):
-                self._take(data[start : start + _SLICE])
+                self._receive(data[start : start + _SLICE])
         else:
-            self._take(data)
+            self._receive(data)
 
-    def _take(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         if self._ended or self._closing:
             return
         self._incoming.write(data)
         if self._over is not None:
-            self._shake_hands(self._over)
+            self._do_handshake(self._over)
         elif not self._paused:
-            self._hand_over()
+            self._deliver()
 
     def eof_received(self) -> bool:
-        """FIN. OpenSSL is not told of it: it would take one without a close_notify for the end of writing as well."""
+        """Handle FIN. OpenSSL is not notified: it treats a FIN without close_notify as the end of writing as well."""
         if self._over is not None:
-            self._handshake_over(self._over, ConnectionResetError("the peer closed in the middle of the handshake"))
+            self._handshake_over(self._over, ConnectionResetError("the peer closed the connection during the handshake"))
             return False
         self._fin = True
         if not self._paused:
-            self._hand_over()
+            self._deliver()
         return not self._closing
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
         if self._over is not None:
             self._handshake_over(self._over, exc or ConnectionResetError("the peer closed in the middle of the handshake"))
+        # Cleared first, so that the protocol can be collected, and is not called again.
         protocol, self._protocol = self._protocol, None
         if protocol is not None:
             protocol.connection_lost(exc or self._broken)
@@ -174,16 +176,16 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     # The handshake.
 
     def begin_handshake(self) -> None:
-        """Speak first, as clients do."""
+        """Send the first message, as clients do."""
         if self._over is not None:
-            self._shake_hands(self._over)
+            self._do_handshake(self._over)
 
-    def _shake_hands(self, over: Callable[[Exception | None], None]) -> None:
+    def _do_handshake(self, over: Callable[[Exception | None], None]) -> None:
         try:
             self._session.do_handshake()
         except ssl.SSLWantReadError:
             self._flush()
-        except (ssl.SSLError, ValueError) as error:  # ValueError: OpenSSL gave something that is no text.
+        except (ssl.SSLError, ValueError) as error:  # ValueError: the standard library cannot decode a string from OpenSSL.
             self._flush()
             self._handshake_over(over, error)
             self._closing = True
@@ -197,42 +199,43 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         over(error)
 
     def begin(self, protocol: asyncio.Protocol) -> None:
-        """Hand what comes to this protocol, which is told that the connection is made; what has come already goes first."""
+        """Connect the protocol above, and deliver what has already arrived."""
         self._protocol = protocol
         protocol.connection_made(self)
         if not self._paused:
-            self._hand_over()
+            self._deliver()
 
     # Reading.
 
-    def _hand_over(self) -> None:
-        """Give the protocol what can be decrypted, in one piece while it does not object, and the end behind it."""
-        if self._handing_over or self._end_told:
+    def _deliver(self) -> None:
+        """Deliver what can be decrypted, in one piece if the protocol does not pause, then the end."""
+        # A protocol may call resume_reading() inside data_received(); the outer loop then continues.
+        if self._delivering or self._eof_delivered:
             return
-        self._handing_over = True
+        self._delivering = True
         over = False
         try:
-            while self._hands_over and not over:
+            while self._can_deliver and not over:
                 data, self._kept = self._kept or self._decrypted(), b""
                 if data:
                     self._protocol.data_received(data)
-                over = not (data and (self._kept or self._more_has_come()))
+                over = not (data and (self._kept or self._has_more()))
         finally:
-            self._handing_over = False
-        if over and self._hands_over and (self._ended or self._fin):
-            self._end_told = self._ended = True
+            self._delivering = False
+        if over and self._can_deliver and (self._ended or self._fin):
+            self._eof_delivered = self._ended = True
             if not self._protocol.eof_received():
                 self.close()
 
     @property
-    def _hands_over(self) -> bool:
+    def _can_deliver(self) -> bool:
         return not self._paused and not self._closing and self._protocol is not None
 
-    def _more_has_come(self) -> bool:
+    def _has_more(self) -> bool:
         return not self._ended and bool(self._incoming.pending or self._session.pending())
 
     def _decrypted(self) -> bytes:
-        """What has come, up to a bound; notes the end."""
+        """Decrypt what has arrived, up to a limit; note the end."""
         read = self._session.read
         first = b""
         pieces: list[bytes] | None = None
@@ -248,11 +251,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                     pieces = [first, data]
                 else:
                     pieces.append(data)
-                if not self._more_has_come():
+                if not self._has_more():
                     break
         except ssl.SSLWantReadError:
-            # It may have had something to say meanwhile.
-            self._answer()
+            # Reading may have produced messages of the session itself, such as the answer to a KeyUpdate.
+            self._send_own()
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             self._ended = True
         except ssl.SSLError as error:
@@ -261,15 +264,17 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self.abort()
         return first if pieces is None else b"".join(pieces)
 
-    def _answer(self) -> None:
-        """Send what the session says by itself. No protocol knows of it, and so none stops reading where the peer does not take it."""
+    def _send_own(self) -> None:
+        """Send messages of the session itself. No protocol knows about them, so there is no flow control: a peer that does not read them
+        is cut off."""
         data = self._outgoing.read()
-        if not data or self._said_goodbye or self._transport.is_closing():
+        if not data or self._sent_close_notify or self._transport.is_closing():
             return
+        # The peer has read everything, so it is not one that never reads.
         if not self._transport.get_write_buffer_size():
-            self._answers = 0
-        self._answers += len(data)
-        if self._answers > _MOST_ANSWERS:
+            self._own_bytes = 0
+        self._own_bytes += len(data)
+        if self._own_bytes > _MOST_OWN_BYTES:
             self.abort()
         else:
             self._transport.write(data)
@@ -283,12 +288,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return
         self._paused = False
         self._transport.resume_reading()
-        # Not at once: whoever resumes is not ready for what comes before it has returned.
-        self._loop.call_soon(self._go_on)
+        # Not at once, because the caller of resume_reading() does not expect data_received() before it returns.
+        self._loop.call_soon(self._continue)
 
-    def _go_on(self) -> None:
+    def _continue(self) -> None:
         if not self._paused:
-            self._hand_over()
+            self._deliver()
 
     def is_reading(self) -> bool:
         return not self._paused and not self._closing
@@ -296,7 +301,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     # Writing.
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._said_goodbye or self._closing:
+        if self._sent_close_notify or self._closing:
             return
         if len(data) > _SLICE:
             self.writelines((data,))
@@ -304,7 +309,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._transport.write(self._outgoing.read())
 
     def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
-        if self._said_goodbye or self._closing:
+        if self._sent_close_notify or self._closing:
             return
         encrypted: list[bytes] = []
         waiting = 0
@@ -312,6 +317,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             view = memoryview(piece)
             for start in range(0, len(view), _SLICE):
                 part = view[start : start + _SLICE]
+                # Drain the BIO before it grows beyond one slice: its memory is never released.
                 if waiting + len(part) > _SLICE:
                     encrypted.append(self._outgoing.read())
                     waiting = 0
@@ -324,7 +330,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _encrypt(self, data: bytes | bytearray | memoryview) -> bool:
         try:
             self._session.write(data)  # type: ignore[arg-type]
-        except ssl.SSLError as error:  # The session has met an error when it was read, and cannot go on.
+        except ssl.SSLError as error:  # After an error while reading, the session cannot continue.
             self._broken = error
             self.abort()
             return False
@@ -332,12 +338,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _flush(self) -> None:
         data = self._outgoing.read()
-        if data and not self._said_goodbye and not self._transport.is_closing():
+        if data and not self._sent_close_notify and not self._transport.is_closing():
             self._transport.write(data)
 
     def write_eof(self) -> None:
-        """A close_notify, and FIN behind it; what the peer sends is read on (RFC 8446 section 6.1)."""
-        self._say_goodbye()
+        """Send close_notify and FIN; reading continues (RFC 8446 section 6.1)."""
+        self._send_close_notify()
         if not self._transport.is_closing():
             self._transport.write_eof()
 
@@ -345,25 +351,25 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return True
 
     def forgo_goodbye(self) -> None:
-        """Let it end without a close_notify: what was written is not all that there should be (RFC 8446 section 6.1)."""
-        self._said_goodbye = True
+        """End without close_notify, so that the peer can detect that the data is incomplete (RFC 8446 section 6.1)."""
+        self._sent_close_notify = True
 
-    def _say_goodbye(self) -> None:
-        if self._said_goodbye:
+    def _send_close_notify(self) -> None:
+        if self._sent_close_notify:
             return
         if not self._closing:
-            self._keep_what_has_come()
+            self._decrypt_the_rest()
         try:
             self._session.unwrap()
         except ssl.SSLError:
-            pass  # It waits for the peer's, which we do not.
+            pass  # SSL_shutdown waits for the peer's close_notify; we do not.
         self._flush()
-        self._said_goodbye = True
+        self._sent_close_notify = True
 
-    def _keep_what_has_come(self) -> None:
-        """OpenSSL throws away what it finds when it says goodbye."""
+    def _decrypt_the_rest(self) -> None:
+        """Decrypt what has arrived before sending close_notify, because SSL_shutdown discards it."""
         pieces = [self._kept]
-        while self._more_has_come() and (data := self._decrypted()):
+        while self._has_more() and (data := self._decrypted()):
             pieces.append(data)
         self._kept = b"".join(pieces)
 
@@ -376,14 +382,14 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._transport.set_write_buffer_limits(high=high, low=low)
 
-    # Ends, and all the rest.
+    # Closing, and the rest of the interface.
 
     def close(self) -> None:
         if self._closing:
             return
         self._closing = True
         if self._over is None:
-            self._say_goodbye()
+            self._send_close_notify()
         self._transport.close()
 
     def abort(self) -> None:

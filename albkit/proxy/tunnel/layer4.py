@@ -13,12 +13,14 @@ from albkit.errors import Failure, FailureKind
 from albkit.model.health import TargetHealthState
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.model.tunnel import TunnelPolicy
-from albkit.policy.failover import deposit, may_try_again
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
+from albkit.proxy.attempts import find_room, first_answer
+from albkit.proxy.downstream import Waiting
 from albkit.proxy.finish import finish
-from albkit.proxy.forward import elsewhere, find_room, note_failure, pick
-from albkit.proxy.target.http1_connection import Http1TargetConnection, RawConnection
+from albkit.proxy.forward import pick
+from albkit.proxy.runtime import Runtime
+from albkit.proxy.target.raw_connection import RawConnection
 from albkit.proxy.transports import bound_buffers, locate, peer_has_reset, reset
 from albkit.proxy.tunnel.tunnel import Tunnel
 from albkit.proxy.tunnel.tunnel_record import tunnel_opened, tunnel_over
@@ -141,6 +143,7 @@ class Layer4Connection(asyncio.Protocol):
             self._listener.runtime.remove_client(self)
 
     async def _forward(self, record: ExchangeRecord) -> None:
+        """Pick a target, connect to it, perhaps to another one, and open the tunnel."""
         listener = self._listener
         runtime = listener.runtime
         request = self._request()
@@ -149,18 +152,18 @@ class Layer4Connection(asyncio.Protocol):
         plan = rule.action
         choice, member, bound, _ = pick(request, plan, record, runtime, runtime.clock.time())
         if member is None:
+            # A connection does not wait for room, as a request does.
             raise Failure(FailureKind.NO_ROOM_FOR_TUNNEL, choice.group.group.name)
-        policy = plan.tunnel if plan.tunnel is not None else choice.group.group.tunnel
+        policy = plan.tunnel or choice.group.group.tunnel
         member = find_room(request, choice, member, policy, bound=bound)
         member.counters.flow_routed(fails_open=choice.group.fails_open)
-        deposit(choice.group)
-        connection = await self._connect(request, choice, member, policy, record)
+        flow = _Flow(self, request, choice, policy, runtime)
+        member = await first_answer(flow, member, record, bound)
         try:
-            self._open_tunnel(connection, request, choice, policy, record)
+            self._open_tunnel(flow, member, record)
         except Failure:
-            connection.member.tunnels -= 1
-            choice.finished(connection.member)
-            connection.abort()
+            choice.finished(member, tunnel=True)
+            flow.connection.abort()
             raise
 
     def _request(self) -> RequestHead:
@@ -179,61 +182,25 @@ class Layer4Connection(asyncio.Protocol):
         request.listener = self._listener.config
         return request
 
-    async def _connect(
-        self, request: RequestHead, choice: TargetChoice, member: TargetState, policy: TunnelPolicy, record: ExchangeRecord
-    ) -> Http1TargetConnection:
-        """A connection to a target, perhaps to another one than was picked. One outstanding tunnel is counted on it then."""
-        runtime = self._listener.runtime
-        tried: list[TargetState] = []
-        while True:
-            record.attempts += 1
-            record.target = member
-            epoch = member.epoch
-            choice.started(member)
-            member.tunnels += 1
-            try:
-                connection = await runtime.connections.connect(member, choice.group.group, self, RawConnection)
-            except BaseException as error:
-                member.tunnels -= 1
-                choice.finished(member)
-                if not isinstance(error, Failure):
-                    raise
-                record.attempt_failed(member, error)
-                note_failure(error, choice, member, epoch)
-                if not may_try_again(choice.group, error.kind, "", record.attempts, body_kept=True):
-                    raise
-                tried.append(member)
-                following = elsewhere(request, choice, tried, policy, error)
-                if following is None:
-                    raise
-                following.counters.retried()
-                member = following
-            else:
-                choice.answered(member, 101, epoch)
-                return connection
-
-    def _open_tunnel(
-        self, connection: Http1TargetConnection, request: RequestHead, choice: TargetChoice, policy: TunnelPolicy, record: ExchangeRecord
-    ) -> None:
+    def _open_tunnel(self, flow: _Flow, member: TargetState, record: ExchangeRecord) -> None:
         listener = self._listener
         runtime = listener.runtime
         transport = self._transport
-        member = connection.member
         if transport is None:
             raise self._failure or Failure(FailureKind.CLIENT_CLOSED)
         if member.state is TargetHealthState.DRAINING and not member.keeps_sessions:
             raise Failure(FailureKind.UPGRADE_WHILE_DRAINING, member.address)
-        target, behind, target_is_through = connection.detach()
+        target, behind, target_is_through = flow.connection.detach()
         transport.pause_reading()
         self._let_go()
-        record.request = request
-        over = partial(_flow_over, listener, choice)
+        record.request = flow.request
+        over = partial(_flow_over, listener, flow.choice)
         protocol = listener.config.protocol.lower()
-        tunnel = Tunnel(transport, target, member, record, protocol, policy, None, runtime, over)
+        tunnel = Tunnel(transport, target, member, record, protocol, flow.policy, None, runtime, over)
         runtime.counters.flow_opened()
         tunnel.open(b"", behind, b"".join(self._early), target_is_through=target_is_through, client_is_through=self._has_ended)
         self._early.clear()
-        tunnel_opened(listener, tunnel, policy)
+        tunnel_opened(listener, tunnel, flow.policy)
 
     # Ends.
 
@@ -267,6 +234,31 @@ class Layer4Connection(asyncio.Protocol):
         del now
         if self._transport is not None and (self._size or self._has_ended) and peer_has_reset(self._transport):
             self.fail(Failure(FailureKind.CLIENT_CLOSED, "seen while it was not read"))
+
+
+class _Flow:
+    """One connection of a TCP or TLS listener, as the retry loop sees it: an attempt is to connect."""
+
+    __slots__ = ("_client", "_runtime", "choice", "connection", "policy", "request")
+
+    connection: RawConnection
+    """To the target that was connected to."""
+
+    def __init__(self, client: Waiting, request: RequestHead, choice: TargetChoice, policy: TunnelPolicy, runtime: Runtime) -> None:
+        self._client = client
+        self._runtime = runtime
+        self.request = request
+        self.choice = choice
+        self.policy = policy
+
+    @property
+    def is_repeatable(self) -> bool:
+        return True
+
+    async def attempt(self, member: TargetState, record: ExchangeRecord, is_retry: bool) -> int:
+        del record, is_retry
+        self.connection = await self._runtime.connections.connect_raw(member, self.choice.group.group, self._client)
+        return 101
 
 
 def _flow_over(listener: ListenerRuntime, choice: TargetChoice, tunnel: Tunnel) -> None:

@@ -37,10 +37,9 @@ def tunnel_over(listener: ListenerRuntime, guest: str, choice: TargetChoice, tun
     """
     runtime = listener.runtime
     listener.release(guest)
-    tunnel.member.tunnels -= 1
     if choice.hears_traffic:
         choice.transferred(tunnel.member, tunnel.record.received_bytes + tunnel.record.sent_bytes)
-    choice.finished(tunnel.member)
+    choice.finished(tunnel.member, tunnel=True)
     runtime.counters.tunnel_closed(tunnel.end)
     finish(tunnel.record, runtime)
     runtime.tunnel_closed(tunnel)

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ("crc32c",)
 
 _POLYNOMIAL = 0x82F63B78
-"""0x1EDC6F41 with its bits in the order in which they are sent."""
+"""0x1EDC6F41 with its bits reversed, because the checksum processes the lowest bit first."""
 
 
 def _remainder(byte: int) -> int:
@@ -18,7 +18,7 @@ _TABLE = tuple(map(_remainder, range(256)))
 
 
 def crc32c(data: bytes) -> int:
-    """The checksum of `data`, 0 to 0xFFFFFFFF. Takes time for every byte: bound what you give."""
+    """The checksum of `data`, 0 to 0xFFFFFFFF. It is computed byte by byte in Python, so limit the size of `data`."""
     table = _TABLE
     remainder = 0xFFFFFFFF
     for byte in data:

@@ -1,4 +1,4 @@
-"""What the PROXY protocol is made of, for those who read or write it: numbers, bounds and what may stand in a text."""
+"""Constants, limits and text rules of the PROXY protocol, shared by reader and writer."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ __all__ = (
 )
 
 LINE: Final = b"PROXY "
-"""Begins a header of version 1."""
+"""The start of a header of version 1."""
 LONGEST_LINE: Final = 107
-"""Bytes of one, with its CRLF."""
+"""The longest header of version 1, in bytes, with its CRLF."""
 
 SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
-"""Begins a header of version 2."""
+"""The start of a header of version 2."""
 FIXED: Final = 16
-"""Bytes of one before its addresses."""
+"""Bytes before the addresses in a header of version 2."""
 LOCAL: Final = 0x20
-"""The version, and a connection of the proxy's own."""
+"""Version 2, and a connection of the proxy's own."""
 PROXY: Final = 0x21
-"""The version, and a connection on behalf of a client."""
+"""Version 2, and a connection on behalf of a client."""
 
 UNSPECIFIED: Final = 0x00
 TCP4: Final = 0x11
 TCP6: Final = 0x21
 UNIX: Final = 0x31
 ADDRESSES: Final = {TCP4: Struct("!4s4sHH"), TCP6: Struct("!16s16sHH")}
-"""Source and destination, then their ports."""
+"""Source and destination address, then their ports."""
 
-# Types of TLVs, and of those within SSL; then the bits of its client field.
+# Types of TLVs, types of the TLVs inside SSL, and the bits of SSL's client field (section 2.2 of proxy-protocol.txt).
 ALPN: Final = 0x01
 AUTHORITY: Final = 0x02
 CRC32C: Final = 0x03
@@ -70,22 +70,22 @@ CLIENT_CERT_SESS: Final = 0x04
 
 _TEXT = re.compile(rb"[ -~]{0,255}")
 _LONGEST_NAME = 256
-"""Bytes: 64 characters (RFC 5280 appendix A.1) of up to four."""
+"""Bytes: 64 characters (RFC 5280 appendix A.1) of up to four bytes."""
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
-"""Would end a field or a line of a log, or do worse to a terminal."""
+"""Characters that could end a header or a log line, or control a terminal."""
 
 
 class ProxyHeaderError(ValueError):
-    """The bytes are no PROXY protocol header that can be believed; the text says why."""
+    """The bytes are not a valid PROXY protocol header; the text says why."""
 
 
 def is_text(value: bytes) -> bool:
-    """Whether it is printable ASCII of at most 255 bytes."""
+    """Whether this is printable ASCII of at most 255 bytes."""
     return _TEXT.fullmatch(value) is not None
 
 
 def is_common_name(value: bytes) -> bool:
-    """Whether it is UTF-8 without control characters, of at most 256 bytes."""
+    """Whether this is UTF-8 without control characters, of at most 256 bytes."""
     try:
         return len(value) <= _LONGEST_NAME and _CONTROL.search(value.decode("utf-8")) is None
     except UnicodeDecodeError:
@@ -93,5 +93,5 @@ def is_common_name(value: bytes) -> bool:
 
 
 def unmapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """`::ffff:192.0.2.1` as `192.0.2.1`; any other as it is."""
+    """Turn `::ffff:192.0.2.1` into `192.0.2.1`; return any other address as it is."""
     return getattr(address, "ipv4_mapped", None) or address

@@ -1,6 +1,6 @@
-"""The PROXY protocol, read: what a trusted proxy says of the client whose connection it passes on.
+"""Parses PROXY protocol headers, in which a trusted proxy describes the client of a connection.
 
-Source: proxy-protocol.txt of HAProxy, versions 1 (section 2.1) and 2 (section 2.2).
+Source: HAProxy's proxy-protocol.txt, version 1 (section 2.1) and version 2 (section 2.2).
 
 `writer` writes such headers.
 """
@@ -31,57 +31,58 @@ from albkit.wire.proxy_protocol.tlvs import read_tlvs
 __all__ = ("LARGEST", "ProxyHeader", "ProxyHeaderError", "may_begin_proxy_header", "read_proxy_header")
 
 LARGEST: Final = 16_384
-"""Bytes of a whole header of version 2; its length field could say four times as much."""
+"""The largest header of version 2 that is accepted, in bytes; its length field allows four times as much."""
 
 _NOTHING = Struct("")
 _LAYOUTS = {UNSPECIFIED: _NOTHING, UNSPECIFIED | 1: _NOTHING, **ADDRESSES, UNIX: Struct("216x")}
-"""By family and transport: streams, and what is no known protocol at all. Datagrams are not what is listened for."""
+"""By family and transport: streams, and the unspecified protocol. Datagrams cannot arrive on a stream socket."""
 _FAMILIES: dict[bytes, type[IPv4Address | IPv6Address]] = {b"TCP4": IPv4Address, b"TCP6": IPv6Address}
 _PORT = re.compile(rb"0|[1-9][0-9]{0,4}")
 
 
 class ProxyHeader:
-    """What a PROXY protocol header says."""
+    """The content of a PROXY protocol header."""
 
     __slots__ = ("destination", "size", "source", "tls")
 
     def __init__(self, source: tuple[str, int] | None, destination: tuple[str, int] | None, tls: TlsSession | None, size: int) -> None:
         self.source = source
-        """Address and port of the client, IPv4 also where it was mapped into IPv6; `("", 0)` for a unix socket. `None` where the connection
-        is the proxy's own, or the proxy does not know."""
+        """Address and port of the client, in IPv4 form if it was an IPv4-mapped IPv6 address; `("", 0)` for a unix socket. `None` if the
+        connection is the proxy's own, or if the proxy does not know."""
         self.destination = destination
-        """What the client has connected to, in the same way."""
+        """The address and port that the client connected to, in the same form."""
         self.tls = tls
-        """What the client has agreed on with the proxy; `None` where it came without TLS, or the header does not say. A certificate is
-        known by its common name alone: of it only `subject` is filled."""
+        """The client's TLS session with the proxy; `None` if the client came without TLS, or the header does not say. Of a client
+        certificate, only the common name is known, as `subject`."""
         self.size = size
-        """Bytes that the header takes; what the client has sent begins behind them."""
+        """Bytes of the header; the client's own bytes follow."""
 
 
 def may_begin_proxy_header(data: bytes) -> bool | None:
-    """Whether `data` begins with the signature of version 1 or 2; `None` where it is too short to tell, as an empty one always is."""
+    """Whether `data` starts with the signature of version 1 or 2; `None` if it is too short to decide."""
     if data.startswith((LINE, SIGNATURE)):
         return True
     return None if LINE.startswith(data) or SIGNATURE.startswith(data) else False
 
 
 def read_proxy_header(data: bytes) -> ProxyHeader | None:
-    """The header of version 1 or 2 that `data`, the first bytes of a connection, begins with; `None` while more bytes are needed.
+    """Parse the header of version 1 or 2 at the start of a connection; `None` if more bytes are needed.
 
-    More are never needed than `LARGEST` in all.
+    It never needs more than `LARGEST` bytes in all.
 
     Raises:
-        ProxyHeaderError: `data` begins with no header, or with one that is malformed or larger than `LARGEST`.
+        ProxyHeaderError: `data` starts with no header, or with one that is malformed or larger than `LARGEST`.
     """
     begun = may_begin_proxy_header(data)
     if begun is None:
         return None
     if not begun:
-        raise ProxyHeaderError(f"neither signature stands at the beginning: {data[:16]!r}")
+        raise ProxyHeaderError(f"it does not start with a signature: {data[:16]!r}")
     return _read_v1(data) if data.startswith(LINE) else _read_v2(data)
 
 
 def _read_v1(data: bytes) -> ProxyHeader | None:
+    # Limited, so that a client that never ends the line costs no growing search.
     end = data.find(b"\r\n", 0, LONGEST_LINE)
     if end < 0:
         if len(data) >= LONGEST_LINE:
@@ -101,12 +102,12 @@ def _read_v1(data: bytes) -> ProxyHeader | None:
 
 def _host(word: bytes, family: type[IPv4Address | IPv6Address]) -> str:
     try:
-        # A scope says something only on the machine that wrote it.
+        # A scope (`%eth0`) has a meaning only on the machine that wrote it.
         if b"%" not in word:
             return str(unmapped(family(word.decode("ascii"))))
     except ValueError:
         pass
-    raise ProxyHeaderError(f"not an address of the family that is named: {word[:48]!r}")
+    raise ProxyHeaderError(f"not an address of the named family: {word[:48]!r}")
 
 
 def _port(word: bytes) -> int:
@@ -134,10 +135,11 @@ def _read_v2(data: bytes) -> ProxyHeader | None:
 
 
 def _check_kind(data: bytes) -> None:
-    """Raise for a version, command, family or transport that nothing may follow, as soon as it is seen."""
+    """Reject an unknown version, command, family or transport as soon as it arrives, because the rest of the header may never come."""
+    # Byte 12 holds version and command, byte 13 family and transport (section 2.2).
     if len(data) > 12 and data[12] not in (LOCAL, PROXY):
         raise ProxyHeaderError(f"neither LOCAL nor PROXY of version 2: 0x{data[12]:02x}")
-    # That of a LOCAL header is ignored (section 2.2).
+    # The family of a LOCAL header must be ignored (section 2.2).
     if len(data) > 13 and data[12] == PROXY and data[13] not in _LAYOUTS:
         raise ProxyHeaderError(f"not a stream of a known address family: 0x{data[13]:02x}")
 

@@ -1,4 +1,4 @@
-"""What stands behind the addresses of a PROXY protocol header of version 2: a checksum, and what is known of the client's TLS session."""
+"""Parses what follows the addresses in a PROXY protocol header of version 2: a checksum, and the client's TLS session."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ __all__ = ("read_tlvs",)
 _OUTER = frozenset((ALPN, AUTHORITY, CRC32C, SSL))
 _INNER = frozenset((SSL_VERSION, SSL_CN, SSL_CIPHER))
 _SPECIAL = re.compile(r'\A[ #]|["+,;<>\\]| \Z')
-"""What must be escaped in a value of a distinguished name (RFC 4514 section 2.4)."""
+"""Characters that must be escaped in a distinguished name (RFC 4514 section 2.4)."""
 
 
 def read_tlvs(header: bytes, start: int) -> TlsSession | None:
-    """The TLS session that the TLVs of a whole `header` tell of, which fill it from `start` to its end; `None` where they tell of none.
+    """Return the TLS session that the TLVs of a complete `header` describe; `None` if they describe none. The TLVs fill the header from
+    `start` to its end.
 
     Raises:
-        ProxyHeaderError: one is cut short, is there twice or does not hold what it must, or the checksum is wrong.
+        ProxyHeaderError: one is truncated, repeated or has invalid content, or the checksum is wrong.
     """
     places = _places(header, start, len(header), _OUTER)
     _verify_checksum(header, places.get(CRC32C))
@@ -43,13 +44,13 @@ def read_tlvs(header: bytes, start: int) -> TlsSession | None:
 
 
 def _places(header: bytes, start: int, end: int, wanted: Container[int]) -> dict[int, slice]:
-    """Where the values of the types `wanted` stand among the TLVs (type, length, value) that fill `header` from `start` to `end`."""
+    """The positions of the values of the types `wanted` among the TLVs (type, length, value) from `start` to `end`."""
     places: dict[int, slice] = {}
     while start < end:
         value = start + 3
         after = value + int.from_bytes(header[start + 1 : value], "big")
         if after > end:
-            raise ProxyHeaderError(f"a TLV of type 0x{header[start]:02x} is cut short")
+            raise ProxyHeaderError(f"a TLV of type 0x{header[start]:02x} is truncated")
         kind = header[start]
         if kind in wanted:
             if kind in places:
@@ -64,6 +65,7 @@ def _verify_checksum(header: bytes, place: slice | None) -> None:
         return
     if place.stop - place.start != 4:
         raise ProxyHeaderError(f"a checksum of {place.stop - place.start} bytes, not 4")
+    # The checksum covers the header with zeros in place of the checksum (section 2.2.3).
     if crc32c(header[: place.start] + bytes(4) + header[place.stop :]) != int.from_bytes(header[place], "big"):
         raise ProxyHeaderError("the checksum is wrong")
 
@@ -76,12 +78,13 @@ def _session(header: bytes, places: dict[int, slice]) -> TlsSession | None:
         return None
     start = place.start + 5
     if start > place.stop:
-        raise ProxyHeaderError("the TLV of the TLS session is cut short")
+        raise ProxyHeaderError("the TLV of the TLS session is truncated")
     inner = _places(header, start, place.stop, _INNER)
     version = _text(header, inner.get(SSL_VERSION), "TLS version")
     cipher = _text(header, inner.get(SSL_CIPHER), "cipher")
     name = _common_name(header, inner.get(SSL_CN))
     client = header[place.start]
+    # The TLVs were parsed first, so that a malformed header is rejected whether or not the client uses TLS.
     if not client & CLIENT_SSL:
         return None
     shown = bool(client & (CLIENT_CERT_CONN | CLIENT_CERT_SESS))

@@ -1,4 +1,4 @@
-"""The PROXY protocol, written: what a target is told of the client, before anything else (proxy-protocol.txt of HAProxy)."""
+"""Writes PROXY protocol headers, which describe the client to a target (HAProxy's proxy-protocol.txt)."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from albkit.wire.proxy_protocol.grammar import (
 __all__ = ("LOCAL_V1", "LOCAL_V2", "write_v1", "write_v2")
 
 LOCAL_V1: Final = b"PROXY UNKNOWN\r\n"
-"""Stands before what the load balancer sends for itself: a health check."""
+"""Precedes what the load balancer sends on its own behalf: health checks."""
 LOCAL_V2: Final = SIGNATURE + bytes((LOCAL, UNSPECIFIED, 0, 0))
 
 _MAPPED = bytes(10) + b"\xff\xff"
-"""An IPv4 address behind these is an IPv6 address (RFC 4291 section 2.5.5.2)."""
+"""The prefix of IPv4-mapped IPv6 addresses (RFC 4291 section 2.5.5.2)."""
 _VERIFIED = bytes(4)
 _NOT_VERIFIED = b"\0\0\0\1"
-"""Any other number says so; OpenSSL calls this one an unspecified error."""
+"""Any number but 0 means that; in OpenSSL, 1 is an unspecified error."""
 _ATTRIBUTE = re.compile(r" *(?P<type>[A-Za-z0-9.-]+)=(?P<value>(?:[^\\,+]|\\.)*)(?:[,+]|\Z)", re.DOTALL)
-"""One attribute of a distinguished name (RFC 4514 section 3); no character can be read in two ways, so that it takes linear time."""
+"""One attribute of a distinguished name (RFC 4514 section 3). No character matches in two ways, so matching takes linear time."""
 _COMMON_NAME = ("cn", "2.5.4.3")
 _ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
 
@@ -49,10 +49,10 @@ _Address = IPv4Address | IPv6Address
 
 
 def write_v1(source: tuple[str, int] | None, destination: tuple[str, int] | None) -> bytes:
-    """The line of version 1 (section 2.1) for a client at `source` that has connected to `destination`.
+    """Write a header of version 1 (section 2.1) for a client at `source` that has connected to `destination`.
 
-    It says `UNKNOWN` where either is `None` or a unix socket, whose host is empty. Where one is IPv4 and the other IPv6, both are written
-    as IPv6. A scope (`%eth0`) is left away.
+    It says `UNKNOWN` if either is `None` or a unix socket, whose host is empty. If one is IPv4 and the other IPv6, both are written as
+    IPv6. A scope (`%eth0`) is omitted.
 
     Raises:
         ValueError: a host is not an IP address.
@@ -68,12 +68,12 @@ def write_v1(source: tuple[str, int] | None, destination: tuple[str, int] | None
 
 
 def write_v2(source: tuple[str, int] | None, destination: tuple[str, int] | None, tls: TlsSession | None = None) -> bytes:
-    """The header of version 2 (section 2.2) for a client at `source` that has connected to `destination`, with what is known of its `tls`.
+    """Write a header of version 2 (section 2.2) for a client at `source` that has connected to `destination`, with its TLS session.
 
-    It says LOCAL, and nothing else, where `source` is `None`, and that the addresses are unspecified where `source` is a unix socket, whose
-    host is empty, or `destination` is one or `None`. Addresses are written as `write_v1` does. Of `tls` it tells the server name, ALPN,
-    version, cipher, whether a certificate was shown and verified, and the certificate's common name. What `read_proxy_header` would
-    refuse, a text too long or with control characters, is left out.
+    If `source` is `None`, it says LOCAL and nothing else. If `source` is a unix socket, whose host is empty, or if `destination` is one or
+    `None`, the addresses are unspecified. Addresses are written as in `write_v1`. Of `tls`, it contains the server name, ALPN, version,
+    cipher, whether a certificate was sent and verified, and the certificate's common name. Text that `read_proxy_header` would reject,
+    because it is too long or contains control characters, is omitted.
 
     Raises:
         ValueError: a host is not an IP address.
@@ -110,8 +110,9 @@ def _ends(source: tuple[str, int], destination: tuple[str, int] | None) -> tuple
 def _tlvs(tls: TlsSession) -> bytes:
     certificate = tls.client_certificate
     verified = tls.verify_status == "Success"
-    # A session that was read from a header may have been verified without the certificate's name being told.
+    # A session from another proxy's header may be verified although the name of the certificate is not known.
     shown = certificate is not None or verified
+    # CERT_CONN means sent over this connection, CERT_SESS at least once in this TLS session.
     client = CLIENT_SSL | (CLIENT_CERT_CONN | CLIENT_CERT_SESS if shown else 0)
     name = b"" if certificate is None else _common_name(certificate.subject)
     inner = _text_tlv(SSL_VERSION, tls.version) + _text_tlv(SSL_CIPHER, tls.cipher) + _tlv(SSL_CN, name)
@@ -129,7 +130,7 @@ def _tlv(kind: int, value: bytes) -> bytes:
 
 
 def _common_name(subject: str) -> bytes:
-    """The first common name of a distinguished name as RFC 2253 and RFC 4514 write it, in UTF-8; empty where there is none to be told."""
+    """The first common name of a distinguished name (RFC 2253, RFC 4514), in UTF-8; empty if there is none that can be written."""
     start = 0
     while match := _ATTRIBUTE.match(subject, start):
         if match["type"].lower() in _COMMON_NAME:
@@ -140,7 +141,7 @@ def _common_name(subject: str) -> bytes:
 
 def _unescaped(value: str) -> bytes:
     if value.startswith("#"):
-        # The value in BER, which RFC 4514 leaves to attributes that have no string: a common name has one.
+        # A value in BER, which RFC 4514 section 2.4 uses for attributes without a string form. A common name has one.
         return b""
     name = _ESCAPED.sub(_unescape, value.encode("utf-8", "surrogatepass"))
     return name if is_common_name(name) else b""

@@ -1,1 +1,1 @@
-"""What the TLS handshake says before it begins, and what targets are told of it."""
+"""The ClientHello of a TLS handshake, and the request headers that describe a TLS session to targets."""

@@ -1,4 +1,4 @@
-"""Whom a TLS client asks for, from the first bytes that it sends."""
+"""Reads the server name (SNI) from the first bytes of a TLS client."""
 
 from __future__ import annotations
 
@@ -11,31 +11,34 @@ _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
 _MOST_RECORDS: Final = 16
 _LARGEST: Final = 16 * 1024
-"""Bytes of a ClientHello that is looked at; those of browsers have some 2000."""
+"""Bytes of the largest ClientHello that is parsed; those of browsers have about 2000."""
 _BEFORE_SESSION_ID: Final = 2 + 32
 """A version and 32 random bytes."""
 _NAME: Final = re.compile(rb"[!-~]+")
 
 
 def server_name_in(data: bytes) -> str | None:
-    """The server name that a ClientHello asks for (RFC 6066 section 3), in lower case without a dot at its end.
+    """The server name in a ClientHello (RFC 6066 section 3), in lower case without a final dot.
 
     Args:
-        data: What the client has sent so far.
+        data: Everything that the client has sent so far.
 
     Returns:
-        `None` where more must come to tell. Empty where it asks for nobody, for what is no name in visible ASCII, and where this is no
-        ClientHello that a client would send: what is wrong with it TLS finds out itself.
+        `None` if more bytes are needed. Empty if there is no server name, if it is not visible ASCII, or if this is not a valid
+            ClientHello: OpenSSL reports what is wrong with it.
     """
     hello = _hello_in(data)
     if not hello:
         return None if hello is None else ""
+    # Skip session id, cipher suites and compression methods (RFC 8446 section 4.1.2). A slice beyond the end is empty, so no position needs
+    # a check.
     at = _behind(hello, _BEFORE_SESSION_ID, 1)
     at = _behind(hello, at, 2)
     at = _behind(hello, at, 1)
     extensions = _vector(hello, at, 2)
     at = 0
     while at + 4 <= len(extensions):
+        # Extension 0 is server_name. It contains a list of names, of which type 0 is a host name.
         if extensions[at : at + 2] == b"\0\0":
             names = _vector(extensions[at + 2 :], 2, 2)
             name = _vector(names, 1, 2)
@@ -45,7 +48,7 @@ def server_name_in(data: bytes) -> str | None:
 
 
 def _hello_in(data: bytes) -> bytes | None:
-    """The ClientHello out of its records (RFC 8446 section 5.1): `None` where it is not whole yet, empty where it is none."""
+    """Extract the ClientHello from its records (RFC 8446 section 5.1): `None` if it is not complete, empty if there is none."""
     message = b""
     at = 0
     for _ in range(_MOST_RECORDS):
@@ -70,7 +73,7 @@ def _hello_in(data: bytes) -> bytes | None:
 
 
 def _vector(data: bytes, at: int, width: int) -> bytes:
-    """What stands behind its own length, which has `width` bytes."""
+    """The content of a vector that is preceded by its length, in `width` bytes."""
     return data[at + width : _behind(data, at, width)]
 
 

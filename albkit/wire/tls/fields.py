@@ -1,4 +1,4 @@
-"""The request fields that tell a target of the client's TLS session (docs/alb.md 1.2, 1.11)."""
+"""The request headers that describe the client's TLS session to targets (docs/alb.md 1.2, 1.11)."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ _VALIDITY: Final = "X-Amzn-Mtls-Clientcert-Validity"
 _LEAF: Final = "X-Amzn-Mtls-Clientcert-Leaf"
 
 TLS_FIELDS: Final[tuple[str, ...]] = (_VERSION, _CIPHER_SUITE, _CHAIN, _SERIAL_NUMBER, _ISSUER, _SUBJECT, _VALIDITY, _LEAF)
-"""The names that the fields have unless they are given others."""
+"""The names of the headers, unless others are configured."""
 
 _NOT_PLAIN = re.compile(rb"[^ -~]")
 _LAST_SPACE = re.compile(rb"\\? \Z")
 
 
 def tls_field_lines(tls: TlsSession, *, mutual_mode: str, version_and_cipher: bool, names: Mapping[str, str]) -> bytes:
-    r"""The lines for one client's session, joined by CRLF without one at the end; empty for none.
+    r"""Return the header lines for a client's TLS session, joined by CRLF without one at the end; empty if there are none.
 
     Args:
-        tls: What is known of the session.
-        mutual_mode: `passthrough` writes the chain that the client has shown, `verify` what stands in its certificate; any other, neither.
-        version_and_cipher: Whether the protocol's version and the cipher suite are written.
-        names: The name to use instead, by default name in any letters.
+        tls: The session.
+        mutual_mode: `passthrough` writes the chain that the client has sent, `verify` the content of its certificate; any other value,
+            neither.
+        version_and_cipher: Whether to write the TLS version and the cipher suite.
+        names: The names to use instead, by the usual name in any case.
 
-    What is not known has no line. Certificates are PEM, URL-encoded. A byte of any other value that is neither visible ASCII nor a space,
-    and a space at the end, are written as a backslash and two hexadecimal digits, as RFC 4514 section 2.4 has it for names: a name is its
-    owner's to choose, and must not end the line.
+    Unknown values have no line. Certificates are URL-encoded PEM. In all other values, a byte that is neither visible ASCII nor a space,
+    and a final space, become a backslash and two hexadecimal digits, as RFC 4514 section 2.4 does for names. The owner of a certificate
+    chooses the names in it, and they must not be able to end the line.
     """
     values: list[tuple[str, bytes]] = []
     if version_and_cipher:

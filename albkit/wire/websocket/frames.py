@@ -1,7 +1,8 @@
-"""WebSocket frames (RFC 6455 section 5), followed by their heads alone: where one ends and what kind it is, never what it says.
+"""Follows the WebSocket frames of a stream by their heads (RFC 6455 section 5): where each frame ends and of which kind it is. Payloads are
+not read.
 
-One `FrameFollower` stands beside each direction of a tunnel. `follow` only keeps count, and is cheap where a chunk holds whole frames.
-`cut` takes the same bytes apart where a frame is to be added, taken out or refused. Both may be used in turn, at any byte.
+One `FrameFollower` belongs to each direction of a tunnel. `follow` only counts, and is cheap if a chunk consists of whole frames. `cut`
+splits the same bytes where a frame must be inserted, removed or rejected. Both can be used in turn, at any byte.
 """
 
 from __future__ import annotations
@@ -26,34 +27,34 @@ __all__ = (
 )
 
 DATA: Final = 0
-"""Stands for every frame of a message: continuation, text and binary."""
+"""All frames of a message: continuation, text and binary."""
 TOO_LARGE: Final = -1
-"""Stands for a message that has become larger than it may be."""
+"""A message that has exceeded its size limit."""
 CLOSE: Final = 8
 PING: Final = 9
 PONG: Final = 10
 
 MANY_FRAMES: Final = 500
-"""Frames that are followed at a time, so that a peer which sends tiny ones does not keep everybody else waiting."""
+"""Frames to process at a time, so that a peer that sends tiny frames does not block other connections."""
 
 _FIN = 0x80
 _RESERVED = 0x70
 _MASK = 0x80
 _KEY = 4
 _MOST_CONTROL = 125
-"""Bytes of payload of a control frame (section 5.5)."""
+"""The largest payload of a control frame, in bytes (section 5.5)."""
 _EXTENDED = (0,) * 126 + (2, 8)
-"""Further bytes of the length, by the seven bits in the second byte."""
+"""Additional bytes of the length, by the seven bits in the second byte."""
 _LEAST = {126: 126, 127: 65536}
-"""A length must be written in the shortest way (section 5.2)."""
+"""The smallest length for each extended form: a length must use the shortest form (section 5.2)."""
 
 
 class NotFrames(ValueError):
-    """Bytes that cannot be the next of a stream of frames."""
+    """The bytes cannot be the continuation of a stream of frames."""
 
 
 class Seen(Enum):
-    """What a chunk showed that the tunnel must know of."""
+    """What `follow` has found in a chunk."""
 
     CLOSE = "close"
     MANY = "many"
@@ -64,9 +65,9 @@ class FrameFollower:
     """Follows the frames of one direction.
 
     Args:
-        masked: Whether they must be masked: those of a client are, those of a server are not.
-        extended: Whether the handshake agreed on an extension, so that reserved bits may be set.
-        most: Bytes that a message may have on the wire, 0 for no limit; only `cut` looks.
+        masked: Whether the frames must be masked: those of a client must be, those of a server must not.
+        extended: Whether the handshake negotiated an extension, which may set reserved bits.
+        most: The size limit of a message on the wire, in bytes; 0 for none. Only `cut` checks it.
     """
 
     __slots__ = (
@@ -96,57 +97,57 @@ class FrameFollower:
         self._most = most
         self._fragmented = False
         self._head = b""
-        """The beginning of a head that was passed on already."""
+        """The beginning of a frame's head that was already passed on."""
         self._held = b""
-        """By `cut`: the beginning of a frame that was not passed on yet."""
+        """Set by `cut`: the beginning of a frame that was not passed on yet."""
         self._message = 0
         self._opcode = DATA
         self.opposite: FrameFollower | None = None
-        """Of the other direction."""
+        """The follower of the other direction."""
         self.left = 0
-        """Bytes of the current frame that have not come yet, once its head has."""
+        """Bytes of the current frame that have not arrived yet."""
         self.frames = 0
         self.behind = 0
-        """Bytes at the end of the last chunk that were not looked at, because so many frames lie before them: they are to come again."""
+        """Bytes at the end of the last chunk that were not processed, because too many frames precede them; they must be passed again."""
         self._taken_out = False
         self.closed = False
-        """Whether a Close frame has begun to pass: no frame may follow it."""
+        """Whether a Close frame has started; no frame may follow it."""
         self.pinged = False
-        """Whether a Ping has begun to pass that the opposite direction has not answered."""
+        """Whether a Ping has started that the opposite direction has not answered."""
         self.too_large = False
-        """Whether the current message has more bytes than it may have."""
+        """Whether the current message exceeds the size limit."""
 
     @property
     def between(self) -> bool:
-        """Whether what was passed on ends with a whole frame, so that another one may be put behind it."""
+        """Whether the last byte that was passed on completes a frame, so that another one can be inserted."""
         return not self.left and not self._head
 
     @property
     def limited(self) -> bool:
-        """Whether messages may only have so many bytes."""
+        """Whether messages have a size limit."""
         return self._most > 0
 
     @property
     def held(self) -> bytes:
-        """What `cut` keeps back because it is no whole head or no whole control frame yet, or no frame at all."""
+        """What `cut` retains: an incomplete head, an incomplete control frame, or bytes that are not frames."""
         return self._held
 
     def give_up_held(self) -> bytes:
-        """The same, to be passed on as it is: there will be no more of it."""
+        """Return the retained bytes, to be passed on as they are, because no more will follow."""
         held, self._held = self._held, b""
         return held
 
     def take_out(self) -> None:
-        """The pong that `cut` has just given is not passed on, so that it counts for nothing."""
+        """Do not count the pong that `cut` has just returned, because it is not passed on."""
         self._taken_out = True
 
     def follow(self, data: bytes) -> Seen | None:
-        """Go on behind a chunk that is passed on whole.
+        """Process a chunk that is passed on as a whole.
 
         Returns:
-            `Seen.NOT_FRAMES` when the bytes are none: following has no meaning any more. `Seen.CLOSE` when a Close frame began.
-            `Seen.MANY` when there were so many frames that following them took its time. In each case `behind` tells whether all of the
-            chunk was looked at.
+            `Seen.NOT_FRAMES` if the bytes are not frames; following is pointless from then on. `Seen.CLOSE` if a Close frame has started.
+                `Seen.MANY` if the chunk contained too many frames for one call. In each case, `behind` says how much of the chunk was not
+                processed.
         """
         size = len(data)
         left = self.left
@@ -154,7 +155,7 @@ class FrameFollower:
             self.left = left - size
             return None
         if not left and size > 3 and data[0] in self._first and not self._head:
-            # Most chunks are one frame, or its beginning.
+            # The common case: the chunk is one frame, or its beginning.
             length = data[1] - self._mask
             if 0 <= length < 126:
                 left = length + 2
@@ -172,10 +173,11 @@ class FrameFollower:
         return self._follow(data, left)
 
     def _follow(self, data: bytes, position: int) -> Seen | None:
-        """The same from a place in the chunk where a frame begins, or goes on that has begun in `_head`."""
+        """Continue at a position in the chunk where a frame starts, or where a frame continues that started in `_head`."""
         if self._head:
             data = self._head + data
             self._head = b""
+        # Compared at the end: only the chunk in which the Close frame starts is reported.
         closed = self.closed
         most = self.frames + MANY_FRAMES
         size = len(data)
@@ -199,17 +201,17 @@ class FrameFollower:
         return Seen.MANY if self.frames == most else None
 
     def cut(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Take a chunk apart.
+        """Split a chunk into pieces.
 
-        Heads and control frames come whole, so the last bytes of a chunk may be kept back for the next one. After each piece `between`
-        tells whether its frame is over, and after the last of them `behind` whether all of the chunk was looked at.
+        Heads and control frames are returned as a whole, so the last bytes of a chunk may be retained until the next one. After each piece,
+        `between` says whether its frame is complete; after the last one, `behind` says how much of the chunk was not processed.
 
         Returns:
-            Kind and bytes of each piece: `CLOSE`, `PING`, `PONG` for a whole frame of that kind, `DATA` for a part of a message or of a
-            frame whose beginning was passed on before. `TOO_LARGE`, without bytes, stands before a frame that makes its message so.
+            Kind and bytes of each piece: `CLOSE`, `PING` or `PONG` for a whole frame of that kind, `DATA` for a part of a message, or of a
+                frame whose beginning was passed on before. `TOO_LARGE`, without bytes, precedes the frame that makes its message too large.
 
         Raises:
-            NotFrames: following has no meaning any more. What was not returned before is in `held`.
+            NotFrames: following is pointless from now on. What was not returned is in `held`.
         """
         position = seen = 0
         self.behind = 0
@@ -220,7 +222,8 @@ class FrameFollower:
             position = min(self.left, len(data))
             self.left -= position
             yield DATA, data if position == len(data) else data[:position]
-        # A frame whose beginning was passed on cannot be kept back: the rest of it goes as it comes.
+        # The beginning of this frame was passed on, so the rest must be passed on too, as it arrives.
+        # 0, or the number of bytes of an incomplete head that was already passed on.
         passed = len(self._head)
         if passed:
             data = self._head + data
@@ -244,7 +247,7 @@ class FrameFollower:
                     yield DATA, data[passed:]
                     return
             elif not end or (kind != DATA and end > size):
-                # A control frame that is not whole is read once more when there is more of it.
+                # An incomplete head or control frame is parsed again with the next chunk.
                 self._held = data[position:]
                 return
             if self.too_large and kind == DATA:
@@ -264,21 +267,22 @@ class FrameFollower:
             position = here
 
     def _begin(self, data: bytes, position: int) -> int:
-        """Read the head of a frame.
+        """Parse the head of a frame.
 
         Returns:
-            Where the frame ends; 0 where the head is not whole.
+            Where the frame ends; 0 if the head is incomplete.
 
         Raises:
-            NotFrames: no WebSocket endpoint would take it.
+            NotFrames: no WebSocket endpoint would accept it.
         """
         size = len(data)
         if size - position < 2:
             return 0
         first = data[position]
         length = data[position + 1] - self._mask
+        # The subtraction leaves 0 to 127 only if the mask bit is as expected.
         if not 0 <= length < 128:
-            raise NotFrames("masked, or not masked, where it must not be")
+            raise NotFrames("a frame of a server is masked, or one of a client is not")
         start = position + 2 + _EXTENDED[length]
         if start > size:
             return 0
@@ -286,31 +290,33 @@ class FrameFollower:
             least = _LEAST[length]
             length = int.from_bytes(data[position + 2 : start], "big")
             if not least <= length < 1 << 63:
-                raise NotFrames("a length that is not in its shortest form")
+                raise NotFrames("a length is not in its shortest form")
         self._judge(first, length)
         return start + length + (_KEY if self._mask else 0)
 
     def _judge(self, first: int, length: int) -> None:
         opcode = first & 15
         if first & _RESERVED and not self._extended:
-            raise NotFrames("a reserved bit without an extension")
+            raise NotFrames("a reserved bit is set without an extension")
         if opcode < 3:
             if (opcode == 0) != self._fragmented:
-                raise NotFrames("a message that begins within another, or goes on without a beginning")
+                raise NotFrames("a message starts within another one, or continues without a start")
+            # A message ends with the frame that has FIN; until then only continuations and control frames may follow (section 5.4).
             self._fragmented = not first & _FIN
+            # The fast path in `follow` must not accept the start of a message within another one.
             self._first = _NONE if self._fragmented else _FIRST_EXTENDED if self._extended else _FIRST
             self._message = length if opcode else self._message + length
             self.too_large = 0 < self._most < self._message
             self._opcode = DATA
         elif CLOSE <= opcode <= PONG:
             if not first & _FIN or length > _MOST_CONTROL:
-                raise NotFrames("a control frame in parts, or a long one")
+                raise NotFrames("a control frame is fragmented or too long")
             self._opcode = opcode
         else:
-            raise NotFrames("a reserved opcode")
+            raise NotFrames("an opcode is reserved")
 
     def _count(self) -> None:
-        """A frame begins to pass."""
+        """Count a frame that starts."""
         self.frames += 1
         opcode = self._opcode
         if opcode:
@@ -319,36 +325,36 @@ class FrameFollower:
             elif opcode == PING:
                 self.pinged = True
             elif self.opposite is not None:
-                # A Pong may answer the latest Ping alone, and stands for all before it (section 5.5.3).
+                # A Pong may answer only the latest Ping, and answers all earlier ones with it (section 5.5.3).
                 self.opposite.pinged = False
 
 
 _NONE: Final = frozenset[int]()
 _FIRST: Final = frozenset((0x81, 0x82))
-"""First bytes of whole messages."""
+"""The first bytes of messages that consist of one frame."""
 _FIRST_EXTENDED: Final = _FIRST | {0xC1, 0xC2}
-"""The same where messages may be compressed (RFC 7692 section 7.2.3.1)."""
+"""The same if messages may be compressed (RFC 7692 section 7.2.3.1)."""
 
 
 def control_frame(kind: int, payload: bytes, key: bytes = b"") -> bytes:
-    """A whole control frame.
+    """Create a control frame.
 
     Args:
         kind: `CLOSE`, `PING` or `PONG`.
         payload: At most 125 bytes.
-        key: Four bytes to mask it with, as a client must; empty for a server's.
+        key: The four bytes of a client's masking key; empty for a server's frame.
     """
     head = bytes((_FIN | kind, len(payload) | (_MASK if key else 0)))
     return head + key + _masked(payload, key) if key else head + payload
 
 
 def close_payload(code: int, reason: str) -> bytes:
-    """What a Close frame says: why, for a program and for a person (section 5.5.1)."""
+    """The payload of a Close frame: a code for programs and a reason for people (section 5.5.1)."""
     return code.to_bytes(2, "big") + reason.encode()
 
 
 def payload_of(frame: bytes) -> bytes:
-    """What a whole control frame says."""
+    """The payload of a control frame."""
     return _masked(frame[6:], frame[2:6]) if frame[1] & _MASK else frame[2:]
 
 

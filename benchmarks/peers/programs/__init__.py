@@ -1,4 +1,4 @@
-"""Programs that are started by benchmarks, each on its own: proxies as one writes them in an afternoon, and the target of tunnels."""
+"""Programs that benchmarks start: simple proxies, as one writes them in an afternoon, and the target of tunnels."""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,4 @@
-"""A WebSocket proxy made of `WebSocketResponse` and `ws_connect`, as one writes it in an afternoon; with uvloop, as albkit has it too."""
+"""A simple WebSocket proxy made of `WebSocketResponse` and `ws_connect`, with uvloop, which albkit uses too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Side = web.WebSocketResponse | ClientWebSocketResponse
 
 
 class Bridge:
-    """Passes messages on between a client and the next target.
+    """Relays messages between a client and the next target.
 
     Args:
         targets: URLs without a path.
@@ -39,7 +39,7 @@ class Bridge:
 
 
 async def _pass_on(source: _Side, sink: _Side) -> None:
-    """Every message of one direction, then the end."""
+    """Relay every message of one direction, then the end."""
     async for message in source:
         if message.type is WSMsgType.BINARY:
             await sink.send_bytes(message.data)

@@ -1,4 +1,4 @@
-"""A reverse proxy made of `aiohttp.web` and `ClientSession`, as one writes it in an afternoon; with uvloop, as albkit has it too."""
+"""A simple reverse proxy made of `aiohttp.web` and `ClientSession`, with uvloop, which albkit uses too."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Proxy:
     """Forwards every request to the next target.
 
     Args:
-        port: Its own, for X-Forwarded-Port.
+        port: Its own port, for X-Forwarded-Port.
         targets: URLs without a path.
     """
 

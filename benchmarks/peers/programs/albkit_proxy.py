@@ -1,4 +1,4 @@
-"""albkit as a program would use it: one listener, one target group, every default on but what is asked for."""
+"""albkit as a program would use it: one listener, one target group, and defaults for everything that is not requested."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import albkit as alb
 
 
 def _stickiness(kind: str) -> Any:
-    """Looked up by name, for a baseline from before there were so many kinds."""
+    """Looked up by name, because an older baseline has fewer kinds."""
     if kind == "lb_cookie":
         return alb.LbCookie()
     if kind == "lb_cookie_secrets":

@@ -1,4 +1,4 @@
-"""What proxy.py needs to be a reverse proxy: every path goes to one of the targets."""
+"""The plugin that makes proxy.py a reverse proxy: every path goes to one of the targets."""
 
 from __future__ import annotations
 

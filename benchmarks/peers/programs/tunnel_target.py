@@ -21,7 +21,7 @@ _PONG: Final = 0x8A
 
 
 class _Handshake(asyncio.Protocol):
-    """Until the request's head has come."""
+    """Until the head of the request is complete."""
 
     _transport: asyncio.Transport
 
@@ -54,7 +54,7 @@ class _Handshake(asyncio.Protocol):
 
 
 class _Echo(asyncio.Protocol):
-    """Sends every frame back without its mask, while it still comes. Pings get their pong; Close is answered, and ends the connection."""
+    """Echoes every frame without its mask while it is arriving. Pings are answered; Close is answered and ends the connection."""
 
     __slots__ = ("_kept", "_key", "_last", "_left", "_transport")
 
@@ -91,7 +91,7 @@ class _Echo(asyncio.Protocol):
         self._transport.write(b"".join(answer))
 
     def _begin(self, data: bytes, at: int) -> bytes | None:
-        """The header of the answer to the frame that begins here; `None` where its own header has not come as a whole."""
+        """The header of the echo of the frame that starts here; `None` if the frame's own header is incomplete."""
         if len(data) - at < 6:
             return None
         first, size = data[at], data[at + 1] & 0x7F

@@ -18,7 +18,7 @@ import pytest
 
 import albkit as alb
 from albkit.proxy.accept import sockets
-from albkit.proxy.accept.sockets import Bound, open_sockets, reached_at, release, told_port
+from albkit.proxy.accept.sockets import Bound, forwarded_port, open_sockets, reached_at, release
 
 
 def listener(port: int = 0, **settings: Any) -> alb.Listener:
@@ -103,7 +103,7 @@ async def test_port_of_one_who_does_not_share_is_refused() -> None:
             said = await refused(port, host="127.0.0.1", reuse_port=second)
             assert said.errno == errno.EADDRINUSE
             assert str(said).startswith(f"[Errno {errno.EADDRINUSE}] cannot listen on 127.0.0.1:{port}: the port is in use")
-            assert ("have that one set reuse_port too" in str(said)) is second
+            assert ("set reuse_port there too" in str(said)) is second
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ async def test_port_of_one_who_does_not_share_is_refused() -> None:
     [
         (
             socket.EAI_NONAME,
-            "the host is neither an address nor a name that has one; correct it (without a port; 'unix:' goes before a path)",
+            "the host is neither an IP address nor a name that resolves to one; correct it (without a port; a path needs 'unix:')",
         ),
-        (socket.EAI_AGAIN, "the name of the host cannot be looked up now; see that the name server answers, or give an address"),
+        (socket.EAI_AGAIN, "the host name cannot be resolved at the moment; check the name server, or give an IP address"),
     ],
 )
 async def test_host_that_is_not_found_is_told(failure: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ async def test_system_that_cannot_share_ports_is_told(monkeypatch: pytest.Monkey
     """Where there is no SO_REUSEPORT."""
     monkeypatch.delattr(socket, "SO_REUSEPORT")
     said = await refused(host="127.0.0.1", reuse_port=True)
-    assert str(said).endswith("cannot listen on 127.0.0.1:0: this system cannot share a port among sockets; leave out reuse_port")
+    assert str(said).endswith("cannot listen on 127.0.0.1:0: this system cannot share a port between sockets; leave out reuse_port")
 
 
 # Unix sockets.
@@ -226,7 +226,7 @@ async def test_live_socket_is_not_taken_over(directory: Path, full: bool) -> Non
         async with asyncio.timeout(5):
             said = await refused(host=f"unix:{path}")
         assert said.errno == errno.EADDRINUSE
-        assert str(said).endswith(f"cannot listen on unix:{path}: another program listens there; stop it or choose another path")
+        assert str(said).endswith(f"cannot listen on unix:{path}: another program listens on it; stop that program or choose another path")
         assert path.stat().st_ino == inode
 
 
@@ -242,7 +242,7 @@ async def test_file_that_is_no_socket_stays(directory: Path, kind: str) -> None:
         path.symlink_to(directory / "nothing")
     said = await refused(host=f"unix:{path}")
     assert said.errno == errno.EEXIST
-    assert str(said).endswith(f"unix:{path}: there is a file that is no socket; remove it or choose another path")
+    assert str(said).endswith(f"unix:{path}: a file that is not a socket is in the way; remove it or choose another path")
     assert path.is_symlink() or path.exists()
 
 
@@ -250,7 +250,7 @@ async def test_directory_that_is_not_there_is_told(directory: Path) -> None:
     """Nor where a file stands in its place."""
     (directory / "file").touch()
     for path in (directory / "none" / "s", directory / "file" / "s"):
-        assert str(await refused(host=f"unix:{path}")).endswith("its directory is not there; make it or choose another path")
+        assert str(await refused(host=f"unix:{path}")).endswith("its directory does not exist; create it or choose another path")
 
 
 async def test_directory_that_may_not_be_written_is_told(directory: Path) -> None:
@@ -260,7 +260,7 @@ async def test_directory_that_may_not_be_written_is_told(directory: Path) -> Non
             directory.chmod(0o555)
         said = await refused(host=f"unix:{directory}/s")
     assert said.errno == errno.EACCES
-    assert str(said).endswith("not permitted; let this process write to the directory or choose another path")
+    assert str(said).endswith("not permitted; give this process write access to the directory, or choose another path")
 
 
 async def test_socket_that_may_not_be_asked_stays(directory: Path) -> None:
@@ -272,7 +272,7 @@ async def test_socket_that_may_not_be_asked_stays(directory: Path) -> None:
         with nobody():
             said = await refused(host=f"unix:{path}")
     assert said.errno == errno.EACCES
-    assert "may not ask whether it is in use" in str(said)
+    assert "not permitted to check whether the existing socket is in use" in str(said)
     assert path.exists()
 
 
@@ -402,7 +402,7 @@ async def test_one_bad_socket_of_a_name_refuses_all(inherited: socket.socket, mo
     """And the copies of the good ones are closed: a socket left open fails the test."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bad:
         named(monkeypatch, ("web", inherited), ("web", bad))
-        assert f"descriptor {bad.fileno()} is no stream socket" in str(await refused(inherited_socket="web"))
+        assert f"descriptor {bad.fileno()} is not a stream socket" in str(await refused(inherited_socket="web"))
 
 
 @pytest.mark.parametrize("count", [None, "", "0", "x", "-1", "\u0663", "9" * 400], ids=ascii)
@@ -414,7 +414,7 @@ async def test_name_without_a_socket_unit_is_told(count: str | None, monkeypatch
     else:
         monkeypatch.setenv("LISTEN_FDS", count)
     said = str(await refused(inherited_socket="web"))
-    assert "cannot listen on the inherited socket 'web': this process was not started by a systemd socket unit; start it by one" in said
+    assert "cannot listen on the inherited socket 'web': this process was not started by a systemd socket unit; start it from one" in said
 
 
 @pytest.mark.parametrize("pid", ["1", "", None], ids=repr)
@@ -425,14 +425,14 @@ async def test_name_for_another_process_is_told(pid: str | None, inherited: sock
         monkeypatch.delenv("LISTEN_PID")
     else:
         monkeypatch.setenv("LISTEN_PID", pid)
-    assert "LISTEN_PID is another process" in str(await refused(inherited_socket="web"))
+    assert "LISTEN_PID names another process" in str(await refused(inherited_socket="web"))
 
 
 async def test_name_that_is_not_there_is_told_with_those_that_are(inherited: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each once."""
     named(monkeypatch, ("web", inherited))
     said = str(await refused(inherited_socket="wbe"))
-    assert "no socket has this name; give one that is there ('other', 'web'), or set FileDescriptorName= in the unit" in said
+    assert "no socket has this name; use one of 'other', 'web', or set FileDescriptorName= in the unit" in said
 
 
 async def test_descriptor_that_is_not_open_is_told() -> None:
@@ -440,14 +440,14 @@ async def test_descriptor_that_is_not_open_is_told() -> None:
     for number in (2**31 - 1, 4095):
         said = await refused(inherited_socket=number)
         assert said.errno == errno.EBADF
-        assert f"cannot listen on the inherited socket {number}: there is no such descriptor; have whoever" in str(said)
+        assert f"cannot listen on the inherited socket {number}: there is no such descriptor; the parent process" in str(said)
 
 
 async def test_descriptor_that_is_no_socket_is_told() -> None:
     """A file, a pipe."""
     reading, writing = os.pipe()
     try:
-        assert "the descriptor is no socket; give that of a stream socket" in str(await refused(inherited_socket=reading))
+        assert "the descriptor is not a socket; give that of a stream socket" in str(await refused(inherited_socket=reading))
         os.fstat(reading)
     finally:
         os.close(reading)
@@ -459,10 +459,10 @@ async def test_socket_on_which_nobody_can_listen_is_told() -> None:
     one, two = socket.socketpair()
     with one, two, socket.socket(type=socket.SOCK_DGRAM) as datagrams, socket.socket() as unbound, socket.socket(socket.AF_UNIX) as nowhere:
         for sock, reason in (
-            (one, "a connection; give a socket that listens (Accept=no in a socket unit)"),
-            (datagrams, "no stream socket; give one of type SOCK_STREAM (ListenStream= in a socket unit)"),
-            (unbound, "bound to no address; bind it before it is inherited"),
-            (nowhere, "bound to no address; bind it before it is inherited"),
+            (one, "a connection; give a listening socket (Accept=no in a socket unit)"),
+            (datagrams, "not a stream socket; give one of type SOCK_STREAM (ListenStream= in a socket unit)"),
+            (unbound, "not bound to an address; bind it before it is inherited"),
+            (nowhere, "not bound to an address; bind it before it is inherited"),
         ):
             said = str(await refused(inherited_socket=sock.fileno()))
             assert said.endswith(f"descriptor {sock.fileno()} is {reason}")
@@ -492,7 +492,7 @@ async def test_port_is_reached_by_a_client_on_this_machine(host: str | None, rea
         port = sock.getsockname()[1]
         assert re.fullmatch(reached, reached_at(listener(host=host), sock))
         assert reached_at(listener(host=host), sock).endswith(f":{port}")
-        assert told_port(listener(host=host), sock) == port
+        assert forwarded_port(listener(host=host), sock) == port
 
 
 async def test_inherited_socket_is_reached_at_its_own_address(inherited: socket.socket) -> None:
@@ -500,10 +500,10 @@ async def test_inherited_socket_is_reached_at_its_own_address(inherited: socket.
     given = listener(inherited_socket=inherited.fileno())
     own = inherited.getsockname()[1]
     assert reached_at(given, inherited) == f"127.0.0.1:{own}"
-    assert told_port(given, inherited) == own
+    assert forwarded_port(given, inherited) == own
     given = listener(8443, inherited_socket=inherited.fileno())
     assert reached_at(given, inherited) == f"127.0.0.1:{own}"
-    assert told_port(given, inherited) == 8443
+    assert forwarded_port(given, inherited) == 8443
 
 
 async def test_unix_socket_is_reached_at_its_path(directory: Path) -> None:
@@ -512,8 +512,8 @@ async def test_unix_socket_is_reached_at_its_path(directory: Path) -> None:
         sock.bind(f"{directory}/s")
         for given in (listener(host=f"unix:{directory}/s"), listener(inherited_socket=7)):
             assert reached_at(given, sock) == f"unix:{directory}/s"
-            assert told_port(given, sock) == 80
-        assert told_port(listener(8080, host="unix:s"), sock) == told_port(listener(8080, inherited_socket=7), sock) == 8080
+            assert forwarded_port(given, sock) == 80
+        assert forwarded_port(listener(8080, host="unix:s"), sock) == forwarded_port(listener(8080, inherited_socket=7), sock) == 8080
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(f"\0albkit-{os.getpid()}")
         assert reached_at(listener(inherited_socket=7), sock) == f"unix:@albkit-{os.getpid()}"

@@ -34,7 +34,7 @@ async def test_connection_that_is_made_as_its_client_is_cancelled_is_closed() ->
             return waiter
 
         client: Any = SimpleNamespace(address=None, wait=wait)
-        connecting = loop.create_task(connections.connect(member, group, client))
+        connecting = loop.create_task(connections.lease(member, group, client))
         with pytest.raises(asyncio.CancelledError):
             await connecting
         async with asyncio.timeout(5):

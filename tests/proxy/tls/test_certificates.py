@@ -214,53 +214,57 @@ def _of_no_known_version() -> tuple[bytes, bytes]:
 
 _MIDDLE = [_pem(one) for one in _ISSUED.intermediates]
 _KINDS = "give one of RSA with 2048 bits or more, or of ECDSA with P-256, P-384 or P-521"
-_FIRST = "put the server's own certificate first, then the one that has issued it, and so on"
+_FIRST = "put the server's own certificate first, then that of its issuer, and so on"
 _WRONG: list[Any] = [
     pytest.param(
         (_DAMAGED_KEY,),
         {},
-        "there is no certificate in the bytes given as certificate, but a private key; give the file of the",
+        "the data given as certificate contains a private key, but no certificate; give the file of the",
         id="no certificate",
     ),
-    pytest.param((_ISSUED.pem[:300], _ISSUED.key_pem), {}, "there is no certificate in the bytes", id="certificate cut off"),
+    pytest.param(
+        (_ISSUED.pem[:300], _ISSUED.key_pem), {}, "the data given as certificate contains no certificate", id="certificate cut off"
+    ),
     pytest.param(
         (_ISSUED.leaf_pem + _DAMAGED, _ISSUED.key_pem),
         {},
-        "certificate 2 of 2 in the bytes given as certificate is damaged; copy it again from its issuer",
+        "certificate 2 of 2 in the data given as certificate is damaged; get it from its issuer again",
         id="damaged certificate",
     ),
     pytest.param(
         (_ISSUED.pem,),
         {},
-        "there is no private key in the bytes given as certificate; give the path of the key's file as 'key'",
+        "the data given as certificate contains no private key; give the path of the key file as 'key'",
         id="no key beside the certificate",
     ),
     pytest.param(
         (_ISSUED.pem, _ISSUED.pem),
         {},
-        "there is no private key in the bytes given as key; give the file in which '-----BEGIN PRIVATE KEY-----' is",
+        "the data given as key contains no private key; give the file that contains '-----BEGIN PRIVATE KEY-----'",
         id="certificate for a key",
     ),
     pytest.param(
         (_ISSUED.pem, _ISSUED.key_pem + _OTHER.key_pem),
         {},
-        "there are 2 private keys in the bytes given as key; leave the one that belongs to the certificate",
+        "the data given as key contains 2 private keys; keep only the one that belongs to the certificate",
         id="two keys",
     ),
-    pytest.param((_ISSUED.pem, _DAMAGED_KEY), {}, "the private key in the bytes given as key is damaged or of a kind", id="damaged key"),
+    pytest.param(
+        (_ISSUED.pem, _DAMAGED_KEY), {}, "the private key in the data given as key is damaged or of an unknown type", id="damaged key"
+    ),
     pytest.param(
         (_ISSUED.pem, _ISSUED.key_pem_encrypted("secret")),
         {},
-        "the private key in the bytes given as key is encrypted; give its password, or decrypt it with 'openssl pkey -in FILE'",
+        "the private key in the data given as key is encrypted; give its password, or decrypt it with 'openssl pkey -in FILE'",
         id="no password",
     ),
     pytest.param(
-        (_ISSUED.pem, _in_old_form(_ISSUED, b"secret")), {}, "the private key in the bytes given as key is encrypted;", id="none, old form"
+        (_ISSUED.pem, _in_old_form(_ISSUED, b"secret")), {}, "the private key in the data given as key is encrypted;", id="none, old form"
     ),
     pytest.param(
         (_ISSUED.pem, _ISSUED.key_pem_encrypted("secret")),
         {"password": "wrong"},
-        "the private key in the bytes given as key cannot be decrypted with the password given; correct it, or decrypt",
+        "the private key in the data given as key cannot be decrypted with the password given; correct it, or decrypt",
         id="wrong password",
     ),
     pytest.param(
@@ -272,43 +276,42 @@ _WRONG: list[Any] = [
     pytest.param(
         (_ISSUED.pem, _OTHER.key_pem),
         {},
-        "the key in the bytes given as key is not that of the certificate in the bytes given as certificate; give the key that",
+        "the key in the data given as key does not belong to the certificate in the data given as certificate; give the key with",
         id="another key",
     ),
     pytest.param(
-        (_ISSUED.pem, key_pem_of(make_key("rsa2048"))), {}, "the key in the bytes given as key is not that", id="key of another kind"
+        (_ISSUED.pem, key_pem_of(make_key("rsa2048"))), {}, "the key in the data given as key does not belong", id="key of another kind"
     ),
     pytest.param(
         (b"".join([*reversed(_MIDDLE), _ISSUED.leaf_pem]), _ISSUED.key_pem),
         {},
-        "the first certificate in the bytes given as certificate is not that of the key in the bytes given as key, but a later one is; "
-        + _FIRST,
+        "the key in the data given as key belongs to a later certificate in the data given as certificate, not to the first; " + _FIRST,
         id="chain upside down",
     ),
     pytest.param(
         (b"".join([_ISSUED.leaf_pem, *reversed(_MIDDLE)]), _ISSUED.key_pem),
         {},
-        "is out of order: certificate 1 was issued by 'CN=Test Low', and the next one is that of 'CN=Test Middle'; " + _FIRST,
+        "is out of order: certificate 1 was issued by 'CN=Test Low', but the next one is that of 'CN=Test Middle'; " + _FIRST,
         id="intermediates upside down",
     ),
     pytest.param(
         (_ISSUED.pem + _OTHER.leaf_pem, _ISSUED.key_pem),
         {},
-        "certificate 3 was issued by 'CN=Test Root', and the next one is that of 'CN=b.example'",
+        "certificate 3 was issued by 'CN=Test Root', but the next one is that of 'CN=b.example'",
         id="stranger behind the chain",
     ),
     pytest.param((_ISSUED.leaf_pem + _ISSUED.pem, _ISSUED.key_pem), {}, "the next one is that of 'CN=a.example'", id="own one twice"),
-    pytest.param(_key_of_another_kind("rsa1024"), {}, f"has an RSA key of 1024 bits, which is too short; {_KINDS}", id="short RSA key"),
+    pytest.param(_key_of_another_kind("rsa1024"), {}, f"has an RSA key of 1024 bits, too few; {_KINDS}", id="short RSA key"),
     pytest.param(_key_of_another_kind("ed25519"), {}, f"has a key of Ed25519, which is not supported; {_KINDS}", id="Ed25519"),
     pytest.param(_key_of_another_kind("dsa2048"), {}, f"has a key of DSA, which is not supported; {_KINDS}", id="DSA"),
     pytest.param(_with_a_key_for_pss(), {}, f"has a key of RSASSA-PSS, which is not supported; {_KINDS}", id="key for PSS only"),
-    pytest.param(_key_of_another_kind("ec256k1"), {}, f"on the curve secp256k1, which clients refuse; {_KINDS}", id="curve of coins"),
-    pytest.param(_on_no_known_curve(), {}, f"has a key of a kind that is not known; {_KINDS}", id="unknown curve"),
+    pytest.param(_key_of_another_kind("ec256k1"), {}, f"on the curve secp256k1, which clients reject; {_KINDS}", id="curve of coins"),
+    pytest.param(_on_no_known_curve(), {}, f"has a key of an unknown type; {_KINDS}", id="unknown curve"),
     pytest.param(_with_a_subject_that_is_no_utf8(), {}, "a name or an extension of a certificate in", id="subject is no UTF-8"),
-    pytest.param(_with_a_damaged_extension(), {}, "cannot be read; have it issued anew", id="damaged extension"),
-    pytest.param(_with_an_extension_twice(), {}, "cannot be read; have it issued anew", id="extension twice"),
-    pytest.param(_with_an_address_of_x400(), {}, "cannot be read; have it issued anew", id="name of an unknown kind"),
-    pytest.param(_of_no_known_version(), {}, "certificate 1 of 1 in the bytes given as certificate is damaged", id="unknown version"),
+    pytest.param(_with_a_damaged_extension(), {}, "cannot be parsed; have it issued again", id="damaged extension"),
+    pytest.param(_with_an_extension_twice(), {}, "cannot be parsed; have it issued again", id="extension twice"),
+    pytest.param(_with_an_address_of_x400(), {}, "cannot be parsed; have it issued again", id="name of an unknown kind"),
+    pytest.param(_of_no_known_version(), {}, "certificate 1 of 1 in the data given as certificate is damaged", id="unknown version"),
 ]
 
 
@@ -331,11 +334,13 @@ def _write(content: bytes) -> Callable[[Path], Any]:
 
 
 _FILES = [
-    pytest.param(_nothing, "cannot be read: No such file or directory; see that the file is there and may be read", id="no file"),
-    pytest.param(Path.mkdir, "cannot be read: Is a directory; see that the file is there and may be read", id="folder"),
+    pytest.param(_nothing, "cannot be read: No such file or directory; check that the file exists and is readable", id="no file"),
+    pytest.param(Path.mkdir, "cannot be read: Is a directory; check that the file exists and is readable", id="folder"),
     pytest.param(_write(b" \n"), "is empty; write PEM to it", id="blank"),
-    pytest.param(_write(b"0\x82" + b"\0" * 50), "is not PEM: there is no '-----BEGIN' in it; convert it with 'openssl x509", id="DER"),
-    pytest.param(_write(_ISSUED.pem + b" " * 2**20), "is larger than 1 MiB; see that it is a file with certificates or a key", id="large"),
+    pytest.param(_write(b"0\x82" + b"\0" * 50), "is not PEM: it contains no '-----BEGIN'; convert it with 'openssl x509", id="DER"),
+    pytest.param(
+        _write(_ISSUED.pem + b" " * 2**20), "is larger than 1 MiB; check that it is a PEM file with certificates or a key", id="large"
+    ),
 ]
 
 
@@ -357,13 +362,13 @@ def test_key_of_another_certificate_is_named_with_both_files(tmp_path: Path) -> 
     _, key = _OTHER.write(tmp_path, "k")
     with pytest.raises(CertificateError) as raised:
         _load(certificate, key)
-    assert str(raised.value).startswith(f"the key in {key!r} is not that of the certificate in {certificate!r}; ")
+    assert str(raised.value).startswith(f"the key in {key!r} does not belong to the certificate in {certificate!r}; ")
 
 
 def test_bytes_without_end_are_refused_at_once() -> None:
     """A megabyte of beginnings is searched once, not once for each."""
     started = time.process_time()
-    with pytest.raises(CertificateError, match="there is no certificate"):
+    with pytest.raises(CertificateError, match="contains no certificate"):
         _load(b"-----BEGIN A-----" * 60_000)
     assert time.process_time() - started < 5
 
@@ -406,13 +411,13 @@ def _at(seconds: float) -> datetime:
     [
         pytest.param(-_DAY, 30 * _DAY, None, id="valid for long"),
         pytest.param(-_DAY, 7 * _DAY + 1, None, id="expires a second after 7 days"),
-        pytest.param(-_DAY, 7 * _DAY, "expires at END; renew it, then REPLACE", id="expires in 7 days"),
-        pytest.param(-_DAY, 1, "expires at END; renew it, then REPLACE", id="expires in a second"),
-        pytest.param(-_DAY, 0, "has expired at END; renew it, then REPLACE", id="expires now"),
-        pytest.param(-_DAY, -1, "has expired at END; renew it, then REPLACE", id="has expired"),
+        pytest.param(-_DAY, 7 * _DAY, "expires at END; renew it and REPLACE", id="expires in 7 days"),
+        pytest.param(-_DAY, 1, "expires at END; renew it and REPLACE", id="expires in a second"),
+        pytest.param(-_DAY, 0, "expired at END; renew it and REPLACE", id="expires now"),
+        pytest.param(-_DAY, -1, "expired at END; renew it and REPLACE", id="has expired"),
         pytest.param(0, 30 * _DAY, None, id="valid from now on"),
         pytest.param(
-            1, 5 * _DAY, "is not valid before BEGIN, and clients refuse it until then; see that the clock is right", id="not valid yet"
+            1, 5 * _DAY, "is not valid before BEGIN, and clients reject it until then; check the system clock", id="not valid yet"
         ),
     ],
 )
@@ -421,7 +426,7 @@ def test_dates_to_be_minded_are_told_with_a_remedy(begin: int, end: int, said: s
     """A file is taken up by itself; who gives bytes has to apply new ones."""
     issued = _LOW.issue("a.example", not_before=_at(begin), not_after=_at(end))
     loaded = _load_issued(issued) if kept == "bytes" else _load(*issued.write(tmp_path, "mine"))
-    replace = "apply a configuration with the new one" if kept == "bytes" else "replace the file: it is taken up without a restart"
+    replace = "apply a configuration with the new one" if kept == "bytes" else "replace the file; no restart is needed"
     expected = []
     if said is not None:
         for word, text in (("BEGIN", f"{_at(begin):%Y-%m-%dT%H:%M:%SZ}"), ("END", f"{_at(end):%Y-%m-%dT%H:%M:%SZ}"), ("REPLACE", replace)):
@@ -440,7 +445,7 @@ def test_dates_of_intermediates_are_minded_too() -> None:
         "the certificate of 'CN=New Low'",
         "the certificate of 'CN=Old Middle'",
     ]
-    assert [word in sentence for word, sentence in zip(("expires at", "is not valid before", "has expired"), told, strict=True)] == [
+    assert [word in sentence for word, sentence in zip(("expires at", "is not valid before", "expired at"), told, strict=True)] == [
         True
     ] * 3
 
@@ -459,7 +464,7 @@ def test_bundle_that_cannot_be_read_is_called_what_it_is(tmp_path: Path) -> None
     path = str(tmp_path / "ca.pem")
     for source, said in (
         (path, f"the trust store {path!r} cannot be read: No such file or directory; "),
-        (_DAMAGED_KEY, "there is no certificate in the trust store, but a private key; "),
+        (_DAMAGED_KEY, "the trust store contains a private key, but no certificate; "),
         (_ROOT.pem() + _DAMAGED, "certificate 2 of 2 in the trust store is damaged; "),
         (b"", "the trust store is empty; "),
     ):

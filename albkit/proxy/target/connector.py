@@ -1,0 +1,122 @@
+"""Opens connections to targets: the socket, the PROXY protocol header, the TLS handshake."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ssl
+from collections.abc import Callable
+from typing import TypeVar
+
+from albkit.errors import Failure, FailureKind
+from albkit.model.limits import Limits
+from albkit.model.message import ClientAddress
+from albkit.model.target import Target
+from albkit.model.target_group import TargetGroup
+from albkit.proxy.downstream import Waiting
+from albkit.proxy.target.connection import TargetConnection
+from albkit.proxy.tls.contexts import in_words
+from albkit.proxy.tls.targets import TargetContexts
+from albkit.proxy.tls.transport import TlsTransport
+from albkit.wire.proxy_protocol.writer import write_v1, write_v2
+
+__all__ = ("OUT_OF_SOCKETS", "Connector", "proxy_header", "server_name")
+
+OUT_OF_SOCKETS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
+"""Errors of `connect` that are the fault of this machine, and not of the target."""
+
+AnyConnection = TypeVar("AnyConnection", bound=TargetConnection)
+
+
+class Connector:
+    """Opens connections to targets.
+
+    Args:
+        loop: The event loop.
+        limits: Has the timeouts.
+        contexts: The TLS settings of the target groups.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits, contexts: TargetContexts) -> None:
+        self._loop = loop
+        self._limits = limits
+        self._contexts = contexts
+
+    async def connect(self, make: Callable[[], AnyConnection], target: Target, group: TargetGroup, client: Waiting) -> AnyConnection:
+        """Open a connection.
+
+        Args:
+            make: Returns the protocol that is to stand on the socket, or on TLS.
+            target: Where to connect to.
+            group: Says whether to use TLS and the PROXY protocol.
+            client: The client that a PROXY protocol header names. The connection must serve no other client then.
+
+        Raises:
+            Failure: the target refused, cannot be reached or took too long.
+        """
+        try:
+            async with asyncio.timeout(self._limits.connect_timeout):
+                if target.port is None:
+                    transport, connection = await self._loop.create_unix_connection(make, target.path)
+                else:
+                    transport, connection = await self._loop.create_connection(make, target.host, target.port)
+        except OSError as error:
+            raise _connect_failure(error, target, self._limits.connect_timeout) from None
+        if group.proxy_protocol is not None:
+            address = connection.owner = client.locate()
+            transport.write(proxy_header(group.proxy_protocol, address))
+        if group.is_secure(target):
+            await self._shake_hands(connection, transport, target, group)
+        return connection
+
+    async def _shake_hands(self, connection: TargetConnection, transport: asyncio.Transport, target: Target, group: TargetGroup) -> None:
+        """Put TLS between the socket and the connection."""
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        finished: asyncio.Future[Exception | None] = self._loop.create_future()
+
+        def over(error: Exception | None) -> None:
+            if error is None:
+                secured.begin(connection)
+            if not finished.done():
+                finished.set_result(error)
+
+        try:
+            session = self._contexts.of(group).wrap_bio(incoming, outgoing, server_hostname=server_name(target))
+            secured = TlsTransport(transport, session, incoming, outgoing, self._loop, over)
+            secured.begin_handshake()
+            connection.insert_below(secured)
+            if transport.is_closing():
+                # The loss was reported to the connection, before TLS was there to hear of it.
+                secured.connection_lost(None)
+            async with asyncio.timeout(self._limits.target_handshake_timeout):
+                error = await finished
+        except TimeoutError:
+            transport.abort()
+            raise Failure(FailureKind.TARGET_TLS_TIMEOUT, f"{target}: {self._limits.target_handshake_timeout:g} s") from None
+        except BaseException:
+            transport.abort()
+            raise
+        if error is not None:
+            transport.abort()
+            raise Failure(FailureKind.TARGET_TLS_FAILED, f"{target}: {in_words(error)}")
+
+
+def server_name(target: Target) -> str:
+    """The name that the certificate of a target must have."""
+    return target.server_name or (target.host if target.path is None else "localhost")
+
+
+def proxy_header(version: str, client: ClientAddress) -> bytes:
+    """The PROXY protocol header that names a client."""
+    source = (client.host, client.port)
+    return write_v1(source, client.local) if version == "v1" else write_v2(source, client.local, client.tls)
+
+
+def _connect_failure(error: OSError, target: Target, timeout: float) -> Failure:
+    if isinstance(error, TimeoutError):
+        return Failure(FailureKind.TARGET_CONNECT_TIMEOUT, f"{target}, {timeout:g} s")
+    if isinstance(error, ConnectionRefusedError):
+        return Failure(FailureKind.TARGET_CONNECTION_REFUSED, str(target))
+    if error.errno in OUT_OF_SOCKETS:
+        return Failure(FailureKind.OUT_OF_SOCKETS, str(error))
+    return Failure(FailureKind.TARGET_UNREACHABLE, str(error))
