@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from albkit.model.tls import TlsSession
 
 
-__all__ = ("ClientAddress", "RequestHead", "ResponseHead", "Told")
+__all__ = ("ClientAddress", "ProxyReport", "RequestHead", "ResponseHead")
 
 
-class Told(Protocol):
+class ProxyReport(Protocol):
     """What a trusted proxy in front of the load balancer reports about the client of a request."""
 
     host: bytes
@@ -26,7 +26,7 @@ class Told(Protocol):
 class ClientAddress:
     """The address of a client connection, and its TLS."""
 
-    __slots__ = ("host", "local", "port", "tls", "told")
+    __slots__ = ("host", "local", "port", "reported_origin", "tls")
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class ClientAddress:
         *,
         local: tuple[str, int] | None = None,
         tls: TlsSession | None = None,
-        told: tuple[str, int] | None = None,
+        reported_origin: tuple[str, int] | None = None,
     ) -> None:
         self.host = host
         """An IP address without a port, in IPv4 form even if the socket is IPv6. Empty for a unix socket."""
@@ -46,7 +46,7 @@ class ClientAddress:
         self.tls = tls
         """The TLS session with the load balancer, or with a proxy in front of it; `None` if the client came without TLS, or if a proxy
         reported nothing about its TLS session."""
-        self.told = told
+        self.reported_origin = reported_origin
         """The client's protocol (`http` or `https`) and port as reported by a trusted proxy; `None` if there is none."""
 
     @property
@@ -54,7 +54,7 @@ class ClientAddress:
         """Whether the client uses TLS, either with the load balancer or with a trusted proxy in front of it."""
         # The proxy's report takes precedence: the connection from the proxy may be plain although the client uses TLS, or the other way
         # round.
-        return self.tls is not None if self.told is None else self.told[0] == "https"
+        return self.tls is not None if self.reported_origin is None else self.reported_origin[0] == "https"
 
     def __str__(self) -> str:
         if not self.host:
@@ -80,6 +80,7 @@ class RequestHead:
         "expects_continue",
         "forwarded_for",
         "head",
+        "hidden_names",
         "host",
         "http_1_0",
         "irregular_names",
@@ -89,10 +90,9 @@ class RequestHead:
         "method",
         "path",
         "path_to_match",
+        "proxy_report",
         "query_string",
-        "told",
         "trace_id",
-        "unseen",
         "upgrade",
     )
 
@@ -117,9 +117,9 @@ class RequestHead:
     by CR LF."""
     head: bytes
     """The raw head that all of this was parsed from, from the request line to the empty line."""
-    unseen: frozenset[bytes]
+    hidden_names: frozenset[bytes]
     """Header names, in their original spelling, that are not forwarded and must not decide anything; `headers` contains none of them."""
-    told: Told
+    proxy_report: ProxyReport
     """What a trusted proxy in front of the load balancer reports about the client; not set for any other client."""
     cookie: bytes
     """All Cookie headers, joined; empty if there is none."""
@@ -166,9 +166,9 @@ class RequestHead:
     def _pairs(self) -> list[tuple[str, str]]:
         # The first line is the request line; the head ends with an empty line, which splits into two empty items.
         pairs = (line.partition(b":") for line in self.head.split(b"\r\n")[1:-2])
-        unseen = self.unseen
+        hidden = self.hidden_names
         return [
-            (name.decode("ascii"), value.strip(b" \t").decode("utf-8", "surrogateescape")) for name, _, value in pairs if name not in unseen
+            (name.decode("ascii"), value.strip(b" \t").decode("utf-8", "surrogateescape")) for name, _, value in pairs if name not in hidden
         ]
 
     @property

@@ -187,14 +187,14 @@ class ListenerRuntime:
 
     def _of_trusted_proxy(self, request: RequestHead, front: ClientAddress) -> RequestHead:
         """Replace the client of a request by the one that a trusted proxy reports."""
-        request.client = resolve_client(front, request.told, request.forwarded_for, self.public_origin(front), self.trusts)
+        request.client = resolve_client(front, request.proxy_report, request.forwarded_for, self.public_origin(front), self.trusts)
         request.listener = self.config
         return request
 
     def public_origin(self, client: ClientAddress) -> tuple[str, int]:
         """The scheme (`http` or `https`) and the port in the client's URLs, as reported by a proxy in front if there is one."""
-        if client.told is not None:
-            return client.told
+        if client.reported_origin is not None:
+            return client.reported_origin
         protocol = "https" if client.tls is not None else self.protocol
         told = client.local if self.config.proxy_protocol is not None else None
         return protocol, (told[1] if told is not None else 0) or self.port

@@ -69,7 +69,7 @@ KEEP_ALIVE: Final = 15
 DATE: Final = 16
 LOOKALIKE: Final = 17
 """Not a framing field, but similar enough that some servers take it for one."""
-# Kinds from here on may be invisible to rules and hooks (`RequestHead.unseen`). The reader of a head compares with `>=`.
+# Kinds from here on may be invisible to rules and hooks (`RequestHead.hidden_names`). The reader of a head compares with `>=`.
 RESERVED: Final = 20
 """Removed, because only the load balancer may set it."""
 IRREGULAR: Final = 21

@@ -140,5 +140,5 @@ class ForwardedFieldsBehindProxy(ForwardedFields):
         self._own_origin = protocol, port
 
     def add_to(self, request: RequestHead, now: float) -> None:
-        self._set_origin(*(request.client.told or self._own_origin))
+        self._set_origin(*(request.client.reported_origin or self._own_origin))
         super().add_to(request, now)

@@ -98,7 +98,7 @@ class HeaderCache:
         request = RequestHead()
         request.method, request.path, request.query_string = line
         request.head = head
-        request.unseen = _NO_NAMES
+        request.hidden_names = _NO_NAMES
         request.host = block.host
         request.cookie = block.cookie
         request.lines = [raw, *block.lines]

@@ -242,7 +242,7 @@ class RequestReader:
         found: dict[int, bytes] = {}
         kinds = self._kinds
         position = 0
-        request.unseen = _NO_NAMES
+        request.hidden_names = _NO_NAMES
         try:
             for line in lines[1:]:
                 position += 1
@@ -268,7 +268,7 @@ class RequestReader:
         if kind == fields.BAD:
             raise _NeedsNormalization
         if kind in self._hidden_kinds:
-            request.unseen |= {name}
+            request.hidden_names |= {name}
 
     def _read_target(self, request: RequestHead, raw: bytes) -> None:
         """Parse the request target: origin-form, absolute-form, or `*` for OPTIONS (RFC 9112 section 3.2)."""
@@ -317,16 +317,16 @@ class RequestReader:
             host = self._default_host
         authorities = self._authorities
         if self._trusts_peers:
-            request.told = ForwardedInfo(found)
-            authorities = authorities.for_port(request.told.port or self._port)
+            request.proxy_report = ForwardedInfo(found)
+            authorities = authorities.for_port(request.proxy_report.port or self._port)
         # Also if an absolute-form target overrides it: an invalid or repeated Host is a 400 in any case (RFC 9112 section 3.2).
         authority = authorities.read(host)
         if request.host:
             host = request.host.encode("utf-8", "surrogateescape")
             authority = authorities.read(host)
         request.host = authority.host
-        if self._trusts_peers and request.told.host:
-            request.host = authorities.read(request.told.host).host
+        if self._trusts_peers and request.proxy_report.host:
+            request.host = authorities.read(request.proxy_report.host).host
         line = b"Host: " + host if self._preserve_host else authority.line
         index = 1
         while lines[index][:5].lower() != b"host:":

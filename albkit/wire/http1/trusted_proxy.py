@@ -50,7 +50,11 @@ def _last(value: bytes) -> bytes:
 
 
 def resolve_client(
-    peer: ClientAddress, info: message.Told, forwarded_for: bytes, listener_origin: tuple[str, int], is_trusted: Callable[[str], bool]
+    peer: ClientAddress,
+    info: message.ProxyReport,
+    forwarded_for: bytes,
+    listener_origin: tuple[str, int],
+    is_trusted: Callable[[str], bool],
 ) -> ClientAddress:
     """Return the address of the client whose request a trusted proxy has sent.
 
@@ -74,7 +78,7 @@ def resolve_client(
             break
     # If the proxy reports a protocol, the TLS session of the peer is the proxy's, and not that of the client.
     tls = peer.tls if protocol == "https" and not info.protocol else None
-    return ClientAddress(host, host_port, local=peer.local, tls=tls, told=(protocol, port))
+    return ClientAddress(host, host_port, local=peer.local, tls=tls, reported_origin=(protocol, port))
 
 
 def _parse_address(text: str) -> tuple[str, int] | None:

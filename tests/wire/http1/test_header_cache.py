@@ -176,5 +176,5 @@ def test_requests_of_trusted_proxies_are_not_cached(reading: Reading, raw: bytes
     """Each has what its proxy reports about the client, even if that is nothing. A cached request would not."""
     reader = reading.reader(peers="trusted")
     for _ in range(2):
-        told = reader.read(raw).told
-        assert (told.host, told.port, told.protocol) == (b"", 0, "")
+        report = reader.read(raw).proxy_report
+        assert (report.host, report.port, report.protocol) == (b"", 0, "")
