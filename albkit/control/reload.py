@@ -15,7 +15,8 @@ from collections.abc import Callable, Collection, Sequence
 import attrs
 
 from albkit.control.registration import Registration
-from albkit.model.actions import Action, Forward
+from albkit.model.actions import Action
+from albkit.model.actions.forward import Forward
 from albkit.model.events import ConfigurationApplied, Event, ListenerClosed, ListenerOpened
 from albkit.model.listener import Listener
 from albkit.model.settings import Settings

@@ -10,7 +10,7 @@ from typing import Any
 from albkit.clock import Clock
 from albkit.errors import Failure, FailureKind, name_of, told
 from albkit.model.message import RequestHead
-from albkit.policy.algorithms import algorithm_for
+from albkit.policy.algorithms import algorithm_for, counts_requests
 from albkit.policy.concurrency import Capacity, has_room
 from albkit.policy.ejection import Ejector, has_enough
 from albkit.policy.eligibility import GOOD, Census
@@ -26,8 +26,6 @@ _log = logging.getLogger("albkit")
 
 _UPDATED_ONE_BY_ONE = 16
 """Up to this many changed members are updated one by one; for more, a complete refresh is cheaper."""
-
-_COUNTS_NOTHING = ("round_robin", "weighted_random", "ip_hash", "least_response_time")
 _TOO_MANY_TO_COMPARE = 32
 """In a group with more targets, a request that may not go to a target on probation gets a random target instead of the algorithm's next
 best."""
@@ -140,9 +138,9 @@ class TargetChoice:
 
     def _take_algorithm(self) -> None:
         setting = self._setting = self.group.group.algorithm
-        self._algorithm = algorithm_for(setting, self._clock.monotonic, self._chance)
+        self._algorithm = algorithm_for(setting, self._clock)
         self._choose_for: Callable[..., TargetState | None] | None = getattr(self._algorithm, "choose_for", None)
-        self._notifies = setting not in _COUNTS_NOTHING
+        self._notifies = counts_requests(self._algorithm)
         """Whether to notify it of every request. Algorithms that count nothing need no notification."""
         self.hears_answers = callable(getattr(self._algorithm, "answered", None))
         self.hears_traffic = callable(getattr(self._algorithm, "transferred", None))

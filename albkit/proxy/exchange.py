@@ -35,7 +35,7 @@ from albkit.proxy.local_reply import reply_with_action, reply_with_error, reply_
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.tunnel.tunnel import Tunnel
 from albkit.proxy.tunnel.tunnel_record import tunnel_opened, tunnel_over
-from albkit.state.record import ActionTaken, ExchangeRecord
+from albkit.state.record import ExchangeRecord
 from albkit.wire.http1.upgrade import negotiated_extensions
 
 __all__ = ("serve",)
@@ -88,7 +88,7 @@ async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bo
             return _complete(client, record, runtime)
 
         # 4. Pick a target.  5. Send the request, and wait for the response head. If that fails, retry with another target if allowed.
-        record.action = ActionTaken.FORWARD
+        record.action = "forward"
         forwarding = await forward(client, request, plan, record, runtime)
 
         # 6. Relay the response to the client; or, after a 101 (Switching Protocols), connect both sides by a tunnel.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from albkit.errors import Failure, FailureKind
 from albkit.model.health import TargetHealthState
 from albkit.model.message import RequestHead
-from albkit.model.stickiness import AppCookie
+from albkit.model.stickiness.app_cookie import AppCookie
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import IDEMPOTENT
 from albkit.policy.route_plan import RoutePlan

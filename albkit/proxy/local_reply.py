@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from albkit.errors import Failure, FailureKind
-from albkit.model.actions import FixedResponse, Redirect
+from albkit.model.actions.action import Answer
 from albkit.model.extensions import Response
 from albkit.model.message import RequestHead, ResponseHead
-from albkit.policy.redirect import LONGEST_LOCATION, location
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.downstream import DownstreamExchange
-from albkit.state.record import ActionTaken, ExchangeRecord
+from albkit.state.record import ExchangeRecord
 from albkit.wire.http1.responses import WITHOUT_BODY, error_page, hook_response, local_response
 
 __all__ = ("reply_with_action", "reply_with_error", "reply_with_response")
@@ -18,38 +17,37 @@ _ALLOW = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
 def reply_with_action(
-    client: DownstreamExchange, request: RequestHead, action: FixedResponse | Redirect, record: ExchangeRecord, listener: ListenerRuntime
+    client: DownstreamExchange, request: RequestHead, answer: Answer, record: ExchangeRecord, listener: ListenerRuntime
 ) -> None:
     """Send the response of a rule's routing action (docs/alb.md 4.2, 4.3).
 
+    Args:
+        client: Receives the response.
+        request: The request.
+        answer: Makes the reply of the action for a request.
+        record: Gets the action, the status and the URL of a redirect.
+        listener: The listener of the client.
+
     Raises:
-        Failure: 507, the `Location` of a redirect would exceed 8 KiB.
+        Failure: the action has no reply for this request. 507, if the `Location` of a redirect would exceed 8 KiB.
     """
-    second = int(listener.runtime.clock.time())
-    if isinstance(action, FixedResponse):
-        record.action = ActionTaken.FIXED_RESPONSE
-        listener.runtime.counters.fixed_response_sent()
-        body = b"" if action.status_code in WITHOUT_BODY else action.body.encode()
-        head = local_response(action.status_code, body, f"{action.content_type}; charset=utf-8", second)
-        _send(client, request, head, body, record, listener)
-        return
-    to = location(action, request, *listener.public_origin(request.client)).encode("utf-8", "surrogateescape")
-    if len(to) > LONGEST_LOCATION:
-        listener.runtime.counters.redirect_was_too_long()
-        raise Failure(FailureKind.REDIRECT_TOO_LONG, f"{len(to)} bytes")
-    record.action = ActionTaken.REDIRECT
-    record.redirect_url = to
-    listener.runtime.counters.redirected()
-    page = error_page(action.status_code)
-    head = local_response(action.status_code, page, "text/html", second, (b"Location: " + to,))
-    _send(client, request, head, page, record, listener)
+    reply = answer(request, listener.public_origin)
+    status = reply.status
+    record.action = reply.action
+    record.redirect_url = reply.location
+    if reply.counter:
+        listener.runtime.counters.local_reply_sent(reply.counter)
+    body = error_page(status) if reply.body is None else b"" if status in WITHOUT_BODY else reply.body
+    extra_lines = (b"Location: " + reply.location,) if reply.location else ()
+    head = local_response(status, body, reply.content_type, int(listener.runtime.clock.time()), extra_lines)
+    _send(client, request, head, body, record, listener)
 
 
 def reply_with_response(
     client: DownstreamExchange, request: RequestHead, answer: Response, record: ExchangeRecord, listener: ListenerRuntime
 ) -> None:
     """Send the response that a hook returned."""
-    record.action = ActionTaken.HOOK
+    record.action = "hook"
     head = hook_response(answer, int(listener.runtime.clock.time()))
     body = b"" if answer.status in WITHOUT_BODY else answer.body
     _send(client, request, head, body, record, listener)

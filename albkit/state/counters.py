@@ -217,17 +217,13 @@ class Counters:
         """A stickiness cookie of a request was expired, forged or of another configuration."""
         self.cookies_refused += 1
 
-    def fixed_response_sent(self) -> None:
-        """A `FixedResponse` answered a request."""
-        self.fixed_responses += 1
+    def local_reply_sent(self, counter: str) -> None:
+        """A routing action answered a request without a target.
 
-    def redirected(self) -> None:
-        """A `Redirect` answered a request."""
-        self.redirects += 1
-
-    def redirect_was_too_long(self) -> None:
-        """The `Location` of a redirect exceeded its limit, so it was not sent."""
-        self.redirect_url_limit_exceeded += 1
+        Args:
+            counter: The attribute that counts such responses.
+        """
+        setattr(self, counter, getattr(self, counter) + 1)
 
     def waiting_began(self) -> None:
         """A request was queued, because all targets are at `max_concurrency`. Call `waiting_ended` when it leaves the queue."""
@@ -253,6 +249,7 @@ class Counters:
         self.failures[kind] += 1
         # A rejected head has no classification that `head_judged` could count.
         self.desync_non_compliant += kind in _NON_COMPLIANT
+        self.redirect_url_limit_exceeded += kind is FailureKind.REDIRECT_TOO_LONG
 
     def responded(self, status: int) -> None:
         """The load balancer generated a response: a redirect, or an error page for a failure. 0 if it could not send one."""

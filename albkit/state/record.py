@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,17 +11,7 @@ if TYPE_CHECKING:
     from albkit.state.target import TargetState
     from albkit.state.target_group import TargetGroupState
 
-__all__ = ("ActionTaken", "ExchangeRecord")
-
-
-class ActionTaken(StrEnum):
-    """The action of a rule that handled a request, named as in ALB's access log, `actions_executed` (docs/alb.md 7.1)."""
-
-    FORWARD = "forward"
-    REDIRECT = "redirect"
-    FIXED_RESPONSE = "fixed-response"
-    HOOK = "hook"
-    """A hook of the program sent the response. ALB has no such action."""
+__all__ = ("ExchangeRecord",)
 
 
 class ExchangeRecord:
@@ -74,8 +63,9 @@ class ExchangeRecord:
         """0 for the default action, -1 if the request failed before a rule matched."""
         self.rules_evaluated = 0
         """How many rules were evaluated. The default action does not count."""
-        self.action: ActionTaken | None = None
-        """`None` if the request failed before an action was taken."""
+        self.action = ""
+        """The action that handled the request, named as in ALB's access log (`actions_executed`, docs/alb.md 7.1): `forward`, `redirect` or
+        `fixed-response`. `hook` if a hook of the program sent the response. Empty if the request failed before an action was taken."""
         self.redirect_url = b""
         """The `Location` that a `Redirect` sent; empty for other actions."""
         self.group: TargetGroupState | None = None
