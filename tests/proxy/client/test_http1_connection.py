@@ -87,7 +87,8 @@ async def in_state(state: str) -> tuple[Connected, Server]:
 
 
 async def end(it: Connected, server: Server) -> None:
-    """Let nothing be left."""
+    """Let nothing be left. An exchange that has ended the connection would not wait any more."""
+    it.connection.exchange.wake()
     server.go_on.set()
     await it.end()
 
