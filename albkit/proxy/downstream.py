@@ -1,4 +1,7 @@
-"""What an exchange needs of its client. HTTP/1.1 fulfils it in `client_connection`; a stream of HTTP/2 can fulfil it as well."""
+"""What an exchange needs of its client. `client.http1_exchange` implements it for HTTP/1; an HTTP/2 stream can implement it as well.
+
+"Downstream" is Envoy's word for the client's side.
+"""
 
 from __future__ import annotations
 
@@ -19,158 +22,173 @@ NO_BODY: Final[WholeBody] = ([], [])
 
 
 class Upstream(Protocol):
-    """Where a client's response comes from and its request body goes to: slowed down when the client is slow."""
+    """The target's side of an exchange, as far as the client's side needs it for flow control."""
 
     active: bool
-    """Whether bytes have come from the target since the last sweep."""
+    """Whether bytes have arrived from the target since the last sweep."""
 
     @property
     def is_full(self) -> bool:
-        """Whether too much of the request waits to be sent."""
+        """Whether as much of the request waits to be sent to the target as may wait."""
 
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
 
     def read_in_small_chunks(self) -> None:
-        """The client is slow: read the rest of its response in small parts."""
+        """Read the rest of the response in small parts, because the client reads slowly."""
 
 
 class BodySink(Protocol):
-    """Takes a request body as it comes."""
+    """Takes a request body while it arrives."""
 
     def feed(self, pieces: list[bytes], over: bool, trailers: list[bytes]) -> None:
-        """The next pieces, and whether they are the last."""
+        """Take the next pieces.
+
+        Args:
+            pieces: Of the decoded body. May be empty.
+            over: Whether the body is complete.
+            trailers: Trailer field lines, if `over`.
+        """
 
 
 class Waiting(Protocol):
-    """A client that waits for a connection to a target."""
+    """A client that waits for a target connection."""
 
     address: ClientAddress
 
     def locate(self) -> ClientAddress:
-        """Its address, with what it connected to where that can be known."""
+        """The client's address, with the address that it connected to, if that is known."""
 
     def wait(self) -> asyncio.Future[object]:
-        """The one thing that it waits for now. Whoever brings it about sets the result; a failure on either side ends it."""
+        """As in `DownstreamExchange`."""
 
 
 class DownstreamExchange(Protocol):
-    """One client, for one exchange after the other."""
+    """The client of an exchange. The same object serves all the exchanges of an HTTP/1 connection, one after the other."""
 
     address: ClientAddress
     forwarded: ForwardedFields
     is_trusted_proxy: bool
-    """Whether it is a trusted proxy, whose requests come from clients that it tells of."""
+    """Whether the peer is a trusted proxy that names the client in each request."""
     has_left: bool
     """Whether the client closed its connection."""
     interrupt: Callable[[], None] | None
-    """Set while a hook runs: called when the client fails, so that the hook is not waited for."""
+    """Set while a hook runs: called if the client fails meanwhile, so that the exchange does not wait for the hook."""
     upstream: Upstream | None
-    """Set by the exchange for as long as it is bound to a target connection."""
+    """The target connection that serves the exchange, or the place in the waiting line; `None` otherwise."""
 
     def locate(self) -> ClientAddress:
-        """Its address, with what it connected to where that can be known."""
+        """The client's address, with the address that it connected to, if that is known."""
 
     @property
     def is_full(self) -> bool:
-        """Whether too much of the response waits to be sent."""
+        """Whether as much of the response waits to be sent to the client as may wait."""
 
     @property
     def received_bytes(self) -> int:
-        """Bytes of this exchange's request so far."""
+        """Bytes of this exchange's request that have arrived so far, head and body."""
 
     @property
     def sent_bytes(self) -> int:
-        """Bytes of this exchange's response so far."""
+        """Bytes of this exchange's response that were written so far, interim responses included."""
 
     @property
     def response_started(self) -> bool:
-        """Whether a byte of the final response was sent."""
+        """Whether a part of the final response was written. After that, the status cannot change."""
 
     async def head(self) -> bytes | None:
-        """The next raw request head; `None` when there will be none.
+        """Wait for the next raw request head; `None` if no further request comes.
 
         Raises:
-            Failure: the head is too large, too slow, or cannot become one.
+            Failure: the head is too large, takes too long, or the bytes cannot become a head.
         """
 
     def begin(self, request: RequestHead) -> None:
-        """The head was read and judged: what follows is this request's body."""
+        """Tell the client's side what the head says. The bytes that follow are this request's body."""
 
     def wait(self) -> asyncio.Future[object]:
-        """The one thing that the exchange waits for now. Whoever brings it about sets the result; a failure on either side ends it."""
+        """A future for the one thing that the exchange waits for now. The caller arranges for its result; a failure on either side ends it.
+
+        An exchange waits for one thing at a time: the new future replaces the one before.
+        """
 
     def fail(self, failure: Failure) -> None:
-        """End what the exchange waits for, now or as soon as it waits."""
+        """Fail the current wait or, if the exchange does not wait now, the next one. The first failure wins."""
 
     def raise_failure(self) -> None:
-        """Raise the failure that came while the exchange did not wait, if one did."""
+        """Raise the failure that came while the exchange did not wait, if there was one."""
 
     async def read_body(self, limit: int = ...) -> bytes:
-        """The whole request body; it is forwarded all the same.
+        """Wait for the whole request body. It is still forwarded.
 
         Raises:
-            BodyTooLarge: it has more than `limit` bytes.
-            Failure: it ends short, is malformed, or the client left.
+            BodyTooLarge: the body has more than `limit` bytes.
+            Failure: the body is truncated or malformed, or the client left.
         """
 
     def whole_body(self) -> WholeBody | None:
-        """The request body if it is short and has all come already, else `None`."""
+        """Take the request body if it is complete: if it is small and has arrived, or a hook has read it. Else `None`."""
 
     def pump_body(self, sink: BodySink) -> None:
-        """Send the request body to `sink`, what has come already first, until `park_body`."""
+        """Feed the request body to `sink` until `park_body`. What has arrived already is fed before this returns."""
 
     def park_body(self) -> None:
-        """Keep the rest of the request body back."""
+        """Stop feeding the sink. What arrives is kept, up to `Limits.early_bytes`."""
 
     def pause_body(self) -> None:
-        """The sink is full: take nothing more from the client."""
+        """Stop reading the body from the client, because the sink is full."""
 
     def resume_body(self) -> None:
-        """The sink has room again."""
+        """Continue to read the body, because the sink has room again."""
 
     @property
     def body_over(self) -> bool:
-        """Whether the request body was taken to its end."""
+        """Whether the whole request body was taken. True if there is none."""
 
     def send_continue(self) -> None:
-        """Tell a client that waits for it to send its body."""
+        """Send 100 (Continue), unless the whole body was taken already."""
 
     def send_interim(self, response: ResponseHead) -> None:
-        """Pass on a 1xx head, where the client can understand it."""
+        """Pass on a 1xx response, unless the client is an HTTP/1.0 client."""
 
     def start_response(self, response: ResponseHead, fields: bytes) -> None:
-        """Set the head of the final response. It leaves with the first `write_body`.
+        """Set the head of the final response. The first `write_body` writes it.
 
         Args:
-            response: Its lines are used up: nothing may look at them afterwards.
+            response: Its lines are used up. Do not use them afterwards.
             fields: Field lines to add, joined by CR LF; empty for none.
         """
 
     def write_body(self, pieces: list[bytes], over: bool, trailers: list[bytes]) -> None:
-        """The next part of the body; with the first the head leaves. May be empty."""
+        """Write the next part of the response body. The first call also writes the head.
+
+        Args:
+            pieces: Of the decoded body. May be empty.
+            over: Whether the body is complete.
+            trailers: Trailer field lines, if `over`.
+        """
 
     def response_over(self) -> bool:
-        """Whether another exchange may follow; where not, the connection ends in good order."""
+        """Whether another exchange may follow. If not, this ends the connection in good order."""
 
     def finish(self) -> None:
-        """End the connection in good order."""
+        """End the connection after what was written. The client is given time to read it."""
 
     def close(self) -> None:
-        """End a connection on which nothing is going on."""
+        """Close a connection without a request in progress."""
 
     def cut(self) -> None:
         """End the connection so that an unfinished response cannot look complete."""
 
     def open_tunnel(self, response: ResponseHead, fields: bytes) -> tuple[asyncio.Transport, bytes, bytes]:
-        """Give the connection to a tunnel. Reading is paused.
+        """Give the transport to a tunnel. Its reading is paused.
 
         Args:
             response: The target's 101.
-            fields: Field lines to add to it, as in `start_response`.
+            fields: Field lines to add, as in `start_response`.
 
         Returns:
-            The transport, the response head to send first, and the bytes that the client has sent already.
+            The transport, the head of the 101 to send first, and the bytes that arrived after the request.
 
         Raises:
             Failure: the client has left.

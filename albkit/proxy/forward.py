@@ -37,7 +37,7 @@ async def forward(
     # Pick a target. If all of them have as many requests as they take, wait for one.
     choice, member, bound, cookies = pick(request, plan, record, runtime, now)
     if member is None:
-        member = await runtime.line(choice).wait(client, request)
+        member = await runtime.waiting_line(choice).wait(client, request)
     policy = choice.group.group.tunnel
     if request.upgrade:
         policy = plan.tunnel or policy
@@ -50,7 +50,7 @@ async def forward(
     # Complete the request.
     if plan.rewrite is not None:
         plan.rewrite(request)
-    client.forwarded.complete(request, now)
+    client.forwarded.add_to(request, now)
     body = client.whole_body()
     forwarding = Forwarding(client, request, body, choice, policy, runtime, cookies)
     if body is None and request.expects_continue:

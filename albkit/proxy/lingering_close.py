@@ -1,4 +1,4 @@
-"""How long a connection is still read after our FIN."""
+"""How long a connection is read after the load balancer sent FIN (nginx: lingering_close)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Final
 __all__ = ("MOST", "SILENCE", "LingeringClose")
 
 SILENCE: Final = 5.0
-"""Seconds without a byte of the peer, after which it has nothing more to send."""
+"""If the peer sends nothing for so many seconds, the connection is closed."""
 MOST: Final = 30.0
-"""Seconds in all, however much still comes."""
+"""The connection is closed after so many seconds, even if the peer still sends."""
 
 
 class LingeringClose:
-    """Reads, and throws away, what a peer still sends while it may not have seen our last answer.
+    """Limits the time in which a connection is read, and what arrives is discarded, so that the peer can read the last response.
 
-    Closed at once, the connection would be reset with the next byte that comes: a client that sends its whole body before it reads would
-    fail in sending, and may never see why (RFC 9112 section 9.6).
+    If the connection were closed at once, the kernel would answer the next byte with RST. A client that sends its whole body before it
+    reads would fail while sending, and might never see the response (RFC 9112 section 9.6).
     """
 
     __slots__ = ("_began", "_heard")
@@ -25,11 +25,11 @@ class LingeringClose:
         self._began = self._heard = 0.0
 
     def is_over(self, now: float, *, heard: bool) -> bool:
-        """Whether the connection is to be closed now. To be asked, sweep by sweep, once all that was written is sent.
+        """Whether to close the connection now. To be called by each sweep, after everything that was written is sent.
 
         Args:
             now: The sweep's time.
-            heard: Whether bytes have come since the last sweep.
+            heard: Whether bytes have arrived since the last sweep.
         """
         if self._began == 0.0:
             self._began = self._heard = now

@@ -1,7 +1,7 @@
 """One timer for all deadlines of a load balancer.
 
-Connections only note that bytes moved; now and then the sweep asks each whether it has been still for too long. A deadline so ends
-late by up to one round, and costs nothing per request.
+Connections only note that bytes moved. The sweep asks each of them regularly whether a deadline has passed. So a deadline takes effect
+up to one round late, and costs nothing per request.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ __all__ = ("Sweep", "Swept", "interval_for")
 _LONGEST_INTERVAL = 1.0
 _SHORTEST_INTERVAL = 0.01
 _TURNS = 3
-"""Of the loop before each look, which may have been late as well. By then it has read what had come, on uvloop behind its timers, and on
-both whoever waited for that has been woken."""
+"""Turns of the event loop between the timer and the look at the connections. The timer itself may be late. After these turns, the loop has
+read what had arrived (uvloop reads after it has run its timers), and has resumed the tasks that waited for it."""
 _log = logging.getLogger("albkit")
 
 
@@ -26,25 +26,29 @@ class Swept(Protocol):
     """Something with deadlines."""
 
     def sweep(self, now: float) -> None:
-        """End what is overdue. `now` is the clock's monotonic time, in seconds."""
+        """End what is overdue.
+
+        Args:
+            now: The clock's monotonic time, in seconds."""
 
 
 def interval_for(shortest_deadline: float) -> float:
-    """Seconds between two rounds: a quarter of the shortest deadline, one at the most, and so many that looking is not all there is.
+    """Seconds between two rounds: about a quarter of the shortest deadline, at least 0.01 and at most 1.
 
-    A little more than a quarter, so that four rounds are not a hair less than the deadline, and a fifth is waited for.
+    It is slightly more than a quarter. Four rounds of exactly a quarter could add up to slightly less than the deadline, which would then
+    take a fifth round.
     """
     return max(_SHORTEST_INTERVAL, min(_LONGEST_INTERVAL, shortest_deadline * 0.255))
 
 
 class Sweep:
-    """Looks at everything with a deadline, round after round, while it runs."""
+    """Calls `sweep` of everything that has deadlines, in regular rounds."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, interval: float) -> None:
         self._loop = loop
         self._clock = clock
         self.interval = interval
-        """Seconds between two rounds; a change holds from the round after the next."""
+        """Seconds between two rounds. A change takes effect after the next round."""
         self._due = 0.0
         self._put_off = False
         self._swept: set[Swept] = set()
@@ -67,13 +71,13 @@ class Sweep:
     def _round(self) -> None:
         late = self._loop.time() - self._due
         self._schedule()
-        # A loop that stood still has heard of nobody: what came meanwhile is read first, before anyone is taken for silent.
+        # If the event loop was blocked, it has not read what arrived meanwhile. Skip one round, so that no peer is taken for idle.
         self._put_off = late > self.interval and not self._put_off
         if not self._put_off:
             self._look_behind(_TURNS)
 
     def _look_behind(self, turns: int) -> None:
-        """Look after so many turns of the loop, unless the sweep was stopped meanwhile."""
+        """Look after so many turns of the event loop, unless the sweep is stopped before."""
         if turns:
             self._loop.call_soon(self._look_behind, turns - 1)
         elif self._timer is not None:
@@ -84,5 +88,5 @@ class Sweep:
         for swept in tuple(self._swept):
             try:
                 swept.sweep(now)
-            except Exception:  # noqa: BLE001 - one connection in a bad way must not keep all the others from their deadlines
+            except Exception:  # noqa: BLE001 - a bug in one connection must not disable the deadlines of all others
                 _log.exception("sweeping %r failed", swept)

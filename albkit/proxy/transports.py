@@ -1,4 +1,4 @@
-"""What sockets need beyond what asyncio's transports offer."""
+"""What the proxy needs of sockets and asyncio's transports do not offer."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ SEGMENT: Final = 64 * 1024
 """Read size on plain asyncio, whose default costs a 256 KiB allocation per read."""
 
 SMALL: Final = 16 * 1024
-"""Up to this size pieces are copied together to leave in one write; above it one system call that takes several is cheaper."""
+"""Up to this size, joining pieces for one write is cheaper than a system call that takes several pieces; above it, more expensive."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _TCP_CLOSE = 7
 _HAS_TCP_INFO = hasattr(socket, "TCP_INFO")
 _HUNG_UP: Final[int] = getattr(select, "POLLRDHUP", 0)
-"""What poll() says of a peer that has sent FIN; of RST it says more than that. 0 where it says neither."""
+"""The event that poll(2) reports when the peer has sent FIN or RST; 0 if the platform has none."""
 
 
 def endpoint(name: object) -> tuple[str, int] | None:
-    """The address and port of a socket's name: IPv4 in IPv6 unmapped; `None` for a unix socket."""
+    """The address and port of a socket name, with IPv4-mapped IPv6 addresses as IPv4; `None` for a Unix socket."""
     if not isinstance(name, tuple):
         return None
     host: str = name[0]
@@ -59,26 +59,26 @@ def endpoint(name: object) -> tuple[str, int] | None:
 
 
 def address_of(peer: object) -> ClientAddress:
-    """The address behind a transport's `peername`; empty for a unix socket."""
+    """The client address of a transport's `peername`; empty for a Unix socket."""
     return ClientAddress(*(endpoint(peer) or ("", 0)))
 
 
 def locate(address: ClientAddress, transport: asyncio.Transport | None) -> ClientAddress:
-    """The address of the client behind a transport, with what it connected to, unless that was told before."""
+    """Complete a client address with the address that the client connected to, unless it is known (from a PROXY header)."""
     if address.local is None and transport is not None:
         address.local = endpoint(transport.get_extra_info("sockname"))
     return address
 
 
 def bound_buffers(transport: asyncio.Transport, high: int) -> None:
-    """Bound what a transport buffers for writing to `high` bytes, and on plain asyncio what it reads at a time."""
+    """Limit what a transport buffers for writing to `high` bytes and, on plain asyncio, the size of a read."""
     transport.set_write_buffer_limits(high=high)
     if hasattr(transport, "max_size"):
         transport.max_size = SEGMENT
 
 
 def send(transport: asyncio.Transport, pieces: list[bytes], size: int) -> None:
-    """Write pieces, `size` bytes together, at once."""
+    """Write pieces that have `size` bytes together."""
     if len(pieces) == 1:
         transport.write(pieces[0])
     elif size <= SMALL:
@@ -88,24 +88,25 @@ def send(transport: asyncio.Transport, pieces: list[bytes], size: int) -> None:
 
 
 def write_pieces(transport: asyncio.Transport, pieces: list[bytes]) -> None:
-    """Write pieces that are large together."""
+    """Write pieces that together have more than `SMALL` bytes."""
     if hasattr(transport, "max_size"):
-        # Plain asyncio gains nothing by pieces, and from 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 never says that it is full (CVE-2024-12254).
+        # Plain asyncio does not gain from pieces. In Python 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1, its writelines() never calls
+        # pause_writing() (CVE-2024-12254).
         transport.write(b"".join(pieces))
     else:
         transport.writelines(pieces)
 
 
 def send_fin(transport: asyncio.Transport) -> None:
-    """Send FIN behind what was written; what comes is read on."""
+    """Send FIN after what was written. The transport still reads."""
     try:
         transport.write_eof()
     except OSError:
-        pass  # On plain asyncio, where a reset has come that the loop has not told of yet: it will.
+        pass  # Plain asyncio raises if RST has arrived and the loop has not reported it yet. It will.
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """End a connection with RST, so that the peer learns that it was cut; `abort()` alone sends FIN."""
+    """End a connection with RST, so that the peer sees that it was cut. `abort()` alone closes the socket, and the kernel sends FIN."""
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.family != socket.AF_UNIX:
         with suppress(OSError):
@@ -114,7 +115,7 @@ def reset(transport: asyncio.Transport) -> None:
 
 
 def unacknowledged(transport: asyncio.Transport) -> int:
-    """Bytes that the kernel has taken for sending and the peer's kernel has not; 0 where nobody tells."""
+    """Bytes in the kernel that the peer has not acknowledged (ioctl SIOCOUTQ, tcp(7)); 0 if unknown."""
     sock = transport.get_extra_info("socket")
     if sock is None or fcntl is None:
         return 0
@@ -127,7 +128,7 @@ def unacknowledged(transport: asyncio.Transport) -> int:
 
 
 def read_rest(transport: asyncio.Transport) -> Iterator[bytes]:
-    """What is still in the kernel of a connection that is just being lost; nothing where that is no plain text."""
+    """Read what is left in the kernel of a connection that is being lost. Yields nothing for TLS, where it would be encrypted."""
     sock = transport.get_extra_info("socket")
     if sock is None or transport.get_extra_info("ssl_object") is not None:
         return
@@ -137,22 +138,22 @@ def read_rest(transport: asyncio.Transport) -> Iterator[bytes]:
 
 
 def peer_has_left(transport: asyncio.Transport) -> bool:
-    """Whether the peer has sent FIN or RST, which a transport with paused reading does not notice; `False` where nobody tells."""
+    """Whether the peer has sent FIN or RST. A transport does not notice while reading is paused. `False` if unknown."""
     sock = transport.get_extra_info("socket")
     fileno = sock.fileno() if sock is not None and _HUNG_UP else -1
     if fileno < 0:
         return False
-    # A getsockopt() on uvloop's socket would make a socket object for each question, and look up its names.
+    # poll() instead of getsockopt(): for each call, uvloop's socket would create a socket object and look up its addresses.
     asking = select.poll()
     asking.register(fileno, _HUNG_UP)
     return bool(asking.poll(0))
 
 
 def peer_has_reset(transport: asyncio.Transport) -> bool:
-    """Whether the peer has sent RST, which a transport with paused reading, or kept open after EOF, does not notice.
+    """Whether the peer has sent RST. A transport does not notice while reading is paused, or after EOF if it was kept open.
 
-    The state alone does not tell: it is the same where both sides have sent FIN, and what came before may still wait to be read. The
-    error is left where it is: taken away it would look as FIN to whoever reads on.
+    The TCP state alone is not enough: it is also CLOSE after both sides sent FIN, when data may still wait to be read. The pending error
+    of the socket is only polled, not fetched: a later read would otherwise see FIN instead of the reset.
     """
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family == socket.AF_UNIX or not _HAS_TCP_INFO:

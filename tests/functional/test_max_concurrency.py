@@ -92,7 +92,7 @@ async def limited(*targets: Any, clock: FakeClock | None = None, **settings: Any
     more: dict[str, Any] = {} if clock is None else {"clock": clock}
     async with balancing(listener(alb.Forward(group_of(*targets, **settings)), name="door"), **more) as it:
         yield it
-        line = it.runtime.line(it.runtime.choices["group"])
+        line = it.runtime.waiting_line(it.runtime.choices["group"])
         for client in it.clients:
             client.writer.transport.abort()
         await until(lambda: not line._places)

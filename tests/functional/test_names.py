@@ -23,7 +23,7 @@ from tests.support.peers import RawClient, Target, request, target
 SERVICE = "_http._tcp.api.test"
 OTHER = "_http._tcp.other.test"
 SOON = 0.02
-"""Seconds between two hook_tasks."""
+"""Seconds between two queries."""
 HERE = "here.test"
 """Whose address is this machine's."""
 

@@ -193,7 +193,7 @@ def oracle() -> Iterator[_Oracle]:
 def _sent(request: RequestHead) -> bytes:
     """What a target gets."""
     request.lines = request.lines[:]
-    ForwardedFields(ClientAddress("192.0.2.1", 1), "http", 80, "append", False, TraceIds(SYSTEM)).complete(request, 0.0)
+    ForwardedFields(ClientAddress("192.0.2.1", 1), "http", 80, "append", False, TraceIds(SYSTEM)).add_to(request, 0.0)
     return b"\r\n".join(request.lines) + b"\r\n\r\n"
 
 
@@ -208,8 +208,8 @@ def _cold(reader: RequestReader) -> Callable[[bytes], RequestHead]:
     """Reads as one that has read nothing before."""
 
     def read(head: bytes) -> RequestHead:
-        reader._known._blocks.forget()
-        reader._known._lines.forget()
+        reader._cache._fields.clear()
+        reader._cache._request_lines.clear()
         return reader.read(head)
 
     return read

@@ -1,1 +1,1 @@
-"""The client's side of an exchange."""
+"""The client's side of an exchange (Envoy: downstream)."""

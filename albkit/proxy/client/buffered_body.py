@@ -1,4 +1,4 @@
-"""A request body that a hook of the program's own has asked for, kept so that it can be forwarded all the same."""
+"""A request body that a hook has read, kept so that it can still be forwarded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ("BufferedBody",)
 
 
 class BufferedBody:
-    """Takes a body as it comes."""
+    """Collects a body while it arrives."""
 
     __slots__ = ("arrived", "over", "pieces", "size", "trailers")
 
@@ -18,10 +18,10 @@ class BufferedBody:
         self.over = False
         self.trailers: list[bytes] = []
         self.arrived: asyncio.Future[object] | None = None
-        """Done when more has come."""
+        """The future to resolve when more has arrived; set by the reader."""
 
     def feed(self, pieces: list[bytes], over: bool, trailers: list[bytes]) -> None:
-        """The next pieces, and whether they are the last."""
+        """Add the next pieces. `over` says whether they are the last."""
         self.pieces += pieces
         self.size += sum(map(len, pieces))
         self.over = over

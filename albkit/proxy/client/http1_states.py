@@ -43,7 +43,6 @@ __all__ = (
     "READING_BODY",
     "RESET",
     "RESETTING",
-    "Event",
     "State",
 )
 

@@ -1,4 +1,4 @@
-"""How long nothing has moved."""
+"""How long a connection has been idle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ __all__ = ("IdleTracker",)
 
 
 class IdleTracker:
-    """Tells, sweep by sweep, for how long no byte has come or gone on a client's side or its target's."""
+    """Measures for how long no byte has moved between a client and the load balancer, or between its target and the load balancer.
+
+    Nothing is noted per byte. Each sweep compares the connection with what it was at the last sweep."""
 
     __slots__ = ("_since", "_unsent")
 
@@ -17,13 +19,13 @@ class IdleTracker:
         self._unsent = 0
 
     def seconds(self, now: float, unsent: int, upstream: Upstream | None, *, received: bool) -> float:
-        """For how long nothing has moved.
+        """Seconds for which nothing has moved. To be called once per sweep.
 
         Args:
             now: The sweep's time.
-            unsent: Bytes waiting to be sent to the client: a change means that it takes some.
-            upstream: The target's side of the exchange, whose mark is taken down.
-            received: Whether bytes have come from the client since the last sweep.
+            unsent: Bytes that wait to be sent to the client. A change means that the client reads.
+            upstream: The target's side of the exchange, if there is one. Its `active` flag is reset.
+            received: Whether bytes have arrived from the client since the last sweep.
         """
         moved = received or unsent != self._unsent or self._since == 0.0
         self._unsent = unsent

@@ -1,4 +1,4 @@
-"""Whether a client sends its body more slowly than it may."""
+"""The minimum rate at which a client must send a request body, as Kestrel's MinRequestBodyDataRate."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from typing import Final
 __all__ = ("MinBodyRate",)
 
 _WINDOW: Final = 5.0
-"""Seconds of being waited for over which the mean is taken: a pause of the network's is no slow client."""
-
+"""Seconds over which the rate is averaged, so that a short pause of the network does not count as a slow client."""
 
 _LONGEST_STEP: Final = 2.0
-"""Seconds between two sweeps that count at the most: where the loop stood still for longer, nobody has taken what the client sent."""
+"""The most seconds that count between two sweeps. If the event loop was blocked for longer, it did not read what the client sent."""
 
 
 class MinBodyRate:
-    """Compares, sweep by sweep, what has come with what must come at least.
+    """Compares, at each sweep, the bytes that have arrived with those that should have.
 
-    Time in which the client is not waited for does not count: what it sends then waits in the kernel.
+    Time in which the connection is not read does not count: what the client sends then waits in the kernel.
 
     Args:
         rate: Bytes per second.
@@ -28,19 +27,19 @@ class MinBodyRate:
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._seen = 0.0
-        """The sweep before, where the client was awaited then; else 0."""
+        """When the last sweep was, if the load balancer waited for the client then; else 0."""
         self._seconds = 0.0
         self._begin = 0
         self._request = 0
 
     def is_too_slow(self, now: float, request: int, received: int, *, awaited: bool) -> bool:
-        """One sweep.
+        """Whether the client was too slow in the window that ends with this sweep.
 
         Args:
             now: The sweep's time.
-            request: The number of the request that is going on: each has windows of its own.
-            received: Bytes of it that have come so far.
-            awaited: Whether the client has to send something now.
+            request: The number of the request that is in progress. A window covers one request only.
+            received: Bytes of the request that have arrived so far.
+            awaited: Whether the load balancer waits for the client to send.
         """
         if request != self._request:
             self._request, self._seconds, self._begin = request, 0.0, received

@@ -1,4 +1,4 @@
-"""What a client has sent and nobody has taken yet."""
+"""Bytes that arrived from a client and were not taken yet."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ from albkit.wire.proxy_protocol.signatures import PROXY_HEADERS, unexpected_prox
 __all__ = ("ReceiveBuffer",)
 
 _MOST_BLANK_LINES = 8
-"""Before a request line (RFC 9112 section 2.2 asks to ignore at least one)."""
+"""Empty lines that are ignored before a request line. RFC 9112 section 2.2 asks to ignore at least one."""
 _HANDSHAKE = 0x16
-"""What every TLS connection begins with (RFC 8446 section 5.1)."""
+"""The first byte of every TLS connection: the record type of a handshake (RFC 8446 section 5.1)."""
 _SHOWN = 60
-"""Bytes of what is no request that the log shows."""
+"""How many bytes of something that is not a request the log shows."""
 
 
 class ReceiveBuffer:
-    """Keeps bytes in order, and finds where a request head ends without looking at any byte twice."""
+    """Keeps bytes in order, and finds the end of a request head.
+
+    It searches no byte twice, so that a client that sends byte by byte costs linear time."""
 
     __slots__ = ("_blank_lines", "_data", "_harmless", "_limits", "_place", "_scanned")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._harmless = min(limits.request_line, limits.request_head)
-        """Up to this size neither a line nor the head can be too long."""
+        """Up to this size, neither the request line nor the head can be too long."""
         self._data = b""
         self._place = 0
-        """Where the next message begins."""
+        """Where the next request or body starts in `_data`."""
         self._scanned = 0
-        """Up to where the end of a head has been searched for."""
+        """Up to where the end of a head was searched for."""
         self._blank_lines = 0
-        """That have come since the last head."""
+        """Empty lines since the last head."""
 
     def __len__(self) -> int:
         return len(self._data) - self._place
 
     def add(self, data: bytes) -> int:
-        """Bytes have come; how many are kept now."""
+        """Append bytes. Returns how many are kept now."""
         if self._data:
             data = (self._data[self._place :] if self._place else self._data) + data
             self._scanned -= self._place
@@ -47,14 +49,14 @@ class ReceiveBuffer:
         return len(data)
 
     def take_all(self) -> bytes:
-        """Everything that has come."""
+        """Remove and return everything."""
         data = self._data[self._place :] if self._place else self._data
         self._data = b""
         self._place = self._scanned = 0
         return data
 
     def take(self, size: int) -> bytes | None:
-        """Exactly so many bytes, `None` where they have not all come."""
+        """Remove and return exactly `size` bytes; `None` if they have not all arrived."""
         end = self._place + size
         if end > len(self._data):
             return None
@@ -63,17 +65,17 @@ class ReceiveBuffer:
         return data
 
     def next_head(self) -> bytes | None:
-        """The next whole request head, blank lines before it left out; `None` where its end has not come.
+        """Remove and return the next complete request head without the empty lines before it; `None` if it is not complete.
 
         Raises:
-            Failure: it exceeds a limit, or cannot become a head.
+            Failure: the head exceeds a limit, or the bytes cannot become a head.
         """
         data = self._data
         if not data:
             return None
         place = self._place
         if place == len(data):
-            return None  # All of it was a body.
+            return None  # Everything in it was taken as a body.
         if data[place] not in TOKEN_BYTES:
             place = self._behind_blank_lines(place)
             if place < 0:
@@ -97,11 +99,11 @@ class ReceiveBuffer:
         return data[place:end]
 
     def _behind_blank_lines(self, place: int) -> int:
-        """Where the request line begins, blank lines before it left out; -1 where it has not come.
+        """Where the request line starts, after empty lines; -1 if it has not arrived.
 
         Raises:
-            Failure: it cannot begin there. Nothing but whole blank lines may stand before it: whoever reads the lines of a head must find
-                the request line in the first of them.
+            Failure: the request line cannot start there. Only complete empty lines may come before it, so that the first line of a head is
+                always the request line.
         """
         data = self._data
         while data.startswith(b"\r\n", place) and self._blank_lines <= _MOST_BLANK_LINES:
@@ -122,13 +124,13 @@ class ReceiveBuffer:
         raise Failure(FailureKind.REQUEST_MALFORMED, f"first byte {first:#04x}")
 
     def _judge_beginning(self, place: int, scanned: int) -> None:
-        """See what of a head has come, and was not seen before: whether it can become one."""
+        """Check the part of a head that has arrived since the last check: can it become a head?"""
         data = self._data
         feed = data.find(b"\n", max(scanned, place))
         if feed < 0:
             return
         if data.find(b"\n", place, feed) < 0 and b" HTTP/" not in data[place:feed]:
-            # The first line is whole. SSH, SMTP and whoever speaks HTTP/0.9 would wait for us as long as we for them.
+            # The first line is complete. Clients of SSH, SMTP or HTTP/0.9 would wait for an answer while this side waits for more.
             if data.startswith(PROXY_HEADERS, place):
                 raise unexpected_proxy_header()
             raise Failure(FailureKind.REQUEST_MALFORMED, f"no request line: {data[place : min(feed, place + _SHOWN)]!r}")

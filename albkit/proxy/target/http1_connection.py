@@ -36,7 +36,7 @@ from albkit.proxy.transports import send
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
 from albkit.wire.http1.framing import Body, ChunkedBody, FramingError, SizedBody, UntilCloseBody, encode_chunk, encode_last_chunk
-from albkit.wire.http1.response import check_begun, read_response
+from albkit.wire.http1.response import check_partial_head, read_response
 
 __all__ = ("Http1TargetConnection",)
 
@@ -131,7 +131,7 @@ class Http1TargetConnection(TargetConnection):
     def _fail_early(self) -> None:
         """The target sent before it was asked, as mail servers and SSH do. Even if it is a response, it answers nobody's request."""
         try:
-            check_begun(b"".join(self._early))
+            check_partial_head(b"".join(self._early))
         except Failure as failure:
             self._fail(failure.kind, failure.detail)
         else:

@@ -54,7 +54,7 @@ class _Gateway:
         self.clock = clock
         self.counters = Counters()
 
-    def entered(self, _: Tunnel) -> int:
+    def add_tunnel(self, _: Tunnel) -> int:
         return 1
 
 
