@@ -1,1 +1,1 @@
-"""The target's side of an exchange: connections and their pool, the waiting line, health probes, name look-ups."""
+"""The target's side of an exchange: connections and their pool, the queue for busy targets, health checks, DNS."""

@@ -1,4 +1,4 @@
-"""Asks one target whether it is well: over HTTP, with a WebSocket handshake, or by connecting alone (docs/alb.md 5.4)."""
+"""Sends one health check to one target: an HTTP request, a WebSocket handshake, or a connection only (docs/alb.md 5.4)."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ __all__ = ("HealthProber", "timed_out")
 _LARGEST_HEAD = 32 * 1024
 _MOST_INTERIM = 10
 _LARGEST_REST = 64 * 1024
-"""Bytes of a body, or of what follows a handshake, that are read until the target ends the connection."""
+"""Bytes that are read after the head of the response, while the target closes the connection."""
 _GOODBYE = 1.0
-"""Seconds for that."""
+"""Seconds to wait until the target closes the connection."""
 _USER_AGENT = "ELB-HealthChecker/2.0"
 
 
 class HealthProber:
-    """Asks targets over the network, each time on a connection of its own.
+    """Sends health checks, each over a new connection.
 
     Args:
-        clock: For the keys of WebSocket handshakes.
-        contexts: How TLS is spoken with targets.
+        clock: Provides the random keys of WebSocket handshakes.
+        contexts: The TLS settings of the target groups.
     """
 
     def __init__(self, clock: Clock, contexts: TargetContexts) -> None:
@@ -45,20 +45,20 @@ class HealthProber:
         self._contexts = contexts
 
     async def ask(self, check: HealthCheck, target: Target, group: TargetGroup, of_streams: bool = False) -> CheckResult | None:
-        """Ask a target.
+        """Check a target. Nothing that the target does raises an exception here.
 
         Args:
-            check: What to ask, and what answer passes.
-            target: Whom.
-            group: Says what is spoken with the target.
-            of_streams: Whether TCP and TLS listeners alone send to the group, so that it is TCP where it says nothing.
+            check: What to send, and which response passes.
+            target: The target.
+            group: Has the protocol of the target.
+            of_streams: Whether only TCP and TLS listeners use the group, so that the check is TCP by default.
 
         Returns:
-            How it went, within `check.timeout` seconds, and one more for a goodbye; `None` where that says nothing of the target, because
-            the loop stood still or there was no socket left. Nothing that a target does makes this raise.
+            The result, after at most `check.timeout` seconds and one more to close the connection; `None` if the check says nothing about
+            the target, because the event loop was blocked or no file descriptor or port was left.
         """
         spoken = group.protocol_of(target)
-        protocol = check.protocol or ("TCP" if of_streams or spoken == "TLS" else spoken)  # As NLB checks them.
+        protocol = check.protocol or ("TCP" if of_streams or spoken == "TLS" else spoken)  # As NLB does.
         secure = protocol == "HTTPS" or (protocol == "WEBSOCKET" and group.is_secure(target))
         streams = None
         limit = asyncio.timeout(check.timeout)
@@ -69,13 +69,13 @@ class HealthProber:
                 if protocol == "TCP":
                     return CheckResult()
                 response, result = await (self._shake_hands if protocol == "WEBSOCKET" else self._get)(*streams, check, target)
-            # What the target answers is known: how it takes the end does not matter.
+            # The result is known: how the connection closes does not change it.
             await self._leave(*streams, response, min(_GOODBYE, check.interval))
             return result
         except TimeoutError:
             return timed_out(limit, check.timeout)
         except (OSError, EOFError, ValueError, Failure, asyncio.LimitOverrunError) as error:
-            # ValueError: a host that no name server can be asked for.
+            # ValueError: a host name that DNS cannot look up.
             if isinstance(error, OSError) and error.errno in OUT_OF_SOCKETS:
                 return None
             return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed: {_words(error)}")
@@ -86,11 +86,11 @@ class HealthProber:
     async def _connect(self, target: Target, port: int | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if target.path is not None and port is None:
             return await asyncio.open_unix_connection(target.path, limit=_LARGEST_HEAD)
-        # What stands beside a target with a unix socket is on this machine.
+        # A target with a Unix socket runs on this machine, and so does its health check port.
         return await asyncio.open_connection("127.0.0.1" if target.path is not None else target.host, port, limit=_LARGEST_HEAD)
 
     async def _begin(self, writer: asyncio.StreamWriter, target: Target, group: TargetGroup, *, secure: bool) -> None:
-        """What comes before the question: that the connection is the load balancer's own, and TLS."""
+        """Send the PROXY protocol header that says that the connection is the load balancer's own (LOCAL), and start TLS."""
         if group.proxy_protocol is not None:
             writer.write(LOCAL_V1 if group.proxy_protocol == "v1" else LOCAL_V2)
         if secure:
@@ -119,7 +119,7 @@ class HealthProber:
         return response, CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, words)
 
     async def _leave(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, response: ResponseHead, patience: float) -> None:
-        """Let the target come to its end: a reset in the midst of its answer would be in its log at every check."""
+        """Let the target finish its response: a reset in the middle of it would show up in the log of the target at every check."""
         with suppress(OSError, EOFError):  # TimeoutError is an OSError.
             async with asyncio.timeout(patience):
                 if response.status == 101:
@@ -135,7 +135,7 @@ class HealthProber:
 
 
 def timed_out(limit: asyncio.Timeout, seconds: float) -> CheckResult | None:
-    """That a check took too long; `None` where the loop stood still meanwhile, so that an answer may lie there unread."""
+    """The result of a check that took too long; `None` if the event loop was blocked meanwhile, so that a response may be unread."""
     due = limit.when()
     late = asyncio.get_running_loop().time() - due if due is not None else 0.0
     return CheckResult(TargetHealthReason.TIMEOUT, "Request timed out") if late < max(0.1, seconds / 2) else None
@@ -152,7 +152,7 @@ def _request(check: HealthCheck, target: Target, *fields: str) -> bytes:
 
 
 async def _response(reader: asyncio.StreamReader) -> ResponseHead:
-    """The final response's head; interim ones are skipped."""
+    """The head of the final response. Interim responses are skipped."""
     for _ in range(_MOST_INTERIM):
         response = read_response(await _head(reader), "GET")
         if response.status >= 200 or response.status == 101:
@@ -161,7 +161,7 @@ async def _response(reader: asyncio.StreamReader) -> ResponseHead:
 
 
 async def _head(reader: asyncio.StreamReader) -> bytes:
-    """One response head, line by line, so that what cannot become one is refused at once."""
+    """Read one response head line by line, so that bytes that cannot become one are refused at once."""
     head = bytearray()
     while not head.endswith(b"\r\n\r\n"):
         line = await reader.readuntil(b"\n")

@@ -1,4 +1,4 @@
-"""Asks name servers for the targets behind a name (RFC 1035; RFC 2782 for SRV)."""
+"""Looks up the targets of a DNS name (RFC 1035; RFC 2782 for SRV)."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ __all__ = ("NameAnswer", "Resolver", "UnresolvedError")
 
 _LARGEST_WEIGHT = 999
 _MOST_TARGETS = 1000
-"""Of one name; what is above it is left out, so that no name server can fill a group."""
-_UNREACHABLE_PORT = 9  # Nothing is sent there: connecting a datagram socket only asks for a route.
+"""Targets of one name. More are ignored, so that a name server cannot fill a group."""
+_UNREACHABLE_PORT = 9  # Nothing is sent there: to connect a datagram socket only looks up a route.
 
 
 class UnresolvedError(Exception):
-    """No name server gave an answer: nothing is known of the name now."""
+    """No name server gave an answer, so the targets of the name are unknown."""
 
 
 @attrs.frozen
 class NameAnswer:
-    """What is behind a name now."""
+    """The targets of a name now."""
 
     targets: tuple[Target, ...]
-    """Each address once; empty where the answer is that there is none."""
+    """Each address once; empty if the name has none."""
     ttl: float
-    """Seconds for which that holds."""
+    """Seconds for which the answer is valid."""
 
 
 class Resolver:
-    """Finds targets by name, with dnspython. It asks the machine's name servers, or those that a name brings."""
+    """Looks up names with dnspython, at the name servers of the machine or those of the `DnsName`."""
 
     def __init__(self) -> None:
         self._askers: dict[tuple[tuple[str, int], ...], Asker] = {}
 
     async def look_up(self, name: DnsName) -> NameAnswer:
-        """The targets that a name stands for now.
+        """Look up the targets of a name.
 
         Raises:
-            UnresolvedError: no answer within the name's time-out, or one that says that the name server has failed.
+            UnresolvedError: no answer within the timeout of the name, or the name server reported a failure.
         """
         asker = await self._asker(name.servers)
         return await (_services(asker, name) if name.record_type == "SRV" else _addresses_as_targets(asker, name))
@@ -64,7 +64,7 @@ class Resolver:
     async def _asker(self, servers: tuple[tuple[str, int], ...]) -> Asker:
         asker = self._askers.get(servers)
         if asker is None:
-            # Reads files: the package's own, and the machine's resolv.conf.
+            # Imports dnspython and reads resolv.conf: both would block the event loop.
             asker = await asyncio.get_running_loop().run_in_executor(None, _make_asker, servers)
             self._askers[servers] = asker
         return asker
@@ -92,14 +92,14 @@ async def _addresses_as_targets(asker: Asker, name: DnsName) -> NameAnswer:
 
 
 async def _services(asker: Asker, name: DnsName) -> NameAnswer:
-    """The targets of SRV records: those of the best priority, and the others as standby."""
+    """The targets of SRV records. Those with the best priority are in use, the others are standby targets."""
     records, ttl = await _ask(asker, name.host, "SRV", name)
-    records = [record for record in records if record.target.to_text() != "."]  # RFC 2782: "not available here".
+    records = [record for record in records if record.target.to_text() != "."]  # RFC 2782: the service is not available.
     if not records:
         return NameAnswer((), ttl)
-    # The best first, so that an address that several records name is as the best of them says.
+    # Best priority first: if several records name the same address, the best one counts.
     records.sort(key=lambda record: record.priority)
-    # Whole names, to which no search domain is added (RFC 2782).
+    # These names are complete: no search domain is added (RFC 2782).
     hosts = list(dict.fromkeys(record.target.to_text() for record in records))
     found = dict(zip(hosts, await _all(_addresses(asker, host, name) for host in hosts), strict=True))
     failures = [answer for answer in found.values() if isinstance(answer, UnresolvedError)]
@@ -128,18 +128,18 @@ async def _services(asker: Asker, name: DnsName) -> NameAnswer:
 
 
 def _weight(weight: int, heaviest: int) -> int:
-    """A record's weight on a target's scale: the least that is not nothing for 0, which RFC 2782 gives a very small chance."""
+    """The weight of a record, scaled to the range of targets. 0 becomes 1, because RFC 2782 gives it a very small chance."""
     return max(1, weight * _LARGEST_WEIGHT // heaviest if heaviest > _LARGEST_WEIGHT else weight)
 
 
 async def _addresses(asker: Asker, host: str, name: DnsName) -> tuple[list[str], float]:
-    """The addresses of a host that can be reached from here, sorted, and how long they hold."""
+    """The addresses of a host that there is a route to, sorted, and their TTL."""
     kinds = {"A": ("A",), "AAAA": ("AAAA",)}.get(name.record_type, ("A", "AAAA"))
     answers = await _all(_ask(asker, host, kind, name) for kind in kinds)
     failures = [answer for answer in answers if isinstance(answer, UnresolvedError)]
     known = [answer for answer in answers if not isinstance(answer, UnresolvedError)]
     addresses = sorted({record.address for records, _ in known for record in records})
-    # A name server that fails for one kind of addresses does not hide those of the other.
+    # If the look-up of IPv4 or of IPv6 addresses fails, the others still count.
     if failures and not addresses:
         raise failures[0]
     return _with_route(addresses), min((ttl for records, ttl in known if records), default=min(ttl for _, ttl in known))
@@ -160,7 +160,7 @@ async def _all(queries: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer | 
 
 
 async def _ask(asker: Asker, host: str, kind: str, name: DnsName) -> tuple[list[Any], float]:
-    """The records of one kind, and how long the answer holds."""
+    """The records of one type, and their TTL."""
     import dns.exception
     import dns.resolver
 
@@ -177,7 +177,7 @@ async def _ask(asker: Asker, host: str, kind: str, name: DnsName) -> tuple[list[
 
 @lru_cache(maxsize=1)
 def _backend() -> Any:
-    """dnspython's way of making sockets, but for one thing: uvloop leaves a datagram socket open that is being made by who is cancelled."""
+    """dnspython's backend for asyncio, with a fix: uvloop leaves a datagram socket open if the task that makes it is cancelled."""
     import dns.asyncbackend
 
     backend: Any = copy(dns.asyncbackend.get_backend("asyncio"))
@@ -187,7 +187,7 @@ def _backend() -> Any:
         made = make(af, socktype, *arguments, **named)
         if socktype != socket.SOCK_DGRAM:
             return await made
-        # Nothing is sent to make one, so it takes no time to wait for.
+        # Nothing is sent to make one, so the wait is short.
         making = asyncio.ensure_future(made)
         try:
             return await asyncio.shield(making)
@@ -200,13 +200,13 @@ def _backend() -> Any:
 
 
 def _ttl_of_nothing(error: Any) -> float:
-    """How long it holds that a name does not exist, as the zone says (RFC 2308 section 5)."""
+    """How long the answer that a name does not exist is valid (RFC 2308 section 5)."""
     ttls = [response.resolve_chaining().minimum_ttl for response in error.responses().values()]
     return float(min(ttls, default=0))
 
 
 def _with_route(addresses: Iterable[str]) -> list[str]:
-    """The addresses that there is a route to; all of them where there is none to any."""
+    """The addresses that there is a route to; all of them if there is a route to none."""
     addresses = list(addresses)
     return [address for address in addresses if _has_route(address)] or addresses
 

@@ -1,4 +1,4 @@
-"""Reads a target in small parts while its client is slow."""
+"""Reads from a target in small parts while its client is slow."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Final
 __all__ = ("SMALL_READ", "SmallReadProtocol")
 
 SMALL_READ: Final = 32 * 1024
-"""Bytes that are read at a time. uvloop itself takes 256,000, all of which would wait for the client in memory; a quick one is better
-served by that."""
+"""Bytes per read. uvloop reads up to 256,000 bytes at a time, which is best for a quick client; for a slow one they would all wait in
+memory."""
 
 
 class SmallReadProtocol(asyncio.BufferedProtocol):
-    """Stands in for a target's connection as the protocol of its transport.
+    """Takes the place of a target connection as the protocol of its transport.
 
     Args:
-        connection: Gets all that is read, and is told all that the loop tells.
-        buffer: Of `SIP` bytes; may be shared, for it is empty again whenever the loop goes on.
+        connection: Gets the data, and all other calls of the event loop.
+        buffer: `SMALL_READ` bytes. Connections can share it, because it is empty again before the event loop does anything else.
     """
 
     __slots__ = ("_buffer", "connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing")

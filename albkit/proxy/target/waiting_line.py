@@ -1,4 +1,4 @@
-"""Where requests wait, first come, first served, while all targets have as many as they take (`max_concurrency`)."""
+"""The queue of requests that wait, first come, first served, while every target has as many as it takes (`max_concurrency`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ("WaitingLine",)
 
 
 class _Place:
-    """One request in the line. To its client it is where the response will come from, and not to blame for silence."""
+    """One waiting request. It is the `upstream` of its client meanwhile, and always active: a long wait is not a silent target."""
 
     __slots__ = ("expired", "turn")
 
@@ -41,20 +41,20 @@ class _Place:
     def read_in_small_chunks(self) -> None: ...
 
     def call(self) -> bool:
-        """Tell it to look whether there is room; `False` where it has been told already."""
+        """Wake the request, so that it tries to get a target; `False` if it was woken already."""
         if self.turn is None or self.turn.done():
             return False
         self.turn.set_result(None)
         return True
 
     def expire(self) -> None:
-        """Its time is over."""
+        """Wake the request, because it has waited as long as it may."""
         self.expired = True
         self.call()
 
 
 class WaitingLine:
-    """The line of one target group. Who comes while others wait stands behind them, even if there is room."""
+    """The queue of one target group. A request that comes while others wait queues up behind them, even if a target has room."""
 
     def __init__(self, choice: TargetChoice, loop: asyncio.AbstractEventLoop, counters: Counters) -> None:
         self._choice = choice
@@ -63,10 +63,10 @@ class WaitingLine:
         self._places: dict[_Place, None] = {}
 
     async def wait(self, client: DownstreamExchange, request: RequestHead) -> TargetState:
-        """A target with room, as soon as it is this request's turn.
+        """Wait for a target with room, until it is this request's turn.
 
         Raises:
-            Failure: 503, the line is full, the wait too long, or no target is left; or the client left.
+            Failure: 503, the queue is full, the wait was too long, or no target is left; or the client left.
         """
         choice = self._choice
         group = choice.group.group
@@ -97,11 +97,11 @@ class WaitingLine:
             self._counters.waiting_ended()
             del self._places[place]
             self._listen()
-            # There may be room for more than one, and who leaves without a target must not take the turn along.
+            # There may be room for more than one. And if this request leaves without a target, the next one must get its turn.
             self._call_next()
 
     def _listen(self) -> None:
-        """Hear of room, and keep those that come later behind those that wait."""
+        """Get called when a target has room, and make requests that come later queue up."""
         room = self._choice.room
         if room is not None:
             room.freed = self._call_next

@@ -1,1 +1,1 @@
-"""What a connection is after an upgrade, and connections of layer 4."""
+"""Tunnels: connections after an upgrade, and connections of TCP and TLS listeners (layer 4)."""

@@ -1,4 +1,4 @@
-"""A connection of a TCP or TLS listener: nothing of it is read, one target is picked for it, and from then on it is a tunnel."""
+"""A connection of a TCP or TLS listener. Its bytes are not interpreted: a target is picked, and the connection becomes a tunnel."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _NO_FIELDS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
 
 
 class Layer4Connection(asyncio.Protocol):
-    """The client's side, until a target is connected.
+    """The client's side, until the connection to a target is open.
 
     Args:
-        listener: The listener's.
-        address: Whom it comes from, where it was let in already; else it is let in when it is made.
+        listener: The listener that accepted the connection.
+        address: The client, if the connection was admitted already; else `connection_made` admits it.
     """
 
     __slots__ = (
@@ -68,13 +68,13 @@ class Layer4Connection(asyncio.Protocol):
 
     @property
     def listener(self) -> ListenerRuntime:
-        """Where it came in."""
+        """The listener that accepted the connection."""
         return self._listener
 
-    # What the loop says.
+    # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance.
+        transport = cast("asyncio.Transport", transport)  # uvloop's transport is not a subclass.
         runtime = self._listener.runtime
         address = self._admitted or self._listener.admit(transport)
         if address is None:
@@ -97,31 +97,31 @@ class Layer4Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """The client has said all that it has to say, and may still listen."""
+        """The client has half-closed the connection, and may still read."""
         self._has_ended = True
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._transport is None:
-            return  # It was turned away, or is a tunnel's.
+            return  # It was refused, or a tunnel has the transport.
         self._let_go()
         self._listener.release(self.address.host)
         self.fail(Failure(FailureKind.CLIENT_CLOSED, str(exc) if exc is not None else ""))
 
-    # What `Connections` needs of a client.
+    # What `ConnectionPool` needs of a client (`Waiting`).
 
     def locate(self) -> ClientAddress:
         return locate(self.address, self._transport)
 
     def wait(self) -> asyncio.Future[object]:
-        """What is waited for now: the target's connection, or a failure."""
+        """The future of the connection to a target; `fail` ends it."""
         waiter = self._waiter = self._listener.runtime.loop.create_future()
         if self._failure is not None:
             waiter.set_exception(self._failure)
         return waiter
 
     def fail(self, failure: Failure) -> None:
-        """End what is waited for."""
+        """End the wait for a target."""
         self._failure = failure
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(failure)
@@ -167,7 +167,7 @@ class Layer4Connection(asyncio.Protocol):
             raise
 
     def _request(self) -> RequestHead:
-        """What algorithms and stickiness are asked with: whom it comes from, and where it came in, is all that is known."""
+        """A stand-in for algorithms and stickiness. Only the client and the listener are known."""
         request = RequestHead()
         request.method = request.path = request.path_to_match = request.query_string = request.host = ""
         request.headers = _NO_FIELDS
@@ -205,7 +205,7 @@ class Layer4Connection(asyncio.Protocol):
     # Ends.
 
     def _let_go(self) -> None:
-        """The socket is gone, or a tunnel's."""
+        """The socket is closed, or a tunnel has it."""
         runtime = self._listener.runtime
         self._transport = None
         runtime.sweep.discard(self)
@@ -216,21 +216,21 @@ class Layer4Connection(asyncio.Protocol):
         finish(record, self._listener.runtime)
         self._early.clear()
         if self._transport is not None:
-            # There are no words for it but this one.
+            # There is no protocol to report an error in: RST is all that the client can be sent.
             reset(self._transport)
 
     def stop(self) -> None:
-        """The load balancer stops: nothing has come of this connection yet."""
+        """The load balancer stops: give up, because no tunnel is open yet."""
         self.fail(Failure(FailureKind.STOPPED))
 
     def abandon(self) -> None:
-        """End now."""
+        """Close the connection now."""
         self.stop()
         if self._transport is not None:
             self._transport.abort()
 
     def sweep(self, now: float) -> None:
-        """Notice a reset, which is not told of while nothing is read. FIN says that the client waits for the answer."""
+        """Check for a reset, which the event loop does not report while reading is paused. After FIN the client waits for the answer."""
         del now
         if self._transport is not None and (self._size or self._has_ended) and peer_has_reset(self._transport):
             self.fail(Failure(FailureKind.CLIENT_CLOSED, "seen while it was not read"))

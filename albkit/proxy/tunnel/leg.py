@@ -1,4 +1,4 @@
-"""One side of a tunnel, as an asyncio protocol: what it receives, the other side writes. No task, no copy through a stream."""
+"""One side of a tunnel, as an asyncio protocol: what one leg receives, the other writes. There is no task and no stream in between."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ __all__ = ("Leg", "Owner")
 
 
 class Owner(Protocol):
-    """The tunnel of a leg, which is told of what concerns both sides."""
+    """What a leg needs of its tunnel."""
 
     @property
     def closing(self) -> bool:
-        """Whether the load balancer is ending the tunnel."""
+        """Whether the load balancer is closing the tunnel."""
 
     def key(self) -> bytes:
-        """Four bytes of chance, to mask a frame with."""
+        """Four random bytes: the masking key of a frame."""
 
     def soon(self, call: Callable[[], None]) -> None:
-        """Call this in the next round of the loop."""
+        """Call this in the next turn of the event loop."""
 
     def count_pause(self) -> None:
-        """A side has as much to send as it may have; the other is not read for a while."""
+        """Count that reading was paused on one side because the write buffer of the other is full."""
 
     def count_ping(self) -> None:
-        """A side is pinged."""
+        """Count a ping to one side."""
 
     def note_end(self, leg: Leg) -> None:
-        """This side has said that it is through: with a Close frame, or with FIN."""
+        """This side has sent a Close frame or FIN."""
 
     def refuse_message(self, leg: Leg) -> None:
-        """This side began a message that the policy does not allow; no byte of the frame that made it so was passed on."""
+        """This side began a message that is too large. No byte of the frame that exceeds the limit was passed on."""
 
     def lose_frames(self, leg: Leg) -> None:
-        """What this side sends cannot be followed any more."""
+        """This side sends bytes that are not WebSocket frames."""
 
     def lost(self, leg: Leg, exc: Exception | None) -> None:
-        """This side's socket is gone."""
+        """The socket of this side is closed."""
 
 
 class Leg(asyncio.Protocol):
-    """One side of a tunnel whose bytes are bytes.
+    """One side of a tunnel whose bytes are not interpreted.
 
     Args:
         owner: The tunnel.
-        transport: This side's, not read yet.
+        transport: Of this side, with reading paused.
     """
 
     __slots__ = (
@@ -81,13 +81,13 @@ class Leg(asyncio.Protocol):
         self.count = 0
         """Bytes received."""
         self.swallowed = 0
-        """Those of them that were not passed on."""
+        """Bytes received that were not passed on."""
         self.injected = 0
-        """Bytes of our own that this side was sent."""
+        """Bytes sent to this side that the load balancer made itself, as pings."""
         self.active = False
-        """Whether bytes were passed on since the last sweep."""
+        """Whether bytes of this side were passed on since the last sweep."""
         self.heard = False
-        """Whether bytes came since then that were for us alone."""
+        """Whether bytes came since the last sweep that are for the load balancer only, as pongs."""
         self.gone = False
         self.reading_paused = False
         self.writing_paused = False
@@ -96,7 +96,7 @@ class Leg(asyncio.Protocol):
         self._through = self._reads_out = False
         self._queued = self._on_its_way = self._arrived = self._excused = 0
 
-    # What the loop says.
+    # What the event loop calls.
 
     def data_received(self, data: bytes) -> None:
         self.count += len(data)
@@ -106,13 +106,13 @@ class Leg(asyncio.Protocol):
             other.transport.write(data)
 
     def eof_received(self) -> bool:
-        """FIN is passed on; the other direction goes on."""
+        """Pass FIN on. The other direction stays open."""
         self.received_fin = self.active = True
         self._be_through()
         other = self.other
         other.send_fin()
         if other.received_fin:
-            # Both sides are through: what is written is flushed, then both sockets close.
+            # Both directions have ended: flush what is written, then close both sockets.
             other.transport.close()
             return False
         # TLS has no half-close.
@@ -130,12 +130,12 @@ class Leg(asyncio.Protocol):
                 other.sent_fin = True
                 other.transport.close()
             else:
-                # A side that is through, or whose TLS has closed as a whole: what it said before is flushed, and FIN goes behind it.
+                # This side sent its end before, or TLS closed both directions at once. Flush what it sent, then send FIN.
                 other.send_fin()
         self._owner.lost(self, exc)
 
     def _read_rest(self, exc: Exception | None) -> None:
-        """Where a write has met its RST before anybody has read what came before that: it may hold its last word."""
+        """Read what is left in the kernel, if a write found the RST first: it may be a Close frame, or the last part of the data."""
         if exc is not None and self.reading_paused:
             self.reading_paused = False
             for data in read_rest(self.transport):
@@ -154,15 +154,15 @@ class Leg(asyncio.Protocol):
         self.writing_paused = False
         self.other.pause_reading(False)
 
-    # What the tunnel does.
+    # What the tunnel calls.
 
     def begin(self) -> None:
-        """Read this side from now on, unless there is a reason not to."""
+        """Start to read this side, unless reading is paused for a reason."""
         if not self.reading_paused:
             self.transport.resume_reading()
 
     def pause_reading(self, paused: bool) -> None:
-        """Read this side no more for now, or again."""
+        """Pause or resume reading this side."""
         if self.reading_paused != paused and not self._reads_out:
             self.reading_paused = paused
             if not self.gone:
@@ -172,19 +172,19 @@ class Leg(asyncio.Protocol):
                     self.transport.resume_reading()
 
     def meet_reset(self) -> None:
-        """It has sent RST while it was not read: read what came before that, which may hold its last word, and then the RST.
+        """Handle a RST that came while this side was not read: read what came before it, and then the RST.
 
-        There will be no more than what the kernel has of it now, so that it need not wait for a slow other side.
+        That is at most what the kernel holds now, so it need not wait until a slow other side has room.
         """
         if self.received_fin:
-            # All has been read. What was written to the other side stays written.
+            # Everything was read. What was written to the other side is still sent.
             self.transport.abort()
         elif not self._reads_out:
             self.pause_reading(False)
             self._reads_out = True
 
     def send_fin(self) -> None:
-        """End this side's outgoing direction, once."""
+        """Send FIN to this side, once."""
         if self.sent_fin:
             return
         self.sent_fin = True
@@ -196,15 +196,15 @@ class Leg(asyncio.Protocol):
         send_fin(self.transport)
 
     def conclude(self, code: int, reason: str) -> None:
-        """Say goodbye to this side in good order. Where bytes are bytes there is no word for why."""
+        """Close this side gracefully. Only WebSockets can be told the reason."""
         del code, reason
         self.send_fin()
 
     def moved(self) -> bool:
-        """Whether anything has come of this side, or arrived there, since the last look: a slow reader is no silent one.
+        """Whether bytes came from this side or were acknowledged by it since the last call. A slow reader is not silent.
 
-        What only waits for it, here or in the kernel, has not arrived; and that a ping of ours has arrived says nothing of who should
-        answer it.
+        Bytes that wait here or in the kernel do not count; nor do pings of the load balancer, which the kernel of a hung peer also
+        acknowledges.
         """
         moved = self.active or self.heard
         self.active = self.heard = False
@@ -223,15 +223,15 @@ class Leg(asyncio.Protocol):
 
     @property
     def is_through(self) -> bool:
-        """Whether this side has said that it sends nothing more, so that a RST behind that takes nothing back."""
+        """Whether this side has sent its end, a Close frame or FIN, so that a RST after that cuts nothing off."""
         return self._through
 
     @property
     def is_flushed(self) -> bool:
-        """Whether all that was sent to this side had arrived there at the last look."""
+        """Whether this side had acknowledged everything at the last call of `moved`."""
         return self._on_its_way == 0
 
     @property
     def is_deaf(self) -> bool:
-        """Whether the loop would not tell of a reset, because this side is not read."""
+        """Whether the event loop would not report a reset, because this side is not read."""
         return not self.gone and (self.reading_paused or self.received_fin)

@@ -1,19 +1,19 @@
-"""After a 101: two legs that write to each other's transport, and what ends them (docs/tunnels.md)."""
+"""A tunnel: after a 101, two legs that write to each other's transport, and the deadlines that end them (docs/tunnels.md)."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
-from albkit.errors import Failure, FailureKind, told
+from albkit.errors import Failure, FailureKind
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.model.target import Target
 from albkit.model.tunnel import TunnelEnd, TunnelPolicy, fault_of_close
 from albkit.proxy.runtime import CLOSE_TIMEOUT, Runtime
 from albkit.proxy.transports import peer_has_reset, reset
 from albkit.proxy.tunnel.leg import Leg
+from albkit.proxy.tunnel.recheck import Recheck
 from albkit.proxy.tunnel.websocket_leg import WebSocketLeg
 from albkit.proxy.tunnel.websocket_pinger import Pinger
 from albkit.state.record import ExchangeRecord
@@ -22,10 +22,8 @@ from albkit.wire.websocket.frames import FrameFollower
 
 __all__ = ("HALF_CLOSE_SILENCE", "Tunnel")
 
-_log = logging.getLogger("albkit")
-
 HALF_CLOSE_SILENCE: Final = 30.0
-"""Seconds of silence after which a direction ends that was left open when the other had sent FIN."""
+"""Seconds of silence after which a half-closed tunnel ends: one side has sent FIN, and the other sends nothing."""
 
 _GOING_AWAY = 1001
 _PROTOCOL_ERROR = 1002
@@ -35,16 +33,18 @@ _INTERNAL_ERROR = 1011
 
 
 class Tunnel:
-    """One upgraded connection: a leg towards the client, a leg towards the target. Fulfils `albkit.extensions.Tunnel`.
+    """One upgraded connection, with a leg to the client and a leg to the target. Implements `albkit.extensions.Tunnel`.
 
     Args:
         client: The client's transport, with reading paused.
         target: The target's transport.
-        member: Whom it stays with.
-        protocol: What both ends speak now, as the target named it.
-        policy: How it lives and ends.
-        extensions: What a WebSocket handshake agreed on, empty for nothing; `None` where the bytes are not to be followed as frames.
-        over: Called once, when both sockets are gone.
+        member: The target.
+        record: Gets the bytes of both directions, and why the tunnel ended.
+        protocol: The protocol that the target switched to.
+        policy: Sets the deadlines and limits.
+        extensions: The extensions that a WebSocket handshake agreed on, empty for none; `None` if the bytes must not be read as frames.
+        runtime: Of the load balancer.
+        over: Called once, when both sockets are closed.
     """
 
     __slots__ = (
@@ -55,8 +55,6 @@ class Tunnel:
         "_over",
         "_policy",
         "_recheck",
-        "_recheck_at",
-        "_recheck_timer",
         "_runtime",
         "_silent_since",
         "_used_since",
@@ -92,9 +90,9 @@ class Tunnel:
         self._opened = self._silent_since = self._used_since = now
         self._closed_at: float | None = None
         self._drain_at: float | None = None
-        self._recheck_at = now + policy.recheck_every * (1 + runtime.clock.random()) / 2 if policy.recheck is not None else 0.0
-        self._recheck: asyncio.Task[bool] | None = None
-        self._recheck_timer: asyncio.TimerHandle | None = None
+        self._recheck: Recheck | None = None
+        if policy.recheck is not None:
+            self._recheck = Recheck(self, policy.recheck, policy.recheck_every, runtime, self._refuse_to_stay, self._recheck_failed)
         self._gone: asyncio.Future[None] | None = None
         self.client_leg: Leg
         self.target_leg: Leg
@@ -128,16 +126,16 @@ class Tunnel:
         client_is_full: bool = False,
         target_is_full: bool = False,
     ) -> None:
-        """Send the 101 with what came behind it to the client, what the client sent early to the target, and let the bytes flow.
+        """Send the 101 and the bytes that came too early, and relay from then on.
 
         Args:
-            head: The 101; empty where nobody has asked for one.
-            behind: What has come of the target.
-            early: What has come of the client.
-            target_is_through: Whether FIN has come behind the former.
-            client_is_through: Whether FIN has come behind the latter.
-            client_is_full: Whether as much as may be waits to be sent to the client: its transport will not say so again.
-            target_is_full: The same of the target, as behind a large request body.
+            head: The 101; empty at layer 4.
+            behind: Bytes that the target has sent already.
+            early: Bytes that the client has sent already.
+            target_is_through: Whether FIN came behind the bytes of the target.
+            client_is_through: Whether FIN came behind the bytes of the client.
+            client_is_full: Whether the write buffer of the client is full. Its transport reported that to the exchange, and does not again.
+            target_is_full: The same for the target, as after a large request body.
         """
         self.record.sent_bytes += len(head)
         client, target = self.client_leg, self.target_leg
@@ -221,41 +219,41 @@ class Tunnel:
     def __repr__(self) -> str:
         return f"<Tunnel {self.id} {self.client} -> {self.group}/{self.target} {self.protocol} {self.end or 'open'}>"
 
-    # What its legs tell.
+    # What the legs report.
 
     @property
     def closing(self) -> bool:
-        """Whether the load balancer is ending it."""
+        """Whether the load balancer is closing the tunnel."""
         return self._closed_at is not None
 
     def key(self) -> bytes:
-        """Four bytes of chance, to mask a frame with."""
+        """Four random bytes: the masking key of a frame."""
         return self._runtime.clock.entropy(4)
 
     def soon(self, call: Callable[[], None]) -> None:
-        """Call this in the next round of the loop."""
+        """Call this in the next turn of the event loop."""
         self._runtime.loop.call_soon(call)
 
     def count_ping(self) -> None:
-        """A side is pinged."""
+        """Count a ping to one side."""
         self._runtime.counters.tunnel_pinged()
 
     def count_pause(self) -> None:
-        """A side has as much to send as it may have; the other is not read for a while."""
+        """Count that reading was paused on one side because the write buffer of the other is full."""
         self._runtime.counters.reading_was_paused()
 
     def note_end(self, leg: Leg) -> None:
-        """One side has said that it is through."""
+        """One side has sent a Close frame or FIN."""
         self._ended(TunnelEnd.CLIENT if leg is self.client_leg else TunnelEnd.TARGET)
 
     def refuse_message(self, leg: Leg) -> None:
-        """One side began a message that the policy does not allow."""
+        """One side began a message that is larger than the policy allows."""
         ours = leg is self.client_leg
         kind = FailureKind.TUNNEL_MESSAGE_OF_CLIENT_TOO_LARGE if ours else FailureKind.TUNNEL_MESSAGE_OF_TARGET_TOO_LARGE
         self._conclude(TunnelEnd.MESSAGE_TOO_LARGE, _TOO_LARGE, "message too large", Failure(kind))
 
     def lose_frames(self, leg: Leg) -> None:
-        """What one side sends cannot be followed any more: from now on bytes are bytes, and go on, unless messages are limited."""
+        """One side sends bytes that are not WebSocket frames. Relay them as bytes from now on; or close, if the policy limits messages."""
         if self._policy.max_message_size is not None:
             ours = leg is self.client_leg
             kind = FailureKind.TUNNEL_CLIENT_SENDS_NO_FRAMES if ours else FailureKind.TUNNEL_TARGET_SENDS_NO_FRAMES
@@ -269,22 +267,23 @@ class Tunnel:
                 one.send_fin()
 
     def lost(self, leg: Leg, exc: Exception | None) -> None:
-        """A leg is gone; with the second the tunnel is over."""
+        """The socket of one side is closed; after the second the tunnel is over."""
         if exc is not None:
             self._reset_by(leg, str(exc))
         else:
-            # With TLS a side may go without another word.
+            # A TLS connection that closes reports no FIN before.
             self.note_end(leg)
         if self.client_leg.gone and self.target_leg.gone:
             self._leave()
         else:
-            # The other side has a time of its own to take what was written to it.
+            # The other side gets its own time to take what was written to it.
             self._silent_since = self._runtime.clock.monotonic()
 
     def _leave(self) -> None:
         client, target = self.client_leg, self.target_leg
         self._runtime.sweep.discard(self)
-        self._give_up_recheck()
+        if self._recheck is not None:
+            self._recheck.give_up()
         self.record.received_bytes += client.count
         self.record.sent_bytes += target.count - target.swallowed + client.injected
         try:
@@ -298,31 +297,31 @@ class Tunnel:
     # How it ends.
 
     def stop(self) -> None:
-        """The load balancer stops."""
+        """Close the tunnel, because the load balancer stops."""
         self._conclude(TunnelEnd.STOP, _GOING_AWAY, "the load balancer stops")
 
     def drain(self, at: float) -> None:
-        """Its target was deregistered: end in good order when the clock has come to `at`."""
+        """The target was deregistered: close the tunnel when the monotonic clock has reached `at`."""
         self._drain_at = at
         if at <= self._runtime.clock.monotonic():
             self._conclude(TunnelEnd.DRAIN, self._policy.drain_code, "the target goes away")
 
     def cancel_drain(self) -> None:
-        """Its target has come back: stay."""
+        """The target was registered again: stay open."""
         self._drain_at = None
 
     @property
     def drain_spread(self) -> float:
-        """Seconds over which the tunnels of a deregistered target are to be closed."""
+        """Seconds over which the tunnels of a deregistered target are closed."""
         return self._policy.drain_spread
 
     def abandon(self) -> None:
-        """End both sockets now."""
+        """Close both sockets now."""
         self.client_leg.transport.abort()
         self.target_leg.transport.abort()
 
     def _conclude(self, end: TunnelEnd, code: int, reason: str, failure: Failure | None = None) -> None:
-        """End both directions in good order; the sweep cuts them if that takes too long."""
+        """Close both sides gracefully; the sweep aborts them if that takes longer than `GRACE`."""
         if self.closing:
             return
         self._ended(end, failure)
@@ -330,8 +329,14 @@ class Tunnel:
         self.client_leg.conclude(code, reason)
         self.target_leg.conclude(code, reason)
 
+    def _refuse_to_stay(self) -> None:
+        self._conclude(TunnelEnd.RECHECK, _POLICY_VIOLATION, "not allowed any more", Failure(FailureKind.TUNNEL_NOT_ALLOWED_ANY_MORE))
+
+    def _recheck_failed(self, why: str) -> None:
+        self._conclude(TunnelEnd.ERROR, _INTERNAL_ERROR, "", Failure(FailureKind.TUNNEL_RECHECK_FAILED, why))
+
     def _ended(self, end: TunnelEnd, failure: Failure | None = None) -> None:
-        """Note why, if this is the first cause."""
+        """Note why the tunnel ended, if this is the first cause."""
         if self.end is None:
             self.end = end
             self.record.failure = failure
@@ -345,7 +350,7 @@ class Tunnel:
     # Deadlines.
 
     def sweep(self, now: float) -> None:
-        """End what is overdue, ping who is silent, and notice what paused and half-closed legs do not."""
+        """Close the tunnel if a deadline has passed, ping silent sides, and check sides that are not read for a reset."""
         client, target = self.client_leg, self.target_leg
         if client.active or target.active:
             self._used_since = now
@@ -377,19 +382,18 @@ class Tunnel:
             self._sweep_pings(target, now, heard=target_heard or target.reading_paused)
         if silent >= (policy.idle_timeout or self._runtime.settings.idle_timeout) and not self._awaits_pong(now):
             self._conclude(TunnelEnd.IDLE, _GOING_AWAY, "idle", Failure(FailureKind.TUNNEL_IDLE))
-        elif policy.recheck is not None and now >= self._recheck_at and self._recheck is None and not self.closing:
-            self._recheck_at = now + policy.recheck_every
-            self._ask_again(policy.recheck)
+        elif self._recheck is not None and not self.closing:
+            self._recheck.sweep(now)
 
     def _awaits_pong(self, now: float) -> bool:
-        """Whether a side was asked for a sign of life and has time left: also where the loop stood still, and so has asked late."""
+        """Whether a side was pinged and still has time to answer. The ping may be late itself, if the event loop was blocked."""
         return any(
             isinstance(leg, WebSocketLeg) and leg.probe is not None and leg.probe.is_awaited(now)
             for leg in (self.client_leg, self.target_leg)
         )
 
     def _sweep_deaf(self, silent: float) -> None:
-        """End a tunnel of which a side is not read, and has been reset, or has sent FIN for long."""
+        """Handle sides that are not read: notice a reset, and close a tunnel that has been half-closed and silent for too long."""
         for leg in (self.client_leg, self.target_leg):
             if leg.is_deaf and peer_has_reset(leg.transport):
                 leg.meet_reset()
@@ -397,12 +401,12 @@ class Tunnel:
             self.abandon()
 
     def _sweep_last(self, leg: Leg, silent: float) -> None:
-        """End what is left of a tunnel, when this side has taken all that the other one, which is gone, had said; or takes no more."""
+        """Close the last side, when it has taken everything that the other one had sent, or takes no more."""
         if silent >= (CLOSE_TIMEOUT if leg.is_flushed else HALF_CLOSE_SILENCE):
             self.abandon()
 
     def _sweep_pings(self, leg: Leg, now: float, *, heard: bool) -> None:
-        """Ping one side where that is due; one that has not answered is reset, and the other is told."""
+        """Ping one side if that is due. If it did not answer the last ping in time, reset it, and close the other side with Close 1011."""
         if self.closing or not isinstance(leg, WebSocketLeg) or leg.probe is None:
             return
         if not (leg.may_be_pinged and leg.other.may_be_pinged and leg.probe.look(now, heard=heard)):
@@ -413,47 +417,6 @@ class Tunnel:
         self._closed_at = now
         leg.other.conclude(_INTERNAL_ERROR, f"the {'client' if ours else 'target'} does not answer pings")
         reset(leg.transport)
-
-    def _ask_again(self, recheck: Callable[[Tunnel], Awaitable[object]]) -> None:
-        """Ask the policy's `recheck`, in a task of its own: the tunnel waits for no answer that does not come in time."""
-        runtime = self._runtime
-        self._recheck = task = runtime.hook_tasks.start(_stays(recheck, self), recheck)
-        task.add_done_callback(self._asked_again)
-        self._recheck_timer = runtime.loop.call_later(runtime.settings.limits.hook_timeout, self._give_up_recheck, "it took too long")
-
-    def _asked_again(self, task: asyncio.Task[bool]) -> None:
-        if task is not self._recheck:
-            return  # It was given up.
-        self._recheck = None
-        if self._recheck_timer is not None:
-            self._recheck_timer.cancel()
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            _log.error("the recheck of %r failed", self, exc_info=error)
-            self._recheck_failed(told(error))
-        elif task.cancelled():
-            # Not by us: what the hook waited for was cancelled. What cannot be checked is not allowed.
-            self._recheck_failed("cancelled")
-        elif not task.result():
-            kind = FailureKind.TUNNEL_NOT_ALLOWED_ANY_MORE
-            self._conclude(TunnelEnd.RECHECK, _POLICY_VIOLATION, "not allowed any more", Failure(kind))
-
-    def _give_up_recheck(self, why: str = "") -> None:
-        """Nobody waits for its answer any more: the tunnel is over, or what has taken so long is not allowed."""
-        task, self._recheck = self._recheck, None
-        if self._recheck_timer is not None:
-            self._recheck_timer.cancel()
-        if task is not None:
-            self._runtime.hook_tasks.cancel(task)
-            if why:
-                self._recheck_failed(why)
-
-    def _recheck_failed(self, why: str) -> None:
-        self._conclude(TunnelEnd.ERROR, _INTERNAL_ERROR, "", Failure(FailureKind.TUNNEL_RECHECK_FAILED, why))
-
-
-async def _stays(recheck: Callable[[Tunnel], Awaitable[object]], tunnel: Tunnel) -> bool:
-    return bool(await recheck(tunnel))
 
 
 def _frames(leg: Leg) -> int | None:

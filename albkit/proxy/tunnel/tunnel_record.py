@@ -1,4 +1,4 @@
-"""What is counted and told when a tunnel begins and when it is over."""
+"""What is counted and reported when a tunnel opens and when it is over."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ("tunnel_opened", "tunnel_over")
 
 
 def tunnel_opened(listener: ListenerRuntime, tunnel: Tunnel, policy: TunnelPolicy) -> None:
-    """Both its sides are connected, and bytes flow."""
+    """Count a tunnel whose both sides are connected."""
     runtime = listener.runtime
     member = tunnel.member
     runtime.counters.tunnel_opened()
     member.counters.tunnel_opened()
     runtime.tunnel_opened(tunnel)
     if member.keeps_sessions:
-        # Opened by a session that stays while its target drains: it ends with the others, within the spread.
+        # A session that stays on a draining target opened it: close it with the other tunnels of the target, within the spread.
         left = member.deadline - runtime.clock.monotonic()
         tunnel.drain(member.deadline - min(policy.drain_spread, left) * runtime.clock.random())
     if runtime.stopping:
@@ -27,12 +27,12 @@ def tunnel_opened(listener: ListenerRuntime, tunnel: Tunnel, policy: TunnelPolic
 
 
 def tunnel_over(listener: ListenerRuntime, guest: str, choice: TargetChoice, tunnel: Tunnel) -> None:
-    """Both its sockets are gone.
+    """Give back what a tunnel holds, after both its sockets are closed.
 
     Args:
-        listener: Where it came in.
-        guest: Whom its connection was counted for.
-        choice: Of its target group.
+        listener: The listener that the client connected to.
+        guest: The address that the connection of the client was counted for.
+        choice: Of the target group.
         tunnel: The tunnel.
     """
     runtime = listener.runtime

@@ -1,4 +1,4 @@
-"""One side of a WebSocket: the same pipe, with frames of ours put between two frames, and what answers them taken out again."""
+"""One side of a WebSocket tunnel: inserts pings and Close frames of the load balancer, and takes the pongs out again."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class WebSocketLeg(Leg):
 
     Args:
         owner: The tunnel.
-        transport: This side's, not read yet.
-        follower: Of what this side sends.
-        masks: Whether frames of ours to this side must be masked, because it is the WebSocket server.
+        transport: Of this side, with reading paused.
+        follower: Follows the frames that this side sends.
+        masks: Whether frames that the load balancer sends to this side must be masked, because it is the WebSocket server.
     """
 
     __slots__ = ("_fin_waits", "_last", "_masks", "_pending", "_resting", "_unread", "careful", "follower", "probe", "told")
@@ -39,25 +39,26 @@ class WebSocketLeg(Leg):
     def __init__(self, owner: Owner, transport: asyncio.Transport, follower: FrameFollower, *, masks: bool) -> None:
         super().__init__(owner, transport)
         self.follower: FrameFollower | None = follower
-        """`None` when what this side sends turned out to be no frames: from then on bytes are bytes."""
+        """`None` after this side sent bytes that are not frames. From then on bytes are relayed without a look at them."""
         self.probe: Pinger | None = None
         self.careful = follower.limited
-        """Whether what this side sends is taken apart on its way: a pong of it may be for us, or a frame of ours waits to be put in."""
+        """Whether the frames of this side are split before they are passed on: a pong may be for the load balancer, or a frame of it waits to
+        be inserted."""
         self._masks = masks
         self._pending = b""
-        """A frame of ours for this side, which waits for the end of the one that is on its way to it."""
+        """A frame of the load balancer that waits until the frame that is being sent to this side is complete."""
         self._last = False
-        """This side is to be told of the end, behind that frame."""
+        """Whether `_pending` is a Close frame."""
         self.told = False
-        """It has got its Close frame; nothing may be sent to it any more."""
+        """Whether the Close frame was sent to this side: nothing may follow it."""
         self._resting = False
-        """It is not read until all others have had a turn."""
+        """Whether reading stops for one turn of the event loop."""
         self._unread = b""
-        """What has come of this side and waits for that."""
+        """What came from this side and is processed in the next turn."""
         self._fin_waits = False
-        """FIN has come behind it."""
+        """Whether FIN came after that."""
 
-    # What the loop says.
+    # What the event loop calls.
 
     def data_received(self, data: bytes) -> None:
         self.count += len(data)
@@ -77,14 +78,14 @@ class WebSocketLeg(Leg):
             other.transport.write(data)
 
     def eof_received(self) -> bool:
-        """FIN is passed on behind what was kept back; where we are ending the tunnel, this side is through."""
+        """Pass FIN on after what was held back. If the load balancer is closing the tunnel, this side is done."""
         if self._unread:
             self._fin_waits = True
             return True
         if self._owner.closing:
             self.received_fin = self.sent_fin = True
             if not self.other.told:
-                # It has left a frame in the middle, so that there is no place for a Close frame any more.
+                # This side ended in the middle of a frame, so a Close frame cannot be inserted any more.
                 self.other.send_fin()
             return False
         self._flush()
@@ -96,7 +97,7 @@ class WebSocketLeg(Leg):
             self._flush()
             super().connection_lost(exc)
             return
-        # Each side says goodbye by itself now.
+        # The load balancer is closing the tunnel: each side is closed on its own.
         self.gone = self.sent_fin = self.received_fin = True
         if not self.other.told:
             self.other.send_fin()
@@ -108,10 +109,10 @@ class WebSocketLeg(Leg):
         if not self.told:
             self.other.pause_reading(True)
 
-    # What the tunnel does.
+    # What the tunnel calls.
 
     def conclude(self, code: int, reason: str) -> None:
-        """Say goodbye with a Close frame as soon as no frame is on its way to this side, then with FIN behind its answer."""
+        """Send a Close frame as soon as no frame is being sent to this side, and FIN after this side has answered it."""
         other = self.other
         if self.sent_fin:
             return
@@ -126,7 +127,7 @@ class WebSocketLeg(Leg):
             self.send_fin()
 
     def stop_following(self) -> None:
-        """Bytes are bytes from now on; nothing of ours can be put into what this side gets."""
+        """Relay bytes from now on without a look at them. The load balancer can send this side no frames any more."""
         self._flush()
         self.follower = self.probe = None
         self.careful = self._last = False
@@ -136,12 +137,12 @@ class WebSocketLeg(Leg):
 
     @property
     def owes_pong(self) -> bool:
-        """Whether the other side waits for a pong of this one."""
+        """Whether the other side has pinged this one and waits for its pong."""
         return self.other.follower is not None and self.other.follower.pinged
 
     @property
     def is_put_off(self) -> bool:
-        """Whether a frame of ours waits for the end of the one that is on its way."""
+        """Whether a frame of the load balancer waits until the frame that is being sent to this side is complete."""
         return bool(self._pending)
 
     @property
@@ -151,19 +152,19 @@ class WebSocketLeg(Leg):
 
     @property
     def is_through(self) -> bool:
-        """With FIN, or with a whole Close frame."""
+        """Whether this side has sent FIN, or a complete Close frame."""
         return self._through and (self.received_fin or not self.is_within_frame)
 
     @property
     def may_be_pinged(self) -> bool:
-        """Whether a ping has a meaning: frames are followed, and neither side has begun to say goodbye."""
+        """Whether a ping can be answered: frames are followed, and neither side has begun to close."""
         mine, others = self.follower, self.other.follower
         if mine is None or others is None:
             return False
         return not (mine.closed or others.closed or self.sent_fin or self.received_fin or self._last)
 
     def ping(self, payload: bytes) -> None:
-        """Send a ping, as soon as no frame is on its way."""
+        """Send a ping, as soon as no frame is being sent to this side."""
         other = self.other
         self._owner.count_ping()
         self._pending = control_frame(PING, payload, self._key())
@@ -187,12 +188,12 @@ class WebSocketLeg(Leg):
             self._owner.lose_frames(self)
 
     def _take_apart(self, follower: FrameFollower, data: bytes) -> None:
-        """Pass on what came, without what is for us, and with what we have to say in between."""
+        """Pass on what came, frame by frame: take out pongs to the load balancer, and insert its own frames in between."""
         other = self.other
         self.heard = True
         self.swallowed += len(data)
         if self.sent_fin and (other.told or other.sent_fin):
-            return  # Nothing that it says goes anywhere, or is waited for.
+            return  # Both sides are closed: nobody gets these bytes.
         closed = follower.closed
         out: list[bytes] = []
         lost = False
@@ -243,12 +244,12 @@ class WebSocketLeg(Leg):
         pieces.clear()
 
     def _flush(self) -> None:
-        """Pass on what was kept back; there will be no more of it."""
+        """Pass on what was held back of a frame that will not be completed."""
         if self.follower is not None and self.follower.held and not self.other.told:
             self._pass_on([self.follower.give_up_held()])
 
     def _put_in(self) -> None:
-        """No frame is on its way to this side: send what waits for that. Where the other side says goodbye, that will do."""
+        """Send the frame that waits, because no other frame is being sent to this side. If the other side has sent a Close frame, drop it."""
         pending, self._pending = self._pending, b""
         if self.sent_fin:
             return
@@ -260,27 +261,27 @@ class WebSocketLeg(Leg):
             self._be_told()
 
     def _be_told(self) -> None:
-        """Nothing more goes to this side; what the other one still says is read for its Close frame only."""
+        """Send nothing more to this side. From now on the other one is only read for its Close frame."""
         self.told = True
         self.other.pause_reading(False)
         if self.received_fin:
-            # It has nothing to answer with any more.
+            # This side has half-closed, so it cannot answer the Close frame.
             self.sent_fin = True
             self.transport.close()
         elif self.follower is not None and self.follower.closed:
             self.send_fin()
 
-    # A peer that sends frames without end.
+    # Peers that send very many small frames.
 
     def _put_off(self, data: bytes, size: int) -> bytes:
-        """Keep so many bytes at the end of a chunk for later; those before them."""
+        """Keep the last `size` bytes for later, and return those before them."""
         self._unread = data[-size:]
         self.swallowed += size
         self._rest()
         return data[:-size]
 
     def _rest(self) -> None:
-        """Let all others have a turn of the loop before this side is read again."""
+        """Let everything else have a turn of the event loop before this side is read again."""
         if not (self._resting or self.gone):
             self._resting = True
             self.transport.pause_reading()
@@ -292,7 +293,7 @@ class WebSocketLeg(Leg):
             return
         data, self._unread = self._unread, b""
         if data:
-            # They were counted when they came.
+            # `data_received` counts these bytes again.
             self.count -= len(data)
             self.swallowed -= len(data)
             self.data_received(data)

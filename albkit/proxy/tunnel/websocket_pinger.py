@@ -1,4 +1,4 @@
-"""Pings one side of a WebSocket that is silent, and tells whether it is dead (RFC 6455 section 5.5.2)."""
+"""Pings one side of a WebSocket when it is silent, and decides whether it is dead (RFC 6455 section 5.5.2)."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ class PingedSide(Protocol):
 
     @property
     def owes_pong(self) -> bool:
-        """Whether the other side waits for a pong of this one."""
+        """Whether the other side has pinged this one and waits for its pong."""
 
     @property
     def is_put_off(self) -> bool:
-        """Whether a ping waits for the end of a frame that is on its way."""
+        """Whether a ping waits until the frame that is being sent to this side is complete."""
 
     @property
     def is_within_frame(self) -> bool:
-        """Whether it is in the middle of sending a frame: some endpoints would put their pong into it."""
+        """Whether this side is in the middle of a frame: some endpoints would send their pong inside it."""
 
     def ping(self, payload: bytes) -> None:
-        """Send a ping, as soon as no frame is on its way."""
+        """Send a ping, as soon as no frame is being sent to this side."""
 
 
 class Pinger:
     """Watches one side.
 
-    A ping of ours carries a number behind a few bytes of chance, so that its pong is told from those that are not for us.
+    The payload of a ping is a random nonce and a number, so that its pong can be told from those that are for the other side.
 
     Args:
-        side: Whom to ping.
+        side: The side to ping.
         interval: Seconds of silence before a ping.
         timeout: Seconds of silence after it.
-        nonce: Four bytes of chance.
+        nonce: Four random bytes.
         now: Monotonic, in seconds.
     """
 
@@ -56,11 +56,11 @@ class Pinger:
 
     @property
     def waits(self) -> bool:
-        """Whether a pong may come that is for us."""
+        """Whether a pong to the load balancer may still come."""
         return self._answered < self._sent
 
     def takes(self, payload: bytes) -> bool:
-        """Whether a pong with this payload is for us: it answers a ping of ours that was not answered yet."""
+        """Whether a pong with this payload answers one of these pings that was not answered yet."""
         if len(payload) != _NONCE + _NUMBER or payload[:_NONCE] != self._nonce:
             return False
         number = int.from_bytes(payload[_NONCE:], "big")
@@ -70,15 +70,15 @@ class Pinger:
         return True
 
     def is_awaited(self, now: float) -> bool:
-        """Whether the side was asked, and still has time to answer."""
+        """Whether the side was pinged, and still has time to answer."""
         return self._asked_since is not None and now - self._asked_since < self._timeout
 
     def look(self, now: float, *, heard: bool) -> bool:
-        """Ping the side where that is due. Returns whether it is dead: it has been asked, and silent for too long.
+        """Ping the side if that is due. Returns whether it is dead: it was pinged and has been silent for too long.
 
         Args:
             now: Monotonic, in seconds.
-            heard: Whether anything has come of it since the last look.
+            heard: Whether anything came from it since the last call.
         """
         if self._put_off:
             if self._side.is_put_off:
@@ -96,7 +96,7 @@ class Pinger:
 
     def _ask(self, now: float) -> None:
         side = self._side
-        # Where a pong is due anyway, one of ours might be taken for it and the other side go without.
+        # If a pong is due anyway, an endpoint may answer only the latest ping (RFC 6455 section 5.5.3), and the other side gets none.
         if not side.owes_pong:
             self._sent += 1
             side.ping(self._nonce + self._sent.to_bytes(_NUMBER, "big"))
