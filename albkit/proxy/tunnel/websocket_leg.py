@@ -42,8 +42,7 @@ class WebSocketLeg(Leg):
         """`None` after this side sent bytes that are not frames. From then on bytes are relayed without a look at them."""
         self.probe: Pinger | None = None
         self.careful = follower.limited
-        """Whether the frames of this side are split before they are passed on: a pong may be for the load balancer, or a frame of it waits to
-        be inserted."""
+        """Whether frames of this side are looked at one by one: a pong may be for the load balancer, or a frame waits to be inserted."""
         self._masks = masks
         self._pending = b""
         """A frame of the load balancer that waits until the frame that is being sent to this side is complete."""
@@ -249,7 +248,7 @@ class WebSocketLeg(Leg):
             self._pass_on([self.follower.give_up_held()])
 
     def _put_in(self) -> None:
-        """Send the frame that waits, because no other frame is being sent to this side. If the other side has sent a Close frame, drop it."""
+        """Send the frame that waits, because this side is between two frames. If the other side has sent a Close frame, drop it."""
         pending, self._pending = self._pending, b""
         if self.sent_fin:
             return
