@@ -74,11 +74,13 @@ async def first_answer(forwarded: Forwarded, member: TargetState, record: Exchan
     """
     request, choice = forwarded.request, forwarded.choice
     wants_tunnel = bool(request.upgrade)
+    # Every request earns its group a retry, even if it will not need one itself.
     deposit(choice.group)
     tried: list[TargetState] = []
     while True:
         record.attempts += 1
         record.target = member
+        # An ejection during the attempt starts a new epoch: the outcome then says nothing about the target's present state.
         epoch = member.epoch
         # A tunnel counts before the target answers, so that many upgrades at once cannot exceed the limit.
         choice.started(member, wants_tunnel)
@@ -126,6 +128,7 @@ def _next_target(forwarded: Forwarded, tried: list[TargetState], failure: Failur
         # Another target does not know the session, and a new connection to this one may work.
         return tried[0]
     passed = {*tried, *_full_of_tunnels(choice, forwarded.policy)} if request.upgrade else set(tried)
+    # On the last attempt standby targets come first.
     other = choice.pick_other(passed, request, last=len(tried) == MOST_ATTEMPTS - 1)
     if other is None and not could_connect:
         other = choice.pick_ejected(passed)

@@ -137,6 +137,7 @@ class ConnectionPool:
         pool = self._pools.get(member)
         if pool is None:
             return None
+        # By object, not by value: `owner` is the address object of one client connection, whose end closes these connections too.
         idle = pool.idle if owner is None else self._owned.get(owner, {}).get(member)
         while idle:
             connection, _ = idle.popitem()
@@ -230,12 +231,14 @@ class ConnectionPool:
                 because the request takes time to arrive.
         """
         member = connection.member
+        # A target that drains gets no more requests, unless sessions may still use it.
         if self._closed is not None or (member.state is TargetHealthState.DRAINING and not member.keeps_sessions):
             connection.abort()
             return
         longest = self._limits.target_keep_alive
         connection.idle_limit = longest if timeout is None else min(longest, max(0.0, timeout - 0.5))
         pool = self._pools[member]
+        # With few open connections there cannot be too many idle ones: so most requests need not count them.
         most = self._most_idle
         if connection.idle_limit == 0 or (len(pool.open) > (_LEAST_KEPT if most is None else most) and pool.is_full(most)):
             self._counters.idle_connection_closed()

@@ -62,6 +62,7 @@ class Connector:
                     transport, connection = await self._loop.create_connection(make, target.host, target.port)
         except OSError as error:
             raise _connect_failure(error, target, self._limits.connect_timeout) from None
+        # The PROXY protocol header comes before everything else, TLS included.
         if group.proxy_protocol is not None:
             address = connection.owner = client.locate()
             transport.write(proxy_header(group.proxy_protocol, address))
@@ -83,6 +84,7 @@ class Connector:
         try:
             session = self._contexts.of(group).wrap_bio(incoming, outgoing, server_hostname=server_name(target))
             secured = TlsTransport(transport, session, incoming, outgoing, self._loop, over)
+            # The handshake has begun before TLS gets the bytes that have come already.
             secured.begin_handshake()
             connection.insert_below(secured)
             if transport.is_closing():

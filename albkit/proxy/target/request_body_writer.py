@@ -40,6 +40,7 @@ class RequestBodyWriter:
 
     def feed(self, pieces: list[bytes], over: bool, trailers: list[bytes]) -> None:
         """Send the next pieces of the body; `over` says that they are the last."""
+        # A read that ended in the middle of a chunk's size brings no data.
         if not pieces and not over:
             return
         self._over = over
@@ -49,6 +50,7 @@ class RequestBodyWriter:
         if self._kept is not None and self._size <= LARGEST_WHOLE:
             self._kept += pieces
         else:
+            # Once a byte was sent and not kept, no later attempt could send the same body.
             self._kept = None
             self.repeatable = False
         if self._upstream is not None:
