@@ -24,7 +24,7 @@ from albkit.state.registry import Registry
 from albkit.state.target import TargetState
 from albkit.wire.http1.forwarded import TraceIds
 
-__all__ = ("CLOSE_TIMEOUT", "LiveTunnel", "Runtime", "Stoppable")
+__all__ = ("CLOSE_TIMEOUT", "ClientConnection", "LiveTunnel", "Runtime", "Stoppable")
 
 _log = logging.getLogger("albkit")
 
@@ -74,6 +74,9 @@ class ClientConnection(Stoppable, Protocol):
     @property
     def listener(self) -> object:
         """The `ListenerRuntime` that accepted it."""
+
+    def sweep(self, now: float) -> None:
+        """End it if a deadline has passed."""
 
 
 class LiveTunnel(Tunnel, Stoppable, Protocol):
@@ -227,9 +230,15 @@ class Runtime:
         self.sweep.add(tunnel)
         return next(self._tunnel_ids)
 
+    def add_client(self, client: ClientConnection) -> None:
+        """Add a client connection that was admitted."""
+        self.clients.add(client)
+        self.sweep.add(client)
+
     def remove_client(self, client: ClientConnection) -> None:
         """Remove a client connection that ended."""
         self.clients.discard(client)
+        self.sweep.discard(client)
         self.check_drained()
 
     def remove_tunnel(self, tunnel: LiveTunnel) -> None:

@@ -29,7 +29,7 @@ from albkit.proxy.accept.preface_states import (
 )
 from albkit.proxy.lingering_close import LingeringClose
 from albkit.proxy.tls.transport import Session, TlsTransport
-from albkit.proxy.transports import bound_buffers, send_fin
+from albkit.proxy.transports import send_fin
 from albkit.wire.http1.responses import plain_http_response
 from albkit.wire.proxy_protocol.reader import ProxyHeaderError, may_begin_proxy_header, read_proxy_header
 
@@ -105,20 +105,14 @@ class ConnectionPreface(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's transports do not inherit from asyncio.Transport.
         listener = self._listener
-        runtime = listener.runtime
         proxy_protocol = self._proxy_protocol
-        address = listener.admit(transport, is_known=proxy_protocol is None)
+        address = listener.accept(self, transport, is_known=proxy_protocol is None)
         if address is None:
             self._state = END[self._state]
-            transport.abort()
             return
         self._address = address
         self._transport = transport
-        bound_buffers(transport, runtime.settings.limits.in_flight)
-        self._since = runtime.clock.monotonic()
-        # A stop ends all clients of the runtime, and the sweep checks the handshake timeout.
-        runtime.clients.add(self)
-        runtime.sweep.add(self)
+        self._since = listener.runtime.clock.monotonic()
         if proxy_protocol is None:
             self._host = address.host
             self._state = CLIENT_KNOWN[self._state]
@@ -268,7 +262,6 @@ class ConnectionPreface(asyncio.Protocol):
 
     def _leave_runtime(self) -> None:
         runtime = self._listener.runtime
-        runtime.sweep.discard(self)
         runtime.remove_client(self)
 
     def stop(self) -> None:

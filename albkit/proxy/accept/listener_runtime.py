@@ -17,9 +17,9 @@ from albkit.policy.rule_table import RuleTable
 from albkit.proxy.accept.connection_limiter import ConnectionLimiter
 from albkit.proxy.downstream import DownstreamExchange
 from albkit.proxy.finish import finish
-from albkit.proxy.runtime import Runtime
+from albkit.proxy.runtime import ClientConnection, Runtime
 from albkit.proxy.tls.termination import Termination
-from albkit.proxy.transports import address_of
+from albkit.proxy.transports import address_of, bound_buffers
 from albkit.state.bounded_cache import BoundedCache
 from albkit.state.record import ExchangeRecord
 from albkit.wire.http1.forwarded import ForwardedFields, ForwardedFieldsBehindProxy
@@ -98,6 +98,28 @@ class ListenerRuntime:
 
         self._read = reader("others" if self._trusted else "anybody").read
         self._read_of_trusted_proxy = reader("trusted").read if self._trusted else None
+
+    def accept(
+        self, connection: ClientConnection, transport: asyncio.Transport, admitted: ClientAddress | None = None, *, is_known: bool = True
+    ) -> ClientAddress | None:
+        """Let a connection in. From then on the runtime sweeps it, and stops it with the load balancer.
+
+        Args:
+            connection: The protocol that reads it. It calls `Runtime.remove_client` at its end.
+            transport: Its transport.
+            admitted: The client's address if the connection was admitted before; `None` to admit it now.
+            is_known: As for `admit`.
+
+        Returns:
+            The client's address; `None` if the connection was rejected, and is closed.
+        """
+        address = admitted or self.admit(transport, is_known=is_known)
+        if address is None:
+            transport.abort()
+            return None
+        bound_buffers(transport, self.runtime.settings.limits.in_flight)
+        self.runtime.add_client(connection)
+        return address
 
     def admit(self, transport: asyncio.Transport, *, is_known: bool = True) -> ClientAddress | None:
         """Admit a new connection and return the client's address; `None` if it is rejected, which is then already counted and logged.

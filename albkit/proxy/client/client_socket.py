@@ -26,7 +26,7 @@ from albkit.proxy.client.receive_buffer import ReceiveBuffer
 from albkit.proxy.lingering_close import LingeringClose
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.tls.transport import TlsTransport
-from albkit.proxy.transports import bound_buffers, reset, send_fin, unacknowledged
+from albkit.proxy.transports import reset, send_fin, unacknowledged
 
 __all__ = ("ClientSocket",)
 
@@ -86,7 +86,6 @@ class ClientSocket:
         """Take over a transport."""
         self.transport = transport
         self.address = address
-        bound_buffers(transport, self.limits.in_flight)
         self.look_at_log_level()
         if self.traces:
             self.trace("connected")

@@ -72,20 +72,16 @@ class Http1ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # A uvloop transport is one in all but inheritance.
         listener = self._listener
-        runtime = listener.runtime
-        address = self._address = self._address or listener.admit(transport)
+        address = self._address = listener.accept(self, transport, self._address)
         if address is None:
             self.socket.state = ABORT[self.socket.state]
-            transport.abort()
             return
         self.socket.made(transport, address)
         exchange = self.exchange
         exchange.address = address
         exchange.is_trusted_proxy = listener.is_trusted_proxy(address, transport)
         exchange.forwarded = listener.forwarded_fields(address, is_trusted_proxy=exchange.is_trusted_proxy)
-        runtime.clients.add(self)
-        runtime.sweep.add(self)
-        self._task = runtime.loop.create_task(self._run())
+        self._task = listener.runtime.loop.create_task(self._run())
 
     async def _run(self) -> None:
         try:
@@ -188,6 +184,4 @@ class Http1ClientConnection(asyncio.Protocol):
     def _leave_runtime(self) -> None:
         """The runtime waits for the task as well as for the socket, so that everything is counted when it has stopped."""
         if self.socket.transport is None and self._task is None:
-            runtime = self._listener.runtime
-            runtime.sweep.discard(self)
-            runtime.remove_client(self)
+            self._listener.runtime.remove_client(self)

@@ -21,7 +21,7 @@ from albkit.proxy.finish import finish
 from albkit.proxy.forward import pick
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.target.raw_connection import RawConnection
-from albkit.proxy.transports import bound_buffers, locate, peer_has_reset, reset
+from albkit.proxy.transports import locate, peer_has_reset, reset
 from albkit.proxy.tunnel.tunnel import Tunnel
 from albkit.proxy.tunnel.tunnel_record import tunnel_opened, tunnel_over
 from albkit.state.record import ExchangeRecord
@@ -75,17 +75,12 @@ class Layer4Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's transport is not a subclass.
-        runtime = self._listener.runtime
-        address = self._admitted or self._listener.admit(transport)
+        address = self._listener.accept(self, transport, self._admitted)
         if address is None:
-            transport.abort()
             return
         self.address = address
         self._transport = transport
-        bound_buffers(transport, runtime.settings.limits.in_flight)
-        runtime.clients.add(self)
-        runtime.sweep.add(self)
-        self._task = runtime.loop.create_task(self._run())
+        self._task = self._listener.runtime.loop.create_task(self._run())
 
     def data_received(self, data: bytes) -> None:
         self._early.append(data)
