@@ -242,7 +242,7 @@ async def test_thousands_of_tunnels_are_told_over_the_spread_and_all_others_go_o
             assert max(quarters.values()) <= 0.4 * count, quarters
 
             assert leaving.upgrades == count, "a new tunnel landed on the draining target"
-            assert len(arrived) > 10
+            assert len(arrived) > 2
             going_on += arrived
             async with asyncio.timeout(20):
                 while any(client.echoed < client.asked for client in going_on):

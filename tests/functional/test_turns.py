@@ -27,7 +27,7 @@ from tests.support.tunnels import SWITCHED, UPGRADE
 
 LONGEST = 0.010
 """Seconds of CPU time that one turn may take."""
-TRIES = 3
+TRIES = 6
 """Of which one must be so quick: another program may have the cache to itself."""
 
 pytestmark = pytest.mark.no_cover
