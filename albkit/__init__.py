@@ -8,9 +8,16 @@ from albkit import events, extensions
 from albkit.control.explain import Explanation
 from albkit.errors import ConfigurationError
 from albkit.load_balancer import LoadBalancer
-from albkit.model.actions import FixedResponse, Forward, Redirect
+from albkit.model.actions.fixed_response import FixedResponse
+from albkit.model.actions.forward import Forward
+from albkit.model.actions.redirect import Redirect
 from albkit.model.certificate import Certificate
-from albkit.model.conditions import HostHeader, HttpHeader, HttpRequestMethod, PathPattern, QueryString, SourceIp
+from albkit.model.conditions.host_header import HostHeader
+from albkit.model.conditions.http_header import HttpHeader
+from albkit.model.conditions.http_request_method import HttpRequestMethod
+from albkit.model.conditions.path_pattern import PathPattern
+from albkit.model.conditions.query_string import QueryString
+from albkit.model.conditions.source_ip import SourceIp
 from albkit.model.consistent_hash import ConsistentHash
 from albkit.model.dns_name import DnsName
 from albkit.model.ejection import Ejection
@@ -21,7 +28,10 @@ from albkit.model.limits import Limits
 from albkit.model.listener import Listener
 from albkit.model.mutual_authentication import MutualAuthentication
 from albkit.model.rule import Rule
-from albkit.model.stickiness import AppCookie, LbCookie, RouteSuffix, SourceAddress
+from albkit.model.stickiness.app_cookie import AppCookie
+from albkit.model.stickiness.lb_cookie import LbCookie
+from albkit.model.stickiness.route_suffix import RouteSuffix
+from albkit.model.stickiness.source_address import SourceAddress
 from albkit.model.target import Target
 from albkit.model.target_group import TargetGroup
 from albkit.model.tls import ClientCertificate, TlsSession

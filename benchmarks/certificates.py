@@ -26,7 +26,7 @@ def issue(directory: Path, kind: KeyKind) -> Shown:
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec, rsa
     except ImportError:
-        raise MeasurementError("cryptography is not installed, and TLS takes it: pip install -e '.[bench]'") from None
+        raise MeasurementError("cryptography is not installed, but required for TLS: pip install -e '.[bench]'") from None
     key = ec.generate_private_key(ec.SECP256R1()) if kind == "ecdsa" else rsa.generate_private_key(65537, 2048)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAME)])
     now = datetime.datetime.now(datetime.UTC)

@@ -45,7 +45,7 @@ def positive(kind: type[int] | type[float]) -> Any:
 
 def add_baseline(parser: argparse.ArgumentParser) -> None:
     """The option that compares with another checkout."""
-    parser.add_argument("--baseline", type=Path, metavar="DIR", help="measure albkit as it is in this checkout, too")
+    parser.add_argument("--baseline", type=Path, metavar="DIR", help="also measure albkit from this checkout")
 
 
 def at_hand(peers: Mapping[str, Peer], names: Iterable[str], baseline: Path | None) -> list[Peer]:

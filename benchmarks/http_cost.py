@@ -59,11 +59,13 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.http_cost", description="What an HTTP request costs, beside peers.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.http_cost", description="Measure what an HTTP request costs, compared with other proxies."
+    )
     parser.add_argument("--rounds", type=positive(int), default=7, help="7 by default; figures are medians of them")
     parser.add_argument("--seconds", type=positive(float), default=2, help="of load per proxy, kind of request and round; 2 by default")
-    parser.add_argument("--connections", type=positive(int), default=64, help="of wrk; 64 by default")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
+    parser.add_argument("--connections", type=positive(int), default=64, help="connections of wrk, 64 by default")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to FILE")
     add_baseline(parser)
     parser.add_argument(
         "--only",

@@ -126,7 +126,9 @@ def measure(every: Sequence[Case], rounds: int) -> list[list[float]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the results and the verdicts."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rule_table", description="What it costs to find the rule for a request.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rule_table", description="Measure what it costs to find the rule for a request."
+    )
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help="how often each case is measured (default: %(default)s)")
     options = parser.parse_args(arguments)
     every = cases(SIZES)

@@ -61,12 +61,16 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tunnel_cost", description="What a tunnel costs, beside peers.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.tunnel_cost", description="Measure what a tunnel costs, compared with other proxies."
+    )
     parser.add_argument("--rounds", type=positive(int), default=7, help="7 by default; figures are medians of them")
     parser.add_argument("--seconds", type=positive(float), default=1, help="of echoes per proxy, size and round; 1 by default")
-    parser.add_argument("--connections", type=positive(int), default=50, help="50 by default; at most 8 for messages of 1 MiB")
+    parser.add_argument(
+        "--connections", type=positive(int), default=50, help="number of tunnels, 50 by default; at most 8 for messages of 1 MiB"
+    )
     parser.add_argument("--tunnels", type=positive(int), default=5000, help="that do nothing, for memory; 5000 by default")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to FILE")
     add_baseline(parser)
     parser.add_argument(
         "--only",

@@ -284,6 +284,9 @@ def page() -> str:
 def _section(section: Section) -> str:
     about, meanings = explained(section.kind)
     lines = [f"## {section.kind.__name__}", "", f"In ALB: {section.alb}.", "", about, ""]
+    shown = example(section.kind)
+    if shown:
+        lines += ["```python", shown, "```", ""]
     if not attrs.fields(section.fields or section.kind):
         return "\n".join(lines).rstrip()
     lines += ["| name here | ALB's key | range | default | unit | meaning |", "| --- | --- | --- | --- | --- | --- |"]
@@ -333,7 +336,7 @@ def explained(kind: type) -> tuple[str, dict[str, str]]:
     arguments: list[str] = []
     lines = about
     for line in (inspect.getdoc(kind) or "").splitlines():
-        if line in ("Args:", "Raises:"):
+        if line in ("Args:", "Example:", "Raises:"):
             lines = arguments if line == "Args:" else []
         elif line and not line.startswith(" "):
             # Text that stands behind a section belongs to the class again.
@@ -347,6 +350,12 @@ def explained(kind: type) -> tuple[str, dict[str, str]]:
         meanings[name.strip()] = _plain(meaning)
     paragraphs = re.split(r"\n\s*\n", "\n".join(about).strip())
     return "\n\n".join(_plain(paragraph, keep_lines=True) for paragraph in paragraphs if paragraph.strip()), meanings
+
+
+def example(kind: type) -> str:
+    """Return the code below `Example:` in a class's docstring; empty if there is none."""
+    found = re.search(r"^Example:\n((?: .*\n?)+)", inspect.getdoc(kind) or "", re.MULTILINE)
+    return textwrap.dedent(found[1]).strip() if found else ""
 
 
 def _plain(text: str, *, keep_lines: bool = False) -> str:

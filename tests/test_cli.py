@@ -117,6 +117,16 @@ def test_check_of_a_wrong_gateway_exits_with_1(monkeypatch: pytest.MonkeyPatch, 
     assert lines[-1] == f"1 of {len(lines) - 2} steps FAILED"
 
 
+def test_interrupted_check_exits_as_a_shell_reports_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """128 and the number of SIGINT; no traceback."""
+
+    def interrupted(_: int) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "check", interrupted)
+    assert cli.main(["demo", "--check"]) == 130
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_demo_serves_until_a_signal_and_stops_in_good_order(number: signal.Signals) -> None:
     """Ready means that it answers; a signal ends it with 0 and without a word."""

@@ -102,6 +102,18 @@ def test_default_in_the_table_is_that_of_the_class(key: tuple[str, str]) -> None
     assert (None if field.default is attrs.NOTHING else field.default) == ATTRIBUTES[key].default
 
 
+def test_docstrings_leave_defaults_to_the_table() -> None:
+    """The table of settings has each default once; signature and reference page get it from there. A docstring could only differ."""
+    repeated = re.compile(r"\bby default\b|\((the )?default\b")
+    found = [
+        f"{kind.__name__}.{name}"
+        for kind in _CONFIGURATION
+        for name, meaning in make_reference.explained(kind)[1].items()
+        if repeated.search(meaning)
+    ]
+    assert not found, f"{len(found)} docstrings name a default: {', '.join(found)}"
+
+
 _GROUP = alb.TargetGroup("a")
 _BUILT: dict[tuple[str, str], Callable[[Any], object]] = {
     ("Forward", "stickiness"): lambda value: alb.Forward(_GROUP, value),

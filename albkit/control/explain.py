@@ -11,7 +11,7 @@ from yarl import URL
 from albkit.errors import Failure, told
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.model.rule import Rule
-from albkit.model.stickiness import AppCookie, LbCookie, RouteSuffix, SourceAddress
+from albkit.model.stickiness.stickiness import BuiltInStickiness
 from albkit.model.target import Target
 from albkit.policy.describe import describe_action, describe_condition
 from albkit.policy.route_plan import RoutePlan
@@ -60,7 +60,7 @@ def explain(
     plan = chosen.action
     why += [f"{describe_action(hook)} first, which may answer the request" for hook in plan.hooks]
     if plan.groups is None:
-        why.append(describe_action(plan.answer) if plan.answer is not None else "")
+        why.append(plan.routing.describe())
         return Explanation(chosen.rule, None, None, tuple(why))
     return _forwarded(chosen, plan, request, runtime, why)
 
@@ -100,11 +100,7 @@ def _forwarded(chosen: CompiledRule[RoutePlan], plan: RoutePlan, request: Reques
 
 
 def _binding(stickiness: object) -> str:
-    if isinstance(stickiness, LbCookie | AppCookie):
-        return "bound by its cookie"
-    if isinstance(stickiness, RouteSuffix):
-        return "bound by its session id"
-    return "bound by its client address" if isinstance(stickiness, SourceAddress) else "bound by its key"
+    return stickiness.reason if isinstance(stickiness, BuiltInStickiness) else "bound by its key"
 
 
 def _algorithm(setting: object) -> str:

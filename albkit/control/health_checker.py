@@ -102,7 +102,7 @@ class HealthChecker:
             # The entry is outdated: the check was removed, the target rescheduled, or unregistered.
             if check is None or watch.due != due or self._watches.get(watch.member) is not watch:
                 continue
-            if watch.task is None and self._runtime.lets_check():
+            if watch.task is None and self._runtime.may_start_check():
                 self._runtime.checks += 1
                 watch.task = self._runtime.loop.create_task(self._check(watch, check))
                 self._tasks.add(watch.task)

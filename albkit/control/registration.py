@@ -84,7 +84,7 @@ class Registration:
             self._anomalies.reset(choice, member)
             for tunnel in self._runtime.tunnels if member.tunnels else ():
                 if tunnel.member is member:
-                    tunnel.spare()
+                    tunnel.cancel_drain()
             self._wake_waiters(member)
             self._set_initial_state(choice, (member,))
             return True

@@ -15,7 +15,8 @@ from collections.abc import Callable, Collection, Sequence
 import attrs
 
 from albkit.control.registration import Registration
-from albkit.model.actions import Action, Forward
+from albkit.model.actions import Action
+from albkit.model.actions.forward import Forward
 from albkit.model.events import ConfigurationApplied, Event, ListenerClosed, ListenerOpened
 from albkit.model.listener import Listener
 from albkit.model.settings import Settings
@@ -57,61 +58,20 @@ async def apply(
         OSError: a new port cannot be opened. Nothing has changed.
     """
     _check_members(settings, runtime)
-    before = dict(zip(_identities([one.listener for one in running]), running, strict=True))
-    wanted = list(zip(_identities(settings.listeners), settings.listeners, strict=True))
-    _match_renamed(before, wanted)
-    terminations = dict(zip((identity for identity, _ in wanted), loaded.terminations, strict=True))
-    # New groups are added first, because rules can only be compiled for known groups. A failure removes them again.
-    known = set(runtime.choices)
-    for group in settings.groups:
-        if group.name not in known:
-            runtime.add_group(group)
-    staying: dict[Identity, RunningListener] = {}
-    opened: list[RunningListener] = []
+    change = _Change(settings, loaded, running, runtime, registration)
     try:
-        for identity, listener in wanted:
-            old = before.get(identity)
-            if old is not None and old.listener.bind_key == listener.bind_key:
-                staying[identity] = old
-                continue
-            new = staying[identity] = RunningListener(listener, runtime, receive)
-            opened.append(new)
-            await new.open(terminations[identity])
-        # Before anything changes, so that a group whose addresses are replaced by a DNS name is never without targets.
-        old_names = {name: runtime.choices[name].group.group.names for name in known}
-        await registration.look_up_names(
-            [(runtime.choices[group.name], {*old_names.get(group.name, ()), *group.names}) for group in settings.groups]
-        )
-        # Long computations are prepared in many iterations of the loop. Then everything changes in one iteration, without an await, so that
-        # no request sees half of it.
-        changed = await _changed_groups(settings, known, runtime)
-        rules: dict[Identity, RuleTable[RoutePlan]] = {}
-        for identity, listener in wanted:
-            if staying[identity] not in opened and await _is_changed(staying[identity].listener, listener, changed):
-                rules[identity] = await compile_rules(listener, runtime)
-        # Again, because more targets may have been registered during the awaits above.
-        _check_members(settings, runtime)
+        await change.prepare()
     except BaseException:
         try:
-            await close_all(opened)
+            await close_all(change.opened)
         finally:
-            _roll_back(known, runtime, registration)
+            _roll_back(change.known, runtime, registration)
         raise
-
-    runtime.connections.contexts.update(loaded.contexts)
-    for group in settings.groups:
-        if group.name in changed:
-            _change_group(group, runtime, registration)
-        elif group.name not in known:
-            registration.begin(runtime.choices[group.name])
-    for identity, listener in wanted:
-        # A TLS listener also gets new certificates when its configuration is unchanged.
-        if identity in rules or listener.is_secure:
-            staying[identity].reconfigure(listener, terminations[identity], rules.get(identity))
-    for new in opened:
+    change.take_effect()
+    for new in change.opened:
         publish(ListenerOpened(new.listener.name, new.port))
-    in_force(tuple(staying[identity] for identity, _ in wanted))
-    leaving = [one for one in running if one not in staying.values()]
+    in_force(change.listeners)
+    leaving = [one for one in running if one not in change.listeners]
     try:
         await close_all(leaving)
     finally:
@@ -122,6 +82,85 @@ async def apply(
         _remove_groups(settings, runtime, registration)
         runtime.reconfigure(settings)
         publish(ConfigurationApplied(len(settings.listeners), len(settings.groups)))
+
+
+class _Change:
+    """The difference between the running configuration and the new one. First everything that can fail, then everything else at once."""
+
+    def __init__(
+        self, settings: Settings, loaded: Loaded, running: Sequence[RunningListener], runtime: Runtime, registration: Registration
+    ) -> None:
+        self._settings = settings
+        self._loaded = loaded
+        self._runtime = runtime
+        self._registration = registration
+        self._before = dict(zip(_identities([one.listener for one in running]), running, strict=True))
+        self._wanted = list(zip(_identities(settings.listeners), settings.listeners, strict=True))
+        _match_renamed(self._before, self._wanted)
+        self._terminations = dict(zip((identity for identity, _ in self._wanted), loaded.terminations, strict=True))
+        self._staying: dict[Identity, RunningListener] = {}
+        self._changed: set[str] = set()
+        """The names of the groups whose configuration differs."""
+        self._rules: dict[Identity, RuleTable[RoutePlan]] = {}
+        """The compiled rules of listeners that stay and have other rules."""
+        self.known = set(runtime.choices)
+        """The names of the groups that existed before."""
+        self.opened: list[RunningListener] = []
+
+    @property
+    def listeners(self) -> tuple[RunningListener, ...]:
+        """The listeners of the new configuration, in its order."""
+        return tuple(self._staying[identity] for identity, _ in self._wanted)
+
+    async def prepare(self) -> None:
+        """Do everything that can fail or takes long. Nothing that requests can see changes, apart from new ports.
+
+        Raises:
+            ConfigurationError, OSError: as `apply`.
+        """
+        settings, runtime = self._settings, self._runtime
+        # New groups are added first, because rules can only be compiled for known groups.
+        for group in settings.groups:
+            if group.name not in self.known:
+                runtime.add_group(group)
+        await self._open_listeners()
+        # Before anything changes, so that a group whose addresses are replaced by a DNS name is never without targets.
+        old_names = {name: runtime.choices[name].group.group.names for name in self.known}
+        await self._registration.look_up_names(
+            [(runtime.choices[group.name], {*old_names.get(group.name, ()), *group.names}) for group in settings.groups]
+        )
+        # Long computations are done in many iterations of the loop.
+        self._changed = await _changed_groups(settings, self.known, runtime)
+        for identity, listener in self._wanted:
+            stays = self._staying[identity]
+            if stays not in self.opened and await _is_changed(stays.listener, listener, self._changed):
+                self._rules[identity] = await compile_rules(listener, runtime)
+        # Again, because more targets may have been registered during the awaits above.
+        _check_members(settings, runtime)
+
+    async def _open_listeners(self) -> None:
+        for identity, listener in self._wanted:
+            old = self._before.get(identity)
+            if old is not None and old.listener.bind_key == listener.bind_key:
+                self._staying[identity] = old
+                continue
+            new = self._staying[identity] = RunningListener(listener, self._runtime, receive)
+            self.opened.append(new)
+            await new.open(self._terminations[identity])
+
+    def take_effect(self) -> None:
+        """Change everything in one iteration of the loop, so that no request sees half of it."""
+        runtime, registration = self._runtime, self._registration
+        runtime.connections.contexts.update(self._loaded.contexts)
+        for group in self._settings.groups:
+            if group.name in self._changed:
+                _change_group(group, runtime, registration)
+            elif group.name not in self.known:
+                registration.begin(runtime.choices[group.name])
+        for identity, listener in self._wanted:
+            # A TLS listener also gets new certificates when its configuration is unchanged.
+            if identity in self._rules or listener.is_secure:
+                self._staying[identity].reconfigure(listener, self._terminations[identity], self._rules.get(identity))
 
 
 async def _changed_groups(settings: Settings, known: set[str], runtime: Runtime) -> set[str]:

@@ -9,11 +9,13 @@ from typing import Any
 
 from albkit.demo.targets import NAMES, ChatRoom, DemoTarget
 from albkit.load_balancer import LoadBalancer
-from albkit.model.actions import FixedResponse, Forward
-from albkit.model.conditions import HostHeader, PathPattern
+from albkit.model.actions.fixed_response import FixedResponse
+from albkit.model.actions.forward import Forward
+from albkit.model.conditions.host_header import HostHeader
+from albkit.model.conditions.path_pattern import PathPattern
 from albkit.model.listener import Listener
 from albkit.model.rule import Rule
-from albkit.model.stickiness import LbCookie
+from albkit.model.stickiness.lb_cookie import LbCookie
 from albkit.model.target_group import TargetGroup
 
 __all__ = ("TEAPOT", "Demo", "demo_listener")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from albkit.model.actions import Action, Forward
+from albkit.model.actions import Action
+from albkit.model.actions.forward import Forward
 from albkit.model.listener import Listener
 from albkit.policy.describe import describe_action, describe_condition
 

@@ -1,4 +1,4 @@
-"""An algorithm with settings of its own: the same target for the same key."""
+"""The algorithm `consistent_hash` with settings."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ("ConsistentHash",)
 
 @attrs.frozen(kw_only=True)
 class ConsistentHash:
-    """For `TargetGroup(algorithm=...)`: requests with the same key go to the same target, so that its cache is warm.
+    """For `TargetGroup(algorithm=...)`: sends requests with the same key to the same target, for example to make use of its cache.
 
-    When one of N targets comes or goes about one in N keys moves, and no other, unless it is the first or last with a weight above 8, or
-    above 64. Load balancers with the same targets agree, before and after a restart. A target that has its share of requests to do already
-    hands further ones on to the next.
+    When one of N targets is added or removed, about one in N keys moves, and no other key, unless that target is the first or the last with
+    a weight above 8, or above 64. Load balancers with the same targets agree, before and after a restart. A target that already has its
+    share of outstanding requests passes further ones on to the next target.
 
     Args:
-        key: Any callable that gives the key of a request as text, or `None` for "anywhere"; by default host, path and query. One that
-            raises costs its own exchange a 500.
-        load_bound: How many requests a target may have outstanding in relation to the mean by weight, above 1 to 100, 1.25 by default;
-            `None` for as many as come.
+        key: Any callable that returns the key of a request as text, or `None` for any target; by default host, path and query. If the
+            callable raises, its request gets a 500.
+        load_bound: How many requests a target can have outstanding in relation to the mean by weight, above 1 to 100, 1.25 by default;
+            `None` for no limit.
 
     `algorithm="consistent_hash"` is the same as `ConsistentHash()`.
 

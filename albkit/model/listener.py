@@ -6,7 +6,9 @@ from functools import cached_property
 
 import attrs
 
-from albkit.model.actions import Action, FixedResponse, Forward, Redirect
+from albkit.model.actions import Action
+from albkit.model.actions.action import RoutingAction
+from albkit.model.actions.forward import Forward
 from albkit.model.listener_checks import check_actions_of_protocol, check_protocol_settings
 from albkit.model.listener_settings import ListenerSettings
 from albkit.model.rule import Rule, check_actions, routing_action
@@ -94,7 +96,7 @@ class Listener(ListenerSettings):
         faults.raise_if_any()
 
     @property
-    def default_action(self) -> Forward | FixedResponse | Redirect:
+    def default_action(self) -> RoutingAction:
         """The routing action for a request that no rule matches."""
         return routing_action(self.default_actions)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Sequence
 
-from albkit.model.actions import Action, Forward, Redirect
+from albkit.model.actions import Action
+from albkit.model.actions.forward import Forward
+from albkit.model.actions.redirect import Redirect
 from albkit.model.attributes import default
 from albkit.model.certificate import Certificate
 from albkit.model.consistent_hash import ConsistentHash
@@ -15,7 +17,7 @@ from albkit.model.redirect_loops import faults_of_redirects
 from albkit.model.response_headers import fault_of_response_header
 from albkit.model.rule import Rule
 from albkit.model.ssl_policy import fault_of_ssl_policy
-from albkit.model.stickiness import SourceAddress
+from albkit.model.stickiness.stickiness import BuiltInStickiness
 from albkit.model.target_group import TargetGroup
 from albkit.model.tls import TLS_FIELDS
 from albkit.model.validation import Faults
@@ -155,7 +157,7 @@ def _faults_of_stream_group(group: TargetGroup) -> list[str]:
         wrong.append(f"its protocol is {group.protocol}; use 'TCP', 'TLS' or None")
     if any(target.protocol is not None for target in group.fixed_targets):
         wrong.append("its targets must not have http:// or https:// before them; TargetGroup(protocol='TLS') encrypts")
-    if group.stickiness is not None and not isinstance(group.stickiness, SourceAddress):
+    if group.stickiness is not None and (not isinstance(group.stickiness, BuiltInStickiness) or group.stickiness.reads_requests):
         wrong.append("its stickiness depends on requests; use SourceAddress() or None")
     if group.algorithm == "consistent_hash" or (isinstance(group.algorithm, ConsistentHash) and group.algorithm.key is None):
         wrong.append("consistent_hash hashes host and path; use 'ip_hash', or ConsistentHash with a key that uses request.client only")

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from albkit.model.tls import TlsSession
 
 
-__all__ = ("ClientAddress", "RequestHead", "ResponseHead", "Told")
+__all__ = ("ClientAddress", "ProxyReport", "RequestHead", "ResponseHead")
 
 
-class Told(Protocol):
+class ProxyReport(Protocol):
     """What a trusted proxy in front of the load balancer reports about the client of a request."""
 
     host: bytes
@@ -80,6 +80,7 @@ class RequestHead:
         "expects_continue",
         "forwarded_for",
         "head",
+        "hidden_names",
         "host",
         "http_1_0",
         "irregular_names",
@@ -89,10 +90,9 @@ class RequestHead:
         "method",
         "path",
         "path_to_match",
+        "proxy_report",
         "query_string",
-        "told",
         "trace_id",
-        "unseen",
         "upgrade",
     )
 
@@ -117,9 +117,9 @@ class RequestHead:
     by CR LF."""
     head: bytes
     """The raw head that all of this was parsed from, from the request line to the empty line."""
-    unseen: frozenset[bytes]
+    hidden_names: frozenset[bytes]
     """Header names, in their original spelling, that are not forwarded and must not decide anything; `headers` contains none of them."""
-    told: Told
+    proxy_report: ProxyReport
     """What a trusted proxy in front of the load balancer reports about the client; not set for any other client."""
     cookie: bytes
     """All Cookie headers, joined; empty if there is none."""
@@ -166,9 +166,9 @@ class RequestHead:
     def _pairs(self) -> list[tuple[str, str]]:
         # The first line is the request line; the head ends with an empty line, which splits into two empty items.
         pairs = (line.partition(b":") for line in self.head.split(b"\r\n")[1:-2])
-        unseen = self.unseen
+        hidden = self.hidden_names
         return [
-            (name.decode("ascii"), value.strip(b" \t").decode("utf-8", "surrogateescape")) for name, _, value in pairs if name not in unseen
+            (name.decode("ascii"), value.strip(b" \t").decode("utf-8", "surrogateescape")) for name, _, value in pairs if name not in hidden
         ]
 
     @property

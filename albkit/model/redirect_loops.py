@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from albkit.model.actions import Action, Redirect, is_hook
-from albkit.model.conditions import CONDITIONS, HttpHeader, SourceIp
+from albkit.model.actions import Action, is_hook
+from albkit.model.actions.redirect import Redirect
+from albkit.model.conditions.condition import BuiltInCondition
 from albkit.model.listener_settings import ListenerSettings
 from albkit.model.rule import Rule
 
@@ -54,7 +55,7 @@ def _redirects(default_actions: Sequence[Action], rules: Sequence[Rule]) -> Iter
     for index, rule in enumerate(rules):
         if not isinstance(rule, Rule):
             continue  # Reported as a fault elsewhere.
-        apart = any(isinstance(one, HttpHeader | SourceIp) or not isinstance(one, CONDITIONS) for one in rule.conditions)
+        apart = any(not isinstance(one, BuiltInCondition) or one.can_break_redirect_loops for one in rule.conditions)
         for action in rule.actions:
             if isinstance(action, Redirect):
                 yield f"rules[{index}].actions", action, apart or _has_hook(rule.actions)

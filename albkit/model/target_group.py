@@ -15,7 +15,7 @@ from albkit.model.dns_name import DnsName
 from albkit.model.ejection import CONNECTION_FAILURES, Ejection
 from albkit.model.health_check import HealthCheck
 from albkit.model.names import fault_of_name
-from albkit.model.stickiness import AppCookie, LbCookie, RouteSuffix, SourceAddress, StickyKey, fault_of_stickiness
+from albkit.model.stickiness import StickinessSetting, fault_of_stickiness
 from albkit.model.target import Target, target_from
 from albkit.model.tunnel import TunnelPolicy
 from albkit.model.validation import Faults, as_tuple
@@ -123,7 +123,7 @@ class TargetGroup:
 
     name: str
     targets: tuple[Target | DnsName, ...] = attrs.field(default=(), converter=_targets)
-    stickiness: LbCookie | AppCookie | RouteSuffix | SourceAddress | StickyKey | None = attrs.field(default=None, kw_only=True)
+    stickiness: StickinessSetting | None = attrs.field(default=None, kw_only=True)
     algorithm: Any = attrs.field(default=default("TargetGroup", "algorithm"), kw_only=True)
     anomaly_mitigation: str = attrs.field(
         default=cast("str", default("TargetGroup", "anomaly_mitigation")), converter=_on_or_off, kw_only=True

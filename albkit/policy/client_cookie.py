@@ -1,10 +1,11 @@
-"""A cookie of the load balancer's own that names one of several things: a target, or a target group (docs/alb.md 5.3).
+"""A cookie of the load balancer that names one of several things: a target, or a target group (docs/alb.md 5.3).
 
-An entry is eight hexadecimal digits of expiry and a digest of what it names. It needs no key: any instance with the same configuration
-computes the same digests, and whoever forges one only chooses a target. With secrets a value is sealed on top of that.
+An entry is eight hexadecimal digits of expiry and a digest of what it names. It needs no key: all load balancers with the same
+configuration compute the same digests, and a client that forges one can only choose its target. With secrets, the value is encrypted and
+authenticated as well.
 
-A value holds one entry, and those of other groups behind it: all groups of a host share the cookie's name, and a client that goes from one
-to another keeps its session with each.
+A value contains one entry, followed by entries of other groups: all groups of a host share the name of the cookie, and a client that moves
+between them keeps its session with each.
 """
 
 from __future__ import annotations
@@ -21,26 +22,27 @@ from albkit.policy.seal import Seal
 __all__ = ("LIFETIME", "ClientCookie")
 
 LIFETIME = 7 * 86400
-"""Seconds: ALB's cookies always live 7 days; the session's own duration is inside the value."""
+"""Seconds. ALB's cookies always expire after 7 days; the duration of the session is in the value."""
 _EXPIRY_DIGITS = 8
 _DIGEST_BYTES = 16
 _ENTRY = _EXPIRY_DIGITS + 2 * _DIGEST_BYTES
 _MOST_ENTRIES = 4
+"""Entries in a value, so that cookies stay short. Further ones are dropped: those of the groups that answered the client longest ago."""
 _DIGITS = b"0123456789abcdef"
 
 Named = TypeVar("Named")
 
 
 class ClientCookie(Generic[Named]):
-    """Values that name things, read from requests and written into `Set-Cookie` lines.
+    """Reads values that name things from requests, and writes them into `Set-Cookie` lines.
 
     Args:
-        names: The cookies that may hold a value, the one that takes precedence first, each with its `=`.
-        write: Makes the lines for a value and the second in which it is set, without a line end behind the last.
-        keys: What can be named, and the text that tells it from all others.
-        duration: Seconds that a value is honoured.
-        secrets: What values are sealed with; none for values that need no key.
-        entropy: Gives unpredictable bytes.
+        names: The cookies that can contain a value, each with its `=`, in order of precedence.
+        write: Returns the lines that set a value, without a line end after the last. Its arguments are the value and the current second.
+        keys: The things that can be named, each with a text that identifies it.
+        duration: Seconds that a value is accepted.
+        secrets: Secrets to encrypt values with; none for values without a key.
+        entropy: Returns unpredictable bytes.
     """
 
     __slots__ = ("_digests", "_duration", "_lines", "_named", "_names", "_seal", "_second", "_write")
@@ -64,19 +66,19 @@ class ClientCookie(Generic[Named]):
         self._lines: dict[Named, bytes] = {}
 
     def name(self, named: Named, key: str) -> None:
-        """One more thing that can be named."""
+        """Add a thing that can be named."""
         digest = self._digests[named] = _digest(key)
         self._named[digest] = named
 
     def forget(self, named: Named) -> None:
-        """A thing that is not there any more."""
+        """Remove a thing."""
         digest = self._digests.pop(named, None)
         self._lines.pop(named, None)
         if digest is not None and self._named.get(digest) is named:
             del self._named[digest]
 
     def find(self, cookies: bytes, now: float) -> Named | None:
-        """What the first valid, unexpired cookie names; `None` where there is none, which then is a fresh pick."""
+        """Return what the first valid, unexpired cookie names; `None` if there is none. The request is then balanced normally."""
         for name in self._names:
             for brought in cookie_values(cookies, name):
                 value = self._opened(brought)
@@ -87,49 +89,52 @@ class ClientCookie(Generic[Named]):
         return None
 
     def holds(self, cookies: bytes, now: float) -> bool:
-        """Whether an unexpired entry came, be what it names still there or not."""
+        """Return whether the request has an unexpired entry, even if what it names has been removed."""
         brought = (value for name in self._names for value in cookie_values(cookies, name))
         return any(_expiry(entry) > now for value in brought for entry in _entries(self._opened(value)))
 
     def came(self, cookies: bytes) -> bool:
-        """Whether a request brought such a cookie at all, whatever it holds."""
+        """Return whether the request has such a cookie, with any value."""
         return any(cookie_values(cookies, name) for name in self._names)
 
     def others(self, cookies: bytes, now: float) -> bytes:
-        """The entries of other groups that a request brought, as far as they hold still."""
+        """Return the unexpired entries of other groups in the cookies of a request."""
         for name in self._names:
             values = [value for value in map(self._opened, cookie_values(cookies, name)) if value]
             if len(values) == 1 and len(values[0]) == _ENTRY and values[0][_EXPIRY_DIGITS:] in self._named:
-                # One entry, and ours: nearly always.
+                # The usual case: a single entry, which is ours.
                 return b""
             if values:
                 kept: dict[bytes, bytes] = {}
                 for entry in (entry for value in values for entry in _entries(value)):
                     if self._is_others(entry) and _expiry(entry) > now:
                         digest = entry[_EXPIRY_DIGITS:]
+                        # Entries begin with the expiry, so the greatest one expires last.
                         kept[digest] = max(entry, kept.get(digest, b""))
                 return b"".join(islice(kept.values(), _MOST_ENTRIES - 1))
         return b""
 
     def _is_others(self, entry: bytes) -> bool:
-        """Whether an entry names something elsewhere, and is made of nothing but digits, so that it may be written into a cookie again."""
+        """Return whether an entry is another group's, and consists of digits only, so that it is safe to write into a header line."""
         return entry[_EXPIRY_DIGITS:] not in self._named and not entry.translate(None, _DIGITS)
 
     def with_others(self, others: bytes, now: float) -> bytes:
-        """The `Set-Cookie` lines for a response that names nothing, and keeps what others have named."""
+        """Return the `Set-Cookie` lines for a response that adds no entry and keeps those of other groups."""
         return self._write(self._sealed(others), int(now))
 
     def lines(self, named: Named, now: float, cookies: bytes = b"") -> bytes:
-        """The `Set-Cookie` lines, without a line end behind the last; made once per thing and second, unless there are other entries.
+        """Return the `Set-Cookie` lines, without a line end after the last.
+
+        Without entries of other groups, all responses of a second that name the same thing share their lines.
 
         Args:
             named: What to name.
-            now: The time.
-            cookies: That the request brought.
+            now: The current time.
+            cookies: The cookies of the request.
         """
         digest = self._digests.get(named)
         if digest is None:
-            # It has gone while it answered: nobody can be bound to it.
+            # It was removed while it answered: no session can be bound to it.
             return b""
         others = self.others(cookies, now) if cookies else b""
         if others:
@@ -145,7 +150,7 @@ class ClientCookie(Generic[Named]):
         return line
 
     def _opened(self, value: bytes) -> bytes:
-        """The entries in the value of one cookie; empty where it is none of ours."""
+        """Return the entries in the value of one cookie; empty if the value is not one of ours."""
         if self._seal is not None:
             value = self._seal.open(value)
         return value if len(value) % _ENTRY == 0 and len(value) <= _MOST_ENTRIES * _ENTRY else b""
@@ -164,5 +169,5 @@ def _entries(value: bytes) -> list[bytes]:
 
 def _expiry(entry: bytes) -> int:
     digits = entry[:_EXPIRY_DIGITS]
-    # int() alone would also take signs, blanks and underscores.
+    # int() alone would also accept signs, spaces and underscores.
     return int(digits, 16) if not digits.translate(None, _DIGITS) else 0

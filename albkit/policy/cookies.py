@@ -1,4 +1,4 @@
-"""The cookies of one name among those of a request, and the lines that set one."""
+"""Finds cookies by name in requests, and the lines of responses that set one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 __all__ = ("MOST_TRIED", "cookie_values", "sets_cookie")
 
 MOST_TRIED = 8
-"""Cookies of one name that are looked at. A browser sends two, of two paths or domains; somebody else may send thousands."""
+"""Cookies of one name that are read. A browser may send two, for two paths or domains; a hostile client may send thousands."""
 
 _SET_COOKIE = b"set-cookie:"
 _BLANKS = b" \t"
@@ -16,7 +16,7 @@ _PLACE = len(_SET_COOKIE)
 
 
 def cookie_values(cookies: bytes, name: bytes) -> list[bytes]:
-    """The values of all cookies with exactly this name (given with its `=`) that hold anything, in their order, up to a bound."""
+    """Return the non-empty values of the first cookies with exactly this name (given with its `=`), at most `MOST_TRIED`."""
     values: list[bytes] = []
     start = cookies.find(name)
     while start >= 0:
@@ -36,7 +36,7 @@ def cookie_values(cookies: bytes, name: bytes) -> list[bytes]:
 
 
 def _begins_pair(cookies: bytes, place: int) -> bool:
-    """Whether only blanks stand between this place and the separator before it."""
+    """Return whether only blanks are between this place and the separator before it."""
     place -= 1
     while place > 0 and cookies[place] in _BLANKS:
         place -= 1
@@ -44,7 +44,7 @@ def _begins_pair(cookies: bytes, place: int) -> bool:
 
 
 def sets_cookie(lines: Sequence[bytes], name: bytes) -> bool:
-    """Whether one of a response's lines sets the cookie with this name (given with its `=`)."""
+    """Return whether one of the lines of a response sets the cookie with this name (given with its `=`)."""
     for line in lines:
         if line[:1] in b"Ss" and line[:_PLACE].lower() == _SET_COOKIE and line[_PLACE:].lstrip(b" \t").startswith(name):
             return True

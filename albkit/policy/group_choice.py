@@ -1,4 +1,4 @@
-"""Which target group a forward action sends to: its client's, else by weight (docs/alb.md 4.1)."""
+"""Which target group of a forward action gets a request: the one in the client's cookie, else one by weight (docs/alb.md 4.1)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from itertools import accumulate
 
 from albkit.clock import Clock
-from albkit.model.actions import Forward
+from albkit.model.actions.forward import Forward
 from albkit.model.message import RequestHead
-from albkit.model.stickiness import LbCookie
+from albkit.model.stickiness.lb_cookie import LbCookie
 from albkit.policy.client_cookie import ClientCookie
-from albkit.policy.stickiness import marked_secure, plain_and_cors
+from albkit.policy.stickiness.cookies import marked_secure, plain_and_cors
 from albkit.policy.target_choice import TargetChoice
 from albkit.policy.weights import index_at
 
@@ -21,12 +21,12 @@ _CORS = b"AWSALBTGCORS="
 
 
 class GroupChoice:
-    """Picks a group for each request of one forward action.
+    """Chooses a group for each request of one forward action.
 
     Args:
         forward: The action.
-        choices: Of every group, by name.
-        clock: Chance.
+        choices: The target choice of every group, by the name of the group.
+        clock: The source of random numbers and bytes.
     """
 
     __slots__ = ("_chance", "_choices", "_cookie", "_rebalance", "_sums", "only")
@@ -43,10 +43,10 @@ class GroupChoice:
             write = plain_and_cors(_PLAIN, _CORS)
             self._cookie = ClientCookie((_CORS, _PLAIN), write, keys, kept.duration, kept.secrets, clock.entropy)
         self.only = self._choices[0] if len(self._choices) == 1 and self._cookie is None else None
-        """The one group, where there is nothing to choose and no cookie to set."""
+        """The only group, if there is nothing to choose and no cookie to set; else `None`."""
 
     def pick(self, request: RequestHead, now: float) -> tuple[TargetChoice | None, bytes]:
-        """The group for a request, `None` where all weights are 0, and the cookies that bind its client to it (empty for none)."""
+        """Return the group for a request, `None` if all weights are 0, and the header lines that bind the client to it, empty for none."""
         if self._cookie is None:
             return self._by_weight(), b""
         bound = self._cookie.find(request.cookie, now) if request.cookie else None
@@ -56,13 +56,13 @@ class GroupChoice:
         return choice, marked_secure(self._cookie.lines(choice, now, request.cookie), request) if choice is not None else b""
 
     def refuses(self, request: RequestHead, now: float) -> bool:
-        """Whether the request brought a cookie that should bind it to a group, and binds it to none."""
+        """Return whether the request has a cookie that should bind it to a group, but that binds it to none."""
         cookie = self._cookie
         return cookie is not None and cookie.came(request.cookie) and cookie.find(request.cookie, now) is None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the groups."""
+        """The names of the groups."""
         return tuple(choice.group.group.name for choice in self._choices)
 
     def _by_weight(self) -> TargetChoice | None:

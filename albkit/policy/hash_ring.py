@@ -1,7 +1,7 @@
-"""Where a key lies among targets, so that few keys move when a target comes or goes.
+"""A consistent hash ring: assigns keys to targets so that few keys move when a target is added or removed.
 
-Every target has points on a circle of 64 bits, as many as its weight says, and a key belongs to the target whose point is next. Nothing of
-that is random or kept: two load balancers with the same targets agree, and so does one that was started again.
+Every target has points on a circle of 64 bits, as many as its weight says. A key belongs to the target with the next point on the circle.
+Points depend on the addresses and weights of the targets only: load balancers with the same targets agree, before and after a restart.
 """
 
 from __future__ import annotations
@@ -16,22 +16,24 @@ from albkit.state.target import TargetState
 __all__ = ("HashRing", "place_of")
 
 _POINTS_PER_WEIGHT = ((8, 100), (64, 12), (999, 1))
-"""Up to which weight of the heaviest target a weight of 1 stands for how many points. The shares of equal targets then differ by some 10 %.
-By steps, and not by the heaviest itself, so that a heavier target that comes moves no keys among the others, unless it takes a step."""
+"""Pairs: the highest weight in the group, and the points for a weight of 1. The shares of equal targets then differ by about 10 %.
+
+There are only three steps, so that the points of the other targets rarely change when a heavier target is added. If they changed with the
+highest weight itself, keys would move between targets that did not change."""
 _POINT_BYTES = 8
 _POINTS_PER_DIGEST = 8
 _CIRCLE = 2**64
 _FEW = 16
-"""So many are taken out one by one; for more it is cheaper to go through all points."""
+"""Up to this number, targets are removed one by one. For more it is cheaper to go through all points."""
 
 
 def place_of(key: str) -> int:
-    """Where a key lies on the circle."""
+    """Return the place of a key on the circle."""
     return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_POINT_BYTES).digest())
 
 
 def _points_of(address: str, count: int) -> list[int]:
-    """The first so many points of a target; those of a lighter one are the first of a heavier one's."""
+    """Return the first `count` points of a target. With a higher weight, a target keeps these points and gets more."""
     points: list[int] = []
     for number in range(-(-count // _POINTS_PER_DIGEST)):
         digest = blake2b(f"{address}#{number}".encode("utf-8", "surrogatepass"), digest_size=_POINT_BYTES * _POINTS_PER_DIGEST).digest()
@@ -40,7 +42,7 @@ def _points_of(address: str, count: int) -> list[int]:
 
 
 class HashRing:
-    """Targets and their points."""
+    """The points of targets on a circle."""
 
     __slots__ = ("_counts", "_owners", "_points")
 
@@ -50,7 +52,7 @@ class HashRing:
         self._counts: dict[TargetState, int] = {}
 
     def settle(self, members: Iterable[TargetState]) -> None:
-        """These are the targets from now on. Only the points of those that came, went or changed their weight are touched."""
+        """Set the targets. Only the points of targets that are new, removed or have another weight are computed."""
         members = tuple(members)
         weights = weights_of(members)
         heaviest = max(weights, default=1)
@@ -61,6 +63,7 @@ class HashRing:
         self._take_out(gone)
         for member in new:
             for point in _points_of(member.address, counts[member]):
+                # If two targets have the same point, which is next to impossible, the first one keeps it.
                 if self._owners.setdefault(point, member) is member:
                     self._points.append(point)
         if new:
@@ -81,7 +84,7 @@ class HashRing:
                     del points[bisect_left(points, point)]
 
     def find(self, place: int, fits: Callable[[TargetState], bool]) -> TargetState | None:
-        """The first target from this place on that fits; `None` where none does."""
+        """Return the first target from a place on that fits; `None` if none does. Asks `fits` at most once for each target."""
         points = self._points
         owners = self._owners
         start = bisect_left(points, place)
@@ -97,5 +100,5 @@ class HashRing:
 
     @staticmethod
     def anywhere(chance: float) -> int:
-        """A place by chance, a number of [0, 1)."""
+        """Return a place for a random number of [0, 1)."""
         return int(chance * _CIRCLE)

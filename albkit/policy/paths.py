@@ -1,4 +1,4 @@
-"""The path that rules look at (docs/alb.md 2.5, 11.1)."""
+"""The path that rules compare (docs/alb.md 2.5, 11.1)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ __all__ = ("path_to_match",)
 
 
 def path_to_match(path: str) -> str:
-    """`path` with its `.` and `..` segments resolved, for matching only: what is sent on stays as it came.
+    """Return a path with its `.` and `..` segments resolved (RFC 3986 section 5.2.4).
 
-    Nothing is percent-decoded and doubled slashes stay (RFC 3986 section 5.2.4 without its decoding).
+    The result is for matching only: the target gets the path exactly as the client sent it. Nothing is percent-decoded, and double slashes
+    stay.
     """
     if "/." not in path:
         return path

@@ -1,9 +1,11 @@
-"""The rules of one listener, compiled: the first that holds wins, else the default action (docs/alb.md 2.5).
+"""The compiled rules of one listener: the first rule by priority that holds applies, else the default action (docs/alb.md 2.5).
 
-Rules are filed under what nearly every rule names: a whole host or its ending, a whole path or its beginning. A request then only
-meets the rules that could hold for it, however many there are, and the first of those by priority wins. What cannot be filed (a
-wildcard in the middle, a rule on fields or methods alone) is tried in order. A rule with a condition of the program's own comes last
-and only before what has been found: such a condition is called for no request that an earlier rule takes.
+The table is an index of the rules by host (exact, or its ending) and path (exact, or its beginning), which nearly every rule names. Only
+rules that could hold are tried for a request, however many rules there are. Rules that cannot be indexed (a wildcard in the middle, or
+conditions on header fields or methods alone) are tried in order.
+
+A rule with a condition of the program's own is tried last, and only if it comes before the rule that was found: such a condition is never
+called for a request that an earlier rule takes.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from albkit.model.conditions import CONDITIONS, Condition, HostHeader, PathPattern
+from albkit.model.conditions import Holds, compile_condition
+from albkit.model.conditions.condition import BuiltInCondition
+from albkit.model.conditions.host_header import HostHeader, host_to_match
+from albkit.model.conditions.path_pattern import PathPattern
 from albkit.model.listener import Listener
 from albkit.model.message import RequestHead
 from albkit.model.rule import Rule
-from albkit.policy.conditions import Holds, compile_condition, host_to_match
 from albkit.policy.paths import path_to_match
 
 __all__ = ("CompiledRule", "RuleTable")
@@ -23,10 +27,11 @@ __all__ = ("CompiledRule", "RuleTable")
 Action = TypeVar("Action")
 
 _RULES_IN_A_STEP = 16
+"""Rules compiled at a time. The event loop can do other work between two steps."""
 
 
 class CompiledRule(Generic[Action]):
-    """One rule ready to be tried."""
+    """One rule with its compiled conditions and action. `rule` is `None` for the default action."""
 
     __slots__ = ("action", "conditions", "position", "priority", "rule")
 
@@ -34,12 +39,12 @@ class CompiledRule(Generic[Action]):
         self.rule = rule
         self.priority = 0 if rule is None else rule.priority
         self.position = position
-        """How many rules come up to and with this one."""
+        """The number of rules up to and including this one: what ALB counts as rule evaluations."""
         self.conditions = conditions
         self.action = action
 
     def holds(self, request: RequestHead) -> bool:
-        """Whether all conditions hold."""
+        """Return whether all conditions hold."""
         for holds in self.conditions:  # noqa: SIM110 - a generator costs more than the conditions
             if not holds(request):
                 return False
@@ -47,11 +52,12 @@ class CompiledRule(Generic[Action]):
 
 
 class RuleTable(Generic[Action]):
-    """Decides for one request which rule applies.
+    """Finds the rule that applies to a request.
 
     Args:
-        listener: The listener whose rules these are.
-        prepare: Makes of a rule (`None` for the default) what the caller wants back when it matches.
+        listener: The listener whose rules to compile.
+        prepare: Returns the action of a compiled rule, which the caller gets back when the rule applies. Its argument is `None` for the
+            default action.
     """
 
     __slots__ = ("_anywhere", "_asking", "_by_host", "_by_host_ending", "_default", "rules")
@@ -62,13 +68,13 @@ class RuleTable(Generic[Action]):
 
     @classmethod
     def in_steps(cls, listener: Listener, prepare: Callable[[Rule | None], Action]) -> Generator[None, None, RuleTable[Action]]:
-        """The same table, made in steps of a few rules each: between them whoever asks for it can do something else."""
+        """Make a table in steps of a few rules each, so that the caller can do other work in between. The generator returns the table."""
         table = cls.__new__(cls)
         yield from table.compile(listener, prepare)
         return table
 
     def compile(self, listener: Listener, prepare: Callable[[Rule | None], Action]) -> Iterator[None]:
-        """Make the table, a few rules at each step; only when it is done it may be asked."""
+        """Compile the rules, a few at each step. Do not use the table before the last step."""
         ordered = sorted(listener.rules, key=lambda rule: rule.priority)
         compiled: list[CompiledRule[Action]] = []
         self._default = CompiledRule(None, len(ordered), (), prepare(None))
@@ -89,10 +95,11 @@ class RuleTable(Generic[Action]):
         self.rules = tuple(compiled)
 
     def match(self, request: RequestHead) -> CompiledRule[Action]:
-        """The first rule by priority whose conditions all hold, else the default rule (priority 0)."""
+        """Return the first rule by priority whose conditions all hold, else the default rule (priority 0)."""
         if not self.rules:
             return self._default
         path = request.path
+        # `path_to_match` tests this as well, but most requests are spared the call.
         request.path_to_match = path = path if "/." not in path else path_to_match(path)
         best = self._anywhere.first(request, path, self._default)
         host = request.host
@@ -122,23 +129,25 @@ class RuleTable(Generic[Action]):
 
 
 class _Shelf(Generic[Action]):
-    """Rules that are alike in what they say of the host, filed by what they say of the path."""
+    """Rules with the same host or ending of the host, indexed by path."""
 
     __slots__ = ("_anything", "_by_folder", "_by_path", "_by_start", "_depth", "_lengths")
 
     def __init__(self) -> None:
         self._by_path: dict[str, list[CompiledRule[Action]]] = {}
         self._by_folder: dict[str, list[CompiledRule[Action]]] = {}
-        """Under a beginning that ends with a slash, as nearly all do: a request looks up its own folders, not every length there is."""
+        """By a beginning that ends with a slash, as nearly all do. A request looks up its own folders instead of every length."""
         self._depth = 0
-        """Of the deepest folder."""
+        """The number of slashes behind the first one in the deepest folder."""
         self._by_start: dict[str, list[CompiledRule[Action]]] = {}
+        """By any other beginning."""
         self._lengths: tuple[int, ...] = ()
-        """Of the other beginnings that there are."""
+        """The lengths of these beginnings."""
         self._anything: list[CompiledRule[Action]] = []
+        """Rules that are not indexed by path."""
 
     def add(self, rule: CompiledRule[Action]) -> None:
-        """File a rule; they come in order of priority."""
+        """Add a rule. Rules must be added in order of priority."""
         paths = _of_kind(rule, PathPattern)
         if paths is None or paths.regex or any(_start(value) in ("", "/") for value in paths.values):
             self._anything.append(rule)
@@ -158,7 +167,7 @@ class _Shelf(Generic[Action]):
                 file.append(rule)
 
     def first(self, request: RequestHead, path: str, best: CompiledRule[Action]) -> CompiledRule[Action]:
-        """The first rule here that holds and comes before `best`, else `best`."""
+        """Return the first rule here that holds and comes before `best`, else `best`."""
         if self._by_path and (rules := self._by_path.get(path)) is not None:
             best = _first(rules, request, best)
         if left := self._depth:
@@ -184,21 +193,21 @@ def _first(rules: list[CompiledRule[Action]], request: RequestHead, best: Compil
 
 
 def _asks_the_program(rule: CompiledRule[Action]) -> bool:
-    """Whether a condition of the rule is a callable of the program's own."""
+    """Return whether a condition of the rule is a callable of the program's own."""
     conditions = rule.rule.conditions if rule.rule is not None else ()
-    return not all(isinstance(condition, CONDITIONS) for condition in conditions)
+    return not all(isinstance(condition, BuiltInCondition) for condition in conditions)
 
 
-Kind = TypeVar("Kind", bound=Condition)
+Kind = TypeVar("Kind", bound=BuiltInCondition)
 
 
 def _of_kind(rule: CompiledRule[Action], kind: type[Kind]) -> Kind | None:
-    """The rule's condition of this kind, of which there is one at the most."""
+    """Return the rule's condition of this kind; `None` if it has none. For kinds that a rule can have at most once."""
     conditions = rule.rule.conditions if rule.rule is not None else ()
     return next((condition for condition in conditions if isinstance(condition, kind)), None)
 
 
 def _start(pattern: str) -> str | None:
-    """What a path must begin with to match; `None` where the pattern is the whole path."""
+    """Return the text before the first wildcard of a pattern; `None` if it has no wildcard."""
     places = [place for place in (pattern.find("*"), pattern.find("?")) if place >= 0]
     return pattern[: min(places)] if places else None

@@ -1,6 +1,6 @@
-"""Values of cookies that nobody else can make or read: authenticated encryption with secrets that may change.
+"""Authenticated encryption of cookie values, with secrets that can be rotated: nobody else can create or read a value.
 
-A value is a nonce of 12 bytes and what AES-256-GCM makes of the plain value, in the alphabet of base64 that no client quotes.
+A sealed value is a nonce of 12 bytes and the output of AES-256-GCM, in URL-safe base64 without padding, which no client needs to quote.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ _NONCE = 12
 _TAG = 16
 _KEY = 32
 _MOST_OPENED = 4096
-"""Values remembered: all clients that were answered by a target in one second have the same one."""
+"""Opened values that are cached: all clients whose responses came from one target in one second have the same value."""
 
 
 class Seal:
-    """Closes and opens values.
+    """Encrypts and decrypts values.
 
     Args:
-        secrets: The first closes, each opens.
-        lengths: Of plain values, in bytes.
-        entropy: Gives unpredictable bytes.
+        secrets: The first one encrypts, and all of them decrypt.
+        lengths: The possible lengths of plain values in bytes. Values of other lengths are not decrypted at all.
+        entropy: Returns unpredictable bytes.
     """
 
     __slots__ = ("_closed_lengths", "_entropy", "_keys", "_opened")
 
     def __init__(self, secrets: Sequence[bytes], lengths: Iterable[int], entropy: Callable[[int], bytes]) -> None:
-        # Only here: who gives no secrets needs no cryptography.
+        # Imported here, because the package is optional: it is needed only with secrets.
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -41,18 +41,18 @@ class Seal:
         self._opened: dict[bytes, bytes] = {}
 
     def close(self, value: bytes) -> bytes:
-        """The value for a client."""
+        """Return the sealed value for a client."""
         nonce = self._entropy(_NONCE)
         return urlsafe_b64encode(nonce + self._keys[0].encrypt(nonce, value, None)).rstrip(b"=")
 
     def open(self, value: bytes) -> bytes:
-        """The value that a client brought back; empty where it is none of ours."""
+        """Return the plain value of a cookie; empty if it was not sealed with one of the secrets."""
         opened = self._opened.get(value)
         if opened is not None:
             return opened
         opened = self._decrypted(value) if len(value) in self._closed_lengths else b""
         if opened:
-            # Only what was ours: nobody can fill this up with values of their own making.
+            # Only values that decrypted: clients cannot fill the cache with values that they made up.
             if len(self._opened) >= _MOST_OPENED:
                 self._opened.clear()
             self._opened[value] = opened
@@ -66,7 +66,7 @@ class Seal:
         except Error:
             return b""
         if urlsafe_b64encode(raw).rstrip(b"=") != value:
-            # Spare bits of the last character: another spelling of one of ours.
+            # The unused bits of the last character differ. Only one spelling of a value is accepted.
             return b""
         for key in self._keys:
             try:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
-from copy import copy
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from albkit.clock import Clock
-from albkit.errors import Failure, FailureKind, name_of, told
 from albkit.model.message import RequestHead
-from albkit.policy.algorithms import algorithm_for
 from albkit.policy.concurrency import Capacity, has_room
 from albkit.policy.ejection import Ejector, has_enough
 from albkit.policy.eligibility import GOOD, Census
+from albkit.policy.guarded_algorithm import GuardedAlgorithm
 from albkit.policy.slow_start import SlowStart
 from albkit.policy.stickiness import Stickiness, stickiness_for
 from albkit.policy.weights import drawn_by_weight
@@ -26,8 +24,6 @@ _log = logging.getLogger("albkit")
 
 _UPDATED_ONE_BY_ONE = 16
 """Up to this many changed members are updated one by one; for more, a complete refresh is cheaper."""
-
-_COUNTS_NOTHING = ("round_robin", "weighted_random", "ip_hash", "least_response_time")
 _TOO_MANY_TO_COMPARE = 32
 """In a group with more targets, a request that may not go to a target on probation gets a random target instead of the algorithm's next
 best."""
@@ -47,11 +43,9 @@ class TargetChoice:
         "_binding",
         "_census",
         "_chance",
-        "_choose_for",
         "_clock",
         "_ejector",
         "_notifies",
-        "_setting",
         "_slow_start",
         "group",
         "hears_answers",
@@ -67,7 +61,7 @@ class TargetChoice:
         self._census = Census()
         self._slow_start = SlowStart(clock.random)
         self._ejector = Ejector(group, clock.monotonic)
-        self._setting: Any = None
+        self._take_algorithm()
         self._binding: Any = None
         """The setting for which `stickiness` was created."""
         self._bindable: dict[TargetState, str | None] = {}
@@ -75,17 +69,22 @@ class TargetChoice:
         self.stickiness: Stickiness | None = None
         self.room: Capacity | None = None
         """The targets that have room for one more request, if any target has a `max_concurrency`."""
-        self.refresh()
+        self._refresh(set())
 
     def refresh(self) -> None:
         """Recompute everything after a change of members, their states or the group's configuration."""
-        group = self.group
-        before = chosen = set(group.eligible)
+        known = set(self.group.eligible)
         if self._is_other_algorithm():
-            for member in chosen:
-                self._notify(self._algorithm.left, member)
+            for member in known:
+                self._algorithm.left(member)
             self._take_algorithm()
-            before = set()
+            known = set()
+        self._refresh(known)
+
+    def _refresh(self, before: set[TargetState]) -> None:
+        """The same for an algorithm that knows these members."""
+        group = self.group
+        chosen = set(group.eligible)
         self._refresh_stickiness()
         self._ejector.settle()
         self._slow_start.look_at_all(group.members.values(), group.group.slow_start, self._clock.monotonic())
@@ -95,11 +94,11 @@ class TargetChoice:
         for member in chosen - now:
             member.eligible = False
             if member in before:
-                self._notify(self._algorithm.left, member)
+                self._algorithm.left(member)
         for member in self._census.eligible:
             if member not in before:
                 member.eligible = True
-                self._notify(self._algorithm.joined, member)
+                self._algorithm.joined(member)
         self._settle()
         self._refresh_room()
 
@@ -120,7 +119,7 @@ class TargetChoice:
             chosen = self._census.may_be_chosen(member)
             if chosen is not member.eligible:
                 member.eligible = chosen
-                self._notify(self._algorithm.joined if chosen else self._algorithm.left, member)
+                (self._algorithm.joined if chosen else self._algorithm.left)(member)
         self._settle()
         if self.room is not None or any(member.target.max_concurrency is not None for member in changed):
             self._refresh_room()
@@ -134,18 +133,15 @@ class TargetChoice:
 
     def _is_other_algorithm(self) -> bool:
         """Whether the configuration names another algorithm than the one in use."""
-        setting = self.group.group.algorithm
+        setting, current = self.group.group.algorithm, self._algorithm.setting
         # Identity first: comparing algorithm objects of the program's own may call code of the program.
-        return self._setting is not setting and self._setting != setting
+        return current is not setting and current != setting
 
     def _take_algorithm(self) -> None:
-        setting = self._setting = self.group.group.algorithm
-        self._algorithm = algorithm_for(setting, self._clock.monotonic, self._chance)
-        self._choose_for: Callable[..., TargetState | None] | None = getattr(self._algorithm, "choose_for", None)
-        self._notifies = setting not in _COUNTS_NOTHING
-        """Whether to notify it of every request. Algorithms that count nothing need no notification."""
-        self.hears_answers = callable(getattr(self._algorithm, "answered", None))
-        self.hears_traffic = callable(getattr(self._algorithm, "transferred", None))
+        self._algorithm = GuardedAlgorithm(self.group, self._clock)
+        self._notifies = self._algorithm.notifies
+        self.hears_answers = self._algorithm.hears_answers
+        self.hears_traffic = self._algorithm.hears_traffic
 
     def _refresh_stickiness(self) -> None:
         setting = self.group.group.stickiness
@@ -204,8 +200,8 @@ class TargetChoice:
 
     def _rejoin(self, member: TargetState) -> None:
         if member.eligible:
-            self._notify(self._algorithm.left, member)
-            self._notify(self._algorithm.joined, member)
+            self._algorithm.left(member)
+            self._algorithm.joined(member)
             if self.stickiness is not None:
                 self.stickiness.settle(self.group.eligible)
 
@@ -255,7 +251,7 @@ class TargetChoice:
         # Requests that wait are served first, so a new one must not take the room that was freed for them.
         if self.room is not None and self.room.is_awaited and not in_turn:
             return None
-        member = self._choose(self.group.eligible, request)
+        member = self._algorithm.choose(self.group.eligible, request)
         if member is None:
             return None
         # Slow start and probation may replace the algorithm's choice. `is not None` first: most targets are in neither state.
@@ -275,11 +271,7 @@ class TargetChoice:
 
     def peek(self, request: RequestHead) -> TargetState | None:
         """Return the target that `pick` would return now, apart from random choices. It does not advance any rotation."""
-        # A shallow copy, so that the turn of a rotation is counted in the copy only.
-        algorithm = copy(self._algorithm)
-        if self._choose_for is not None:
-            return self._checked(algorithm.choose_for(request, self.group.eligible, self._chance))
-        return self._checked(algorithm.choose(self.group.eligible, self._chance))
+        return self._algorithm.peek(self.group.eligible, request)
 
     def pick_other(self, tried: Collection[TargetState], request: RequestHead, *, last: bool = False) -> TargetState | None:
         """Return a target that was not tried yet, and has room; `None` if there is none.
@@ -339,9 +331,9 @@ class TargetChoice:
 
     def _choose_among(self, members: Sequence[TargetState], request: RequestHead) -> TargetState | None:
         """Let the algorithm choose among some of the eligible targets."""
-        member = self._choose(members, request) if members else None
+        member = self._algorithm.choose(members, request) if members else None
         if member is not None and member not in members:
-            raise self._no_candidate(member)
+            raise self._algorithm.no_candidate(member)
         return member
 
     def started(self, member: TargetState, tunnel: bool = False) -> None:
@@ -355,7 +347,7 @@ class TargetChoice:
         if tunnel:
             member.tunnels += 1
         if self._notifies:
-            self._notify(self._algorithm.started, member)
+            self._algorithm.started(member)
         if self.room is not None:
             self.room.began(member)
 
@@ -373,11 +365,11 @@ class TargetChoice:
 
     def took(self, member: TargetState, seconds: float) -> None:
         """Pass the response time to an algorithm that measures it."""
-        self._notify_optional("answered", member, seconds)
+        self._algorithm.answered(member, seconds)
 
     def transferred(self, member: TargetState, count: int) -> None:
         """Pass the number of bytes to an algorithm that measures it."""
-        self._notify_optional("transferred", member, count)
+        self._algorithm.transferred(member, count)
 
     def _prove(self, member: TargetState, status: int) -> None:
         if self._ejector.answered(member, status):
@@ -429,53 +421,9 @@ class TargetChoice:
         if tunnel:
             member.tunnels -= 1
         if self._notifies:
-            self._notify(self._algorithm.finished, member)
+            self._algorithm.finished(member)
         if self.room is not None:
             self.room.ended(member)
         # Last: it removes a drained member from the group.
         if member.on_idle is not None and not member.outstanding:
             member.on_idle()
-
-    def _choose(self, candidates: Sequence[TargetState], request: RequestHead) -> TargetState | None:
-        try:
-            if self._choose_for is not None:
-                member = self._choose_for(request, candidates, self._chance)
-            else:
-                member = self._algorithm.choose(candidates, self._chance)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - an algorithm of the program may raise anything
-            _log.exception("the algorithm of group %s failed in choose", self.group.group.name)
-            raise Failure(FailureKind.HOOK_FAILED, f"the algorithm of group {self.group.group.name}: {told(error)}") from None
-        return self._checked(member)
-
-    def _checked(self, member: Any) -> TargetState | None:
-        # issubclass() of the type, because isinstance() reads the object's __class__, which may lie or raise.
-        if member is None or (issubclass(type(member), TargetState) and member.eligible):
-            return member  # type: ignore[no-any-return]
-        raise self._no_candidate(member)
-
-    def _no_candidate(self, chosen: object) -> Failure:
-        return Failure(
-            FailureKind.HOOK_FAILED, f"the algorithm of group {self.group.group.name} chose {told(chosen)}, which is not a candidate"
-        )
-
-    def _notify_optional(self, name: str, member: TargetState, figure: float) -> None:
-        """Call an optional method of the algorithm. It is looked up now, because another algorithm may have replaced that of the
-        request's start."""
-        try:
-            method = getattr(self._algorithm, name, None)
-            if method is not None:
-                method(member, figure)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException:  # noqa: BLE001 - as in `_notify`
-            _log.exception("the algorithm of group %s failed in %s", self.group.group.name, name)
-
-    def _notify(self, method: Callable[[TargetState], None], member: TargetState) -> None:
-        try:
-            method(member)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException:  # noqa: BLE001 - an algorithm of the program must not break the exchange that it is notified of
-            _log.exception("the algorithm of group %s failed in %s", self.group.group.name, name_of(method).rpartition(".")[2])

@@ -1,4 +1,4 @@
-"""Rewrites what a target gets; the rule was chosen before (docs/alb.md 2.6)."""
+"""Rewrites requests before they are forwarded. The rule has been chosen by then (docs/alb.md 2.6)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::(?P<port>[0-9]{1
 
 
 def compile_transforms(transforms: Sequence[Transform]) -> Rewrite | None:
-    """A function that rewrites a request's lines; `None` where there is nothing to rewrite.
+    """Return a function that rewrites the lines of a request; `None` if there are no transforms.
 
-    The function raises Failure (500) where a result is no path or no host.
+    The function raises Failure (500) if the result is not a path, or not a host.
     """
     rewrites = [_url(item) if isinstance(item, UrlRewrite) else _host(item.regex, item.replace) for item in transforms]
     if not rewrites:
@@ -58,7 +58,7 @@ def _host(regex: str, replace: str) -> Rewrite:
         host, port = _without_port(value)
         result = substitute(host)
         if result is None and port and request.headers.get("Host", "").strip().lower() == value.lower():
-            # The port is the client's own, not one that was appended: an expression may ask for it.
+            # The client sent this port; the load balancer did not append it. The expression may match host and port together.
             result, port = substitute(value), ""
         if result is None:
             return
@@ -73,17 +73,18 @@ def _host(regex: str, replace: str) -> Rewrite:
 
 
 def _without_port(value: str) -> tuple[str, str]:
-    """The host, and the port with its colon; empty where there is none."""
+    """Return the host, and the port with its colon, which is empty if there is none."""
     host, colon, port = value.rpartition(":")
     return (host, colon + port) if port.isdigit() and not value.endswith("]") else (value.removesuffix(":"), "")
 
 
 def _substitute(regex: str, replace: str, *, ignore_case: bool) -> Callable[[str], str | None]:
-    """A function that replaces the first match; `None` where there is none."""
+    """Return a function that replaces the first match in a text, or returns `None` if nothing matches."""
     search = compile_regex(regex, ignore_case=ignore_case).search
     parts = re.split(r"\$([0-9]+)", replace)
 
     def substitute(text: str) -> str | None:
+        # Bytes that are not UTF-8 arrive as lone surrogates. RE2 works on UTF-8, which cannot encode them.
         match = search(text if text.isascii() else text.encode("utf-8", "replace").decode())
         if match is None:
             return None

@@ -1,4 +1,4 @@
-"""How many file descriptors there are for sockets, and what is left to others."""
+"""Divides the file descriptors of the process between sockets and everything else."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ except ImportError:  # Windows has no such limit.
 
 __all__ = ("Descriptors",)
 
-_LEAST_RESERVE = 64
-_MOST_RESERVE = 512
-_PART = 10
+_SMALLEST_RESERVE = 64
+_LARGEST_RESERVE = 512
+_RESERVE_DIVISOR = 10
 
 
 class Descriptors:
-    """What this process may open, divided when the load balancer starts.
+    """How many file descriptors may be used for what. Measured once, when the load balancer starts.
 
-    What was open before is the program's own. A tenth of the limit, 64 at least and 512 at most, is a reserve: for what the program opens
-    later, and for listeners, health checks, queries to name servers and files for TLS. All the rest is for clients and targets.
+    Descriptors that are open at that time belong to the program. Of the limit (`ulimit -n`), a tenth is a reserve, but at least 64 and at
+    most 512: for what the program opens later, and for listeners, health checks, DNS queries and TLS files. The rest is for connections
+    with clients and targets.
     """
 
     def __init__(self) -> None:
         limit = _limit()
         with socket.socket() as lowest:
-            # The kernel gives the lowest number that is free: at least so many are taken.
+            # POSIX: a new descriptor gets the lowest free number. So at least this many are open.
             taken = lowest.fileno()
-        reserve = min(max(_LEAST_RESERVE, limit // _PART), _MOST_RESERVE)
+        reserve = min(max(_SMALLEST_RESERVE, limit // _RESERVE_DIVISOR), _LARGEST_RESERVE)
         self.limit = limit
+        # At least half of what is free: with a tiny limit the reserve must not leave nothing for sockets.
         self.for_sockets = max(limit - taken - reserve, (limit - taken) // 2)
-        """For connections of clients and to targets together."""
+        """For connections with clients and targets together."""
         self.for_checks = reserve // 4
-        """So many health checks may go on at a time however many sockets are open."""
+        """Health checks that may run at the same time no matter how many sockets are open."""
         self.highest = limit - min(reserve, limit - taken) // 2
-        """A new descriptor of this number, or above it, says that the reserve is going, whoever takes it."""
+        """A new descriptor with this number or a higher one shows that something, maybe the program, is using up the reserve."""
 
 
 def _limit() -> int:

@@ -1,12 +1,18 @@
-"""One exchange, from the first byte of a request to the last of its response. This file tells the story; every step is a room.
+"""One exchange: an HTTP request and its response, from the first byte to the last. Start reading the code here.
 
-    client ──▶ 1 accept ──▶ 2 read, judge ───▶ 3 route ──▶ 4 pick ──▶ 5 send ──▶ 6 relay or tunnel ──▶ 7 finish
-               client         listener           rules     ╰──── forward ────╯    relay, tunnel          report
-                                                   │
-                                                   ╰──▶ answer it ourselves (reply)
+Each step of `_exchange` has its own module, named below the step:
 
-An exchange waits for one thing at a time. Either side may end the wait: the target with its response, and both with a `Failure`, which
-says what to tell the client and whom to blame.
+    1 accept ───▶ 2 parse ──────────▶ 3 route ───────────▶ 4 pick ──▶ 5 send ───▶ 6 relay or tunnel ──▶ 7 finish
+    downstream    listener_runtime    policy/rule_table    ╰─── forward ────╯     here, or tunnel/      finish
+                  wire/http1/request         │                                                             ▲
+                                             ╰──────▶ or respond without a target: local_reply ────────────╯
+
+Two parties take part: the `client` (downstream) and, from step 4 on, a target's connection (upstream). The exchange is one coroutine, which
+waits for one event at a time: a request head, a hook, a free target, a response head, the end of the response body. Bodies do not pass
+through the coroutine: the two connections hand the bytes to each other as they arrive.
+
+Whatever goes wrong, on either side, is raised here as a `Failure`. It says which status the client gets, which side caused it, and whether
+the request may be retried (see `albkit.errors.FailureKind`). Every exchange, successful or not, ends in step 7.
 """
 
 from __future__ import annotations
@@ -24,13 +30,13 @@ from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.downstream import DownstreamExchange
 from albkit.proxy.finish import finish
 from albkit.proxy.forward import Forwarding, forward
-from albkit.proxy.hooks import ask_hooks
-from albkit.proxy.local_reply import answer_failure, answer_itself, answer_with
+from albkit.proxy.hooks import run_hooks
+from albkit.proxy.local_reply import reply_with_action, reply_with_error, reply_with_response
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.tunnel.tunnel import Tunnel
 from albkit.proxy.tunnel.tunnel_record import tunnel_opened, tunnel_over
-from albkit.state.record import ActionTaken, ExchangeRecord
-from albkit.wire.http1.upgrade import agreed_extensions
+from albkit.state.record import ExchangeRecord
+from albkit.wire.http1.upgrade import negotiated_extensions
 
 __all__ = ("serve",)
 
@@ -38,86 +44,98 @@ _log = logging.getLogger("albkit")
 
 
 async def serve(client: DownstreamExchange, listener: ListenerRuntime) -> None:
-    """All the exchanges of one client connection, one after the other."""
+    """Serve the exchanges of one client connection, one after the other, until it closes or becomes a tunnel.
+
+    HTTP/1.1 clients may send further requests before the response (pipelining). These stay in the receive buffer until their turn.
+
+    Args:
+        client: The client's side of the connection. This coroutine runs in its task.
+        listener: The listener that accepted it.
+    """
     while await _exchange(client, listener):
         pass
 
 
 async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bool:
-    """One exchange; whether another may follow."""
+    """Serve one exchange, and return whether another may follow on the connection."""
     runtime = listener.runtime
     record = ExchangeRecord(client.address)
     try:
-        # 1. Accept: the next request head of this client.
+        # 1. Accept: wait for the next request head. `None` means that the client closed between two requests, which is not a failure.
         head = await client.head()
         if head is None:
             client.close()
             return False
         record.received_at = runtime.clock.monotonic()
 
-        # 2. Read it, and judge whether every server would read it in the same way.
+        # 2. Parse the head. It is rejected if servers could disagree about what it means: that is how requests are smuggled.
         request = record.request = listener.read(head, client)
+        # The same address, unless a trusted proxy in front names its client in X-Forwarded-For.
         record.client = request.client
         client.begin(request)
 
-        # 3. Route: the first rule that holds. Its own actions may answer, or it may answer itself.
+        # 3. Route: find the first rule that matches. Its hooks come first. A redirect or a fixed response needs no target.
         rule = _route(request, listener)
         record.matched_rule_priority = rule.priority
         record.rules_evaluated = rule.position
         plan = rule.action
-        answer = await ask_hooks(client, request, plan.hooks, runtime) if plan.hooks else None
-        if answer is not None:
-            answer_with(client, request, answer, record, listener)
-            return _over(client, record, runtime)
+        response = await run_hooks(client, request, plan.hooks, runtime) if plan.hooks else None
+        if response is not None:
+            reply_with_response(client, request, response, record, listener)
+            return _complete(client, record, runtime)
         if plan.answer is not None:
-            answer_itself(client, request, plan.answer, record, listener)
-            return _over(client, record, runtime)
+            reply_with_action(client, request, plan.answer, record, listener)
+            return _complete(client, record, runtime)
 
-        # 4. Pick a target. 5. Send the request, perhaps to another one as well, until one begins to answer.
-        record.action = ActionTaken.FORWARD
+        # 4. Pick a target.  5. Send the request, and wait for the response head. If that fails, retry with another target if allowed.
+        record.action = "forward"
         forwarding = await forward(client, request, plan, record, runtime)
 
-        # 6. Tunnel, or relay the response.
+        # 6. Relay the response to the client; or, after a 101 (Switching Protocols), connect both sides by a tunnel.
         if listener.response_fields is not None:
-            listener.response_fields.put_on(forwarding.upstream.response.lines)
+            listener.response_fields.apply_to(forwarding.upstream.response.lines)
         if forwarding.upstream.response.status == 101:
             _open_tunnel(client, request, forwarding, record, listener)
             return False
         if not _begin_response(client, forwarding, record, runtime):
             await _relay_rest(client, forwarding)
-        return _over(client, record, runtime)
+        return _complete(client, record, runtime)
 
     except Failure as failure:
-        return _failed(client, failure, record, listener)
+        return _fail(client, failure, record, listener)
     except asyncio.CancelledError:
-        if _is_cancelled():
-            _cancelled(client, record, runtime)
+        if _task_is_cancelled():
+            _cancel(client, record, runtime)
             raise
-        _log.exception("what an exchange of client %s waited for was cancelled", record.client)
-        return _failed(client, Failure(FailureKind.INTERNAL_ERROR, "cancelled"), record, listener)
-    except Exception:  # noqa: BLE001 - whatever it is, it must cost this exchange only
-        _log.exception("an exchange of client %s failed inside the load balancer", record.client)
-        return _failed(client, Failure(FailureKind.INTERNAL_ERROR), record, listener)
+        _log.exception("the exchange of client %s failed: something that it waited for was cancelled", record.client)
+        return _fail(client, Failure(FailureKind.INTERNAL_ERROR, "cancelled"), record, listener)
+    except Exception:  # noqa: BLE001 - an unexpected error must not affect any other exchange
+        _log.exception("the exchange of client %s failed because of an error inside the load balancer", record.client)
+        return _fail(client, Failure(FailureKind.INTERNAL_ERROR), record, listener)
 
 
-def _is_cancelled() -> bool:
-    """Whether this task is to end, and not only something that it waits for."""
+def _task_is_cancelled() -> bool:
+    """Whether this task was cancelled, and not just a future that it waits for. Both raise `CancelledError`."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 
 
 def _route(request: RequestHead, listener: ListenerRuntime) -> CompiledRule[RoutePlan]:
+    """Return the first rule by priority whose conditions hold, or the default rule. Conditions may be functions of the program."""
     try:
         return listener.rules.match(request)
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - a condition of the program's own may raise anything
+    except BaseException as error:  # noqa: BLE001 - a condition of the program may raise anything
         _log.exception("a condition failed")
         raise Failure(FailureKind.HOOK_FAILED, f"a condition: {told(error)}") from None
 
 
 def _begin_response(client: DownstreamExchange, forwarding: Forwarding, record: ExchangeRecord, runtime: Runtime) -> bool:
-    """Pass on the head of the response and what has come of its body, in one write. Returns whether that was all."""
+    """Send the head of the response and the part of the body that has been received already, in one write. Return whether that was all.
+
+    A short response, as most are, ends here. It needs neither another coroutine nor a wait.
+    """
     upstream = forwarding.upstream
     response = upstream.response
     try:
@@ -135,7 +153,7 @@ def _begin_response(client: DownstreamExchange, forwarding: Forwarding, record: 
 
 
 async def _relay_rest(client: DownstreamExchange, forwarding: Forwarding) -> None:
-    """Pass on the rest of the body as it comes."""
+    """Send the rest of the body as it arrives, and return after its end."""
     whole = False
     try:
         relayed = client.wait()
@@ -147,7 +165,7 @@ async def _relay_rest(client: DownstreamExchange, forwarding: Forwarding) -> Non
 
 
 def _with_date(set_cookie: bytes, runtime: Runtime) -> bytes:
-    """Our fields for a response without a Date, which gets one (RFC 9110 section 6.6.1)."""
+    """Add a Date field for a response that has none (RFC 9110 section 6.6.1)."""
     date = b"Date: " + http_date(int(runtime.clock.time()))
     return set_cookie + b"\r\n" + date if set_cookie else date
 
@@ -155,19 +173,25 @@ def _with_date(set_cookie: bytes, runtime: Runtime) -> bytes:
 def _open_tunnel(
     client: DownstreamExchange, request: RequestHead, forwarding: Forwarding, record: ExchangeRecord, listener: ListenerRuntime
 ) -> None:
-    """Hand both connections to a tunnel, which outlives this task."""
+    """Give both connections to a tunnel. It outlives this coroutine, and finishes the record itself.
+
+    Raises:
+        Failure: one side has disconnected; both connections are closed then.
+    """
     runtime = listener.runtime
     upstream = forwarding.upstream
     response = upstream.response
     record.elb_status_code = 101
     record.received_bytes = client.received_bytes
     policy = forwarding.policy
-    extensions = agreed_extensions(request, response) if policy.frames else None
+    extensions = negotiated_extensions(request, response) if policy.frames else None
     try:
         client_transport, head, early = client.open_tunnel(response, forwarding.set_cookie)
         try:
             target_transport, behind, target_is_through = upstream.detach()
         except Failure:
+            # From here on the client connection no longer has its transport. So this function must close it and release its place in the
+            # listener's connection limit.
             listener.release(client.address.host)
             client_transport.abort()
             raise
@@ -177,35 +201,38 @@ def _open_tunnel(
     over = partial(tunnel_over, listener, client.address.host, forwarding.choice)
     protocol = response.upgrade.decode("latin-1").lower()
     tunnel = Tunnel(client_transport, target_transport, upstream.member, record, protocol, policy, extensions, runtime, over)
-    # A tunnel may live for days: it keeps nothing of the exchange but what it needs at its end.
+    # The record keeps the request, and the tunnel keeps the record, maybe for days. Free what is no longer needed.
     request.lines.clear()
     tunnel.open(head, behind, early, target_is_through=target_is_through, client_is_full=client.is_full, target_is_full=upstream.is_full)
     tunnel_opened(listener, tunnel, policy)
 
 
-# 7. Finish: whatever became of it. A tunnel finishes its record itself, when both its connections are closed.
+# 7. Finish: count and log the exchange, whether it succeeded, failed or was cancelled. (A tunnel does this when it closes.)
 
 
-def _over(client: DownstreamExchange, record: ExchangeRecord, runtime: Runtime) -> bool:
-    follows = client.response_over()
+def _complete(client: DownstreamExchange, record: ExchangeRecord, runtime: Runtime) -> bool:
+    """The client received a complete response. Return whether its connection stays open for another request."""
+    stays_open = client.response_over()
     _finish(client, record, runtime)
-    return follows
+    return stays_open
 
 
-def _failed(client: DownstreamExchange, failure: Failure, record: ExchangeRecord, listener: ListenerRuntime) -> bool:
+def _fail(client: DownstreamExchange, failure: Failure, record: ExchangeRecord, listener: ListenerRuntime) -> bool:
+    """Send an error page if no response has been started, else cut the connection. Return whether another exchange may follow."""
     runtime = listener.runtime
-    # Its traceback holds this exchange and the exchange holds it: a flood of failures would keep the garbage collector busy.
+    # The traceback refers to the frame of the exchange, and the frame to the failure. Such cycles would need the garbage collector, and a
+    # flood of failures would keep it busy.
     failure.__traceback__ = None
-    told = answer_failure(client, record.request, failure, record, listener)
-    if told:
-        return _over(client, record, runtime)
+    if reply_with_error(client, record.request, failure, record, listener):
+        return _complete(client, record, runtime)
+    # Not a normal close: the client must be able to tell that the response is incomplete.
     client.cut()
     _finish(client, record, runtime)
     return False
 
 
-def _cancelled(client: DownstreamExchange, record: ExchangeRecord, runtime: Runtime) -> None:
-    """The program has cancelled all tasks, this one among them: what was going on ends here, and is told of as all others are."""
+def _cancel(client: DownstreamExchange, record: ExchangeRecord, runtime: Runtime) -> None:
+    """The program cancelled this task, for example with all others at its end. An exchange that had a request is recorded as stopped."""
     if record.received_at:
         record.failure = Failure(FailureKind.STOPPED_IN_RESPONSE if client.response_started else FailureKind.STOPPED, "cancelled")
         client.cut()
@@ -213,6 +240,7 @@ def _cancelled(client: DownstreamExchange, record: ExchangeRecord, runtime: Runt
 
 
 def _finish(client: DownstreamExchange, record: ExchangeRecord, runtime: Runtime) -> None:
+    """Complete the record and hand it over."""
     record.received_bytes = client.received_bytes
     record.sent_bytes = client.sent_bytes
     finish(record, runtime)

@@ -1,6 +1,6 @@
-"""The one end of all that clients begin: exchanges, tunnels, layer 4 connections, and connections that are turned away.
+"""The common end of everything a client starts: exchanges, tunnels, layer 4 connections and rejected connections.
 
-What is to be known of each of them when it is over, be it counted, logged or told to a program, is done here, and nowhere else.
+Put here what must happen for all of them, such as a line in an access log. No other module counts or logs an ending.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ("finish",)
 
 
 def finish(record: ExchangeRecord, runtime: Runtime) -> None:
-    """Count and log what is over. To be called once for each record, when nothing is added to it any more."""
+    """Log and count what has ended. Call this once per record, after its last change."""
     record.ended_at = runtime.clock.monotonic()
     if record.failure is not None:
         log_failure(record)

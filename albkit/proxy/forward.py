@@ -5,7 +5,7 @@ from __future__ import annotations
 from albkit.errors import Failure, FailureKind
 from albkit.model.health import TargetHealthState
 from albkit.model.message import RequestHead
-from albkit.model.stickiness import AppCookie
+from albkit.model.stickiness.app_cookie import AppCookie
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import IDEMPOTENT
 from albkit.policy.route_plan import RoutePlan
@@ -37,7 +37,7 @@ async def forward(
     # Pick a target. If all of them have as many requests as they take, wait for one.
     choice, member, bound, cookies = pick(request, plan, record, runtime, now)
     if member is None:
-        member = await runtime.line(choice).wait(client, request)
+        member = await runtime.waiting_line(choice).wait(client, request)
     policy = choice.group.group.tunnel
     if request.upgrade:
         policy = plan.tunnel or policy
@@ -50,7 +50,7 @@ async def forward(
     # Complete the request.
     if plan.rewrite is not None:
         plan.rewrite(request)
-    client.forwarded.complete(request, now)
+    client.forwarded.add_to(request, now)
     body = client.whole_body()
     forwarding = Forwarding(client, request, body, choice, policy, runtime, cookies)
     if body is None and request.expects_continue:

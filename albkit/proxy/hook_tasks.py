@@ -1,4 +1,4 @@
-"""Asks coroutines of the program's own, each in a task of its own: whoever asks need not wait for one that does not end."""
+"""Runs coroutines of the program, each in its own task, so that the load balancer never has to wait for one that does not end."""
 
 from __future__ import annotations
 
@@ -15,45 +15,60 @@ __all__ = ("HookTasks",)
 
 _log = logging.getLogger("albkit")
 
-_PATIENCE: Final = 0.25
-"""Seconds that a stop leaves at least to hooks that it has just cancelled."""
+_MIN_CANCEL_TIME: Final = 0.25
+"""Seconds that `shutdown` always leaves to hooks it has just cancelled, even if its deadline has passed."""
 
 
 class HookTasks:
-    """Keeps the tasks of hooks until they are over, however long they take to be cancelled."""
+    """Holds the tasks of hooks until they end. A hook may ignore its cancellation for any time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._asked: dict[asyncio.Task[Any], object] = {}
-        """What is being asked, and which hook that is."""
-        self._given_up: set[asyncio.Task[Any]] = set()
+        # Strong references: the event loop keeps only weak ones, so a task that nothing waits for could be garbage collected.
+        self._running: dict[asyncio.Task[Any], object] = {}
+        """The hook that each task runs."""
+        self._cancelled: set[asyncio.Task[Any]] = set()
+        """Those of the running tasks that were cancelled here."""
 
-    def ask(self, question: Coroutine[Any, Any, Any], hook: object, context: Context | None = None) -> asyncio.Task[Any]:
-        """Run a coroutine that asks this hook. Whoever wants the answer no more is to call `give_up`."""
-        task = self._loop.create_task(question, context=context)
-        self._asked[task] = hook
-        task.add_done_callback(self._forget)
+    def start(self, coroutine: Coroutine[Any, Any, Any], hook: object, context: Context | None = None) -> asyncio.Task[Any]:
+        """Run a coroutine in a new task. Call `cancel` as soon as its result is no longer needed.
+
+        Args:
+            coroutine: The call of the hook.
+            hook: The hook, for the log.
+            context: The context to run in; a copy of the current one by default.
+        """
+        task = self._loop.create_task(coroutine, context=context)
+        self._running[task] = hook
+        task.add_done_callback(self._discard)
         return task
 
-    def give_up(self, task: asyncio.Task[Any]) -> None:
-        """Cancel it, and wait for nothing: it may give back what it holds in its own time."""
-        if task in self._asked and task not in self._given_up:
-            self._given_up.add(task)
+    def cancel(self, task: asyncio.Task[Any]) -> None:
+        """Cancel a task without waiting for it. It may take its time to clean up. Does nothing if the task has ended."""
+        # Once only: a second cancellation would interrupt the hook in its cleanup.
+        if task in self._running and task not in self._cancelled:
+            self._cancelled.add(task)
             task.cancel()
 
-    async def end(self, until: float) -> None:
-        """Cancel what was not given up yet, and wait until all is over, or the loop's clock has come to `until`, or a little longer."""
-        for task in tuple(self._asked):
-            self.give_up(task)
-        if self._asked:
-            await asyncio.wait(tuple(self._asked), timeout=max(until - self._loop.time(), _PATIENCE))
-        for name, count in Counter(map(name_of, self._asked.values())).items():
-            _log.warning("%s was cancelled and does not end (%d calls); the load balancer has stopped without it", name, count)
+    async def shutdown(self, deadline: float) -> None:
+        """Cancel all tasks and wait for them. Tasks that do not end in time are logged and left running.
 
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        hook = self._asked.pop(task)
+        Args:
+            deadline: When to stop waiting, by the clock of the loop. At least 0.25 s from now are granted.
+        """
+        for task in tuple(self._running):
+            self.cancel(task)
+        if self._running:
+            await asyncio.wait(tuple(self._running), timeout=max(deadline - self._loop.time(), _MIN_CANCEL_TIME))
+        for name, count in Counter(map(name_of, self._running.values())).items():
+            _log.warning("%s did not end after it was cancelled (%d calls); the load balancer stops without waiting longer", name, count)
+
+    def _discard(self, task: asyncio.Task[Any]) -> None:
+        hook = self._running.pop(task)
+        # Reading the exception also keeps asyncio from logging that it was never retrieved.
         error = None if task.cancelled() else task.exception()
-        if task in self._given_up:
-            self._given_up.discard(task)
+        if task in self._cancelled:
+            self._cancelled.discard(task)
+            # The caller that cancelled the task no longer looks at its result, so an error would be lost.
             if error is not None:
                 _log.error("%s failed after it was cancelled", name_of(hook), exc_info=error)

@@ -1,4 +1,4 @@
-"""Asks the actions of a program's own, and lets none of them harm anything but its own exchange."""
+"""Calls the actions of the program (hooks). Whatever a hook does, only its own exchange may suffer."""
 
 from __future__ import annotations
 
@@ -13,62 +13,71 @@ from albkit.model.extensions import Response
 from albkit.model.message import RequestHead
 from albkit.proxy.downstream import DownstreamExchange
 from albkit.proxy.runtime import Runtime
-from albkit.wire.http1.responses import as_response
+from albkit.wire.http1.responses import validated_response
 
-__all__ = ("ask_hooks",)
+__all__ = ("run_hooks",)
 
 _log = logging.getLogger("albkit")
 
 
-async def ask_hooks(client: DownstreamExchange, request: RequestHead, hooks: Sequence[Hook], runtime: Runtime) -> Response | None:
-    """The first answer that a hook gives, `None` where all let the request go on. Each has `Limits.hook_timeout` seconds.
+async def run_hooks(client: DownstreamExchange, request: RequestHead, hooks: Sequence[Hook], runtime: Runtime) -> Response | None:
+    """Call the hooks in order until one returns a response. Each may take `Limits.hook_timeout` seconds.
+
+    Returns:
+        The response to send; `None` if no hook returned one, and the rule's routing action is next.
 
     Raises:
-        Failure: 500, a hook raised, took too long or returned something else; or the client left, and the hook was cancelled.
+        Failure: 500 if a hook raises, takes too long or returns anything else. If the client disconnects, its failure.
     """
-    reading = _Reading(client)
-    request.body = reading.body
-    # What one hook notes in a context variable the next one finds.
+    access = _BodyAccess(client)
+    request.body = access.read
+    # One context for all hooks of the request: a context variable that one sets is visible to the next.
     context = copy_context()
     try:
         for hook in hooks:
-            answer = await _ask(client, request, hook, runtime, context)
-            if answer is not None:
-                return _response(hook, answer)
+            result = await _run(client, request, hook, runtime, context)
+            if result is not None:
+                return _checked(hook, result)
     finally:
-        reading.is_over = True
+        access.is_over = True
     return None
 
 
-async def _ask(client: DownstreamExchange, request: RequestHead, hook: Hook, runtime: Runtime, context: Context) -> object:
-    """What one hook answers. It runs in a task of its own, so that neither the client nor a stop waits for one that does not end."""
+async def _run(client: DownstreamExchange, request: RequestHead, hook: Hook, runtime: Runtime, context: Context) -> object:
+    """Return what one hook returns.
+
+    The hook runs in a task of its own, and this coroutine waits for a future instead of that task. So neither a timeout nor a client that
+    disconnects nor a stop has to wait for a hook that ignores its cancellation.
+    """
     loop = runtime.loop
-    over: asyncio.Future[None] = loop.create_future()
+    done: asyncio.Future[None] = loop.create_future()
 
     def wake(_: object = None) -> None:
-        if not over.done():
-            over.set_result(None)
+        if not done.done():
+            done.set_result(None)
 
-    task = runtime.hook_tasks.ask(_call(hook, request), hook, context)
+    task = runtime.hook_tasks.start(_call(hook, request), hook, context)
     task.add_done_callback(wake)
     timeout = runtime.settings.limits.hook_timeout
     timer = loop.call_later(timeout, wake)
-    # A client that leaves must not wait for a hook that does.
+    # The client's side calls this if the client disconnects. `raise_failure` below then raises the reason.
     client.interrupt = wake
     try:
-        await over
+        await done
     finally:
         client.interrupt = None
         timer.cancel()
-        runtime.hook_tasks.give_up(task)
+        runtime.hook_tasks.cancel(task)
     client.raise_failure()
     if not task.done():
         raise Failure(FailureKind.HOOK_TIMEOUT, f"{name_of(hook)}, {timeout:g} s")
     if task.cancelled():
-        raise Failure(FailureKind.HOOK_FAILED, f"{name_of(hook)}: it was cancelled, and not by the load balancer")
+        # Not this exchange: that would have raised at `await done`. Something that the hook waited for was cancelled.
+        raise Failure(FailureKind.HOOK_FAILED, f"{name_of(hook)}: it was cancelled, but not by the load balancer")
     error = task.exception()
     if error is None:
         return task.result()
+    # Reading the body may raise a Failure of the client, such as a body that is cut short. A hook that lets it pass is not to blame.
     if isinstance(error, Failure):
         raise error
     _log.error("action %s failed", name_of(hook), exc_info=error)
@@ -76,24 +85,29 @@ async def _ask(client: DownstreamExchange, request: RequestHead, hook: Hook, run
 
 
 async def _call(hook: Hook, request: RequestHead) -> object:
+    # A task needs a coroutine, and a hook may return any other awaitable. It may also raise before it returns one.
     return await hook(request)
 
 
-def _response(hook: Hook, answer: object) -> Response:
+def _checked(hook: Hook, result: object) -> Response:
     try:
-        response = as_response(answer)
+        response = validated_response(result)
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - an object of the program's own may raise anything when it is looked at
-        _log.exception("the answer of action %s cannot be read", name_of(hook))
-        raise Failure(FailureKind.HOOK_FAILED, f"{name_of(hook)} returned what cannot be read: {told(error)}") from None
+    except BaseException as error:  # noqa: BLE001 - an object of the program may raise anything when its attributes are read
+        _log.exception("the response of action %s cannot be read", name_of(hook))
+        raise Failure(FailureKind.HOOK_FAILED, f"{name_of(hook)} returned a response that cannot be read: {told(error)}") from None
     if isinstance(response, str):
         raise Failure(FailureKind.HOOK_FAILED, f"{name_of(hook)} returned {response}")
     return response
 
 
-class _Reading:
-    """The request's body for its hooks, as long as it is theirs to read: behind that it is sent on, or another request's is coming."""
+class _BodyAccess:
+    """Lets hooks read the request body, until the last one has returned.
+
+    After that the body is being forwarded, or the client connection reads its next request. A hook that kept the request must not get hold
+    of those bytes.
+    """
 
     __slots__ = ("_client", "is_over")
 
@@ -101,7 +115,8 @@ class _Reading:
         self._client = client
         self.is_over = False
 
-    async def body(self, limit: int | None = None) -> bytes:
+    async def read(self, limit: int | None = None) -> bytes:
+        """`Request.body` for the hooks."""
         if self.is_over:
-            raise RuntimeError("the actions of this request are over, and its body is not theirs to read any more")
+            raise RuntimeError("request.body() was called after the actions of this request had ended; call it before your action returns")
         return await (self._client.read_body() if limit is None else self._client.read_body(limit))

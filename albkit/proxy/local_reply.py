@@ -1,78 +1,79 @@
-"""Answers that the load balancer gives itself."""
+"""Responses that the load balancer sends itself (Envoy's term: local reply): fixed responses, redirects, hooks' responses, error pages."""
 
 from __future__ import annotations
 
 from albkit.errors import Failure, FailureKind
-from albkit.model.actions import FixedResponse, Redirect
+from albkit.model.actions.action import Answer
 from albkit.model.extensions import Response
 from albkit.model.message import RequestHead, ResponseHead
-from albkit.policy.redirect import LONGEST_LOCATION, location
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.downstream import DownstreamExchange
-from albkit.state.record import ActionTaken, ExchangeRecord
-from albkit.wire.http1.responses import WITHOUT_BODY, error_page, own_answer, program_answer
+from albkit.state.record import ExchangeRecord
+from albkit.wire.http1.responses import WITHOUT_BODY, error_page, hook_response, local_response
 
-__all__ = ("answer_failure", "answer_itself", "answer_with")
+__all__ = ("reply_with_action", "reply_with_error", "reply_with_response")
 
 _ALLOW = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
-def answer_itself(
-    client: DownstreamExchange, request: RequestHead, action: FixedResponse | Redirect, record: ExchangeRecord, listener: ListenerRuntime
+def reply_with_action(
+    client: DownstreamExchange, request: RequestHead, answer: Answer, record: ExchangeRecord, listener: ListenerRuntime
 ) -> None:
-    """Answer with what the rule says (docs/alb.md 4.2, 4.3).
+    """Send the response of a rule's routing action (docs/alb.md 4.2, 4.3).
+
+    Args:
+        client: Receives the response.
+        request: The request.
+        answer: Makes the reply of the action for a request.
+        record: Gets the action, the status and the URL of a redirect.
+        listener: The listener of the client.
 
     Raises:
-        Failure: 507, a redirect's Location is too long.
+        Failure: the action has no reply for this request. 507, if the `Location` of a redirect would exceed 8 KiB.
     """
-    second = int(listener.runtime.clock.time())
-    if isinstance(action, FixedResponse):
-        record.action = ActionTaken.FIXED_RESPONSE
-        listener.runtime.counters.fixed_response_sent()
-        body = b"" if action.status_code in WITHOUT_BODY else action.body.encode()
-        head = own_answer(action.status_code, body, f"{action.content_type}; charset=utf-8", second)
-        _send(client, request, head, body, record, listener)
-        return
-    to = location(action, request, *listener.public_origin(request.client)).encode("utf-8", "surrogateescape")
-    if len(to) > LONGEST_LOCATION:
-        listener.runtime.counters.redirect_was_too_long()
-        raise Failure(FailureKind.REDIRECT_TOO_LONG, f"{len(to)} bytes")
-    record.action = ActionTaken.REDIRECT
-    record.redirect_url = to
-    listener.runtime.counters.redirected()
-    page = error_page(action.status_code)
-    head = own_answer(action.status_code, page, "text/html", second, (b"Location: " + to,))
-    _send(client, request, head, page, record, listener)
+    reply = answer(request, listener.public_origin)
+    status = reply.status
+    record.action = reply.action
+    record.redirect_url = reply.location
+    if reply.counter:
+        listener.runtime.counters.local_reply_sent(reply.counter)
+    body = error_page(status) if reply.body is None else b"" if status in WITHOUT_BODY else reply.body
+    extra_lines = (b"Location: " + reply.location,) if reply.location else ()
+    head = local_response(status, body, reply.content_type, int(listener.runtime.clock.time()), extra_lines)
+    _send(client, request, head, body, record, listener)
 
 
-def answer_with(
+def reply_with_response(
     client: DownstreamExchange, request: RequestHead, answer: Response, record: ExchangeRecord, listener: ListenerRuntime
 ) -> None:
-    """Answer with what an action of the program's own has returned."""
-    record.action = ActionTaken.HOOK
-    head = program_answer(answer, int(listener.runtime.clock.time()))
+    """Send the response that a hook returned."""
+    record.action = "hook"
+    head = hook_response(answer, int(listener.runtime.clock.time()))
     body = b"" if answer.status in WITHOUT_BODY else answer.body
     _send(client, request, head, body, record, listener)
 
 
-def answer_failure(
+def reply_with_error(
     client: DownstreamExchange, request: RequestHead | None, failure: Failure, record: ExchangeRecord, listener: ListenerRuntime
 ) -> bool:
-    """Tell the client how the exchange failed, where it still can be told.
+    """Send the error page of a failure, if the client can still receive it.
 
     Returns:
-        Whether the response was given and the connection may go on or end in good order; where not, it must be cut.
+        Whether it was sent. If so, the exchange ends like any other. If not, the caller must cut the connection.
     """
     record.failure = failure
     status = failure.kind.status
     if status is None or client.response_started:
-        return False  # The status that was sent, if one was, stays the one of the record.
+        # If a response has been started, the record keeps its status: that is what the client received.
+        return False
     record.elb_status_code = status
+    # 460 is for the log only: the client has disconnected.
     if status == 460:
         return False
-    further = (_ALLOW,) if failure.kind is FailureKind.REQUEST_METHOD_REFUSED else ()
+    # A 405 must have this field (RFC 9110 section 15.5.6).
+    extra_lines = (_ALLOW,) if failure.kind is FailureKind.REQUEST_METHOD_REFUSED else ()
     page = error_page(status)
-    head = own_answer(status, page, "text/html", int(listener.runtime.clock.time()), further)
+    head = local_response(status, page, "text/html", int(listener.runtime.clock.time()), extra_lines)
     _send(client, request, head, page, record, listener)
     return True
 
@@ -86,9 +87,11 @@ def _send(
     listener: ListenerRuntime,
 ) -> None:
     record.elb_status_code = head.status
-    client.whole_body()  # What has come of the request's body is taken, so that the connection can go on.
+    # Consumes a request body that has been received completely. Without that, the connection could not be reused for the next request.
+    client.whole_body()
     if listener.response_fields is not None:
-        listener.response_fields.put_on(head.lines)
+        listener.response_fields.apply_to(head.lines)
     client.start_response(head, b"")
+    # HEAD gets the same head as GET, with the length of the body it does not get.
     bodiless = not body or (request is not None and request.method == "HEAD")
     client.write_body([] if bodiless else [body], True, [])

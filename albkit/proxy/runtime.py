@@ -1,4 +1,4 @@
-"""What every exchange needs around it: one `Runtime` per load balancer."""
+"""The running parts that all listeners of a load balancer share: one `Runtime` per load balancer and run."""
 
 from __future__ import annotations
 
@@ -24,21 +24,25 @@ from albkit.state.registry import Registry
 from albkit.state.target import TargetState
 from albkit.wire.http1.forwarded import TraceIds
 
-__all__ = ("GRACE", "LiveTunnel", "Runtime", "Stoppable")
+__all__ = ("CLOSE_TIMEOUT", "LiveTunnel", "Runtime", "Stoppable")
 
 _log = logging.getLogger("albkit")
 
-GRACE = 2.0
-"""Seconds for both sides of a tunnel to end after our Close frames or FINs, before they are cut. No deadline of our own is shorter."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds that both sides of a tunnel have to close after the load balancer sent its Close frames or FINs. Then it cuts them.
+
+The shortest deadline that is not a setting.
+"""
 
 
 _STEPS_OF_SPREAD = 5
-"""A quarter of a deadline is one round of the sweep, so that a drain closes tunnels in at least twenty."""
+"""A drain closes tunnels in at least four times as many steps, for the sweep runs four times within the shortest deadline."""
 
 
 def _shortest_deadline(settings: Settings) -> float:
+    """The shortest of all timeouts that the sweep enforces, in seconds."""
     limits = settings.limits
-    deadlines = [GRACE, settings.idle_timeout, settings.client_keep_alive, limits.target_keep_alive, limits.handshake_timeout]
+    deadlines = [CLOSE_TIMEOUT, settings.idle_timeout, settings.client_keep_alive, limits.target_keep_alive, limits.handshake_timeout]
     deadlines.append(limits.request_head_timeout or 0)
     deadlines += [group.ejection_in_force.duration for group in settings.groups if group.ejection_in_force is not None]
     for policy in settings.tunnel_policies:
@@ -50,49 +54,56 @@ def _shortest_deadline(settings: Settings) -> float:
     return min(deadline for deadline in deadlines if deadline)
 
 
-def _nobody(_: LiveTunnel) -> None:
-    """Nobody wants to know."""
+def _ignore(_: LiveTunnel) -> None:
+    """The callback of a load balancer without subscribers."""
 
 
 class Stoppable(Protocol):
-    """A client connection or a tunnel, when the load balancer stops."""
+    """A client connection or a tunnel, as a graceful shutdown uses it."""
 
     def stop(self) -> None:
-        """End in good order, as soon as what is going on is over."""
+        """Close gracefully: finish the exchange in flight, or send Close frames, then close."""
 
     def abandon(self) -> None:
-        """End now."""
+        """Close at once."""
 
 
-class ClientParty(Stoppable, Protocol):
-    """A client connection, when its listener goes."""
+class ClientConnection(Stoppable, Protocol):
+    """A client connection, as the removal of its listener uses it."""
 
     @property
     def listener(self) -> object:
-        """Where it came in."""
+        """The `ListenerRuntime` that accepted it."""
 
 
 class LiveTunnel(Tunnel, Stoppable, Protocol):
-    """A tunnel, as the floor above sees it."""
+    """A tunnel, as `control` uses it."""
 
     member: TargetState
 
     @property
     def drain_spread(self) -> float:
-        """Seconds over which the tunnels of a deregistered target are to be closed."""
+        """Seconds over which to spread the closing of a deregistered target's tunnels."""
 
     def drain(self, at: float) -> None:
-        """Its target was deregistered: end in good order when the monotonic clock has come to `at`."""
+        """Close gracefully when the monotonic clock reaches `at`, because the target was deregistered."""
 
-    def spare(self) -> None:
-        """Its target has come back: stay."""
+    def cancel_drain(self) -> None:
+        """Stay open, because the target was registered again."""
 
     def sweep(self, now: float) -> None:
-        """End it where it is overdue."""
+        """Close if a deadline has passed. `now` is the monotonic time."""
 
 
 class Runtime:
-    """The running parts that all listeners of one load balancer share."""
+    """What is shared by the listeners of one load balancer: target groups, connection pool, clients, tunnels, descriptors.
+
+    Args:
+        settings: The validated settings; `reconfigure` replaces them.
+        loop: The event loop that everything runs on.
+        clock: The source of time and randomness.
+        counters: The metrics, which outlive this run.
+    """
 
     def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop, clock: Clock, counters: Counters) -> None:
         self.settings = settings
@@ -100,143 +111,170 @@ class Runtime:
         self.clock = clock
         self.counters = counters
         self.stream_groups = settings.stream_groups
-        """The names of the target groups that TCP and TLS listeners alone send to."""
+        """The names of the target groups that only TCP and TLS listeners forward to."""
         self.registry = Registry(settings.groups)
         self.choices = {state.group.name: TargetChoice(state, clock) for state in self.registry.groups}
         self.sweep = Sweep(loop, clock, interval_for(_shortest_deadline(settings)))
         self.connections = ConnectionPool(loop, counters, self.sweep, settings.limits)
         self.trace_ids = TraceIds(clock)
-        self.clients: set[ClientParty] = set()
+        self.clients: set[ClientConnection] = set()
+        # A dict instead of a set, because it keeps the order.
         self.tunnels: dict[LiveTunnel, None] = {}
         """Oldest first."""
-        self.tunnel_opened: Callable[[LiveTunnel], None] = _nobody
-        self.tunnel_closed: Callable[[LiveTunnel], None] = _nobody
-        """Called behind a 101, and when both sockets of a tunnel are gone; raise nothing."""
-        self._lines: dict[TargetChoice, WaitingLine] = {}
+        self.tunnel_opened: Callable[[LiveTunnel], None] = _ignore
+        """Called after a tunnel was opened. Must not raise."""
+        self.tunnel_closed: Callable[[LiveTunnel], None] = _ignore
+        """Called after both connections of a tunnel were closed. Must not raise."""
+        self._waiting_lines: dict[TargetChoice, WaitingLine] = {}
         self._tunnel_ids = count(1)
         self.hook_tasks = HookTasks(loop)
         self.stopping = False
-        self._emptied = asyncio.Event()
+        self._drained = asyncio.Event()
         self.checks = 0
-        """Health checks that are going on."""
-        self._expected: set[int] = set()
-        """The descriptors of connections that were accepted, and are not clients yet."""
+        """Health checks in progress."""
+        self._reserved: set[int] = set()
+        """The descriptors of connections that were accepted and not yet admitted."""
+        # Measures what is in use now: the descriptors of the program.
         self.descriptors = Descriptors()
         self.connections.make_room = self._make_room
 
     def reconfigure(self, settings: Settings) -> None:
-        """Go by these settings from now on."""
+        """Use other settings from now on."""
         self.settings = settings
         self.stream_groups = settings.stream_groups
         self.sweep.interval = interval_for(_shortest_deadline(settings))
 
     def add_group(self, group: TargetGroup) -> None:
-        """Know one more target group."""
+        """Add a target group."""
         self.choices[group.name] = TargetChoice(self.registry.add(group), self.clock)
 
     def remove_group(self, name: str) -> None:
-        """Know a target group no more; what goes on with its targets goes on."""
+        """Remove a target group. Exchanges that are in flight with its targets continue."""
         self.registry.remove(name, self.counters.traffic)
-        self._lines.pop(self.choices.pop(name), None)
+        self._waiting_lines.pop(self.choices.pop(name), None)
 
-    def line(self, choice: TargetChoice) -> WaitingLine:
-        """Where requests wait for a target of the group with room."""
-        line = self._lines.get(choice)
+    def waiting_line(self, choice: TargetChoice) -> WaitingLine:
+        """Return the queue of requests for a group whose targets are all at `max_concurrency`."""
+        line = self._waiting_lines.get(choice)
         if line is None:
-            line = self._lines[choice] = WaitingLine(choice, self.loop, self.counters)
+            line = self._waiting_lines[choice] = WaitingLine(choice, self.loop, self.counters)
         return line
 
-    def expects(self, descriptor: int) -> bool:
-        """Whether there is room for a connection that has just been accepted; it counts until `admits` is asked, or it is `missed`."""
-        if not self.admits(descriptor):
+    # File descriptors. A client needs two: its own, and one for the target connection that its request may need.
+
+    def reserve_slot(self, descriptor: int) -> bool:
+        """Reserve descriptors for a connection that was just accepted. If this returns `False`, close the connection.
+
+        The reservation lasts until `admit_client` or `release_slot` is called with the same descriptor. Without it, all connections that
+        are accepted in one turn of the event loop would see the same free descriptors.
+        """
+        if not self.admit_client(descriptor):
             self.counters.connection_rejected()
             return False
-        self._expected.add(descriptor)
+        self._reserved.add(descriptor)
         return True
 
-    def missed(self, descriptor: int) -> None:
-        """A connection that was expected will not come."""
-        self._expected.discard(descriptor)
+    def release_slot(self, descriptor: int) -> None:
+        """Release the reservation of a connection that failed before it was admitted."""
+        self._reserved.discard(descriptor)
 
-    def admits(self, descriptor: int) -> bool:
-        """Whether there is room for one more client connection and the target connection that it may need.
+    def admit_client(self, descriptor: int) -> bool:
+        """Whether there are descriptors for one more client connection and its target connection. Closes idle target connections if needed.
 
         Args:
-            descriptor: The number of the client's own. At least so many are taken, whoever took them.
+            descriptor: The descriptor of the client connection. Because the kernel assigns the lowest free number, it also tells how many
+                are in use in the whole process.
         """
-        self._expected.discard(descriptor)
+        self._reserved.discard(descriptor)
         descriptors = self.descriptors
-        parties = len(self.clients) + len(self.tunnels) + len(self._expected)
-        reserve_goes = descriptor >= descriptors.highest
-        if 2 * (parties + 1) <= descriptors.for_sockets and not reserve_goes:
+        parties = len(self.clients) + len(self.tunnels) + len(self._reserved)
+        reserve_is_used = descriptor >= descriptors.highest
+        if 2 * (parties + 1) <= descriptors.for_sockets and not reserve_is_used:
             self._make_room(2)
             return True
-        if reserve_goes:
+        if reserve_is_used:
+            # The program has opened more than the reserve allows for. Return some descriptors to it.
             self.connections.shed(1)
-        taken = max(descriptor, self._buffered())
-        words = "a client is turned away; %d clients and tunnels are here, %d descriptors are taken, and the limit is %d (ulimit -n)"
-        log_out_of_sockets(words, parties, taken, descriptors.limit)
+        taken = max(descriptor, self._open_descriptors())
+        log_out_of_sockets(
+            "a client was rejected: %d clients and tunnels are connected, %d descriptors are in use; raise the limit of %d (ulimit -n)",
+            parties,
+            taken,
+            descriptors.limit,
+        )
         return False
 
-    def lets_check(self) -> bool:
-        """Whether one more health check may take a descriptor."""
-        return self.checks < self.descriptors.for_checks or self._buffered() < self.descriptors.for_sockets
+    def may_start_check(self) -> bool:
+        """Whether there is a descriptor for one more health check."""
+        # The first checks use the reserve. So a load balancer that is full of clients still notices that a target has failed.
+        return self.checks < self.descriptors.for_checks or self._open_descriptors() < self.descriptors.for_sockets
 
-    def _buffered(self) -> int:
-        """How many descriptors there are of ours, as far as they are counted."""
-        return len(self.clients) + 2 * len(self.tunnels) + len(self._expected) + self.connections.count + self.checks
+    def _open_descriptors(self) -> int:
+        """The descriptors that the load balancer uses for connections. Listeners, DNS queries and files are part of the reserve."""
+        return len(self.clients) + 2 * len(self.tunnels) + len(self._reserved) + self.connections.count + self.checks
 
     def _make_room(self, count: int) -> None:
-        """So many descriptors are wanted: idle target connections give way."""
-        missing = self._buffered() + count - self.descriptors.for_sockets
+        """Close idle target connections, until `count` descriptors are free for sockets."""
+        missing = self._open_descriptors() + count - self.descriptors.for_sockets
         if missing > 0:
             self.connections.shed(missing)
 
-    def entered(self, tunnel: LiveTunnel) -> int:
-        """A tunnel begins; its number."""
+    # Clients and tunnels. A client connection adds itself to `clients`.
+
+    def add_tunnel(self, tunnel: LiveTunnel) -> int:
+        """Add a tunnel that was opened, and return its id."""
         self.tunnels[tunnel] = None
         self.sweep.add(tunnel)
         return next(self._tunnel_ids)
 
-    def client_left(self, client: ClientParty) -> None:
-        """A client connection is over."""
+    def remove_client(self, client: ClientConnection) -> None:
+        """Remove a client connection that ended."""
         self.clients.discard(client)
-        self.see_whether_empty()
+        self.check_drained()
 
-    def tunnel_left(self, tunnel: LiveTunnel) -> None:
-        """A tunnel is over, and about to be counted."""
+    def remove_tunnel(self, tunnel: LiveTunnel) -> None:
+        """Remove a tunnel that ended. Count and log its end next, then call `check_drained`.
+
+        Only in this order is everything counted when `stop` returns.
+        """
         self.tunnels.pop(tunnel, None)
 
-    def see_whether_empty(self) -> None:
-        """Whoever waits for the last client and tunnel to be over goes on, if it is."""
+    def check_drained(self) -> None:
+        """Let `stop` continue if the last client and the last tunnel are gone."""
         if self.stopping and not self.clients and not self.tunnels:
-            self._emptied.set()
+            self._drained.set()
 
     async def stop(self, timeout: float) -> None:
-        """End everything: idle connections now, exchanges and tunnels in good order within `timeout` seconds, the rest by cutting."""
+        """Shut down gracefully.
+
+        Idle connections are closed at once. Exchanges and tunnels get `timeout` seconds to end; then they are cut.
+        """
         self.stopping = True
-        until = self.loop.time() + timeout
-        self._tell_all(lambda party: party.stop())
+        deadline = self.loop.time() + timeout
+        self._for_each_party(lambda party: party.stop())
         try:
             if self.clients or self.tunnels:
-                async with asyncio.timeout_at(until):
-                    await self._emptied.wait()
+                async with asyncio.timeout_at(deadline):
+                    await self._drained.wait()
         except TimeoutError:
             pass
         finally:
-            # Also where whoever stops us does not wait any more: nothing may go on behind that.
-            self._tell_all(lambda party: party.abandon())
+            # In `finally`, because the caller may cancel a graceful shutdown: nothing may keep running after that.
+            self._for_each_party(lambda party: party.abandon())
             self.connections.abort()
             self.sweep.stop()
+        # A transport reports its end in a later turn of the loop, even after `abort`.
         if self.clients or self.tunnels:
-            await self._emptied.wait()
+            await self._drained.wait()
         await self.connections.close()
-        await self.hook_tasks.end(until)
+        # Last, because ending exchanges and tunnels cancel their hooks.
+        await self.hook_tasks.shutdown(deadline)
 
-    def _tell_all(self, word: Callable[[Stoppable], None]) -> None:
-        """Tell every client and tunnel that it is to end; one in a bad way keeps no other from being told."""
+    def _for_each_party(self, action: Callable[[Stoppable], None]) -> None:
+        """Call `action` with every client and tunnel, even if it fails for some."""
+        # A copy: a party that closes at once removes itself.
         for party in (*self.clients, *self.tunnels):
             try:
-                word(party)
-            except Exception:  # noqa: BLE001 - whatever it is, all others must end
-                _log.exception("%r could not be ended in good order", party)
+                action(party)
+            except Exception:  # noqa: BLE001 - all others must be closed nevertheless
+                _log.exception("%r could not be closed gracefully", party)

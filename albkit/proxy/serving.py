@@ -1,4 +1,4 @@
-"""Chooses the protocol of a connection that a listener accepted. A further protocol, such as HTTP/2, is chosen here."""
+"""Chooses the protocol of an accepted connection. Another protocol, such as HTTP/2, would be chosen here as well."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ __all__ = ("receive",)
 
 
 def receive(listener: ListenerRuntime, address: ClientAddress | None) -> asyncio.Protocol:
-    """Make the protocol that reads a connection.
+    """Create the protocol for a connection. The caller connects its transport.
 
     Args:
-        listener: The listener that accepted it.
-        address: The client's, if a PROXY header or a TLS handshake came first and the client was admitted then.
+        listener: The listener that accepted the connection.
+        address: The client's address, if the connection began with a PROXY header or a TLS handshake. Such a connection has been admitted
+            already. `None` if there was neither: the protocol then admits the connection itself.
     """
     if listener.config.is_stream:
         return Layer4Connection(listener, address)

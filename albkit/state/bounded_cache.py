@@ -1,7 +1,9 @@
-"""Caches with a common memory limit, for results that are computed from bytes of peers.
+"""Caches for what peers send, bounded in entries and, all caches of the process together, in bytes.
 
-An attacker chooses these bytes. So all caches of a process together stay within one budget, and a cache pauses when its entries are not
-used again.
+The keys of these caches are bytes of requests and responses, so an attacker can choose them. Two rules keep the memory bounded:
+
+- All caches share one `CacheBudget`. If it is used up, the largest cache is cleared.
+- A cache whose entries are never used again stops storing new ones for a while.
 """
 
 from __future__ import annotations
@@ -10,131 +12,156 @@ from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
-__all__ = ("BUDGET", "BoundedCache", "Budget", "Holder")
+__all__ = ("SHARED_BUDGET", "BoundedCache", "BudgetedCache", "CacheBudget")
 
-_MOST_BYTES: Final = 8 * 1024 * 1024
-"""The budget of the process, for keys and values."""
-_MOST: Final = 512
-_REST: Final = 16_384
-"""How many misses are not stored after storing has not paid off, because peers sent something new every time."""
-_ENTRY: Final = 256
-"""Bytes that an entry costs besides its key and the size its owner states: dictionary slots and object headers."""
+_MAX_BYTES: Final = 8 * 1024 * 1024
+"""For all caches of this process: keys, values and overhead."""
+_MAX_ENTRIES: Final = 512
+"""Of one cache. Also the share of the budget that one entry may take: 1 / 512, or 16 KiB of the shared budget."""
+_SKIPPED_AFTER_MISSES: Final = 16_384
+"""How many new keys a cache does not store after it filled up without hits: its peers send something new every time."""
+_ENTRY_OVERHEAD: Final = 256
+"""Bytes that an entry takes in addition to its key and to what its owner counts: hash table slots and object headers."""
 
 Key = TypeVar("Key", str, bytes)
-Known = TypeVar("Known")
+Value = TypeVar("Value")
 
 
-class Holder(Protocol):
-    """A cache that is charged to a budget."""
+class BudgetedCache(Protocol):
+    """A cache that shares a budget with others."""
 
-    held: int
-    """Bytes, as the budget counts them."""
+    size_bytes: int
+    """Bytes that are charged for its entries. Only the budget changes this."""
 
-    def forget(self) -> None:
-        """Clear the cache."""
+    def clear(self) -> None:
+        """Remove every entry, and release their bytes."""
 
 
-class Budget:
-    """Bytes that several caches share. When they are used up, the largest cache is cleared.
+class CacheBudget:
+    """A limit in bytes that several caches share. If it is exceeded, the largest cache is cleared.
 
     Args:
-        most: Bytes.
+        most: The limit, in bytes.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self.largest = most // _MOST
-        """The largest entry that is stored, in bytes. Common entries are smaller."""
-        self._holders: WeakValueDictionary[int, Holder] = WeakValueDictionary()
-        self._held = 0
-        """An upper bound of the bytes in use: caches that were garbage-collected are still included, until the limit is reached."""
+        self.largest_entry = most // _MAX_ENTRIES
+        """Bytes that a single entry may take. Common requests and responses are smaller."""
+        # Weak references: a cache goes with its owner, for example with a listener that `apply` replaces.
+        self._caches: WeakValueDictionary[int, BudgetedCache] = WeakValueDictionary()
+        self._charged = 0
+        """At least `used_bytes`. The bytes of caches that were garbage collected stay in it until `charge` counts anew."""
 
     @property
-    def held(self) -> int:
-        """The bytes in use."""
-        return sum(holder.held for holder in self._there())
+    def used_bytes(self) -> int:
+        """Bytes that the live caches take."""
+        return sum(cache.size_bytes for cache in self._live_caches())
 
-    def _there(self) -> list[Holder]:
-        """The caches that still exist. The list is built at once, because other threads may run load balancers of their own."""
-        return [holder for holder in (reference() for reference in self._holders.valuerefs()) if holder is not None]
+    def _live_caches(self) -> list[BudgetedCache]:
+        # `valuerefs()` copies in one step. Iterating over the dictionary would fail if a load balancer in another thread registers a cache.
+        return [cache for cache in (reference() for reference in self._caches.valuerefs()) if cache is not None]
 
-    def join(self, holder: Holder) -> None:
-        """Add a cache."""
-        self._holders[id(holder)] = holder
+    def register(self, cache: BudgetedCache) -> None:
+        """Add a cache. Its reference is weak, so there is nothing to call when the cache is no longer needed."""
+        self._caches[id(cache)] = cache
 
-    def charge(self, holder: Holder, size: int) -> None:
-        """Count bytes that a cache has stored. Call it after storing them, because it may clear this cache."""
-        holder.held += size
-        self._held += size
-        if holder.held > self._most // 2:
-            holder.forget()  # Half of the budget is reserved for the other caches.
-        while self._held > self._most:
-            self._held = self.held
-            if self._held > self._most:
-                max(self._there(), key=lambda one: one.held).forget()
+    def charge(self, cache: BudgetedCache, size: int) -> None:
+        """Charge a cache for an entry.
 
-    def give_back(self, holder: Holder) -> None:
-        """Uncount everything that a cache had stored; it has been cleared."""
-        self._held -= holder.held
-        holder.held = 0
+        Call this after the entry is stored: if the limit is exceeded, this clears a cache, possibly the same one.
+
+        Args:
+            cache: The cache that stores the entry.
+            size: Bytes of the entry: key, value and overhead.
+        """
+        cache.size_bytes += size
+        self._charged += size
+        # No cache may take more than half, so that one flooded cache does not push out all others.
+        if cache.size_bytes > self._most // 2:
+            cache.clear()
+        while self._charged > self._most:
+            self._charged = self.used_bytes
+            if self._charged > self._most:
+                max(self._live_caches(), key=lambda one: one.size_bytes).clear()
+
+    def release(self, cache: BudgetedCache) -> None:
+        """Release all bytes of a cache that has removed its entries."""
+        self._charged -= cache.size_bytes
+        cache.size_bytes = 0
 
 
-BUDGET = Budget(_MOST_BYTES)
+SHARED_BUDGET = CacheBudget(_MAX_BYTES)
 """The budget of this process."""
 
 
-class BoundedCache(Generic[Key, Known]):
-    """A cache for results computed from text or bytes that an attacker may have chosen: limited in entries and bytes, and only active
-    while its entries are used again."""
+class BoundedCache(Generic[Key, Value]):
+    """A cache of at most 512 entries for keys that an attacker may choose.
 
-    __slots__ = ("__weakref__", "_budget", "_known", "_recalled", "_resting", "held", "recall")
+    If it is full, it is cleared. Evicting single entries would need an order that every hit updates, and hits are on the path of every
+    request. Call it like this, so that it learns whether storing pays:
 
-    def __init__(self, budget: Budget = BUDGET) -> None:
-        self._known: dict[Key, Known] = {}
-        # The method of the dictionary itself: a look-up costs no Python call. So `_known` is cleared, never replaced.
-        self.recall: Callable[[Key], Known | None] = self._known.get
-        """Look up a key; `None` if it is not cached."""
+        value = cache.get(key)
+        if value is not None:
+            cache.count_hit()
+        else:
+            value = compute(key)
+            if not cache.skip_put():
+                cache.put(key, value, size)
+
+    Args:
+        budget: The budget that its bytes are charged to.
+    """
+
+    __slots__ = ("__weakref__", "_budget", "_entries", "_hits", "_skips_left", "get", "size_bytes")
+
+    def __init__(self, budget: CacheBudget = SHARED_BUDGET) -> None:
+        self._entries: dict[Key, Value] = {}
+        # The dictionary's own method: a Python method around it would cost another call per look-up. So `_entries` is never replaced.
+        self.get: Callable[[Key], Value | None] = self._entries.get
+        """Look up the value of a key; `None` if there is none."""
         self._budget = budget
-        self.held = 0
-        budget.join(self)
-        self._recalled = 0
-        self._resting = 0
+        self.size_bytes = 0
+        budget.register(self)
+        self._hits = 0
+        """Since the cache was last cleared."""
+        self._skips_left = 0
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._entries)
 
-    def count(self) -> None:
-        """Count a hit."""
-        self._recalled += 1
+    def count_hit(self) -> None:
+        """Note that the result of `get` was used. A cache that fills up with too few hits stops storing for a while."""
+        self._hits += 1
 
-    def rests(self) -> bool:
-        """Whether storing is paused. Call it once for each miss."""
-        if self._resting:
-            self._resting -= 1
+    def skip_put(self) -> bool:
+        """Whether not to call `put` for a key that was missing. Call it exactly once per miss: each call counts towards trying again."""
+        if self._skips_left:
+            self._skips_left -= 1
             return True
         return False
 
-    def remember(self, key: Key, known: Known, size: int) -> None:
-        """Store an entry. If the cache is full, clear it first.
+    def put(self, key: Key, value: Value, size: int) -> None:
+        """Store an entry. An entry above `CacheBudget.largest_entry` is ignored.
 
         Args:
-            key: The key for `recall`.
-            known: The value.
-            size: Bytes of the value, without the key.
+            key: The key. It must not be in the cache already, or its bytes are charged twice.
+            value: The value.
+            size: Bytes that the value takes, without the key.
         """
-        size += len(key) + _ENTRY
-        if size > self._budget.largest:
+        size += len(key) + _ENTRY_OVERHEAD
+        if size > self._budget.largest_entry:
             return
-        if len(self._known) >= _MOST:
-            # Fewer hits than entries stored: peers send something new every time, perhaps on purpose.
-            if self._recalled < _MOST:
-                self._resting = _REST
-            self.forget()
-        self._known[key] = known
+        if len(self._entries) >= _MAX_ENTRIES:
+            # Fewer hits than entries: on average no entry was used again, and storing cost more than it saved.
+            if self._hits < _MAX_ENTRIES:
+                self._skips_left = _SKIPPED_AFTER_MISSES
+            self.clear()
+        self._entries[key] = value
         self._budget.charge(self, size)
 
-    def forget(self) -> None:
-        """Clear the cache."""
-        self._known.clear()
-        self._recalled = 0
-        self._budget.give_back(self)
+    def clear(self) -> None:
+        """Remove every entry."""
+        self._entries.clear()
+        self._hits = 0
+        self._budget.release(self)

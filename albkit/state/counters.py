@@ -1,9 +1,13 @@
-"""What has been counted since the load balancer was made, under ALB's metric names (docs/alb.md 8, docs/counters.md).
+"""The metrics of a load balancer since it was created, under ALB's metric names (docs/alb.md 8, docs/counters.md).
 
-There are two kinds. `TrafficCounters` belong to a target: what is sent to it and what it answers. A group's figures are the sum over its
-targets, and the load balancer's the sum over its groups, so that a request is counted once, in one place. All that has nothing to do with a
-target is counted in `Counters`, of which a load balancer has one. Nobody else adds to a counter: whoever sees an event calls the method
-that is named after it.
+There are two classes:
+
+- `TrafficCounters`, one per target: what is sent to the target and what it answers. A group's metrics are the sum over its targets, and the
+  load balancer's the sum over its groups. So a request is counted once, in one place.
+- `Counters`, one per load balancer: everything that has nothing to do with a target.
+
+Only the methods of these classes change a counter. Each method is named after the event that its caller reports. To add a counter, add an
+attribute, a method and a row in the table at the end of this file, then run `python docs/make_counters.py`.
 """
 
 from __future__ import annotations
@@ -26,15 +30,17 @@ class Metric:
     """One row of docs/counters.md."""
 
     name: str
-    """ALB's, if ALB has such a metric."""
+    """The name that ALB uses, if ALB has such a metric."""
     unit: str
+    """A plural noun."""
     meaning: str
+    """One sentence in Markdown."""
 
 
+# Slots and plain integers: adding to one costs less than any look-up by name, and these are on the path of every request.
 @attrs.define(eq=False, weakref_slot=False)
 class TrafficCounters:
-    """What one target was sent and has answered. Also what targets that are gone have left to their group, and groups to the load
-    balancer."""
+    """The metrics of one target. A group keeps one more for its former targets, and a load balancer for its former groups."""
 
     requests: int = 0
     target_2xx: int = 0
@@ -52,31 +58,44 @@ class TrafficCounters:
     rejected_requests: int = 0
 
     def request_routed(self, *, fails_open: bool) -> None:
-        """The target was chosen for a request. Its retries are not counted again."""
+        """The target was chosen for a request. Do not call this for retries.
+
+        Args:
+            fails_open: Whether the group sends requests to unhealthy targets, because too few are healthy.
+        """
         self.requests += 1
         if fails_open:
             self.unhealthy_routing_requests += 1
 
     def flow_routed(self, *, fails_open: bool) -> None:
-        """The target was chosen for a connection of a TCP or TLS listener."""
+        """The target was chosen for a connection of a TCP or TLS listener.
+
+        Args:
+            fails_open: As in `request_routed`.
+        """
         self.flows += 1
         if fails_open:
             self.unhealthy_routing_requests += 1
 
     def retried(self) -> None:
-        """A request whose attempt failed elsewhere is sent to the target."""
+        """The target was chosen for a retry: another attempt at the request failed."""
         self.retries += 1
 
     def connection_failed(self, *, in_tls: bool) -> None:
-        """The target could not be connected to, or the TLS handshake with it failed."""
+        """A connection to the target could not be established.
+
+        Args:
+            in_tls: Whether TCP connected and the TLS handshake failed.
+        """
         if in_tls:
             self.target_tls_errors += 1
         else:
             self.target_connection_errors += 1
 
     def responded(self, status: int) -> None:
-        """An exchange with the target is over; it had answered with this status."""
+        """An exchange ended for which the target sent a response with this status."""
         if status < 300:
+            # A 101 counts as a tunnel, and ALB has no metric for 1xx.
             self.target_2xx += status >= 200
         elif status < 400:
             self.target_3xx += 1
@@ -86,7 +105,7 @@ class TrafficCounters:
             self.target_5xx += 1
 
     def tunnel_opened(self) -> None:
-        """The target has a tunnel more."""
+        """A tunnel to the target was opened."""
         self.tunnels += 1
 
     def ejected(self) -> None:
@@ -94,26 +113,26 @@ class TrafficCounters:
         self.ejections += 1
 
     def request_rejected(self) -> None:
-        """A request found no target with room, and no place in the line, or waited there in vain."""
+        """A request got no target: all are at `max_concurrency`, and the queue is full or the request waited in it for too long."""
         self.rejected_requests += 1
 
     def transferred(self, count: int) -> None:
-        """So many bytes were received from clients and sent to them for the target."""
+        """An exchange with the target ended. `count` is the bytes received from the client plus those sent to it."""
         self.processed_bytes += count
 
     def add(self, other: TrafficCounters) -> None:
-        """Take over what another one has counted."""
+        """Add the counts of another object to these."""
         for slot in TRAFFIC_METRICS:
             setattr(self, slot, getattr(self, slot) + getattr(other, slot))
 
     def as_mapping(self) -> dict[str, int]:
-        """Every counter by its name."""
+        """Return every counter by its ALB name."""
         return {metric.name: getattr(self, slot) for slot, metric in TRAFFIC_METRICS.items()}
 
 
 @attrs.define(eq=False, weakref_slot=False)
 class Counters:
-    """Plain integers, and one mapping of them all to be read."""
+    """The metrics of one load balancer that belong to no target. `as_mapping` returns these and the sum over all targets."""
 
     active_connections: int = 0
     active_tunnels: int = 0
@@ -138,7 +157,7 @@ class Counters:
     new_connections: int = 0
     non_sticky_requests: int = 0
     own_bytes: int = 0
-    """Processed bytes of exchanges that no target took part in."""
+    """Bytes of exchanges without a target. Part of `ProcessedBytes`."""
     reading_paused: int = 0
     redirect_url_limit_exceeded: int = 0
     redirects: int = 0
@@ -148,21 +167,21 @@ class Counters:
     failures: Counter[FailureKind] = attrs.field(factory=Counter)
     tunnel_ends: Counter[TunnelEnd] = attrs.field(factory=Counter)
     traffic: TrafficCounters = attrs.field(factory=TrafficCounters)
-    """What target groups that are gone have left."""
+    """The counts of target groups that were removed."""
 
-    # Connections, with clients and with targets.
+    # Connections with clients and targets.
 
     def connection_opened(self) -> None:
-        """A connection is open. To be followed by `connection_closed`."""
+        """A connection was opened. Call `connection_closed` when it ends."""
         self.active_connections += 1
         self.new_connections += 1
 
     def connection_closed(self) -> None:
-        """A connection that was opened is closed, or has become a tunnel's."""
+        """A connection was closed, or a tunnel took it over."""
         self.active_connections -= 1
 
     def connection_rejected(self) -> None:
-        """A client's connection was closed at once: there are too many."""
+        """A client connection was closed right after it was accepted, because of a limit."""
         self.rejected_connections += 1
 
     def client_handshake_failed(self) -> None:
@@ -170,24 +189,24 @@ class Counters:
         self.client_tls_errors += 1
 
     def idle_connection_closed(self) -> None:
-        """A target's connection was closed because nobody needed it."""
+        """The load balancer closed an idle connection to a target."""
         self.idle_connections_closed += 1
 
     def reading_was_paused(self) -> None:
-        """One side sends faster than the other takes: it is not read for a while."""
+        """Reading from one side was paused, because the other side receives more slowly (backpressure)."""
         self.reading_paused += 1
 
     # Requests.
 
     def rules_evaluated(self, count: int) -> None:
-        """So many rules were looked at for one request."""
+        """`count` rules were evaluated for one request."""
         self.rule_evaluations += count
 
     def picked_without_session(self, *, of_application: bool) -> None:
-        """A sticky group was to choose a target for a request without a session.
+        """A sticky group chose a target for a request without a session.
 
         Args:
-            of_application: Whether the group goes by a cookie of the application.
+            of_application: Whether the group uses a cookie of the application (`AppCookie`).
         """
         if of_application:
             self.app_cookie_non_sticky_requests += 1
@@ -195,31 +214,27 @@ class Counters:
             self.non_sticky_requests += 1
 
     def cookie_refused(self) -> None:
-        """A request brought a stickiness cookie that is not good."""
+        """A stickiness cookie of a request was expired, forged or of another configuration."""
         self.cookies_refused += 1
 
-    def fixed_response_sent(self) -> None:
-        """A rule answered a request."""
-        self.fixed_responses += 1
+    def local_reply_sent(self, counter: str) -> None:
+        """A routing action answered a request without a target.
 
-    def redirected(self) -> None:
-        """A rule redirected a request."""
-        self.redirects += 1
-
-    def redirect_was_too_long(self) -> None:
-        """The Location of a redirect was too long to be sent."""
-        self.redirect_url_limit_exceeded += 1
+        Args:
+            counter: The attribute that counts such responses.
+        """
+        setattr(self, counter, getattr(self, counter) + 1)
 
     def waiting_began(self) -> None:
-        """A request waits for a target with room. To be followed by `waiting_ended`."""
+        """A request was queued, because all targets are at `max_concurrency`. Call `waiting_ended` when it leaves the queue."""
         self.active_waiting += 1
 
     def waiting_ended(self) -> None:
-        """A request that waited waits no more."""
+        """A request left the queue."""
         self.active_waiting -= 1
 
     def head_judged(self, request: RequestHead) -> None:
-        """A request whose head was read is over."""
+        """An exchange ended whose request head was accepted: count what desync mitigation and `drop_invalid_header_fields` found."""
         if request.classification is not None:
             self.desync_non_compliant += 1
         if request.irregular_names:
@@ -229,13 +244,15 @@ class Counters:
                 self.forwarded_invalid_headers += 1
 
     def failed(self, failure: Failure) -> None:
-        """Something ended with this failure."""
+        """An exchange, tunnel or connection ended with this failure."""
         kind = failure.kind
         self.failures[kind] += 1
+        # A rejected head has no classification that `head_judged` could count.
         self.desync_non_compliant += kind in _NON_COMPLIANT
+        self.redirect_url_limit_exceeded += kind is FailureKind.REDIRECT_TOO_LONG
 
     def responded(self, status: int) -> None:
-        """The load balancer answered by itself, with a redirect or because of a failure; 0 where it could not answer any more."""
+        """The load balancer generated a response: a redirect, or an error page for a failure. 0 if it could not send one."""
         if 300 <= status < 400:
             self.elb_3xx += 1
         elif 400 <= status < 500:
@@ -252,49 +269,58 @@ class Counters:
                 self.elb_504 += 1
 
     def transferred(self, count: int) -> None:
-        """So many bytes were received from a client and sent to it, and no target took part."""
+        """An exchange without a target ended. `count` is the bytes received from the client plus those sent to it."""
         self.own_bytes += count
 
     # Tunnels.
 
     def tunnel_opened(self) -> None:
-        """Two connections that were counted on their own are a tunnel's. To be followed by `tunnel_closed`."""
+        """A tunnel took over a client and a target connection. Call `tunnel_closed` when it ends.
+
+        Call `connection_closed` for both connections as well: the tunnel counts its two connections itself.
+        """
         self.active_tunnels += 1
+        # Not `connection_opened`: these connections were counted as new ones before.
         self.active_connections += 2
 
     def tunnel_closed(self, end: TunnelEnd | None) -> None:
-        """A tunnel is over, and so are its two connections."""
+        """A tunnel ended, and its two connections are closed.
+
+        Args:
+            end: What ended it.
+        """
         self.active_tunnels -= 1
         self.active_connections -= 2
         if end is not None:
             self.tunnel_ends[end] += 1
 
     def tunnel_pinged(self) -> None:
-        """A side of a tunnel was sent a ping."""
+        """A WebSocket ping was sent to one side of a tunnel."""
         self.tunnel_pings += 1
 
     def flow_opened(self) -> None:
-        """A connection of a TCP or TLS listener has its target. To be followed by `flow_closed`."""
+        """A target was chosen for a connection of a TCP or TLS listener. Call `flow_closed` when the connection ends."""
         self.active_flows += 1
 
     def flow_closed(self) -> None:
-        """Such a connection is over."""
+        """A connection of a TCP or TLS listener ended."""
         self.active_flows -= 1
 
-    # Names.
+    # DNS.
 
     def look_up_failed(self) -> None:
-        """A name server did not answer, or said that it has failed."""
+        """A DNS query failed: no name server answered, or it reported a failure."""
         self.dns_failures += 1
 
     def as_mapping(self, traffic: Iterable[TrafficCounters] = ()) -> dict[str, int]:
-        """Every counter by name: ALB's if ALB has one.
+        """Return every counter by name, ALB's name if ALB has such a metric.
 
-        Failures are `Failure_` and their reason, tunnels that are over `TunnelEnd_` and what ended them; a gauge starts with `Active`.
+        `Failure_<reason>` counts failures, `TunnelEnd_<cause>` tunnels that ended. Names that start with `Active` are gauges.
 
         Args:
-            traffic: What has been counted of each group that is there.
+            traffic: The counters of each group that is in use.
         """
+        # A sum at each reading, so that a request adds to one object only.
         total = TrafficCounters()
         for part in (self.traffic, *traffic):
             total.add(part)
@@ -316,7 +342,7 @@ _NON_COMPLIANT: Final = frozenset(
         FailureKind.REQUEST_TRANSFER_CODING_UNSUPPORTED,
     ),
 )
-"""Requests that are refused because of what their heads say; they have no classification any more."""
+"""Rejections that count as non-compliant requests. A request that is rejected has no classification."""
 
 TRAFFIC_METRICS: Final = {
     "requests": Metric("RequestCount", "requests", "Requests for which a target was chosen. Retries do not count again."),
@@ -325,43 +351,53 @@ TRAFFIC_METRICS: Final = {
     "target_4xx": Metric("HTTPCode_Target_4XX_Count", "responses", "Responses of targets with a status of 400 to 499."),
     "target_5xx": Metric("HTTPCode_Target_5XX_Count", "responses", "Responses of targets with a status of 500 to 599."),
     "target_connection_errors": Metric(
-        "TargetConnectionErrorCount", "connections", "Connections to targets that failed, without health checks and TLS handshakes."
+        "TargetConnectionErrorCount",
+        "connections",
+        "Connections to targets that failed, not counting health checks and TLS handshakes.",
     ),
     "target_tls_errors": Metric("TargetTLSNegotiationErrorCount", "connections", "TLS handshakes with targets that failed."),
     "processed_bytes": Metric(
-        "ProcessedBytes", "bytes", "Received from clients and sent to them, heads and WebSocket frames included, once an exchange is over."
+        "ProcessedBytes",
+        "bytes",
+        "Bytes received from and sent to clients, heads and WebSocket frames included. Added when an exchange or tunnel ends.",
     ),
-    "retries": Metric("RetryCount", "requests", "Further attempts at requests, counted for the target that is tried next."),
-    "tunnels": Metric("TunnelCount", "tunnels", "Tunnels that were opened: WebSockets, other upgrades and layer 4 connections."),
+    "retries": Metric("RetryCount", "requests", "Retries after an attempt failed. Counted for the target that is tried next."),
+    "tunnels": Metric("TunnelCount", "tunnels", "Tunnels that were opened: WebSockets, other upgrades, TCP and TLS connections."),
     "flows": Metric("NewFlowCount", "connections", "Connections of TCP and TLS listeners for which a target was chosen."),
     "unhealthy_routing_requests": Metric(
         "UnhealthyRoutingRequestCount", "requests", "Requests that were routed while the target group failed open."
     ),
-    "ejections": Metric("TargetEjectionCount", "ejections", "Ejections of targets that failed (outlier ejection)."),
+    "ejections": Metric("TargetEjectionCount", "ejections", "Times that a target was ejected because requests failed (outlier ejection)."),
     "rejected_requests": Metric(
         "TargetControlRequestRejectCount", "requests", "Requests answered with 503 because all targets were at `max_concurrency`."
     ),
 }
-"""By slot of `TrafficCounters`: what is counted per target, per target group and for the load balancer."""
+"""By attribute of `TrafficCounters`: the metrics per target, per target group and for the load balancer."""
 
 METRICS: Final = {
-    "active_connections": Metric("ActiveConnectionCount", "connections", "Open connections with clients and targets, now."),
-    "active_flows": Metric("ActiveFlowCount", "connections", "Connections of TCP and TLS listeners that have their target, now."),
-    "active_tunnels": Metric("ActiveTunnelCount", "tunnels", "Open tunnels, now."),
-    "active_waiting": Metric("ActiveWaitingRequestCount", "requests", "Requests that wait for a target with room, now."),
+    "active_connections": Metric("ActiveConnectionCount", "connections", "Connections with clients and targets that are open now."),
+    "active_flows": Metric("ActiveFlowCount", "connections", "Connections of TCP and TLS listeners that are open now and have a target."),
+    "active_tunnels": Metric("ActiveTunnelCount", "tunnels", "Tunnels that are open now."),
+    "active_waiting": Metric(
+        "ActiveWaitingRequestCount", "requests", "Requests that are queued now: all targets are at `max_concurrency`."
+    ),
     "app_cookie_non_sticky_requests": Metric(
-        "AppCookieNonStickinessCount", "requests", "Requests to a group with `AppCookie` that brought no session, and got a fresh target."
+        "AppCookieNonStickinessCount", "requests", "Requests without a session to a group with `AppCookie`. A target was chosen anew."
     ),
     "client_tls_errors": Metric("ClientTLSNegotiationErrorCount", "connections", "TLS handshakes with clients that failed."),
     "cookies_refused": Metric(
-        "StickinessCookieRefusedCount", "requests", "Requests with a stickiness cookie that is expired, forged or of another configuration."
+        "StickinessCookieRefusedCount",
+        "requests",
+        "Requests whose stickiness cookie was ignored, because it is expired, forged or of another configuration.",
     ),
     "desync_non_compliant": Metric(
-        "DesyncMitigationMode_NonCompliant_Request_Count", "requests", "Requests that do not comply with RFC 9112, refused or not."
+        "DesyncMitigationMode_NonCompliant_Request_Count",
+        "requests",
+        "Requests that do not comply with RFC 9112, rejected or not.",
     ),
-    "dns_failures": Metric("DnsFailureCount", "queries", "Look-ups of a `DnsName` that no name server answered."),
+    "dns_failures": Metric("DnsFailureCount", "queries", "Queries for a `DnsName` that no name server answered."),
     "dropped_invalid_headers": Metric(
-        "DroppedInvalidHeaderRequestCount", "requests", "Requests of which fields with irregular names were dropped."
+        "DroppedInvalidHeaderRequestCount", "requests", "Requests from which header fields with irregular names were dropped."
     ),
     "elb_3xx": Metric("HTTPCode_ELB_3XX_Count", "responses", "Redirects that the load balancer sent."),
     "elb_4xx": Metric("HTTPCode_ELB_4XX_Count", "responses", "Errors 400 to 499 that the load balancer generated."),
@@ -372,26 +408,28 @@ METRICS: Final = {
     "elb_504": Metric("HTTPCode_ELB_504_Count", "responses", "Errors 504 that the load balancer generated."),
     "fixed_responses": Metric("HTTP_Fixed_Response_Count", "responses", "`FixedResponse` actions that answered a request."),
     "forwarded_invalid_headers": Metric(
-        "ForwardedInvalidHeaderRequestCount", "requests", "Requests with irregular field names that were forwarded."
+        "ForwardedInvalidHeaderRequestCount", "requests", "Requests that were forwarded with header fields with irregular names."
     ),
     "idle_connections_closed": Metric(
         "IdleTargetConnectionsClosedCount", "connections", "Idle connections to targets that the load balancer closed."
     ),
-    "new_connections": Metric("NewConnectionCount", "connections", "Connections that were opened, with clients and with targets."),
+    "new_connections": Metric("NewConnectionCount", "connections", "Connections with clients and targets that were opened."),
     "non_sticky_requests": Metric(
-        "NonStickyRequestCount", "requests", "Requests to a sticky group that brought no session, and got a fresh target."
+        "NonStickyRequestCount", "requests", "Requests without a session to a sticky group. A target was chosen anew."
     ),
     "reading_paused": Metric(
-        "ReadingPausedCount", "pauses", "Times that reading one side was paused because the other takes its bytes more slowly."
+        "ReadingPausedCount",
+        "pauses",
+        "Times that reading from one side was paused because the other is slower (backpressure).",
     ),
     "redirect_url_limit_exceeded": Metric(
-        "HTTP_Redirect_Url_Limit_Exceeded_Count", "responses", "Redirects whose Location would exceed 8 KiB, answered with 507."
+        "HTTP_Redirect_Url_Limit_Exceeded_Count", "responses", "Redirects whose `Location` would exceed 8 KiB. The response is a 507."
     ),
     "redirects": Metric("HTTP_Redirect_Count", "responses", "`Redirect` actions that answered a request."),
     "rejected_connections": Metric(
-        "RejectedConnectionCount", "connections", "Client connections that were closed at once because there were too many."
+        "RejectedConnectionCount", "connections", "Client connections that were closed right after they were accepted, because of a limit."
     ),
-    "rule_evaluations": Metric("RuleEvaluations", "rules", "Rules that were evaluated. The default rule does not count."),
+    "rule_evaluations": Metric("RuleEvaluations", "rules", "Rules that were evaluated. The default action does not count."),
     "tunnel_pings": Metric("TunnelPingCount", "pings", "WebSocket pings that the load balancer sent."),
 }
-"""By slot of `Counters`: what is counted for the load balancer as a whole."""
+"""By attribute of `Counters`: the metrics for the load balancer only."""

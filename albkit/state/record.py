@@ -1,8 +1,7 @@
-"""What is known of one exchange, tunnel or refused connection when it is over: all that an access log, a metric or an event needs."""
+"""The record of one exchange, tunnel or rejected connection: everything that an access log, a metric or an event needs."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,24 +11,17 @@ if TYPE_CHECKING:
     from albkit.state.target import TargetState
     from albkit.state.target_group import TargetGroupState
 
-__all__ = ("ActionTaken", "ExchangeRecord")
-
-
-class ActionTaken(StrEnum):
-    """What a rule did with a request, in the words of ALB's access log (docs/alb.md 7.1)."""
-
-    FORWARD = "forward"
-    REDIRECT = "redirect"
-    FIXED_RESPONSE = "fixed-response"
-    HOOK = "hook"
-    """An action of the program answered. ALB has no such action."""
+__all__ = ("ExchangeRecord",)
 
 
 class ExchangeRecord:
-    """One exchange. Whoever takes a step notes it here; `finish` reads it at the end.
+    """What happened in one exchange. Each step fills in its fields; `proxy.finish` reads them at the end.
 
-    Times are seconds of the monotonic clock; 0 means that the step was not taken. Every step overwrites what an earlier attempt noted, so
-    that the last attempt is the one that is told.
+    Times are seconds of the monotonic clock; 0 means that the step did not happen. A retry overwrites the fields of the attempt before
+    it, so that they describe the last attempt. `failed_attempts` has the others.
+
+    Args:
+        client: The peer of the connection.
     """
 
     __slots__ = (
@@ -56,51 +48,56 @@ class ExchangeRecord:
 
     def __init__(self, client: ClientAddress) -> None:
         self.client = client
-        """Where the connection comes from; once the request was read, the client that a trusted proxy names."""
+        """The peer of the connection. After the head was read, the client that a trusted proxy in front names, if there is one."""
         self.request: RequestHead | None = None
-        """`None` if its head was refused. Its `trace_id` is the one that the target was sent."""
+        """`None` if its head was rejected. Its `trace_id` is the one that was sent to the target."""
         self.received_at = 0.0
-        """The request head has come."""
+        """When the whole request head had been received."""
         self.sent_at = 0.0
-        """The request head was sent to the target."""
+        """When the request head was sent to the target."""
         self.answered_at = 0.0
-        """The response head has come from the target."""
+        """When the whole response head had been received from the target."""
         self.ended_at = 0.0
-        """The exchange, tunnel or connection is over."""
+        """When the exchange, tunnel or connection ended."""
         self.matched_rule_priority = -1
-        """0 for the default action, -1 before a rule was found."""
+        """0 for the default action, -1 if the request failed before a rule matched."""
         self.rules_evaluated = 0
-        self.action: ActionTaken | None = None
-        """`None` before a rule was found."""
+        """How many rules were evaluated. The default action does not count."""
+        self.action = ""
+        """The action that handled the request, named as in ALB's access log (`actions_executed`, docs/alb.md 7.1): `forward`, `redirect` or
+        `fixed-response`. `hook` if a hook of the program sent the response. Empty if the request failed before an action was taken."""
         self.redirect_url = b""
-        """The Location that a `Redirect` sent."""
+        """The `Location` that a `Redirect` sent; empty for other actions."""
         self.group: TargetGroupState | None = None
+        """The target group that was chosen."""
         self.target: TargetState | None = None
         """The target of the last attempt."""
         self.attempts = 0
+        """How often the request was sent, or a connection for it was tried: 1 without retries."""
+        # A list only if there is something to put in: nearly all requests succeed at the first attempt.
         self.failed_attempts: list[tuple[TargetState, Failure]] | None = None
-        """The attempts that failed, in their order; `None` if none did. The last one's failure is also `failure` if no other followed."""
+        """The attempts that failed, in order; `None` if none did. If no attempt followed, the failure of the last one is also `failure`."""
         self.elb_status_code = 0
-        """What the client was told; 0 when nothing could be told."""
+        """The status that the client received; 0 if none could be sent."""
         self.target_status_code = 0
-        """What the target answered; 0 if it did not."""
+        """The status that the target sent; 0 if it sent none."""
         self.received_bytes = 0
-        """From the client, head included; of a tunnel, in all."""
+        """Bytes from the client, the head included. For a tunnel, its whole lifetime."""
         self.sent_bytes = 0
-        """To the client, head included; of a tunnel, in all."""
+        """Bytes to the client, the head included. For a tunnel, its whole lifetime."""
         self.failure: Failure | None = None
-        """Why it ended, if not in good order. `failure.kind.reason` is the error reason."""
+        """Why the exchange failed; `None` if it succeeded. `failure.kind.reason` is the error reason for a log."""
 
     def attempt_failed(self, target: TargetState, failure: Failure) -> None:
-        """One attempt has failed; another may follow."""
-        # Its frames hold this exchange, and a tunnel may keep the record for days.
+        """Note an attempt that failed. Another may follow."""
+        # The frames of a traceback keep the exchange alive, and the record of a tunnel lives as long as the tunnel, maybe for days.
         failure.__traceback__ = None
         if self.failed_attempts is None:
             self.failed_attempts = []
         self.failed_attempts.append((target, failure))
 
     def count(self, counters: Counters) -> None:
-        """Add this to the counters. To be called once, at the end."""
+        """Add the exchange to the counters of its target or, if it had none, of the load balancer. `proxy.finish` calls this once."""
         target = self.target
         status = self.target_status_code
         size = self.received_bytes + self.sent_bytes
@@ -118,8 +115,10 @@ class ExchangeRecord:
             counters.head_judged(request)
         if failure is not None:
             counters.failed(failure)
-            # If a target answered first, the client was told the target's status, unless that answer was taken back.
+            # HTTPCode_ELB_* counts responses that the load balancer generated. If a target had answered, the client received the target's
+            # response, unless the load balancer discarded it and sent the status of the failure instead.
             if not status or self.elb_status_code == failure.kind.status:
                 counters.responded(self.elb_status_code)
+        # Redirects count as HTTPCode_ELB_3XX, while fixed responses have a metric of their own (docs/alb.md 8).
         elif not status and 300 <= self.elb_status_code < 400:
             counters.responded(self.elb_status_code)

@@ -1,4 +1,4 @@
-"""Finds the state of a target group by its name."""
+"""The states of all target groups of one load balancer, by group name."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ __all__ = ("Registry",)
 
 
 class Registry:
-    """The states of all target groups in use. There is one registry per load balancer: a group shared by two has a state in each."""
+    """One per load balancer. If two load balancers use the same `TargetGroup`, each has its own state for it.
+
+    Args:
+        groups: Every group that a rule or a default action forwards to.
+    """
 
     def __init__(self, groups: Iterable[TargetGroup]) -> None:
         self._groups = {group.name: TargetGroupState(group) for group in groups}
 
     def group(self, name: str) -> TargetGroupState:
-        """Return the state of the group called `name`.
+        """Return the state of the group with this name.
 
         Raises:
             KeyError: no rule and no default action forwards to such a group.
@@ -29,29 +33,33 @@ class Registry:
         return name in self._groups
 
     def add(self, group: TargetGroup) -> TargetGroupState:
-        """Add a group."""
+        """Add a group and return its new state."""
         state = self._groups[group.name] = TargetGroupState(group)
         return state
 
     def remove(self, name: str, counters: TrafficCounters) -> None:
-        """Know a group no more. Exchanges with its targets keep its state to their end.
+        """Remove a group. Exchanges that still use its targets keep the state alive until they end.
 
         Args:
-            name: The group's.
-            counters: Take over what was counted of the group.
+            name: The name of the group.
+            counters: Receives what the group has counted, and what its exchanges still will.
         """
         self._groups.pop(name).retire(counters)
 
     def retire(self, counters: TrafficCounters) -> None:
-        """Another run begins: let these counters take over what was counted of every group in this one."""
+        """Move what every group has counted to `counters`. For a load balancer that starts again, with a new registry."""
         for group in self._groups.values():
             group.retire(counters)
 
-    def traffic(self, but: TrafficCounters) -> list[TrafficCounters]:
-        """What has been counted of each group, but for those whose counters are these already."""
-        return [group.traffic() for group in self._groups.values() if group.counters is not but]
+    def traffic(self, excluding: TrafficCounters) -> list[TrafficCounters]:
+        """Return the counters of each group.
+
+        Args:
+            excluding: A group that was retired into these is left out, or it would be counted twice.
+        """
+        return [group.traffic() for group in self._groups.values() if group.counters is not excluding]
 
     @property
     def groups(self) -> tuple[TargetGroupState, ...]:
-        """Every group's state."""
+        """The states of all groups."""
         return tuple(self._groups.values())

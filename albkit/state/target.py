@@ -1,4 +1,4 @@
-"""The current state of a target."""
+"""The state of one target."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ __all__ = ("TargetState",)
 
 
 class TargetState:
-    """The current state of one target of one group. A target has the same state object for as long as it is registered."""
+    """The state of one target in one group: health, load, ejection, counters. The same object for as long as the target is registered.
+
+    Times are seconds of the monotonic clock. The numbers are changed by `policy.target_choice`, the health by `control`.
+
+    Args:
+        target: The description.
+        checked: Whether the group has a health check.
+    """
 
     __slots__ = (
         "address",
@@ -46,57 +53,57 @@ class TargetState:
     def __init__(self, target: Target, *, checked: bool = False) -> None:
         self.target = target
         self.address = str(target)
-        # A copy, which `TargetChoice.reweigh` changes together with the algorithm's state.
+        # A copy, which `TargetChoice.reweigh` changes together with the state of the algorithm.
         self.weight = target.weight
-        # Without health checks nothing is known about it, and it gets traffic. No check is ever made that was not configured.
+        # A target that is not health checked is "unavailable", which is eligible for traffic (docs/alb.md 1.8, 1.9).
         self.state = TargetHealthState.INITIAL if checked else TargetHealthState.UNAVAILABLE
         self.reason: TargetHealthReason | None = (
             TargetHealthReason.INITIAL_HEALTH_CHECKING if checked else TargetHealthReason.HEALTH_CHECK_DISABLED
         )
         self.description = ""
-        """What the last check found, as text; empty if the reason says everything."""
+        """What the last health check found, in words; empty if `reason` is enough."""
         self.eligible = False
-        """Whether it can get new requests."""
+        """Whether new requests may be sent to it."""
         self.was_healthy = False
-        """Whether its state was good when slow start last looked at it."""
+        """Whether it was healthy when slow start last looked at it."""
         self.joined_late: bool | None = None
-        """Whether other targets had their full share of requests when it joined, or it has been unhealthy since; `None` before slow
-        start has looked at it."""
+        """Whether slow start applies when it becomes healthy: others already had their full share when it was registered, or it has been
+        unhealthy since. `None` before slow start first looked at it."""
         self.slow_since: float | None = None
-        """When its slow start began, by the monotonic clock; `None` if it has its full share."""
+        """When its slow start began; `None` if it gets its full share."""
         self.deadline = 0.0
-        """While draining: when its exchanges and tunnels are cut, by the monotonic clock."""
+        """While draining: when the deregistration delay ends and what is still in flight is cut."""
         self.on_idle: Callable[[], None] | None = None
-        """Called when the last outstanding request is over."""
+        """Called when `outstanding` becomes 0."""
         self.outstanding = 0
-        """Requests sent whose response is not complete; an open tunnel counts as one."""
+        """Requests in flight: sent, and not yet answered in full. An open tunnel counts as one."""
         self.tunnels = 0
-        """Open tunnels, and upgrades that have not been answered yet."""
+        """Open tunnels and upgrade requests in flight."""
         self.requests = 0
-        """Attempts that it has answered or failed."""
+        """Attempts that ended, with a response or a failure. Unlike `counters.requests`, this includes retries."""
         self.errors = 0
-        """Attempts that it answered with 5xx, or did not answer."""
+        """Those of them that ended with a 5xx or a failure."""
         self.failures_in_row = 0
-        """Attempts without a response since the last response. During an ejection, they include those that caused it."""
+        """Consecutive attempts that failed. While it is ejected, they include those that led to the ejection."""
         self.counters = TrafficCounters()
-        """What it was sent and has answered. After it has left its group, the group's counters."""
+        """Its metrics. After it was removed from its group, the group's own (see `TargetGroupState.remove`)."""
         self.is_anomalous = False
-        """Whether it fails more often than its peers."""
+        """Whether anomaly detection finds that it fails more often than its peers."""
         self.share = 1.0
-        """The fraction of the requests for its weight that it gets; below 1 while anomaly mitigation is in effect."""
+        """The fraction of its weight that counts: 1 normally, less while anomaly mitigation is in effect."""
         self.ejected_until: float | None = None
-        """When its ejection ends, by the monotonic clock; `None` if it is not ejected."""
+        """When its ejection ends; `None` if it is not ejected."""
         self.eject_reason = ""
-        """Text for people; empty if it is not ejected."""
+        """In words; empty if it is not ejected."""
         self.ejections = 0
-        """How many times it was ejected in a row."""
+        """Consecutive ejections, without a completed probation in between. Each lasts longer than the one before."""
+        # An attempt notes the epoch when it is sent. If the target was ejected since, its outcome says nothing about how the target is now.
         self.epoch = 0
-        """How many times it was ejected in all. The result of a request from an earlier epoch says nothing about the target's condition
-        now."""
+        """Ejections in total."""
         self.probation = 0
-        """Responses that it must give before it counts as any other again."""
+        """Responses that it still owes after an ejection before it counts as recovered; 0 if it is not on probation."""
         self.keeps_sessions = False
-        """Whether it is draining, and requests of its sessions still reach it (`while_draining="honor"`)."""
+        """Whether it drains and still gets the requests of its sticky sessions (`while_draining="honor"`)."""
 
     def __repr__(self) -> str:
         return f"<TargetState {self.address} {self.state} outstanding={self.outstanding} requests={self.requests}>"

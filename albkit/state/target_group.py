@@ -1,4 +1,4 @@
-"""The current state of a target group."""
+"""The state of one target group."""
 
 from __future__ import annotations
 
@@ -12,38 +12,42 @@ __all__ = ("TargetGroupState",)
 
 
 def _ignore(*_: object) -> None:
-    """Do nothing: there is no subscriber."""
+    """The callback of a group that nothing observes."""
 
 
 class TargetGroupState:
-    """The current state of a target group."""
+    """The members of one target group and what is shared by them. `policy.target_choice` decides who is eligible.
+
+    Args:
+        group: The description. Its fixed targets become members; those that are discovered or registered later are added from outside.
+    """
 
     __slots__ = ("counters", "ejected", "eligible", "fails_open", "group", "members", "on_ejected", "on_recovered", "retry_tokens")
 
     def __init__(self, group: TargetGroup) -> None:
         self.group = group
-        """Its configuration, which is replaced when a new one is applied."""
+        """The description. `apply` replaces it."""
         self.members = {str(target): TargetState(target, checked=group.health_check is not None) for target in group.fixed_targets}
-        """By address, draining members included."""
+        """By address. Members that drain stay until they are drained."""
+        # Kept up to date on every change of a member, so that a request does not have to filter the members.
         self.eligible: tuple[TargetState, ...] = ()
-        """The members that can be chosen now, precomputed so that no request has to filter them."""
+        """The members that new requests may be sent to."""
         self.fails_open = False
-        """Whether unhealthy targets get requests, because too few are healthy (ALB's fail-open)."""
+        """Whether unhealthy targets get requests because too few are healthy."""
         self.ejected: set[TargetState] = set()
-        """Members that get no requests for a while because they failed too many."""
+        """Members that get no requests for a while, because too many of theirs failed (outlier ejection)."""
         self.on_ejected: Callable[[TargetState, float, str], None] = _ignore
-        """Called with a member that was ejected, the seconds, and the reason."""
+        """Called when a member is ejected, with the member, the duration in seconds and the reason."""
         self.on_recovered: Callable[[TargetState], None] = _ignore
-        """Called with a member whose probation is over."""
+        """Called when the probation of a member is over, with the member."""
         self.retry_tokens = 100.0
-        """The retries that the group may spend (see policy.failover); full at the start."""
+        """Retries that the group may still use. `policy.failover` spends and refills them; 100 is a full reserve."""
 
         self.counters = TrafficCounters()
-        """What members that have left were sent and have answered, and requests that no member got. Once the group has gone, the load
-        balancer's."""
+        """What former members have counted, and requests that no member got. After `retire`, the counters it was given."""
 
     def traffic(self) -> TrafficCounters:
-        """What has been counted of the group: the sum over its members, and what those that have left had counted."""
+        """Return the group's counters: the sum over its members and former members, as a copy."""
         total = TrafficCounters()
         total.add(self.counters)
         for member in self.members.values():
@@ -51,22 +55,23 @@ class TargetGroupState:
         return total
 
     def remove(self, member: TargetState) -> None:
-        """Know a member no more, with which nothing goes on. The exchange that ended last may still be counted: for the group."""
+        """Remove a member that has nothing outstanding. The group keeps what it has counted. Safe to call again."""
         if self.members.get(member.address) is member:
             del self.members[member.address]
             if member.counters is not self.counters:
                 self.counters.add(member.counters)
+                # The last exchange of the member may not be recorded yet: from now on it counts for the group.
                 member.counters = self.counters
 
-    def retire(self, heir: TrafficCounters) -> None:
-        """The group goes: what was counted, and what is still to come of exchanges that go on, is another's. May be called again."""
+    def retire(self, successor: TrafficCounters) -> None:
+        """Move all counts to `successor`, which also gets those of exchanges that are still in flight. Safe to call again."""
         for member in self.members.values():
-            if member.counters is not heir:
-                heir.add(member.counters)
-                member.counters = heir
-        if self.counters is not heir:
-            heir.add(self.counters)
-            self.counters = heir
+            if member.counters is not successor:
+                successor.add(member.counters)
+                member.counters = successor
+        if self.counters is not successor:
+            successor.add(self.counters)
+            self.counters = successor
 
     def __repr__(self) -> str:
         return f"<TargetGroupState {self.group.name} eligible={len(self.eligible)} of {len(self.members)}>"

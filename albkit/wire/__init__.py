@@ -1,1 +1,1 @@
-"""The protocols: they parse and produce bytes (RFC 9110, 9112, 6455, PROXY protocol), without await, sockets or aiohttp."""
+"""Wire formats: HTTP/1 (RFC 9110, 9112), WebSocket frames, PROXY protocol, TLS hello. Pure functions of bytes: no await, no sockets."""

@@ -162,7 +162,7 @@ def _present(names: Sequence[str]) -> list[type[Proxy]]:
         else:
             present.append(kind)
     if not present:
-        raise MeasurementError("nothing is left to measure")
+        raise MeasurementError("no proxy is left to measure")
     return present
 
 

@@ -150,7 +150,7 @@ async def paced(work: Work, given: argparse.Namespace) -> dict[str, float]:
     latencies = sorted(took for due, took in work.latencies if since <= due < until)
     late = sorted(by for due, by in work.late if since <= due < until)
     if not latencies:
-        raise MeasurementError("not one request was due")
+        raise MeasurementError("no request was due")
     return {
         "count": answered,
         "seconds": taken,

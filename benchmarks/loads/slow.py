@@ -200,7 +200,7 @@ async def slow(readers: Readers, work: Work, given: argparse.Namespace) -> dict[
     quick = await paced(work, given)
     readers.go()
     if not delivered:
-        raise MeasurementError("the slow readers got nothing")
+        raise MeasurementError("the slow readers received nothing")
     return {
         "count": given.count,
         "before": before,
@@ -226,7 +226,7 @@ def main() -> int:
     parser.add_argument("--warm-up", type=int, default=30, help="readers before memory is measured; 30 by default")
     parser.add_argument("--seconds", type=float, default=2, help="of slow reading alone, and as many beside a quick client; 2 by default")
     parser.add_argument("--rate", type=float, default=200, help="requests of the quick client per second; 200 by default")
-    parser.add_argument("--connections", type=int, default=8, help="of the quick client; 8 by default")
+    parser.add_argument("--connections", type=int, default=8, help="connections of the fast client, 8 by default")
     return told(_run(parser.parse_args()))
 
 

@@ -278,7 +278,7 @@ def main() -> int:
     parser.add_argument("port", type=int, help="of the proxy")
     parser.add_argument("pid", type=int, help="of the proxy")
     parser.add_argument("--size", type=int, default=64, help="of a message; 64 by default")
-    parser.add_argument("--connections", type=int, default=50, help="at a time; 50 by default")
+    parser.add_argument("--connections", type=int, default=50, help="connections open at the same time, 50 by default")
     parser.add_argument("--seconds", type=float, default=1, help="of echoes; 1 by default")
     parser.add_argument("--count", type=int, default=1000, help="of handshakes, or of tunnels that do nothing; 1000 by default")
     parser.add_argument("--warm-up", type=int, default=300, help="tunnels before memory is measured; 300 by default")

@@ -134,7 +134,7 @@ def _listen(place: Place, ports: Iterable[int]) -> str:
 def _started(place: Place, inside: str, connections: int) -> list[str]:
     nginx = installed("nginx")
     if nginx is None:
-        raise MeasurementError("nginx is not installed, and it is the target too: apt-get install nginx")
+        raise MeasurementError("nginx is not installed, but required as the target: apt-get install nginx")
     configuration = place.directory / "nginx.conf"
     user = "user root;" if os.getuid() == 0 else ""
     configuration.write_text(

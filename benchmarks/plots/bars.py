@@ -1,4 +1,4 @@
-"""One kind of work as bars from 0, one below the other: a bar for each proxy, with its figure beside it."""
+"""One kind of work as horizontal bars from 0: one bar per proxy, with its value beside it."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from benchmarks.plots.style import INK, MUTED, NONE, OURS, PAPER, RULE, SMALL, S
 __all__ = ("FAR", "Scale", "bars", "label", "limit", "names_beside")
 
 FAR = 6.0
-"""The multiple of albkit's figure beyond which a bar is cut: all others would be too short to be told apart."""
+"""The multiple of albkit's value beyond which a bar is cut, because the other bars would become too short to compare."""
 _WORTH = 1.25
-"""How much longer one must be for a cut to be worth it."""
+"""How much longer a bar must be to be cut."""
 _THICK = 0.66
 _GAP = 0.04
-"""Inches between a bar and its figure."""
+"""Inches between a bar and its value."""
 
 
 class Scale(NamedTuple):
-    """Of a panel; bars of panels of the same width with the same scale can be compared."""
+    """The scale of a panel. Bars of panels with the same width and scale can be compared."""
 
     end: float
     label: float
-    """Inches that are left for figures behind its end."""
+    """Inches for values beyond its end."""
 
 
 def limit(row: Row, names: Sequence[str]) -> float:
-    """Where its scale has to end."""
+    """Where its scale ends."""
     most = max(spread[1] for name in names if (spread := row.spread(name))) or 1.0
     far = FAR * (row.median("albkit") or most)
     return far if most > _WORTH * far else most
 
 
 def label(rows: Sequence[Row], names: Sequence[str], size: float = SMALL) -> float:
-    """Inches that the longest of their figures takes, beside its bar."""
+    """Inches that the longest value takes, beside its bar."""
     return _GAP + max(width_of(figure_in_words(row.median(name) or 0.0), size, "bold") for row in rows for name in names)
 
 
 def bars(
     figure: Any, place: Place, row: Row, scale: Scale, names: Sequence[str], budgets: Sequence[Budget] = (), size: float = SMALL
 ) -> Any:
-    """Draw them, with what the budgets allow."""
+    """Draw the bars, with the limits of the budgets."""
     end = scale.end
     axis = place.axis(figure)
     axis.set_xlim(0, end * place.width / max(place.width - scale.label, _GAP))
@@ -75,25 +75,25 @@ def bars(
 
 
 def names_beside(axis: Any, names: Sequence[str], size: float = SMALL) -> None:
-    """Whose bars they are, on the left of them."""
+    """Write the proxies' names to the left of the bars."""
     axis.set_yticks(range(len(names)), names, fontsize=size)
     for tick, name in zip(axis.get_yticklabels(), names, strict=True):
         tick.set(**_written(name))
 
 
 def _written(name: str) -> dict[str, str]:
-    """How what belongs to this proxy is written."""
+    """The style of a proxy's text."""
     return {"color": OURS, "weight": "bold"} if name == "albkit" else {"color": INK, "weight": "normal"}
 
 
 def _cut(axis: Any, at: int, end: float, inch: float) -> None:
-    """A slanted gap before the end of a bar that goes on."""
+    """A slanted gap before the end of a cut bar."""
     for back in (0.16, 0.1):
         axis.plot((end - (back + 0.03) * inch, end - (back - 0.03) * inch), (at + 0.4, at - 0.4), color=PAPER, lw=1.6, zorder=5)
 
 
 def _bounds(row: Row, name: str, budgets: Sequence[Budget]) -> list[tuple[float, str]]:
-    """What the tightest of the proxy's budgets allows, and an aim below it: its figure is below each just where its ratio is."""
+    """The limit and the aim of the proxy's tightest budget, on the bar's scale: a value is below them exactly if its ratio is."""
     value = row.median(name) or 0.0
     limits: list[float] = []
     aims: list[float] = []

@@ -1,4 +1,4 @@
-"""What belongs together on a picture, and which of it stands side by side."""
+"""Groups results into blocks, and arranges blocks side by side."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from benchmarks.results import Outcome
 __all__ = ("ACROSS", "Block", "blocks", "lines", "scales")
 
 ACROSS = 4
-"""Panels of bars that stand side by side."""
+"""The number of bar panels side by side."""
 _ALIKE = 3.0
-"""Scales that differ by less become one: bars of the same scenario can then be compared across its panels."""
+"""Scales that differ by less become one, so that bars of a scenario can be compared across its panels."""
 _WHAT = {
     "tunnels": "CPU time per echo, microseconds",
     "handshakes": "CPU time per tunnel, microseconds",
     "tls-handshakes": "CPU time per connection, microseconds",
     "tls-tunnels": "CPU time per echo, microseconds",
 }
-"""Of scenarios whose unit does not say it."""
+"""What is measured, for scenarios whose unit does not say it."""
 
 
 class Block(NamedTuple):
-    """Some kinds of work of one scenario, beside each other."""
+    """Some kinds of work of one scenario, side by side."""
 
     title: str
     note: str
@@ -36,12 +36,12 @@ class Block(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """Whose figures it shows."""
+        """The proxies in it."""
         return names(self.rows)
 
     @property
     def many(self) -> bool:
-        """Whether it has more kinds of work than there is room for bars."""
+        """Whether it has too many kinds of work for bars."""
         return len(self.rows) > ACROSS
 
     @property
@@ -51,7 +51,7 @@ class Block(NamedTuple):
 
 
 def blocks(outcome: Outcome, *, judged: bool) -> Iterator[Block]:
-    """Of one scenario: all of it, or one for each group of its works, where there are many in several units."""
+    """The blocks of a scenario: one, or one per group of works if there are many in several units."""
     rows = [row for row in outcome.rows if row.samples and row.compared]
     scenario = outcome.scenario
     title = f"{scenario.title[:1].upper()}{scenario.title[1:]}"
@@ -68,7 +68,7 @@ def blocks(outcome: Outcome, *, judged: bool) -> Iterator[Block]:
 
 
 def _groups(rows: Sequence[Row]) -> Iterator[tuple[str, Sequence[Row]]]:
-    """All at once, or by case, where there are many in several units: such cannot share a scale."""
+    """All together, or by case if there are many in several units, which cannot share a scale."""
     if not _too_many(rows):
         yield from [("", rows)] * bool(rows)
         return
@@ -85,7 +85,7 @@ def _too_many(rows: Sequence[Row]) -> bool:
 
 
 def scales(rows: Sequence[Row]) -> list[Scale]:
-    """That of each panel: the same for all, where they are of one kind and size."""
+    """The scale of each panel: the same for all if they have the same kind and size."""
     ends = [limit(row, names([row])) for row in rows]
     taken = label(rows, names(rows))
     same = len({row.unit for row in rows}) == 1 and max(ends) < _ALIKE * min(ends)
@@ -93,7 +93,7 @@ def scales(rows: Sequence[Row]) -> list[Scale]:
 
 
 def lines(every: Sequence[Block]) -> list[list[Block]]:
-    """As many side by side as there is room for, in their order."""
+    """Arrange as many side by side as fit, in their order."""
     made: list[list[Block]] = []
     for block in every:
         if made and sum(beside.width for beside in made[-1]) + block.width <= ACROSS:

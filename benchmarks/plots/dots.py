@@ -1,4 +1,4 @@
-"""Many cases as a table of dots on a scale of powers of ten: a dot for each proxy, and albkit's figure."""
+"""Many cases as a table of dots on a logarithmic scale: one dot per proxy, and albkit's value."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from benchmarks.plots.style import INK, MUTED, OURS, RULE, SMALL, TINT, Place, f
 __all__ = ("Cases", "cases", "dots", "legend")
 
 _FIGURE = 0.4
-"""Inches for albkit's figure."""
+"""Inches for albkit's value."""
 
 
 class Cases(NamedTuple):
-    """Cases as lines and columns."""
+    """Cases as rows and columns."""
 
     lines: Sequence[str]
     columns: Sequence[str]
     cells: dict[tuple[str, str], Row]
-    """By line and column."""
+    """By row and column."""
 
 
 def cases(rows: Sequence[Row]) -> Cases:
-    """Titles of two halves fill lines and columns, of these the fewer; a title without halves belongs to each column."""
+    """Arrange titles of two parts in rows and columns, with the fewer parts as columns. A title with one part belongs to each column."""
     halves = [row.title.split(", ", 1) if "/" in row.name else [row.title] for row in rows]
     first, second = (list(dict.fromkeys(half[at] for half in halves if len(half) > 1)) for at in (0, 1))
     turned = len(first) < len(second)
@@ -37,7 +37,7 @@ def cases(rows: Sequence[Row]) -> Cases:
 
 
 def dots(figure: Any, place: Place, shown: Cases, column: str, *, named: bool) -> None:
-    """One column of it."""
+    """Draw one column."""
     axis = place.axis(figure)
     spreads = [spread for row in shown.cells.values() for name in names([row]) if (spread := row.spread(name))]
     low, high = _range(spreads)
@@ -66,7 +66,7 @@ def dots(figure: Any, place: Place, shown: Cases, column: str, *, named: bool) -
 
 
 def _range(spreads: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The lowest and the highest, apart from each other; what is not above 0 has no place on such a scale."""
+    """The lowest and the highest value, with a distance between them; values that are not above 0 cannot be on a logarithmic scale."""
     every = [value for spread in spreads for value in spread if value > 0] or [1.0]
     return min(every), max(*every, 2 * min(every))
 
@@ -81,7 +81,7 @@ def _dot(axis: Any, at: int, row: Row, name: str) -> None:
 
 
 def legend(figure: Any, left: float, top: float, width: float, shown: Sequence[str]) -> None:
-    """Which mark is whose, in a line that ends at the right."""
+    """The marks and their proxies, in a line that is aligned to the right."""
     axis = Place(left, top, width, 0.16).axis(figure)
     axis.set_xlim(0, width)
     axis.set_ylim(0, 1)

@@ -1,4 +1,4 @@
-"""The picture of everything: a block for each scenario."""
+"""The picture of all results: a block per scenario."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _TICKS = 0.2
 _ABOVE = 0.14
 _BELOW = 0.24
 _TOP = 0.98
-"""Of the heading, with what the signs mean."""
+"""Inches of the heading, with the explanation of the signs."""
 
 
 def draw(outcomes: Sequence[Outcome], file: Path, *, judged: bool = True) -> None:
-    """Write the picture (PNG), with budgets where they are judged; nothing, where nothing was measured."""
+    """Write the picture (PNG), with budgets where they apply; nothing if nothing was measured."""
     from matplotlib.figure import Figure
 
     made = [_Line(line) for line in lines([block for outcome in outcomes for block in blocks(outcome, judged=judged)])]
@@ -46,7 +46,7 @@ def draw(outcomes: Sequence[Outcome], file: Path, *, judged: bool = True) -> Non
 
 
 class _Line:
-    """Blocks side by side, whose panels begin at the same height."""
+    """Blocks side by side whose panels start at the same height."""
 
     def __init__(self, shown: Sequence[Block]) -> None:
         self._blocks = [_Measured(block) for block in shown]
@@ -57,7 +57,7 @@ class _Line:
         self.height = self._above + max(block.body for block in self._blocks) + _BELOW
 
     def draw(self, figure: Any, top: float) -> None:
-        """Each of them."""
+        """Draw the blocks."""
         left = _MARGIN
         for block in self._blocks:
             block.draw(figure, Place(left, top, self._panel, self._above))
@@ -65,7 +65,7 @@ class _Line:
 
 
 class _Measured:
-    """A block, and the inches that it takes."""
+    """A block, and its size in inches."""
 
     def __init__(self, block: Block) -> None:
         self._block = block
@@ -75,24 +75,24 @@ class _Measured:
         self.body = _DOT * len(self._cases.lines) + _TICKS if self._cases else _BAR * len(block.names)
 
     def width(self, panel: float) -> float:
-        """With panels of this width."""
+        """Its width with panels of this width."""
         return self.names + panel * len(self.headings)
 
     def above(self, panel: float) -> float:
-        """What stands above its panels takes."""
+        """The height of everything above its panels."""
         title, note, headings = self._texts(panel)
         above = len(title) * line_height(LARGE) + len(note) * line_height(SMALL)
         return above + max(map(len, headings)) * line_height(PLAIN) + _ABOVE
 
     def _texts(self, panel: float) -> tuple[Sequence[str], Sequence[str], list[Sequence[str]]]:
-        """Lines of the title, the note, and the heading of each panel."""
+        """The lines of its title, its note, and the heading of each panel."""
         width = self.width(panel)
         title = wrapped(self._block.title, width, LARGE, "bold")
         note = wrapped(self._block.note, width, SMALL)
         return title, note, [wrapped(heading, panel - _BETWEEN, PLAIN) for heading in self.headings]
 
     def draw(self, figure: Any, first: Place) -> None:
-        """Its texts, within the place of the first panel's, and its panels below."""
+        """Draw its texts, no wider than the first panel, and its panels below."""
         title, note, headings = self._texts(first.width)
         write(figure, first.left, first.top, title, LARGE, weight="bold")
         noted = first.top + len(title) * line_height(LARGE) + 0.02

@@ -1,4 +1,4 @@
-"""What the signs of a picture mean."""
+"""Explains the signs of a picture."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OF_BUDGETS = ("limit", "aim")
 
 
 def explain(figure: Any, place: Place, *, budgets: bool) -> None:
-    """Write it there, in as many lines as it takes."""
+    """Write the explanation, in as many lines as needed."""
     axis = place.axis(figure)
     axis.set_xlim(0, place.width)
     axis.set_ylim(place.height, 0)

@@ -37,25 +37,25 @@ INK: Final = "#1f2328"
 MUTED: Final = "#59636e"
 RULE: Final = "#d0d7de"
 TINT: Final = "#fdf0e7"
-"""Behind albkit's line."""
+"""The background of albkit's line."""
 OURS: Final = "#cf4500"
 PEER: Final = "#b4bfca"
 SPREAD: Final = "#3d444d"
 NONE: Final = "\N{EN DASH}"
-"""Where there is no figure."""
+"""Where there is no value."""
 
 SMALL, PLAIN, LARGE = 7.2, 8.0, 9.0
-"""Points: 1.4 pixels each, where a picture is shown 900 pixels wide."""
+"""Points; 1.4 pixels each if the picture is shown 900 pixels wide."""
 WIDTH: Final = 9.0
 """Inches."""
 _DOTS: Final = 200
-"""Per inch: sharp on fine screens as well."""
+"""Dots per inch, sharp on high-resolution screens as well."""
 _COLOURS: Final = 256
-"""Of a picture: a third of the bytes, and nobody sees it."""
+"""Colours per picture, which reduces the file to a third without a visible difference."""
 
 
 class _Look(NamedTuple):
-    """How a proxy is shown."""
+    """How a proxy is drawn."""
 
     bar: str
     dot: str
@@ -80,7 +80,7 @@ _OTHER = _Look(PEER, "#59636e", "h")
 
 
 def look(name: str) -> _Look:
-    """That of the proxy."""
+    """How the proxy is drawn."""
     return _LOOKS.get(name, _OTHER)
 
 
@@ -93,7 +93,7 @@ class Place(NamedTuple):
     height: float
 
     def axis(self, figure: Any) -> Any:
-        """Something to draw on, without a frame."""
+        """Axes without a frame."""
         width, height = figure.get_size_inches()
         axis = figure.add_axes((self.left / width, 1 - (self.top + self.height) / height, self.width / width, self.height / height))
         axis.patch.set_visible(False)
@@ -105,7 +105,7 @@ class Place(NamedTuple):
 
 
 def write(figure: Any, left: float, top: float, lines: Iterable[str], size: float = SMALL, **how: str) -> None:
-    """Lines of text whose upper left corner is so many inches from that of the picture."""
+    """Write lines of text at a distance, in inches, from the upper left corner of the picture."""
     width, height = figure.get_size_inches()
     for number, line in enumerate(lines):
         # By the foot of its letters: their heads are not equally high in all lines.
@@ -120,7 +120,7 @@ def line_height(size: float) -> float:
 
 @cache
 def width_of(text: str, size: float = SMALL, weight: str = "normal") -> float:
-    """Inches that it takes."""
+    """The width of a text in inches."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
@@ -128,7 +128,7 @@ def width_of(text: str, size: float = SMALL, weight: str = "normal") -> float:
 
 
 def wrapped(text: str, width: float, size: float, weight: str = "normal") -> Sequence[str]:
-    """Its lines, where there are so many inches for each."""
+    """The lines of a text that is wrapped at this width in inches."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".lstrip()
@@ -153,7 +153,7 @@ def save(figure: Any, file: Path) -> None:
 
 
 def figure_in_words(value: float) -> str:
-    """As many digits as tell something."""
+    """Format a value with as many digits as are meaningful."""
     return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
@@ -167,10 +167,10 @@ _LONG: Final = {
 
 
 def short_unit(unit: str) -> str:
-    """In words, for a heading that says what is measured."""
+    """The unit in words, for a heading that says what is measured."""
     return "" if unit == "number" else _SHORT.get(unit, unit)
 
 
 def long_unit(unit: str) -> str:
-    """In words, with what is measured."""
+    """The unit in words, with what is measured."""
     return _LONG.get(unit, unit)

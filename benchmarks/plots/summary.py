@@ -1,4 +1,4 @@
-"""The gist, for those who look once: a line for each proxy, a column for each of a few kinds of work."""
+"""The summary: a line per proxy, a column for each of a few kinds of work."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _BETWEEN = 0.16
 
 
 def draw_summary(outcomes: Sequence[Outcome], file: Path) -> None:
-    """Write the picture (PNG), of those of its columns that were measured; nothing, where that is none."""
+    """Write the picture (PNG) with the columns that were measured; nothing if there are none."""
     from matplotlib.figure import Figure
 
     found = _found(outcomes)

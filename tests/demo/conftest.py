@@ -6,5 +6,5 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-async def _guarded(loop_guard: None) -> None:
+def _guarded(loop_guard: None) -> None:
     """See `loop_guard`."""

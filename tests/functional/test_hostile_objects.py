@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 
 import albkit as alb
 from albkit.errors import name_of, told
-from albkit.wire.http1.responses import as_response
+from albkit.wire.http1.responses import validated_response
 from tests.support.balancing import balancing, listener
 from tests.support.frames import read_frame
 from tests.support.peers import request, target
@@ -241,7 +241,7 @@ async def test_answer_is_looked_at_once() -> None:
 
 def test_fields_that_stand_twice_in_an_answer_stay_twice() -> None:
     """As Set-Cookie may, in a multidict."""
-    answer = as_response(alb.Response(200, headers=CIMultiDict([("Set-Cookie", "a=1"), ("set-cookie", "b=2")])))
+    answer = validated_response(alb.Response(200, headers=CIMultiDict([("Set-Cookie", "a=1"), ("set-cookie", "b=2")])))
     assert isinstance(answer, alb.Response)
     assert list((answer.headers or {}).items()) == [("Set-Cookie", "a=1"), ("set-cookie", "b=2")]
 

@@ -16,6 +16,7 @@ import pytest
 import albkit as alb
 from tests.support.balancing import Balancing, balancing, listener
 from tests.support.clock import FakeClock
+from tests.support.effort import cases
 from tests.support.gateway import Running
 from tests.support.peers import Conversation, RawClient, Target, request, response, target
 from tests.support.tunnels import SWITCHED, UPGRADE, echo
@@ -91,7 +92,7 @@ async def limited(*targets: Any, clock: FakeClock | None = None, **settings: Any
     more: dict[str, Any] = {} if clock is None else {"clock": clock}
     async with balancing(listener(alb.Forward(group_of(*targets, **settings)), name="door"), **more) as it:
         yield it
-        line = it.runtime.line(it.runtime.choices["group"])
+        line = it.runtime.waiting_line(it.runtime.choices["group"])
         for client in it.clients:
             client.writer.transport.abort()
         await until(lambda: not line._places)
@@ -613,6 +614,9 @@ async def test_body_that_is_waited_for_is_not_asked_for_where_there_is_no_room()
 
 # Everything at once.
 
+EACH = cases(80, part=4)
+"""Requests of each of forty clients."""
+
 
 class Crowd:
     """Clients that ask, wait, give up and come again, by a seed."""
@@ -667,10 +671,10 @@ async def test_thousands_of_requests_with_clients_that_give_up_lose_no_wake_up(s
             worker.pause = partial(pause, worker)
         crowd = Crowd(it, seed)
         async with asyncio.timeout(18):
-            await asyncio.gather(*(crowd.member(80) for _ in range(40)))
+            await asyncio.gather(*(crowd.member(EACH) for _ in range(40)))
         await until(lambda: not waiting(it) and not outstanding(it))
         assert crowd.statuses.keys() == {200}
-        assert crowd.left > 500
+        assert crowd.left > 6 * EACH
         assert most == {"a": 1, "b": 2, "c": 3}
         client = await it.client()
         assert {(await client.get()).status for _ in range(6)} == {200}
@@ -699,10 +703,10 @@ async def test_thousands_of_requests_while_targets_come_and_go_lose_no_wake_up()
 
         async with asyncio.timeout(18):
             stirs = asyncio.ensure_future(stir())
-            await asyncio.gather(*(crowd.member(60) for _ in range(40)))
+            await asyncio.gather(*(crowd.member(EACH) for _ in range(40)))
             stirring = False
             await stirs
         await until(lambda: not waiting(it) and not outstanding(it))
         assert crowd.statuses.keys() <= {200, 503}, crowd.statuses
-        assert crowd.statuses[200] > 500
+        assert crowd.statuses[200] > 6 * EACH
         assert crowd.statuses[503] <= it.load_balancer.counters["TargetControlRequestRejectCount"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.effort import cases
 from tests.support.peers import Conversation, RawClient, request, target
 
 pytestmark = [
@@ -19,7 +20,8 @@ pytestmark = [
     pytest.mark.timeout(180),
 ]
 
-GIB = 2**30
+GIB = cases(2**30, part=4)
+"""Bytes. A run that tries a part of the cases is content with a quarter."""
 BLOCK = bytes(2**20)
 MOST_ABOVE_IDLE = 64 * 2**20
 

@@ -23,7 +23,7 @@ from tests.support.peers import RawClient, Target, request, target
 SERVICE = "_http._tcp.api.test"
 OTHER = "_http._tcp.other.test"
 SOON = 0.02
-"""Seconds between two hook_tasks."""
+"""Seconds between two queries."""
 HERE = "here.test"
 """Whose address is this machine's."""
 
@@ -78,6 +78,7 @@ async def asking(it: Balancing) -> AsyncIterator[list[int]]:
         client = await it.client()
         while not over and statuses[-1:] in ([], [200]):
             statuses.append((await client.get()).status)
+            await asyncio.sleep(0.001)  # A target has more to do than to answer us.
 
     task = asyncio.ensure_future(ask())
     try:

@@ -113,7 +113,7 @@ async def test_body_in_identity_coding_is_never_the_next_request(mode: str) -> N
         (b"GET /x RTSP/1.1\r\nHost: a\r\n\r\n", 400, "BadVersion"),
         (b"SOURCE /x ICE/1.0\r\nHost: a\r\n\r\n", 400, "BadVersion"),
         (b"GET /x HTTP/3.0\r\nHost: a\r\n\r\n", 505, "BadVersion"),
-        (b"GET / HTTP/1.1\r\n\r\n", 400, "no Host in an HTTP/1.1 request"),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "an HTTP/1.1 request has no Host field"),
         (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "a b"),
         (b"G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "BadMethod"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nA(: b\r\n\r\n", 400, "NonCompliantHeader"),

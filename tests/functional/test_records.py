@@ -11,7 +11,7 @@ import pytest
 import albkit as alb
 from albkit.errors import FailureKind
 from albkit.state.counters import Counters
-from albkit.state.record import ActionTaken, ExchangeRecord
+from albkit.state.record import ExchangeRecord
 from tests.support.balancing import balancing, listener
 from tests.support.peers import HEAD_END, RawClient, free_port, request, target
 from tests.support.tunnels import UPGRADE, echo, gone, switching
@@ -59,7 +59,7 @@ async def test_forwarded_request_is_recorded_with_all_its_steps(records: Records
         await client.get("/api")
         record = await settled(records)
         member = it.runtime.registry.group("api").members[origin.address]
-        assert (record.action, record.matched_rule_priority, record.attempts, record.failed_attempts) == (ActionTaken.FORWARD, 10, 1, None)
+        assert (record.action, record.matched_rule_priority, record.attempts, record.failed_attempts) == ("forward", 10, 1, None)
         assert (record.group, record.target) == (it.runtime.registry.group("api"), member)
         assert (record.elb_status_code, record.target_status_code, record.failure) == (200, 200, None)
         assert (record.received_bytes, record.sent_bytes) == (client.sent, len(client.received))
@@ -73,7 +73,7 @@ async def test_redirect_is_recorded_with_its_url(records: Records) -> None:
     async with balancing(listener(alb.Redirect(host="www.example.com", port=443, protocol="HTTPS", status_code=301))) as it:
         answer = await (await it.client()).get("/a?b=c")
         record = await settled(records)
-        assert record.action is ActionTaken.REDIRECT
+        assert record.action == "redirect"
         assert record.redirect_url == answer.get(b"location") == b"https://www.example.com:443/a?b=c"
         assert (record.group, record.target, record.sent_at, record.elb_status_code) == (None, None, 0.0, 301)
 
@@ -81,16 +81,16 @@ async def test_redirect_is_recorded_with_its_url(records: Records) -> None:
 @pytest.mark.parametrize(
     ("actions", "action"),
     [
-        (alb.FixedResponse(200), ActionTaken.FIXED_RESPONSE),
-        ([answering, alb.FixedResponse(404)], ActionTaken.HOOK),
+        (alb.FixedResponse(200), "fixed-response"),
+        ([answering, alb.FixedResponse(404)], "hook"),
     ],
     ids=["fixed response", "hook"],
 )
-async def test_answer_of_our_own_is_recorded_with_its_action(records: Records, actions: Any, action: ActionTaken) -> None:
+async def test_answer_of_our_own_is_recorded_with_its_action(records: Records, actions: Any, action: str) -> None:
     """Who answered can be told from the record."""
     async with balancing(listener(actions)) as it:
         assert (await (await it.client()).get("/")).status == 200
-        assert (await settled(records)).action is action
+        assert (await settled(records)).action == action
 
 
 async def test_refused_request_is_recorded_without_an_action(records: Records) -> None:
@@ -100,7 +100,7 @@ async def test_refused_request_is_recorded_without_an_action(records: Records) -
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\nbad header\r\n\r\n")
         assert (await client.response()).status == 400
         record = await settled(records)
-        assert (record.request, record.action, record.matched_rule_priority) == (None, None, -1)
+        assert (record.request, record.action, record.matched_rule_priority) == (None, "", -1)
         assert record.failure is not None
         assert record.failure.kind is FailureKind.REQUEST_MALFORMED
 
@@ -138,7 +138,7 @@ async def test_tunnel_is_recorded_once_at_its_end(records: Records) -> None:
         await client.close()
         await gone(it)
         record = await settled(records)
-        assert (record.action, record.elb_status_code, record.target_status_code) == (ActionTaken.FORWARD, 101, 101)
+        assert (record.action, record.elb_status_code, record.target_status_code) == ("forward", 101, 101)
         assert (record.received_bytes, record.sent_bytes) == (client.sent, len(client.received))
         assert in_order(record)
 

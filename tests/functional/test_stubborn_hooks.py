@@ -119,7 +119,7 @@ async def test_stop_ends_everything_else_and_names_the_hook(caplog: pytest.LogCa
                 assert (await read_frame(one)).code == 1001
                 assert await one.is_closed()
         assert hook.ended == 0
-        warnings = [record.getMessage() for record in caplog.records if "does not end" in record.getMessage()]
+        warnings = [record.getMessage() for record in caplog.records if "did not end" in record.getMessage()]
         assert len(warnings) == 1
         assert "Stubborn object" in warnings[0]
 
@@ -145,7 +145,7 @@ async def test_stop_lets_a_hook_end_that_needs_a_moment(caplog: pytest.LogCaptur
             await began.wait()
             await it.load_balancer.stop()
         assert ended.is_set()
-    assert not [record for record in caplog.records if "does not end" in record.getMessage()]
+    assert not [record for record in caplog.records if "did not end" in record.getMessage()]
 
 
 async def test_stop_that_is_cancelled_leaves_no_client_and_no_tunnel() -> None:
@@ -300,6 +300,6 @@ async def test_hundreds_of_stubborn_hooks_are_one_warning(caplog: pytest.LogCapt
         async with asyncio.timeout(5):
             while hook.ended < 200:
                 await asyncio.sleep(0)
-    warnings = [record.getMessage() for record in caplog.records if "does not end" in record.getMessage()]
+    warnings = [record.getMessage() for record in caplog.records if "did not end" in record.getMessage()]
     assert len(warnings) == 1
     assert "(200 calls)" in warnings[0]

@@ -317,6 +317,7 @@ async def test_head_that_is_none_is_refused_in_any_pieces(raw: bytes, kind: Fail
     assert transport.aborted
 
 
+@pytest.mark.no_cover
 async def test_million_bytes_that_are_no_head_cost_one_look() -> None:
     """The first bytes decide."""
     connection, transport, waiter = await _asked()

@@ -186,7 +186,7 @@ async def test_response_to_a_slow_client_is_read_in_small_parts_and_loses_nothin
         for _ in range(2):
             client.send(request("GET", "/"))
             head = await client.read_until(b"\r\n\r\n")
-            got = b""
+            got = bytearray()
             while len(got) < len(body):
                 for connection in it.runtime.clients:
                     connection.sweep(it.runtime.clock.monotonic())  # type: ignore[attr-defined]

@@ -125,6 +125,7 @@ async def test_pong_of_ours_does_not_pay_the_other_sides_ping() -> None:
         assert (await read_frame(both.client)).opcode == TEXT, "no ping of ours, which might be answered in place of the target's"
 
 
+@pytest.mark.no_cover
 async def test_flood_of_tiny_frames_lets_others_have_their_turn() -> None:
     """The one that floods waits a round of the loop behind each chunk of many."""
     async with target(switching(then=holding)) as origin, running(origin.address) as gateway:

@@ -30,6 +30,8 @@ LONGEST = 0.010
 TRIES = 3
 """Of which one must be so quick: another program may have the cache to itself."""
 
+pytestmark = pytest.mark.no_cover
+
 ACTIONS = {
     "fixed": alb.FixedResponse(200),
     "redirect": alb.Redirect(protocol="HTTPS", port=443, status_code=301),

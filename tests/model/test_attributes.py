@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from albkit.model.attributes import ATTRIBUTES, default, fault
+from albkit.policy.algorithms import ALGORITHMS
 
 _ALB = [
     # docs/alb.md 1.2, 1.4, 1.3, 1.8 and 4.3: owner, name, ALB's key, default, least and greatest of ALB's values
@@ -25,11 +26,7 @@ _ALB_WORDS = [
         "algorithm",
         "load_balancing.algorithm.type",
         "round_robin",
-        {
-            *("round_robin", "least_outstanding_requests", "weighted_random"),
-            # Beyond ALB (docs/alb.md 5.1).
-            *("ip_hash", "consistent_hash", "least_response_time", "by_traffic"),
-        },
+        {"round_robin", "least_outstanding_requests", "weighted_random", *ALGORITHMS},
     ),
     ("TargetGroup", "anomaly_mitigation", "load_balancing.algorithm.anomaly_mitigation", "off", {"on", "off"}),
     (

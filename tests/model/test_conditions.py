@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 import albkit as alb
-from albkit.model import conditions
+from albkit.model.conditions import host_header, path_pattern
 
 _KINDS: list[Any] = [alb.HostHeader, alb.PathPattern]
 
@@ -75,7 +75,7 @@ def test_path_pattern_that_no_path_can_match_is_refused_with_what_to_write(value
     """Paths begin with a slash, so a pattern begins with one, or with a wildcard that stands for it."""
     with pytest.raises(alb.ConfigurationError) as raised:
         alb.PathPattern("/good", value, "*" + value, "?" + value)
-    assert raised.value.faults == (f"values[1]: {value!r} matches no path, for paths begin with a slash; write '/{value}'",)
+    assert raised.value.faults == (f"values[1]: {value!r} matches no path, because paths begin with a slash; write '/{value}'",)
     assert alb.PathPattern("/" + value).values == ("/" + value,)
 
 
@@ -99,7 +99,7 @@ def test_condition_without_a_value_is_refused(kind: Any, values: tuple[Any, ...]
 
 def test_condition_words_name_the_alphabet_that_is_taken() -> None:
     """The documentation of each kind lists just the characters that its values may hold."""
-    for kind, alphabet in ((alb.HostHeader, conditions._HOST), (alb.PathPattern, conditions._PATH)):
+    for kind, alphabet in ((alb.HostHeader, host_header._ALPHABET), (alb.PathPattern, path_pattern._ALPHABET)):
         listed = "".join(word for word in alphabet.words.split() if len(word) == 1)
         taken = {chr(code) for code in range(128) if not chr(code).isalnum() and alphabet.expression.fullmatch(chr(code))}
         assert set(listed) == taken

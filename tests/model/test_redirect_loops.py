@@ -131,7 +131,9 @@ def test_redirect_that_is_likely_wrong_is_taken_and_doubted(port: int, redirect:
     ids=str,
 )
 @pytest.mark.parametrize(
-    "told", [{"conditions": TOLD}, {"conditions": lambda _: True}, {"conditions": alb.SourceIp("10.0.0.0/8")}, {}], ids=str
+    "told",
+    [{"conditions": TOLD}, {"conditions": lambda _: True}, {"conditions": alb.SourceIp("10.0.0.0/8")}, {}],
+    ids=["header", "callable", "address", "unconditional"],
 )
 def test_redirect_of_those_that_a_proxy_tells_apart_is_taken(
     port: int, settings: dict[str, Any], doubted: bool, told: dict[str, Any]

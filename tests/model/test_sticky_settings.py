@@ -8,9 +8,8 @@ import attrs
 import pytest
 
 import albkit as alb
-from albkit.model import stickiness as stickiness_module
 from albkit.model.message import RequestHead
-from albkit.model.stickiness import fault_of_key, fault_of_stickiness
+from albkit.model.stickiness import fault_of_key, fault_of_stickiness, fields
 
 _SECRET = "a secret of the house"
 
@@ -149,7 +148,7 @@ def test_cookie_with_other_secrets_is_another_one(kind: Callable[..., Any]) -> N
 @pytest.mark.parametrize("kind", _KINDS, ids=["LbCookie", "AppCookie"])
 def test_cookie_with_secrets_says_which_package_it_needs(kind: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """At the start, and not with the first response; without secrets nothing is needed."""
-    monkeypatch.setattr(stickiness_module, "find_spec", {"cryptography": None}.__getitem__)
+    monkeypatch.setattr(fields, "find_spec", {"cryptography": None}.__getitem__)
     assert kind().secrets == ()
     with pytest.raises(alb.ConfigurationError) as raised:
         kind(secrets=_SECRET)

@@ -4,6 +4,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from copy import copy
+from functools import partial
 from itertools import pairwise
 from math import sqrt
 from typing import Any, overload
@@ -13,23 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import albkit as alb
-from albkit.policy.algorithms import algorithm_for
+from albkit.policy.algorithms import ALGORITHMS, algorithm_for
 from albkit.policy.algorithms.by_traffic import ByTraffic
-from albkit.policy.algorithms.hashing import Hashing
+from albkit.policy.algorithms.consistent_hashing import ConsistentHashing
 from albkit.policy.algorithms.least_outstanding_requests import LeastOutstandingRequests
-from albkit.policy.algorithms.least_response_time import LeastResponseTime
 from albkit.policy.algorithms.round_robin import RoundRobin
 from albkit.policy.algorithms.weighted_random import WeightedRandom
 from albkit.state.target import TargetState
+from tests.support.clock import FakeClock
+
+_IN_ORDER = FakeClock([0.0])
+"""Every algorithm begins with its first target."""
 
 _ALL = [
-    RoundRobin,
-    LeastOutstandingRequests,
-    WeightedRandom,
-    pytest.param(lambda: ByTraffic(float), id="ByTraffic"),
-    pytest.param(lambda: LeastResponseTime(float), id="LeastResponseTime"),
-    pytest.param(lambda: Hashing(lambda _: None), id="Hashing"),
-    pytest.param(lambda: Hashing(lambda _: None, 1.25), id="Hashing with a bound"),
+    *(pytest.param(partial(kind, _IN_ORDER), id=name) for name, kind in ALGORITHMS.items()),
+    pytest.param(lambda: ConsistentHashing(_IN_ORDER, alb.ConsistentHash(load_bound=None)), id="consistent_hash without a bound"),
 ]
 
 
@@ -109,12 +108,10 @@ def test_algorithm_gives_a_target_of_weight_0_nothing_while_others_have_some(kin
         group.start(number)
 
 
-@pytest.mark.parametrize(
-    "kind", [RoundRobin, LeastOutstandingRequests, WeightedRandom, pytest.param(lambda: ByTraffic(float), id="ByTraffic")]
-)
+@pytest.mark.parametrize("kind", [RoundRobin, LeastOutstandingRequests, WeightedRandom, ByTraffic])
 def test_algorithm_with_all_weights_0_treats_all_alike(kind: Any) -> None:
     """A group that has targets never chooses none."""
-    group = _Group(kind(), [0, 0, 0, 0], _evenly(100))
+    group = _Group(kind(_IN_ORDER), [0, 0, 0, 0], _evenly(100))
     counts: Counter[int | None] = Counter()
     for _ in range(100):
         number = group.pick()
@@ -147,7 +144,7 @@ def test_algorithm_asked_for_a_second_try_keeps_to_the_candidates(kind: Any) -> 
 
 
 # Not least_outstanding_requests: who has most room for one more request is always the heaviest while nothing else goes on.
-@pytest.mark.parametrize("kind", [kind for kind in _ALL if kind is not LeastOutstandingRequests])
+@pytest.mark.parametrize("kind", [kind for kind in _ALL if kind.id != "least_outstanding_requests"])
 @pytest.mark.parametrize("weights", [[1, 1, 1, 1], [4, 2, 1, 1], [0, 5, 0, 3], [0, 0, 0, 0]], ids=str)
 def test_algorithm_gives_each_target_about_its_share(kind: Any, weights: list[int]) -> None:
     """Requests one after the other, by weight: within five standard deviations of chance, and of a ring's points."""
@@ -211,28 +208,19 @@ def test_algorithm_always_has_one_of_the_candidates(kind: Any, weights: list[int
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [
-        ("round_robin", RoundRobin),
-        ("least_outstanding_requests", LeastOutstandingRequests),
-        ("weighted_random", WeightedRandom),
-        ("ip_hash", Hashing),
-        ("consistent_hash", Hashing),
-        (alb.ConsistentHash(load_bound=2), Hashing),
-        ("least_response_time", LeastResponseTime),
-        ("by_traffic", ByTraffic),
-    ],
+    [*ALGORITHMS.items(), (alb.ConsistentHash(load_bound=2), ConsistentHashing)],
     ids=str,
 )
 def test_algorithm_is_made_anew_for_each_group_that_names_it(name: Any, kind: type[object]) -> None:
     """One group's turns move no other's."""
-    assert algorithm_for(name, float) is not algorithm_for(name, float)
-    assert type(algorithm_for(name, float)) is kind
+    assert algorithm_for(name, _IN_ORDER) is not algorithm_for(name, _IN_ORDER)
+    assert type(algorithm_for(name, _IN_ORDER)) is kind
 
 
 def test_algorithm_of_the_programs_own_is_taken_as_it_is() -> None:
     """An object is the algorithm."""
-    own = RoundRobin()
-    assert algorithm_for(own, float) is own
+    own = RoundRobin(_IN_ORDER)
+    assert algorithm_for(own, _IN_ORDER) is own
 
 
 class _Counting(Sequence[TargetState]):
@@ -292,13 +280,13 @@ def test_algorithm_choosing_among_a_thousand_targets_scans_nothing(kind: Any, we
 
 def test_round_robin_goes_through_the_targets_in_order() -> None:
     """Each healthy target in sequence (docs/alb.md 5.1), and from the last to the first."""
-    assert _Group(RoundRobin(), [1, 1, 1]).picks(7) == [0, 1, 2, 0, 1, 2, 0]
+    assert _Group(RoundRobin(_IN_ORDER), [1, 1, 1]).picks(7) == [0, 1, 2, 0, 1, 2, 0]
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=8).filter(any), st.integers(1, 3))
 def test_round_robin_gives_each_target_exactly_its_share(weights: list[int], rounds: int) -> None:
     """In every round, from wherever it is counted, each target gets exactly as many requests as its weight says."""
-    group = _Group(RoundRobin(), weights)
+    group = _Group(RoundRobin(_IN_ORDER), weights)
     group.picks(sum(weights) // 2)
     picks = Counter(group.picks(rounds * sum(weights)))
     assert picks == {number: rounds * weight for number, weight in enumerate(weights) if weight}
@@ -307,7 +295,7 @@ def test_round_robin_gives_each_target_exactly_its_share(weights: list[int], rou
 @given(st.lists(st.integers(1, 12), min_size=2, max_size=6))
 def test_round_robin_spreads_the_turns_of_each_target(weights: list[int]) -> None:
     """No bursts: in any stretch of the sequence a target has its share of it, give or take one turn at each end."""
-    group = _Group(RoundRobin(), weights)
+    group = _Group(RoundRobin(_IN_ORDER), weights)
     total = sum(weights)
     picks = group.picks(2 * total)
     for number, weight in enumerate(weights):
@@ -319,14 +307,14 @@ def test_round_robin_spreads_the_turns_of_each_target(weights: list[int]) -> Non
 
 def test_round_robin_of_5_and_1_does_not_begin_with_a_burst() -> None:
     """The light target stands in the middle of the heavy one's turns, not behind them all."""
-    picks = _Group(RoundRobin(), [5, 1]).picks(6)
+    picks = _Group(RoundRobin(_IN_ORDER), [5, 1]).picks(6)
     assert 1 <= picks.index(1) <= 4
 
 
 @given(st.integers(1, 6), st.lists(st.integers(0, 5), max_size=8), st.integers(1, 4))
 def test_round_robin_over_leaving_members_serves_who_is_left_evenly(count: int, leaving: list[int], rounds: int) -> None:
     """Whoever leaves, and whenever, each of the rest gets exactly one request per round from then on."""
-    group = _Group(RoundRobin(), [1] * count)
+    group = _Group(RoundRobin(_IN_ORDER), [1] * count)
     left = list(range(count))
     for index in [*leaving, None]:
         if index is not None and len(left) > 1:
@@ -339,7 +327,7 @@ def test_round_robin_over_leaving_members_serves_who_is_left_evenly(count: int, 
 @pytest.mark.parametrize("leaving", range(4))
 def test_round_robin_does_not_start_again_when_a_target_leaves_or_comes(before: int, leaving: int) -> None:
     """A change of members in mid-rotation gives the first target no burst: nobody is chosen twice among the next who are there."""
-    group = _Group(RoundRobin(), [1] * 4)
+    group = _Group(RoundRobin(_IN_ORDER), [1] * 4)
     group.picks(before)
     group.leave(leaving)
     assert len(set(group.picks(3))) == 3
@@ -349,7 +337,7 @@ def test_round_robin_does_not_start_again_when_a_target_leaves_or_comes(before: 
 
 def test_round_robin_whose_members_come_and_go_with_every_round_favours_nobody() -> None:
     """A target that flaps does not send the rotation back to its beginning again and again."""
-    group = _Group(RoundRobin(), [1] * 5)
+    group = _Group(RoundRobin(_IN_ORDER), [1] * 5)
     counts: Counter[int | None] = Counter()
     for _ in range(60):
         group.leave(4)
@@ -361,7 +349,7 @@ def test_round_robin_whose_members_come_and_go_with_every_round_favours_nobody()
 
 def test_round_robin_second_try_takes_no_turn() -> None:
     """What a retry chooses does not move the rotation of the others."""
-    group = _Group(RoundRobin(), [1, 1, 1])
+    group = _Group(RoundRobin(_IN_ORDER), [1, 1, 1])
     assert group.pick() == 0
     group.algorithm.choose(group.members[1:], _no_chance)
     assert group.picks(3) == [1, 2, 0]
@@ -370,7 +358,7 @@ def test_round_robin_second_try_takes_no_turn() -> None:
 @pytest.mark.parametrize("weights", [[999] * 9 + [998], [900 + number for number in range(60)]], ids=["ten", "sixty"])
 def test_round_robin_of_great_weights_keeps_close_to_the_shares(weights: list[int]) -> None:
     """Where the exact round would be very long a shorter one comes close to it."""
-    group = _Group(RoundRobin(), weights)
+    group = _Group(RoundRobin(_IN_ORDER), weights)
     total = 8192
     picks = Counter(group.picks(total))
     for number, weight in enumerate(weights):
@@ -382,7 +370,7 @@ def test_round_robin_of_great_weights_keeps_close_to_the_shares(weights: list[in
 
 def test_least_outstanding_takes_the_target_with_the_fewest() -> None:
     """Fewest requests in flight (docs/alb.md 5.1), as they start and as they finish."""
-    group = _Group(LeastOutstandingRequests(), [1, 1, 1])
+    group = _Group(LeastOutstandingRequests(_IN_ORDER), [1, 1, 1])
     for number in (0, 0, 1, 1, 2):
         group.start(number)
     assert group.pick() == 2
@@ -396,7 +384,7 @@ def test_least_outstanding_takes_the_target_with_the_fewest() -> None:
 
 def test_least_outstanding_rotates_among_equals() -> None:
     """Requests one after the other, each over before the next, go to each target in turn."""
-    group = _Group(LeastOutstandingRequests(), [1, 1, 1])
+    group = _Group(LeastOutstandingRequests(_IN_ORDER), [1, 1, 1])
     picks = []
     for _ in range(9):
         number = group.pick()
@@ -409,7 +397,7 @@ def test_least_outstanding_rotates_among_equals() -> None:
 
 def test_least_outstanding_rotates_among_equals_of_other_weights() -> None:
     """Where there are weights too, targets of the same load take turns."""
-    group = _Group(LeastOutstandingRequests(), [2, 2, 1])
+    group = _Group(LeastOutstandingRequests(_IN_ORDER), [2, 2, 1])
     picks = []
     for _ in range(8):
         number = group.pick()
@@ -422,7 +410,7 @@ def test_least_outstanding_rotates_among_equals_of_other_weights() -> None:
 @pytest.mark.parametrize("weights", [[1, 1, 1, 1], [4, 2, 1], [5, 0, 5], [3, 7]])
 def test_least_outstanding_fills_targets_in_proportion_to_their_weights(weights: list[int]) -> None:
     """Requests that stay: in the end each target has its weight's share of them."""
-    group = _Group(LeastOutstandingRequests(), weights)
+    group = _Group(LeastOutstandingRequests(_IN_ORDER), weights)
     for _ in range(10 * sum(weights)):
         group.start(group.pick())
     assert [member.outstanding for member in group.members] == [10 * weight for weight in weights]
@@ -434,7 +422,7 @@ def test_least_outstanding_fills_targets_in_proportion_to_their_weights(weights:
 )
 def test_least_outstanding_is_always_a_target_of_the_least_load(weights: list[int], events: list[tuple[str, int]]) -> None:
     """Whatever starts, finishes, leaves and comes, in any order: the choice has the least load there is."""
-    group = _Group(LeastOutstandingRequests(), weights)
+    group = _Group(LeastOutstandingRequests(_IN_ORDER), weights)
     usable = [number for number, weight in enumerate(weights) if weight] or list(range(len(weights)))
     for event, index in events:
         number = index % len(weights)
@@ -453,7 +441,7 @@ def test_least_outstanding_is_always_a_target_of_the_least_load(weights: list[in
 
 def test_least_outstanding_counts_what_finishes_after_its_target_left_and_came_back() -> None:
     """A target that comes back still has what it had."""
-    group = _Group(LeastOutstandingRequests(), [1, 1])
+    group = _Group(LeastOutstandingRequests(_IN_ORDER), [1, 1])
     group.start(0)
     group.leave(0)
     group.start(1)
@@ -468,7 +456,7 @@ def test_least_outstanding_counts_what_finishes_after_its_target_left_and_came_b
 
 def test_least_outstanding_takes_no_notice_of_targets_that_have_left() -> None:
     """What a draining target's exchanges do is no news, and no error."""
-    group = _Group(LeastOutstandingRequests(), [1, 1])
+    group = _Group(LeastOutstandingRequests(_IN_ORDER), [1, 1])
     group.start(0)
     group.leave(0)
     group.finish(0)
@@ -477,7 +465,7 @@ def test_least_outstanding_takes_no_notice_of_targets_that_have_left() -> None:
 
 def test_least_outstanding_keeps_no_more_than_a_few_entries_per_target() -> None:
     """A million requests leave no trace behind (other weights are kept in a heap)."""
-    group = _Group(LeastOutstandingRequests(), [1, 2, 3])
+    group = _Group(LeastOutstandingRequests(_IN_ORDER), [1, 2, 3])
     running: deque[int] = deque()
     for _ in range(5000):
         number = group.pick()
@@ -495,7 +483,7 @@ def test_least_outstanding_keeps_no_more_than_a_few_entries_per_target() -> None
 def test_weighted_random_gives_each_target_its_share_of_the_chance(weights: list[int]) -> None:
     """Chances that lie evenly in [0, 1) give each target exactly its weight's share."""
     total = sum(weights)
-    group = _Group(WeightedRandom(), weights, _evenly(total * 10))
+    group = _Group(WeightedRandom(_IN_ORDER), weights, _evenly(total * 10))
     picks = Counter(group.picks(total * 10))
     assert picks == {number: weight * 10 for number, weight in enumerate(weights) if weight}
 
@@ -503,7 +491,7 @@ def test_weighted_random_gives_each_target_its_share_of_the_chance(weights: list
 def test_weighted_random_is_random_by_its_weights() -> None:
     """Pearson's chi-square of 20,000 draws with a fixed seed stays below the one-in-a-thousand bound of its degrees of freedom."""
     weights = [1, 2, 3, 4]
-    group = _Group(WeightedRandom(), weights, random.Random(20).random)
+    group = _Group(WeightedRandom(_IN_ORDER), weights, random.Random(20).random)
     picks = Counter(group.picks(20_000))
     expected = [20_000 * weight / sum(weights) for weight in weights]
     assert sum((picks[number] - wanted) ** 2 / wanted for number, wanted in enumerate(expected)) < 16.27  # 3 degrees, p = 0.001
@@ -511,7 +499,7 @@ def test_weighted_random_is_random_by_its_weights() -> None:
 
 def test_weighted_random_draws_do_not_depend_on_each_other() -> None:
     """Which target comes next has nothing to do with the one before."""
-    group = _Group(WeightedRandom(), [1, 1, 1], random.Random(21).random)
+    group = _Group(WeightedRandom(_IN_ORDER), [1, 1, 1], random.Random(21).random)
     picks = group.picks(18_001)
     pairs = Counter(pairwise(picks))
     assert sum((pairs[first, second] - 2000) ** 2 / 2000 for first in range(3) for second in range(3)) < 26.12  # 8 degrees, p = 0.001
@@ -520,4 +508,4 @@ def test_weighted_random_draws_do_not_depend_on_each_other() -> None:
 @pytest.mark.parametrize(("chance", "expected"), [(0.0, 1), (0.24999, 1), (0.25, 3), (1 - 2**-53, 3)])
 def test_weighted_random_at_the_edges_of_chance_stays_among_those_with_weight(chance: float, expected: int) -> None:
     """0 and the greatest number below 1 are chances as well."""
-    assert _Group(WeightedRandom(), [0, 1, 0, 3, 0], lambda: chance).pick() == expected
+    assert _Group(WeightedRandom(_IN_ORDER), [0, 1, 0, 3, 0], lambda: chance).pick() == expected

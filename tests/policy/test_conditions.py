@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.policy.conditions import compile_condition
+from albkit.model.conditions import compile_condition
 from tests.policy.requests import request_for
 
 
@@ -182,6 +182,16 @@ def test_query_string_does_not_hold_for_what_stands_in_the_path() -> None:
         (["fe80::/10"], "fe80::1%eth0", True),
         (["10.0.0.0/8", "2001:db8::/32"], "2001:db8::1", True),
         (["0.0.0.0/0", "::/0"], "", False),
+        (["10.1.2.3"], "::a01:203", False),
+        (["::/128"], "0.0.0.0", False),
+        (["0.0.0.0"], "0.0.0.0", True),
+        (["255.255.255.254"], "255.255.255.255", False),
+        (["ffff::/16"], "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", True),
+        (["10.1.0.0/16", "10.0.0.0/8"], "10.1.2.3", True),
+        (["10.1.0.0/16", "10.0.0.0/8"], "10.2.0.0", True),
+        (["10.0.1.0/24", "10.0.2.0/23"], "10.0.2.0", True),
+        (["10.0.1.0/24", "10.0.2.0/23"], "10.0.0.255", False),
+        (["10.0.1.0/24", "10.0.3.0/24"], "10.0.2.0", False),
     ],
 )
 def test_source_ip_holds_for_peers_in_the_network(values: list[str], client: str, holds: bool) -> None:

@@ -13,6 +13,7 @@ from albkit.model.message import RequestHead
 from albkit.policy.rule_table import RuleTable
 from tests.policy.naive import matches, without_dot_segments
 from tests.policy.requests import request_for
+from tests.support.effort import cases
 
 _DEFAULT = alb.FixedResponse(404)
 
@@ -189,7 +190,7 @@ def _naively(described: dict[str, Any], request: dict[str, Any]) -> bool:
     return all(answers[kind]() for kind in described)
 
 
-@settings(max_examples=400)
+@settings(max_examples=cases(400, part=4))
 @given(st.dictionaries(st.integers(1, 50), _conditions, max_size=10), st.lists(_requests, min_size=1, max_size=8))
 def test_rule_table_agrees_with_a_plain_loop(rules: dict[int, dict[str, Any]], requests: list[dict[str, Any]]) -> None:
     """The first rule by priority of which every condition holds, else the default, and the count of rules up to it."""
@@ -207,7 +208,7 @@ _wild = st.text("ab/*?.", min_size=0, max_size=6).map(lambda text: "/" + text)
 _wild_hosts = st.text("ab.*?", min_size=1, max_size=6)
 
 
-@settings(max_examples=400)
+@settings(max_examples=cases(400, part=4))
 @given(
     st.dictionaries(st.integers(1, 30), st.tuples(st.lists(_wild_hosts, max_size=2), st.lists(_wild, max_size=3)).filter(any), max_size=8),
     st.lists(st.tuples(st.text("ab.", max_size=5), st.text("ab/.", max_size=6).map(lambda text: "/" + text)), min_size=1, max_size=8),

@@ -405,6 +405,7 @@ def test_route_suffix_takes_the_parameters_name_as_it_is(name: str) -> None:
     assert sticky.bound(b"", "/?sxd=1.node1") is None
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("filling", ["sid=a&", "&sid=", "&sid=a.b", "sid=" + "." * 40 + "&", "&" * 7, "%2E"], ids=repr)
 def test_route_suffix_looks_at_a_query_in_linear_time(filling: str) -> None:
     """16 K of anything."""

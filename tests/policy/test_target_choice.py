@@ -195,7 +195,7 @@ class _Pair:
         room = choice.room
         return (
             [member.address for member in choice.group.eligible],
-            [member.address for member in choice._algorithm._targets],
+            [member.address for member in choice._algorithm._algorithm._targets],
             choice.group.fails_open,
             [(one.address, one.eligible, one.was_healthy, one.joined_late, one.ejected_until) for one in members],
             [one.slow_since for one in members if one.slow_since is not None and self.clock.now - one.slow_since < 60],

@@ -73,7 +73,7 @@ class NameServer:
         self.records.pop(name, None)
 
     def fail(self, *fault: str, name: str | None = None, kind: str | None = None) -> None:
-        """From now on treat hook_tasks so; only those for a name or a kind where they are given."""
+        """From now on treat queries so; only those for a name or a kind where they are given."""
         self.faults[name, kind] = fault
 
     def recover(self) -> None:
@@ -81,14 +81,14 @@ class NameServer:
         self.faults.clear()
 
     async def heard(self, count: int) -> None:
-        """Wait until so many hook_tasks have come since the start."""
+        """Wait until so many queries have come since the start."""
         async with asyncio.timeout(10):
             while len(self.asked) < count:
                 self._heard.clear()
                 await self._heard.wait()
 
     async def heard_again(self, count: int = 2) -> None:
-        """Wait for so many more hook_tasks: the answer to the first of them was given, and taken, when the second comes."""
+        """Wait for so many more queries: the answer to the first of them was given, and taken, when the second comes."""
         await self.heard(len(self.asked) + count)
 
     def answers(self, data: bytes, *, over: str) -> list[bytes]:

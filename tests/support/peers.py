@@ -50,14 +50,26 @@ class Peer:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
-        self.received = b""
-        """Every byte that came and was read."""
+        self._received = bytearray()
         self.sent = 0
         """Bytes."""
 
+    @property
+    def received(self) -> bytes:
+        """Every byte that came and was read. A test may set it back."""
+        return bytes(self._received)
+
+    @received.setter
+    def received(self, data: bytes) -> None:
+        self._received[:] = data
+
     def send(self, data: bytes) -> None:
         self.sent += len(data)
-        self.writer.write(data)
+        try:
+            self.writer.write(data)
+        except RuntimeError as error:
+            # uvloop raises this if the connection is gone. asyncio drops the data; the next read says so.
+            raise ConnectionResetError(str(error)) from error
 
     async def drain(self) -> None:
         await self.writer.drain()
@@ -65,23 +77,23 @@ class Peer:
     async def read(self, size: int = 65536) -> bytes:
         """Some bytes; empty at the end."""
         data = await self.reader.read(size)
-        self.received += data
+        self._received += data
         return data
 
     async def read_exactly(self, size: int) -> bytes:
         data = await self.reader.readexactly(size)
-        self.received += data
+        self._received += data
         return data
 
     async def read_until(self, separator: bytes) -> bytes:
         data = await self.reader.readuntil(separator)
-        self.received += data
+        self._received += data
         return data
 
     async def read_to_end(self) -> bytes:
         """All until FIN. A reset raises ConnectionError."""
         data = await self.reader.read()
-        self.received += data
+        self._received += data
         return data
 
     async def is_closed(self, within: float = 5.0) -> bool:

@@ -189,7 +189,7 @@ class SecureClient(RawClient):
     def _take(self, size: int) -> bytes:
         data = bytes(self._plain[:size])
         del self._plain[:size]
-        self.received += data
+        self._received += data
         return data
 
     async def read(self, size: int = 65536) -> bytes:

@@ -15,7 +15,7 @@ from albkit.model.message import RequestHead, ResponseHead
 from albkit.model.settings import Settings
 from albkit.policy.desync import verdict
 from albkit.wire.http1.request import RequestReader
-from albkit.wire.http1.response import _read, read_response
+from albkit.wire.http1.response import _parse, read_response
 
 HOST = b"Host: example.com"
 
@@ -63,10 +63,10 @@ class Reading:
         assert contents(recalled) == contents(request)
         return request
 
-    def reader(self, *, port: int = 80, ours: tuple[str, ...] = (), peers: str = "anybody", **settings: Any) -> RequestReader:
+    def reader(self, *, port: int = 80, reserved: tuple[str, ...] = (), peers: str = "anybody", **settings: Any) -> RequestReader:
         """Of a listener on `port`, which has read nothing yet."""
         described = Settings(alb.Listener(port, alb.FixedResponse(200)), **settings)
-        return RequestReader(described, port, partial(verdict, described.desync_mitigation_mode), ours, peers)
+        return RequestReader(described, port, partial(verdict, described.desync_mitigation_mode), reserved, peers)
 
     def _outcome(self, reader: RequestReader, raw: bytes) -> tuple[RequestHead | None, FailureKind | None]:
         try:
@@ -76,7 +76,7 @@ class Reading:
             return None, failure.kind
 
     def lines(self, raw: bytes, *, port: int = 80, **settings: Any) -> list[bytes]:
-        """The lines that are copied to the target; the two last places are still to be filled."""
+        """The lines that are copied to the target."""
         return self.request(raw, port=port, **settings).lines
 
     def refusal(self, raw: bytes, *, port: int = 80, **settings: Any) -> FailureKind | None:
@@ -98,9 +98,9 @@ class Reading:
             response = read_response(raw, method)
         except Failure:
             with pytest.raises(Failure):
-                _read(raw, method)
+                _parse(raw, method)
             raise
-        assert contents(response) == contents(_read(raw, method))
+        assert contents(response) == contents(_parse(raw, method))
         return response
 
     def response_refusal(self, raw: bytes, method: str = "GET") -> FailureKind | None:

@@ -1,9 +1,11 @@
-"""The target through which the fewest bytes have gone."""
+"""The algorithm `by_traffic`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from albkit.clock import Clock
+from albkit.policy.algorithms.algorithm import BuiltInAlgorithm
 from albkit.policy.algorithms.lazy_heap import LazyHeap
 from albkit.policy.weights import Chance
 from albkit.state.target import TargetState
@@ -11,30 +13,31 @@ from albkit.state.target import TargetState
 __all__ = ("ByTraffic",)
 
 _NEWEST = 0.05
-"""What the latest exchange counts for in the size of an average one."""
+"""The share of the latest exchange in the moving average of their sizes."""
 _HALF_LIFE = 60.0
-"""Seconds behind which a byte counts for half."""
-_LONGEST = 100 * _HALF_LIFE
+"""Seconds after which a byte counts half."""
+_MAX_AGE = 100 * _HALF_LIFE
+"""Seconds after which all figures are scaled back: until then, the value of a new byte grows to 2 to the power of 100 at most."""
 
 
-class ByTraffic:
-    """The target with the least traffic in relation to its weight: bytes of its exchanges, both ways.
+class ByTraffic(BuiltInAlgorithm):
+    """Chooses the target with the least traffic in relation to its weight: the bytes of its exchanges, in both directions.
 
-    What goes on counts as an average exchange, so that many requests at once do not all go to the same target. A target that comes begins
-    with as much as the one that has least, and need not catch up. What is long past counts for less and less: instead of shrinking all
-    figures with time, new bytes count for more.
+    An exchange in progress counts as one of average size, so that many requests at once do not all go to the same target. A new target
+    begins with as much as the target that has least, so that it need not catch up. Old traffic counts less and less: instead of reducing
+    all figures with time, new bytes count more.
 
     Args:
-        now: The monotonic clock.
-        chance: With which target it begins.
+        clock: The source of time. Chance decides which target it begins with.
     """
 
-    def __init__(self, now: Callable[[], float], chance: Chance = float) -> None:
-        self._now = now
-        self._chance = chance
+    def __init__(self, clock: Clock) -> None:
+        self._now = clock.monotonic
+        self._chance = clock.random
         self._is_fresh = True
-        """Whether nothing has gone through yet, so that all are equal."""
-        self._since = now()
+        """Whether no traffic has been counted yet, so that all targets are equal."""
+        self._since = self._now()
+        """The time at which a byte counted 1."""
         self._bytes: dict[TargetState, float] = {}
         self._average = 1024.0
         self._heap = LazyHeap()
@@ -60,7 +63,7 @@ class ByTraffic:
             self._put(target)
 
     def transferred(self, target: TargetState, count: int) -> None:
-        """An exchange with it is about to be finished, and so many bytes went through."""
+        """Add the bytes of an exchange with the target. `finished` follows."""
         self._is_fresh = False
         self._average += _NEWEST * (count - self._average)
         worth = self._worth()
@@ -74,19 +77,20 @@ class ByTraffic:
             if top is not None:
                 return top
         else:
+            # A retry.
             usable = [target for target in candidates if target.weight] or candidates
         return min(usable, key=self._traffic, default=None)
 
     def _worth(self) -> float:
-        """What a byte of now counts for."""
+        """Return how much a byte counts now."""
         age: float = self._now() - self._since
-        if age > _LONGEST:
+        if age > _MAX_AGE:
             self._begin_anew(2.0 ** -(age / _HALF_LIFE))
             age = 0.0
         return float(2.0 ** (age / _HALF_LIFE))
 
     def _begin_anew(self, left: float) -> None:
-        """A byte of now counts for one again, before figures grow too large."""
+        """Scale all figures so that a byte counts 1 now, before they grow too large for a float."""
         self._since = self._now()
         self._heap.clear()
         for target in self._bytes:
@@ -94,7 +98,7 @@ class ByTraffic:
             self._put(target)
 
     def _traffic(self, target: TargetState) -> float:
-        """Bytes per weight, what is under way among them."""
+        """Return the bytes per weight, including those of exchanges in progress."""
         return (self._bytes.get(target, 0.0) + target.outstanding * self._average * self._worth()) / (target.weight or 1)
 
     def _put(self, target: TargetState) -> None:

@@ -1,10 +1,12 @@
-"""The target that has the least to do."""
+"""The algorithm `least_outstanding_requests`."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from albkit.clock import Clock
+from albkit.policy.algorithms.algorithm import BuiltInAlgorithm
 from albkit.policy.algorithms.lazy_heap import LazyHeap
 from albkit.policy.weights import Chance
 from albkit.state.target import TargetState
@@ -12,28 +14,32 @@ from albkit.state.target import TargetState
 __all__ = ("LeastOutstandingRequests",)
 
 
-class LeastOutstandingRequests:
-    """The target with the fewest requests in relation to its weight; among equals the one that has waited longest.
+class LeastOutstandingRequests(BuiltInAlgorithm):
+    """Chooses the target with the fewest outstanding requests in relation to its weight; among equals, the one that has waited longest.
 
-    Equal weights: targets are kept by their number of requests, and the first of the lowest number is taken. Other weights: a heap, in
-    which entries that are out of date are passed over.
+    If all weights are equal, targets are kept by their number of requests, and the first one of the lowest number is chosen. If weights
+    differ, a heap is used that skips outdated entries.
 
     Args:
-        chance: With which target it begins.
+        clock: Chance decides which target comes first.
     """
 
-    def __init__(self, chance: Chance = float) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._targets: dict[TargetState, None] = {}
-        """While they are not filed: among equals the first one is to be taken first."""
-        self._start: float | None = chance()
-        """Where the first one of those that it begins with stands, as a part of all; `None` once it has begun."""
+        """All targets. While `_stale`, they are in order: among equals, the first one is to be chosen first."""
+        self._start: float | None = clock.random()
+        """The position of the target to begin with, as a fraction of the list; `None` after the first choice."""
         self._equal = True
+        """Whether all weights are equal: then `_by_count` is used, else `_heap`."""
         self._weight = 0
-        """Of every target, where they are equal."""
+        """The weight of every target, if they are equal."""
         self._by_count: dict[int, OrderedDict[TargetState, None]] = {}
+        """The targets by their number of outstanding requests, those that have waited longest first."""
         self._lowest = 0
+        """No target has fewer requests."""
         self._heap = LazyHeap()
         self._stale = False
+        """Whether `_by_count` and `_heap` must be rebuilt before the next choice."""
 
     def joined(self, target: TargetState) -> None:
         if self._stale or target in self._targets or (self._equal and target.weight != self._weight):
@@ -60,7 +66,7 @@ class LeastOutstandingRequests:
             self._heap.discard(target)
             del self._targets[target]
             if self._heap.lowest() is None:
-                # Those of weight 0 that are left, if any, are equal.
+                # Only targets of weight 0 are left, if any: their weights are equal.
                 self._unfile()
 
     def started(self, target: TargetState) -> None:
@@ -71,6 +77,7 @@ class LeastOutstandingRequests:
 
     def choose(self, candidates: Sequence[TargetState], _chance: Chance) -> TargetState | None:
         if len(candidates) != len(self._targets):
+            # A retry.
             usable = [target for target in candidates if target.weight] or candidates
             return min(usable, key=_load, default=None)
         if self._stale:
@@ -107,7 +114,7 @@ class LeastOutstandingRequests:
         self._lowest = min(self._lowest, count)
 
     def _unfile(self) -> None:
-        """Targets come or go. The others keep their order: the one that has waited longest is still to be taken first."""
+        """Mark the filed targets as stale. They keep their order: the one that has waited longest is still to be chosen first."""
         if self._stale:
             return
         self._stale = True
@@ -117,7 +124,7 @@ class LeastOutstandingRequests:
             self._targets = dict.fromkeys(self._heap.in_order()) | self._targets
 
     def _rebuild(self) -> None:
-        """Targets have come that weigh otherwise: file all of them anew, when the next one is asked for."""
+        """File all targets again, because their weights have changed."""
         self._stale = False
         if self._start is not None:
             targets = list(self._targets)
@@ -142,5 +149,5 @@ class LeastOutstandingRequests:
 
 
 def _load(target: TargetState) -> float:
-    """Requests that the target would have per weight, were it given one more."""
+    """Return the requests per weight that the target would have with one more request."""
     return (target.outstanding + 1) / (target.weight or 1)

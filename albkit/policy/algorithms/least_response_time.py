@@ -1,37 +1,42 @@
-"""The quicker one of two."""
+"""The algorithm `least_response_time`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from math import exp
 
+from albkit.clock import Clock
+from albkit.policy.algorithms.algorithm import BuiltInAlgorithm
 from albkit.policy.weights import Chance, index_at, weights_of
 from albkit.state.target import TargetState
 
 __all__ = ("LeastResponseTime",)
 
 _NEWEST = 0.2
-"""What the latest answer counts for in a target's response time."""
-_FORGOTTEN_IN = 10.0
-"""Seconds in which a response time that nothing confirms drifts to the mean, so that a target that was slow once is tried again."""
+"""The share of the latest response in the moving average of a target's response time."""
+_DECAY = 10.0
+"""Seconds: the time constant with which a response time decays to the mean, so that a target that was slow once is tried again."""
 _ALIKE = 1.25
-"""Up to so many times the other's time the first one drawn is taken: what differs by less is chance, and weights decide."""
+"""The second target must be better by this factor. Smaller differences are noise, and the weights of the draw decide."""
 
 
-class LeastResponseTime:
-    """Of two targets drawn by chance and weight the one that would answer first: response time times requests that it has to do.
+class LeastResponseTime(BuiltInAlgorithm):
+    """Draws two targets by chance and weight, and chooses the one that would respond first: by response time times outstanding requests.
 
-    Two draws instead of the best of all: that needs no scan, and does not send everything to a target that has just been quick.
+    Two draws, instead of the best of all targets, need no scan, and do not send all requests to a target that has just been fast
+    ("the power of two choices", Mitzenmacher, https://doi.org/10.1109/71.963420).
 
     Args:
-        now: The monotonic clock.
+        clock: The source of time.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(self, clock: Clock) -> None:
+        self._now = clock.monotonic
         self._times: dict[TargetState, tuple[float, float]] = {}
+        """The moving average of the response time of each target, and when it was updated; 0 before the first response."""
         self._mean = 0.0
+        """The moving average over all targets."""
         self._mean_weight = 0.0
         self._order: list[TargetState] = []
         self._sums: list[int] = []
@@ -44,12 +49,8 @@ class LeastResponseTime:
         self._times.pop(target, None)
         self._sums = []
 
-    def started(self, target: TargetState) -> None: ...
-
-    def finished(self, target: TargetState) -> None: ...
-
     def answered(self, target: TargetState, seconds: float) -> None:
-        """The head of a response has come, so long after its request was sent."""
+        """Note how many seconds after its request the head of a response came."""
         if target not in self._times:
             return
         before = self._known(target)
@@ -60,6 +61,7 @@ class LeastResponseTime:
         if not candidates:
             return None
         if len(candidates) != len(self._times):
+            # A retry.
             return self._better(candidates, list(accumulate(weights_of(candidates))), chance)
         if not self._sums:
             self._order = list(self._times)
@@ -73,18 +75,18 @@ class LeastResponseTime:
         others = sums[-1] - (sums[first] - below)
         if not others:
             return targets[first]
-        # Another one: as if the first had not been there.
+        # Another target: draw as if the first one had no weight.
         drawn = chance() * others
         second = index_at(sums, drawn if drawn < below else drawn + sums[first] - below)
         one, other = targets[first], targets[second]
         return one if self._cost(one) <= _ALIKE * self._cost(other) else other
 
     def _cost(self, target: TargetState) -> float:
-        """Seconds until one more request would be answered, by what is known."""
+        """Return the estimated seconds until one more request would be answered."""
         weight = target.weight / self._mean_weight if self._mean_weight else 1.0
         return (self._known(target) or self._mean or 1.0) * (1.0 + target.outstanding / (weight or 1.0))
 
     def _known(self, target: TargetState) -> float:
-        """The target's response time as far as it still says something; 0 where it has answered nothing yet."""
+        """Return the target's response time, decayed to the mean; 0 if it has not responded yet."""
         known, at = self._times.get(target, (0.0, 0.0))
-        return self._mean + (known - self._mean) * exp((at - self._now()) / _FORGOTTEN_IN) if known else 0.0
+        return self._mean + (known - self._mean) * exp((at - self._now()) / _DECAY) if known else 0.0

@@ -1,34 +1,37 @@
-"""Each target in turn."""
+"""The algorithm `round_robin`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import gcd
 
+from albkit.clock import Clock
+from albkit.policy.algorithms.algorithm import BuiltInAlgorithm
 from albkit.policy.weights import Chance, weights_of
 from albkit.state.target import TargetState
 
 __all__ = ("RoundRobin",)
 
-_LONGEST_SCHEDULE = 8192
+_MAX_SCHEDULE = 8192
 _TURNS = 2**32
-"""Many more than a round can have, so that each turn of it is as likely to be the first."""
+"""Many more than a round can have, so that each turn of a round is equally likely to be the first."""
 
 
-class RoundRobin:
-    """Each target in turn, as often as its weight says, spread evenly.
+class RoundRobin(BuiltInAlgorithm):
+    """Chooses each target in turn, as often as its weight says, with the turns of a target spread evenly over the round.
 
     Args:
-        chance: With whose turn it begins.
+        clock: Chance decides which target comes first.
     """
 
-    def __init__(self, chance: Chance = float) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._targets: dict[TargetState, None] = {}
         self._schedule: list[TargetState] = []
+        """The targets of one round in order; empty until it is made again after a change."""
         self._weight: int | None = None
-        """Of every target, where all have the same and the schedule is made."""
-        # Whoever comes, goes or gets another weight: turns are counted on from here.
-        self._turn = int(chance() * _TURNS)
+        """The weight of every target, if all weights are equal and the schedule is made; else `None`."""
+        # Changes of targets and weights do not reset it: else frequent changes would favor the first targets.
+        self._turn = int(clock.random() * _TURNS)
 
     def joined(self, target: TargetState) -> None:
         if self._schedule and target.weight == self._weight and target not in self._targets:
@@ -44,13 +47,9 @@ class RoundRobin:
             self._schedule = []
         self._targets.pop(target, None)
 
-    def started(self, target: TargetState) -> None: ...
-
-    def finished(self, target: TargetState) -> None: ...
-
     def choose(self, candidates: Sequence[TargetState], _chance: Chance) -> TargetState | None:
         if len(candidates) != len(self._targets):
-            # A second try among those left: takes no turn, or the next request would begin with the same dead target again.
+            # A retry does not take a turn: else, with two targets, every next request would begin with the same dead target again.
             usable = [target for target in candidates if target.weight] or candidates
             return usable[self._turn % len(usable)] if usable else None
         schedule = self._schedule or self._make_schedule()
@@ -70,12 +69,12 @@ class RoundRobin:
 
 
 def _spread(targets: list[TargetState], weights: list[int]) -> list[TargetState]:
-    """One round in which each target stands as often as its weight says, as evenly as can be."""
+    """Return one round, in which each target occurs as often as its weight says, as evenly as possible."""
     divisor = gcd(*weights)
     weights = [weight // divisor for weight in weights]
     total = sum(weights)
-    if total > _LONGEST_SCHEDULE:
-        weights = [max(1, weight * _LONGEST_SCHEDULE // total) if weight else 0 for weight in weights]
+    if total > _MAX_SCHEDULE:
+        weights = [max(1, weight * _MAX_SCHEDULE // total) if weight else 0 for weight in weights]
     # The n-th of w turns of a target comes at (n - 1/2) / w of the round.
     turns = [((number + 0.5) / weight, place) for place, weight in enumerate(weights) for number in range(weight)]
     return [targets[place] for _, place in sorted(turns)]

@@ -1,23 +1,30 @@
-"""Any target, by chance."""
+"""The algorithm `weighted_random`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
 
+from albkit.clock import Clock
+from albkit.policy.algorithms.algorithm import BuiltInAlgorithm
 from albkit.policy.weights import Chance, drawn, weights_of
 from albkit.state.target import TargetState
 
 __all__ = ("WeightedRandom",)
 
 
-class WeightedRandom:
-    """Any target by chance, each as often as its weight says, and less often while its share is reduced (anomaly mitigation)."""
+class WeightedRandom(BuiltInAlgorithm):
+    """Chooses a target by chance, each as often as its weight says. Anomaly mitigation can reduce the share of a target.
 
-    def __init__(self) -> None:
+    Args:
+        _clock: Not used: all algorithms are made with the same argument.
+    """
+
+    def __init__(self, _clock: Clock) -> None:
         self._targets: dict[TargetState, None] = {}
-        self._sums: list[float] = []
         self._order: list[TargetState] = []
+        self._sums: list[float] = []
+        """The running sums of the weights in `_order`; empty until they are computed again after a change."""
 
     def joined(self, target: TargetState) -> None:
         self._targets[target] = None
@@ -27,14 +34,11 @@ class WeightedRandom:
         self._targets.pop(target, None)
         self._sums = []
 
-    def started(self, target: TargetState) -> None: ...
-
-    def finished(self, target: TargetState) -> None: ...
-
     def choose(self, candidates: Sequence[TargetState], chance: Chance) -> TargetState | None:
         if not candidates:
             return None
         if len(candidates) != len(self._targets):
+            # A retry.
             return drawn(candidates, _sums(candidates), chance)
         if not self._sums:
             self._order = list(self._targets)

@@ -24,11 +24,11 @@ _LOST = (errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.ENETUNREACH, errno.EHO
 class Admission(Protocol):
     """Decides whether an accepted connection is admitted."""
 
-    def expects(self, descriptor: int) -> bool:
-        """Whether there is room for a connection that was just accepted. It is counted from now on, until it is admitted or `missed` is
-        called."""
+    def reserve_slot(self, descriptor: int) -> bool:
+        """Whether there is room for a connection that was just accepted. It is counted from now on, until it is admitted or
+        `release_slot` is called."""
 
-    def missed(self, descriptor: int) -> None:
+    def release_slot(self, descriptor: int) -> None:
         """Uncount a connection whose protocol was never created."""
 
 
@@ -111,7 +111,7 @@ class Acceptor:
                 self._pause = self._loop.call_later(_PAUSE, self._resume)
                 return
             # Asked before the task is created: between accept() and connection_made() the loop may accept many more.
-            if not self._admission.expects(connection.fileno()):
+            if not self._admission.reserve_slot(connection.fileno()):
                 connection.close()
                 continue
             connection.setblocking(False)
@@ -123,6 +123,6 @@ class Acceptor:
         try:
             await self._loop.connect_accepted_socket(self._protocol, connection)
         except BaseException:
-            self._admission.missed(descriptor)
+            self._admission.release_slot(descriptor)
             connection.close()
             raise

@@ -30,7 +30,7 @@ from albkit.proxy.accept.preface_states import (
 from albkit.proxy.lingering_close import LingeringClose
 from albkit.proxy.tls.transport import Session, TlsTransport
 from albkit.proxy.transports import bound_buffers, send_fin
-from albkit.wire.http1.responses import plain_http_answer
+from albkit.wire.http1.responses import plain_http_response
 from albkit.wire.proxy_protocol.reader import ProxyHeaderError, may_begin_proxy_header, read_proxy_header
 
 __all__ = ("ConnectionPreface", "Receive")
@@ -229,7 +229,7 @@ class ConnectionPreface(asyncio.Protocol):
         self._state = PLAIN_HTTP[self._state]
         self._lingering = LingeringClose()
         self._report(Failure(FailureKind.PLAIN_HTTP_ON_TLS_PORT, "use https:// in the client, or protocol='HTTP' in the listener"))
-        transport.write(plain_http_answer(int(self._listener.runtime.clock.time())))
+        transport.write(plain_http_response(int(self._listener.runtime.clock.time())))
         send_fin(transport)
 
     # Ends.
@@ -269,7 +269,7 @@ class ConnectionPreface(asyncio.Protocol):
     def _leave_runtime(self) -> None:
         runtime = self._listener.runtime
         runtime.sweep.discard(self)
-        runtime.client_left(self)
+        runtime.remove_client(self)
 
     def stop(self) -> None:
         """End the connection when the load balancer stops: it has no request yet."""

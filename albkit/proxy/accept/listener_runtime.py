@@ -25,7 +25,7 @@ from albkit.state.record import ExchangeRecord
 from albkit.wire.http1.forwarded import ForwardedFields, ForwardedFieldsBehindProxy
 from albkit.wire.http1.request import RequestReader
 from albkit.wire.http1.responses import ResponseFields
-from albkit.wire.http1.trusted_proxy import client_behind
+from albkit.wire.http1.trusted_proxy import resolve_client
 from albkit.wire.proxy_protocol.signatures import PROXY_HEADERS, unexpected_proxy_header
 from albkit.wire.tls.fields import tls_field_lines
 
@@ -109,7 +109,7 @@ class ListenerRuntime:
         counters = runtime.counters
         peer = transport.get_extra_info("peername")
         sock = transport.get_extra_info("socket")
-        admitted = runtime.admits(sock.fileno() if sock is not None else -1)
+        admitted = runtime.admit_client(sock.fileno() if sock is not None else -1)
         if peer is None or runtime.stopping or not admitted:
             # Without a peer name, the connection was reset before it was accepted; that is no rejection.
             if peer is not None:
@@ -151,11 +151,11 @@ class ListenerRuntime:
 
     def trusts(self, host: str) -> bool:
         """Whether this is the address of a trusted proxy."""
-        known = self._known.recall(host)
+        known = self._known.get(host)
         if known is None:
             address = ip_address(host.partition("%")[0])
             known = any(address in network for network in self._trusted)
-            self._known.remember(host, known, 0)
+            self._known.put(host, known, 0)
         return known
 
     def is_trusted_proxy(self, address: ClientAddress, transport: asyncio.Transport) -> bool:
@@ -187,7 +187,7 @@ class ListenerRuntime:
 
     def _of_trusted_proxy(self, request: RequestHead, front: ClientAddress) -> RequestHead:
         """Replace the client of a request by the one that a trusted proxy reports."""
-        request.client = client_behind(front, request.told, request.forwarded_for, self.public_origin(front), self.trusts)
+        request.client = resolve_client(front, request.proxy_report, request.forwarded_for, self.public_origin(front), self.trusts)
         request.listener = self.config
         return request
 

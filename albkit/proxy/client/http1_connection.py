@@ -190,4 +190,4 @@ class Http1ClientConnection(asyncio.Protocol):
         if self.socket.transport is None and self._task is None:
             runtime = self._listener.runtime
             runtime.sweep.discard(self)
-            runtime.client_left(self)
+            runtime.remove_client(self)

@@ -16,8 +16,8 @@ from albkit.model.target_group import TargetGroup
 from albkit.policy.health import CheckResult
 from albkit.proxy.target.connector import OUT_OF_SOCKETS, server_name
 from albkit.proxy.tls.targets import TargetContexts
-from albkit.wire.http1.response import check_begun, read_response
-from albkit.wire.http1.upgrade import accept_of
+from albkit.wire.http1.response import check_partial_head, read_response
+from albkit.wire.http1.upgrade import websocket_accept
 from albkit.wire.proxy_protocol.writer import LOCAL_V1, LOCAL_V2
 from albkit.wire.websocket.frames import CLOSE, close_payload, control_frame
 
@@ -113,7 +113,7 @@ class HealthProber:
         if response.status != 101:
             return response, _mismatch(response.status)
         accepted = [line.partition(b":")[2].strip(b" \t") for line in response.lines if line.lower().startswith(b"sec-websocket-accept:")]
-        if response.upgrade.lower() == b"websocket" and accepted == [accept_of(key)]:
+        if response.upgrade.lower() == b"websocket" and accepted == [websocket_accept(key)]:
             return response, CheckResult()
         words = "Health checks failed: the 101 is no answer to a WebSocket handshake"
         return response, CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, words)
@@ -166,7 +166,7 @@ async def _head(reader: asyncio.StreamReader) -> bytes:
     while not head.endswith(b"\r\n\r\n"):
         line = await reader.readuntil(b"\n")
         head += line
-        check_begun(head, len(head) - len(line))
+        check_partial_head(head, len(head) - len(line))
         if len(head) > _LARGEST_HEAD:
             raise asyncio.LimitOverrunError("the head is too long", len(head))
     return bytes(head)

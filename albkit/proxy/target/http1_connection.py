@@ -36,7 +36,7 @@ from albkit.proxy.transports import send
 from albkit.state.counters import Counters
 from albkit.state.target import TargetState
 from albkit.wire.http1.framing import Body, ChunkedBody, FramingError, SizedBody, UntilCloseBody, encode_chunk, encode_last_chunk
-from albkit.wire.http1.response import check_begun, read_response
+from albkit.wire.http1.response import check_partial_head, read_response
 
 __all__ = ("Http1TargetConnection",)
 
@@ -131,7 +131,7 @@ class Http1TargetConnection(TargetConnection):
     def _fail_early(self) -> None:
         """The target sent before it was asked, as mail servers and SSH do. Even if it is a response, it answers nobody's request."""
         try:
-            check_begun(b"".join(self._early))
+            check_partial_head(b"".join(self._early))
         except Failure as failure:
             self._fail(failure.kind, failure.detail)
         else:
@@ -205,7 +205,9 @@ class Http1TargetConnection(TargetConnection):
         client = self._client
         # Behind a trusted proxy, the connection of one client to us carries requests of many: the target was told of one of them only.
         is_private = self.owner is not None and client is not None and (client.has_left or self.owner is not client.address)
-        self._unbind()
+        if client is not None:
+            client.upstream = None
+        self._client = self._waiter = None
         transport = self.transport
         if transport is None:
             return
@@ -255,8 +257,8 @@ class Http1TargetConnection(TargetConnection):
             self._client = None
         self._waiter = None
 
-    def _wake_at_end(self) -> None:
-        """Tell the exchange that the response is complete."""
+    def _wake(self) -> None:
+        """Tell the exchange that what it waits for has come."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -346,7 +348,17 @@ class Http1TargetConnection(TargetConnection):
         except Failure as failure:
             self._fail(failure.kind, failure.detail)
             return
-        self._take_head(response, data)
+        self.response = response
+        self._after_head = data
+        self._state = HEAD[self._state]
+        if self._traces:
+            self._trace(f"response {response.status}")
+        if response.content_length > len(data):
+            # The rest may wait in the kernel until the exchange takes the body.
+            self.pause_reading()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _pass_interim(self, response: ResponseHead) -> None:
         """Pass a 1xx on. 100 is not passed on: the load balancer has told the client to continue before it sent the request."""
@@ -355,19 +367,6 @@ class Http1TargetConnection(TargetConnection):
             raise Failure(FailureKind.RESPONSE_MALFORMED, "no final response behind so many interim ones")
         if response.status != 100 and self._client is not None:
             self._client.send_interim(response)
-
-    def _take_head(self, response: ResponseHead, rest: bytes) -> None:
-        self.response = response
-        self._after_head = rest
-        self._state = HEAD[self._state]
-        if self._traces:
-            self._trace(f"response {response.status}")
-        if response.content_length > len(rest):
-            # The rest may wait in the kernel until the exchange takes the body.
-            self.pause_reading()
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
 
     def _relay(self, data: bytes) -> None:
         body = self._body
@@ -382,7 +381,7 @@ class Http1TargetConnection(TargetConnection):
         client.write_body(pieces, body.over, body.trailers)
         if body.over:
             self._end_body(body)
-            self._wake_at_end()
+            self._wake()
         elif body.is_behind:
             self._yield_turn()
 
@@ -440,6 +439,6 @@ class Http1TargetConnection(TargetConnection):
         elif state == RELAYING_BODY and self._body is not None and self._client is not None:
             if exc is None and self._body.at_close():
                 self._client.write_body([], True, [])
-                self._wake_at_end()
+                self._wake()
             else:
                 self._fail(FailureKind.RESPONSE_BODY_TRUNCATED, detail)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from albkit.errors import Failure, FailureKind
-from albkit.wire.http1.response import check_begun
+from albkit.wire.http1.response import check_partial_head
 
 __all__ = ("HEAD_END", "PartialHead")
 
@@ -53,6 +53,6 @@ class PartialHead:
         return whole
 
     def _check(self, fresh: int) -> None:
-        check_begun(self.data, len(self.data) - fresh)
+        check_partial_head(self.data, len(self.data) - fresh)
         if len(self.data) > self._largest:
             raise Failure(FailureKind.RESPONSE_HEAD_TOO_LARGE)

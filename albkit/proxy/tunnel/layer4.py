@@ -140,7 +140,7 @@ class Layer4Connection(asyncio.Protocol):
             self._end(Failure(FailureKind.INTERNAL_ERROR), record)
         finally:
             self._task = None
-            self._listener.runtime.client_left(self)
+            self._listener.runtime.remove_client(self)
 
     async def _forward(self, record: ExchangeRecord) -> None:
         """Pick a target, connect to it, perhaps to another one, and open the tunnel."""

@@ -11,7 +11,7 @@ from albkit.errors import Failure, FailureKind, told
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.model.target import Target
 from albkit.model.tunnel import TunnelEnd, TunnelPolicy, fault_of_close
-from albkit.proxy.runtime import GRACE, Runtime
+from albkit.proxy.runtime import CLOSE_TIMEOUT, Runtime
 from albkit.proxy.transports import peer_has_reset, reset
 from albkit.proxy.tunnel.leg import Leg
 from albkit.proxy.tunnel.websocket_leg import WebSocketLeg
@@ -103,7 +103,7 @@ class Tunnel:
         else:
             self.client_leg, self.target_leg = self._legs_of_frames(client, target, extended=bool(extensions))
         self.client_leg.other, self.target_leg.other = self.target_leg, self.client_leg
-        self.id = runtime.entered(self)
+        self.id = runtime.add_tunnel(self)
 
     def _legs_of_frames(self, client: asyncio.Transport, target: asyncio.Transport, *, extended: bool) -> tuple[Leg, Leg]:
         policy = self._policy
@@ -288,12 +288,12 @@ class Tunnel:
         self.record.received_bytes += client.count
         self.record.sent_bytes += target.count - target.swallowed + client.injected
         try:
-            self._runtime.tunnel_left(self)
+            self._runtime.remove_tunnel(self)
             self._over(self)
         finally:
             if self._gone is not None and not self._gone.done():
                 self._gone.set_result(None)
-            self._runtime.see_whether_empty()
+            self._runtime.check_drained()
 
     # How it ends.
 
@@ -307,7 +307,7 @@ class Tunnel:
         if at <= self._runtime.clock.monotonic():
             self._conclude(TunnelEnd.DRAIN, self._policy.drain_code, "the target goes away")
 
-    def spare(self) -> None:
+    def cancel_drain(self) -> None:
         """Its target has come back: stay."""
         self._drain_at = None
 
@@ -354,7 +354,7 @@ class Tunnel:
             self._silent_since = now
         silent = now - self._silent_since
         if self._closed_at is not None:
-            if now - self._closed_at >= GRACE:
+            if now - self._closed_at >= CLOSE_TIMEOUT:
                 self.abandon()
             return
         if client.gone or target.gone:
@@ -398,7 +398,7 @@ class Tunnel:
 
     def _sweep_last(self, leg: Leg, silent: float) -> None:
         """End what is left of a tunnel, when this side has taken all that the other one, which is gone, had said; or takes no more."""
-        if silent >= (GRACE if leg.is_flushed else HALF_CLOSE_SILENCE):
+        if silent >= (CLOSE_TIMEOUT if leg.is_flushed else HALF_CLOSE_SILENCE):
             self.abandon()
 
     def _sweep_pings(self, leg: Leg, now: float, *, heard: bool) -> None:
@@ -417,7 +417,7 @@ class Tunnel:
     def _ask_again(self, recheck: Callable[[Tunnel], Awaitable[object]]) -> None:
         """Ask the policy's `recheck`, in a task of its own: the tunnel waits for no answer that does not come in time."""
         runtime = self._runtime
-        self._recheck = task = runtime.hook_tasks.ask(_stays(recheck, self), recheck)
+        self._recheck = task = runtime.hook_tasks.start(_stays(recheck, self), recheck)
         task.add_done_callback(self._asked_again)
         self._recheck_timer = runtime.loop.call_later(runtime.settings.limits.hook_timeout, self._give_up_recheck, "it took too long")
 
@@ -444,7 +444,7 @@ class Tunnel:
         if self._recheck_timer is not None:
             self._recheck_timer.cancel()
         if task is not None:
-            self._runtime.hook_tasks.give_up(task)
+            self._runtime.hook_tasks.cancel(task)
             if why:
                 self._recheck_failed(why)
 

@@ -1,4 +1,4 @@
-"""Host and authority to one normal form (docs/alb.md 2.7; RFC 9110 section 7.2)."""
+"""Parses `Host` and the authority of an absolute-form target (docs/alb.md 2.7; RFC 9110 section 7.2)."""
 
 from __future__ import annotations
 
@@ -8,82 +8,85 @@ import re
 from albkit.errors import Failure, FailureKind
 from albkit.state.bounded_cache import BoundedCache
 
-__all__ = ("Authorities", "Authority")
+__all__ = ("Authority", "AuthorityReader")
 
 _AUTHORITY = re.compile(rb"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::(?P<port>[0-9]{0,5}))?")
-_LONGEST = 512
-_BARE = frozenset((80, 443))
-_OBJECTS = 256
-"""Bytes that an authority takes beside its text."""
+_MAX_LENGTH = 512
+_DEFAULT_PORTS = frozenset((80, 443))
+_ENTRY_OVERHEAD = 256
+"""Bytes that a cached `Authority` takes in addition to its text."""
 
 
 class Authority:
-    """One host as a client named it."""
+    """A host that a client asked for."""
 
     __slots__ = ("host", "line")
 
     def __init__(self, host: str, line: bytes) -> None:
         self.host = host
-        """For rules: lower case, without a port and without a dot at its end."""
+        """For rules: in lower case, without a port and without a trailing dot."""
         self.line = line
-        """The Host line that the target gets, where the client's own is not preserved."""
+        """The Host line for the target. Not used with `preserve_host_header`."""
 
 
-class Authorities:
-    """Reads the hosts of one listener's requests; each spelling once, up to a bound.
+class AuthorityReader:
+    """Parses the hosts of one listener's requests, and caches the results.
 
     Args:
-        port: The port that clients connect to. 80 and 443 are never written into a Host; any other is appended where it is missing.
+        port: The port that clients connect to. The Host line for the target has no port if this is 80 or 443. Otherwise it has the
+            client's, or this one if the client sent none.
     """
 
-    __slots__ = ("_bare", "_known", "_port")
+    __slots__ = ("_cache", "_for_default_port", "_port")
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._bare: Authorities | None = None
-        """For clients of a proxy on 80 or 443, as nearly all are."""
-        self._known: BoundedCache[bytes, Authority] = BoundedCache()
+        # Nearly all proxies in front listen on 80 or 443. This reader keeps its cache; those for other ports do not.
+        self._for_default_port: AuthorityReader | None = None
+        self._cache: BoundedCache[bytes, Authority] = BoundedCache()
 
-    def seen_at(self, port: int) -> Authorities:
-        """The same where clients connect to another port, that of a proxy in front."""
-        if port == self._port or {port, self._port} <= _BARE:
+    def for_port(self, port: int) -> AuthorityReader:
+        """Return a reader for clients that connected to another port: that of a proxy in front."""
+        if port == self._port or {port, self._port} <= _DEFAULT_PORTS:
             return self
-        if port in _BARE:
-            if self._bare is None:
-                self._bare = Authorities(80)
-            return self._bare
-        return Authorities(port)
+        if port in _DEFAULT_PORTS:
+            if self._for_default_port is None:
+                self._for_default_port = AuthorityReader(80)
+            return self._for_default_port
+        return AuthorityReader(port)
 
     def read(self, value: bytes) -> Authority:
-        """The authority behind a Host value or an absolute-form target.
+        """Parse the value of a Host field, or the authority of an absolute-form target.
 
         Raises:
-            Failure: 400, the value is empty, a list, holds userinfo or a path, or its port is no port.
+            Failure: 400, the value is empty, a list, contains userinfo or a path, or has an invalid port.
         """
-        known = self._known.recall(value)
-        if known is not None:
-            self._known.count()
-            return known
-        known = self._judge(value)
-        if not self._known.rests():
-            self._known.remember(value, known, 2 * len(value) + _OBJECTS)
-        return known
+        authority = self._cache.get(value)
+        if authority is not None:
+            self._cache.count_hit()
+            return authority
+        authority = self._parse(value)
+        if not self._cache.skip_put():
+            self._cache.put(value, authority, 2 * len(value) + _ENTRY_OVERHEAD)
+        return authority
 
-    def _judge(self, value: bytes) -> Authority:
-        match = _AUTHORITY.fullmatch(value) if len(value) <= _LONGEST else None
+    def _parse(self, value: bytes) -> Authority:
+        match = _AUTHORITY.fullmatch(value) if len(value) <= _MAX_LENGTH else None
         if match is None or int(match["port"] or 0) > 65535 or not _is_host(match["host"]) or match["host"] == b".":
             raise Failure(FailureKind.REQUEST_HOST_INVALID, repr(value[:100]))
-        # With a dot at its end it is the same name (RFC 3986 section 3.2.2).
+        # A trailing dot denotes the root of the DNS, so `example.com.` is the same name (RFC 3986 section 3.2.2). Without this, a client
+        # could get around a rule for the host.
         host = match["host"].lower().removesuffix(b".")
-        bare = self._port in _BARE
-        line = b"Host: " + host if bare else b"Host: %s:%s" % (host, match["port"] or b"%d" % self._port)
+        without_port = self._port in _DEFAULT_PORTS
+        line = b"Host: " + host if without_port else b"Host: %s:%s" % (host, match["port"] or b"%d" % self._port)
         return Authority(host.decode("ascii"), line)
 
 
 def _is_host(host: bytes) -> bool:
-    """Whether what stands in brackets is an IPv6 address."""
+    """Whether brackets, if there are any, contain an IPv6 address. The regular expression has checked the rest."""
     if not host.startswith(b"["):
         return True
+    # A zone id (`%eth0`) cannot get here: the expression has no percent sign in brackets.
     try:
         ipaddress.IPv6Address(host[1:-1].decode("ascii"))
     except ValueError:

@@ -1,7 +1,9 @@
-"""What is wrong with a request, in the words of ALB's classifier (docs/alb.md 2.4), and where it may pass all the same.
+"""Desync mitigation: ALB's classes and reasons for non-compliant requests, and which of them may be forwarded (docs/alb.md 2.4).
 
-ALB's table says what each mode makes of each class. It holds here wherever what is sent on is written anew, so that it has one reading
-whatever came. `docs/desync.md` lists where the load balancer is stricter than ALB, and why.
+If two servers disagree about where a request ends, an attacker can hide a second request in it: request smuggling, also called a desync
+attack (CWE-444). ALB classifies requests by how likely that is, and the desync mitigation mode decides for each class whether it is
+forwarded. This load balancer never forwards the bytes of a non-compliant request. It normalizes them first, so that every server reads the
+result in the same way. `docs/desync.md` lists where it is stricter than ALB, and why.
 """
 
 from __future__ import annotations
@@ -9,20 +11,23 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-__all__ = ("Classification", "Flaw", "classify_body", "worse")
+__all__ = ("Classification", "Violation", "classify_body", "worse")
 
 Classification = tuple[str, str]
-"""Class and reason."""
+"""Class (`Acceptable`, `Ambiguous` or `Severe`) and reason, as in ALB's access log."""
 
 _RANKS: Final = {"Acceptable": 1, "Ambiguous": 2, "Severe": 3}
 
 
-class Flaw(Enum):
-    """Something that makes a request other than compliant.
+class Violation(Enum):
+    """What can be wrong with a request.
 
-    Each has its class, and whether a request with it can be mended: in every mode that lets its class pass, in `monitor` alone, or never.
+    Each member has ALB's class and reason, and when such a request is normalized and forwarded: `always` (in every mode that forwards its
+    class), in `monitor` mode only, or `never`.
     """
 
+    # The third item is stricter than ALB where a normalized request could still be misread, or would help a request past a filter in
+    # front of the load balancer. docs/desync.md has the reason for each.
     NON_COMPLIANT_VERSION = ("Acceptable", "NonCompliantVersion", "always")
     SPACE_IN_URI = ("Acceptable", "SpaceInUri", "monitor")
     NON_COMPLIANT_HEADER = ("Acceptable", "NonCompliantHeader", "monitor")
@@ -34,10 +39,13 @@ class Flaw(Enum):
     MISSING_HEADER_COLON = ("Ambiguous", "MissingHeaderColon", "monitor")
     MULTILINE_HEADER = ("Ambiguous", "MultilineHeader", "monitor")
     MULTILINE_FRAMING = ("Ambiguous", "MultilineHeader", "never")
-    """A folded length or coding, or a folded line with no field before it."""
+    """A folded Content-Length or Transfer-Encoding, or a folded line that follows no field."""
     SUSPICIOUS_HEADER = ("Ambiguous", "SuspiciousHeader", "always")
     UNREADABLE_FRAMING = ("Ambiguous", "SuspiciousHeader", "never")
-    """A name that is no token and reads as that of a framing field: without it a body would be lost, with it there are two."""
+    """A field like `Transfer-Encoding : chunked`: the name is not a token, but some servers take it for a framing field.
+
+    Dropping it could turn a body into the next request; keeping it could give the request two different lengths.
+    """
     UNDEFINED_CONTENT_LENGTH = ("Ambiguous", "UndefinedContentLengthSemantics", "always")
     UNDEFINED_TRANSFER_ENCODING = ("Ambiguous", "UndefinedTransferEncodingSemantics", "always")
     TRANSFER_ENCODING_IN_HTTP_1_0 = ("Ambiguous", "UndefinedTransferEncodingSemantics", "never")
@@ -52,44 +60,49 @@ class Flaw(Enum):
     BAD_TRANSFER_ENCODING = ("Severe", "BadTransferEncoding", "never")
     MULTIPLE_CHUNKED = ("Severe", "MultipleTransferEncodingChunked", "never")
 
-    def __init__(self, level: str, reason: str, mended: str) -> None:
+    def __init__(self, level: str, reason: str, normalized: str) -> None:
         self.level = level
         self.reason = reason
-        self.mended = mended
+        self.normalized = normalized
 
-    def passes(self, *, monitored: bool) -> bool:
-        """Whether a request with this flaw can be mended: where requests are only monitored, or elsewhere."""
-        return self.mended == "always" or (monitored and self.mended == "monitor")
+    def can_be_normalized(self, *, monitor: bool) -> bool:
+        """Whether a request with this violation can be normalized.
+
+        Args:
+            monitor: Whether the desync mitigation mode is `monitor`.
+        """
+        return self.normalized == "always" or (monitor and self.normalized == "monitor")
 
     @property
     def classification(self) -> Classification:
-        """Class and reason, as ALB tells them."""
+        """Class and reason."""
         return self.level, self.reason
 
-    def is_worse_than(self, other: Flaw) -> bool:
-        """Whether its class is the higher one."""
+    def is_worse_than(self, other: Violation) -> bool:
+        """Whether its class is more severe."""
         return _RANKS[self.level] > _RANKS[other.level]
 
 
-_PAIRS: Final = {flaw: flaw.classification for flaw in Flaw}
+# Made once: requests share these tuples.
+_CLASSIFICATIONS: Final = {violation: violation.classification for violation in Violation}
 
 
 def classify_body(method: str, content_length: int) -> Classification | None:
-    """What a body, announced by a framing field, says about a GET or HEAD request, which have no use for one.
+    """Classify a request that has a framing field. Only GET and HEAD are non-compliant: a body has no meaning there (RFC 9110 section 9.3).
 
     Args:
-        method: The request's.
-        content_length: -1 for a chunked body.
+        method: The request method.
+        content_length: The length of the body; -1 if it is chunked.
     """
     if method not in ("GET", "HEAD"):
         return None
     if content_length < 0:
-        return _PAIRS[Flaw.UNDEFINED_TRANSFER_ENCODING]
-    return _PAIRS[Flaw.UNDEFINED_CONTENT_LENGTH if content_length else Flaw.GET_HEAD_ZERO_CONTENT_LENGTH]
+        return _CLASSIFICATIONS[Violation.UNDEFINED_TRANSFER_ENCODING]
+    return _CLASSIFICATIONS[Violation.UNDEFINED_CONTENT_LENGTH if content_length else Violation.GET_HEAD_ZERO_CONTENT_LENGTH]
 
 
 def worse(first: Classification | None, second: Classification | None) -> Classification | None:
-    """The higher class of the two; the first among equals."""
+    """Return the more severe of two classifications; the first if both have the same class."""
     if first is None or (second is not None and _RANKS[second[0]] > _RANKS[first[0]]):
         return second
     return first

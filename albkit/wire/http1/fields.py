@@ -1,7 +1,7 @@
-"""What each field name means to a proxy (RFC 9110 section 7.6.1).
+"""Classifies header fields by name: which of them a proxy acts on, removes or passes on (RFC 9110 section 7.6.1).
 
-Looking a name up must cost next to nothing, so each spelling is judged once and remembered, up to a bound: the names are an
-adversary's to choose.
+Every field of every message is looked up, so each spelling of a name is classified once and cached. The cache is bounded, because an
+attacker chooses the names.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from albkit.state.bounded_cache import BUDGET, BoundedCache
+from albkit.state.bounded_cache import SHARED_BUDGET, BoundedCache
 from albkit.wire.http1.grammar import TOKEN
 
 __all__ = (
@@ -31,9 +31,9 @@ __all__ = (
     "IRREGULAR_LOOKALIKE",
     "KEEP_ALIVE",
     "LOOKALIKE",
-    "OURS",
     "PLAIN",
     "REQUEST_FIELDS",
+    "RESERVED",
     "RESPONSE_FIELDS",
     "TE",
     "TRACE_ID",
@@ -42,14 +42,16 @@ __all__ = (
     "ConnectionOptions",
     "connection_options",
     "drop_named",
-    "kinds_without",
-    "reads_as_framing",
+    "kinds_reserving",
+    "resembles_framing_field",
 )
 
+# The kinds. They are plain integers and PLAIN is 0, so that the reader of a head can skip most fields with `if kind:`.
+
 PLAIN: Final = 0
-"""Passed on as it is."""
+"""Passed on unchanged."""
 DROP: Final = 1
-"""Removed: hop-by-hop."""
+"""Removed, because it is hop-by-hop."""
 HOST: Final = 2
 CONNECTION: Final = 3
 CONTENT_LENGTH: Final = 4
@@ -66,23 +68,25 @@ TRACE_ID: Final = 14
 KEEP_ALIVE: Final = 15
 DATE: Final = 16
 LOOKALIKE: Final = 17
-"""Not a framing field, but some server may read it as one."""
-OURS: Final = 20
-"""Removed: only the load balancer may set it. From here on a field may be left out of what decides."""
+"""Not a framing field, but similar enough that some servers take it for one."""
+# Kinds from here on may be invisible to rules and hooks (`RequestHead.hidden_names`). The reader of a head compares with `>=`.
+RESERVED: Final = 20
+"""Removed, because only the load balancer may set it."""
 IRREGULAR: Final = 21
-"""A token, but with something other than letters, digits and hyphens in it."""
+"""A token with characters other than letters, digits and hyphens."""
 IRREGULAR_LOOKALIKE: Final = 22
+"""Irregular, and similar to a framing field."""
 IRREGULAR_FORWARDED: Final = 23
-"""Removed: some server may read it as one of those that the load balancer writes."""
+"""Removed: irregular, and similar to a field that the load balancer writes."""
 BAD: Final = 24
 """Not a token."""
 
-_LONGEST_SPELLING = 64
-"""Bytes of a name that is remembered."""
-_LONGEST_OPTIONS = 256
-"""The same for a Connection field."""
-_OBJECT = 64
-"""Bytes that a small object costs."""
+_MAX_CACHED_NAME = 64
+"""Bytes. Longer names are classified each time."""
+_MAX_CACHED_OPTIONS = 256
+"""Bytes of a Connection field. Longer ones are parsed each time."""
+_OBJECT_OVERHEAD = 64
+"""Bytes that a small object takes."""
 
 _REQUEST_KNOWN = {
     b"host": HOST,
@@ -96,18 +100,20 @@ _REQUEST_KNOWN = {
     b"x-forwarded-for": FORWARDED_FOR,
     b"x-amzn-trace-id": TRACE_ID,
     b"keep-alive": DROP,
+    # Never standardized, but some old clients send it instead of Connection.
     b"proxy-connection": DROP,
     b"proxy-authenticate": DROP,
     b"proxy-authorization": DROP,
+    # Belongs to an upgrade to h2c (RFC 7540 section 3.2.1), which is refused.
     b"http2-settings": DROP,
     b"x-forwarded-proto": FORWARDED_PROTO,
     b"x-forwarded-port": FORWARDED_PORT,
     b"x-forwarded-host": FORWARDED_HOST,
 }
-_ONLY_OURS = (b"x-amzn-mtls-", b"x-amzn-tls-", b"x-amzn-oidc-")
-"""Prefixes of fields by which a target trusts the load balancer (docs/alb.md 1.11, 4.4): a client's own never survive."""
-_WRITTEN_HERE = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-host", b"x-amzn-trace-id"))
-"""A server that takes underscores for hyphens would join another spelling with what the load balancer says."""
+_RESERVED_PREFIXES = (b"x-amzn-mtls-", b"x-amzn-tls-", b"x-amzn-oidc-")
+"""Targets trust these fields, because only the load balancer sets them (docs/alb.md 1.11, 4.4). A client's own are always removed."""
+_GENERATED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-host", b"x-amzn-trace-id"))
+"""Fields that the load balancer writes. A server that reads `X_Forwarded_For` as `X-Forwarded-For` would mix a client's with them."""
 
 _RESPONSE_KNOWN = {
     b"connection": CONNECTION,
@@ -127,76 +133,93 @@ _NOT_ALPHANUMERIC = re.compile(rb"[^0-9a-z]+")
 
 
 class _FieldKinds(dict[bytes, int]):
-    """Kind by spelling; a spelling not met before is judged, and remembered while there is room."""
+    """The kind of each spelling of a name, classified at its first look-up.
 
-    def __init__(self, judge: Callable[[bytes], int]) -> None:
+    A `dict` with `__missing__`, so that looking up a known name is a single operation of the interpreter, without a call.
+    """
+
+    def __init__(self, classify: Callable[[bytes], int]) -> None:
         super().__init__()
-        self._judge = judge
-        self.held = 0
-        BUDGET.join(self)
+        self._classify = classify
+        self.size_bytes = 0
+        SHARED_BUDGET.register(self)
 
     def __missing__(self, name: bytes) -> int:
-        kind = self._judge(name)
-        if len(name) <= _LONGEST_SPELLING:
+        kind = self._classify(name)
+        if len(name) <= _MAX_CACHED_NAME:
+            # Before `charge`, which may clear this cache.
             self[name] = kind
-            BUDGET.charge(self, len(name) + 2 * _OBJECT)
+            SHARED_BUDGET.charge(self, len(name) + 2 * _OBJECT_OVERHEAD)
         return kind
 
-    def forget(self) -> None:
-        """Forget everything."""
-        self.clear()
-        BUDGET.give_back(self)
+    def clear(self) -> None:
+        """Remove every name, and release their bytes."""
+        super().clear()
+        SHARED_BUDGET.release(self)
 
 
-def _as_read(lower: bytes) -> bytes:
-    """Servers take an underscore for a hyphen, and those that speak CGI anything but letters and digits."""
+def _as_cgi_name(lower: bytes) -> bytes:
+    """Return the name as the least strict servers see it.
+
+    CGI and WSGI put fields into variables like `HTTP_X_FORWARDED_FOR`, where an underscore and a hyphen are the same (RFC 3875 section
+    4.1.18). Some implementations replace every other character as well.
+    """
     return _NOT_ALPHANUMERIC.sub(b"-", lower)
 
 
-def reads_as_framing(lower: bytes) -> bool:
-    """Whether some server may take a name, given in lower case, for one of the fields that say how long a body is."""
-    return _as_read(lower).strip(b"-") in _FRAMING_NAMES
+def resembles_framing_field(lower: bytes) -> bool:
+    """Whether some server may take this field, given in lower case, for one of the two that determine the length of a body."""
+    return _as_cgi_name(lower).strip(b"-") in _FRAMING_NAMES
 
 
-def _judge_request_field(name: bytes) -> int:
+def _classify_request_field(name: bytes) -> int:
     lower = name.lower()
     if lower in _REQUEST_KNOWN:
         return _REQUEST_KNOWN[lower]
     if not TOKEN.fullmatch(name):
         return BAD
-    read = _as_read(lower)
-    if read.startswith(_ONLY_OURS):
-        return OURS
+    read = _as_cgi_name(lower)
+    if read.startswith(_RESERVED_PREFIXES):
+        return RESERVED
     regular = _REGULAR.fullmatch(name)
-    if reads_as_framing(lower):
+    # Such as `Content_Length` or `Transfer-Encoding-`. They count for desync mitigation, and are passed on unless they are dropped as
+    # irregular: the strict parser has determined the length of the body without them.
+    if resembles_framing_field(lower):
         return LOOKALIKE if regular else IRREGULAR_LOOKALIKE
     if regular:
         return PLAIN
-    return IRREGULAR_FORWARDED if read in _WRITTEN_HERE else IRREGULAR
+    return IRREGULAR_FORWARDED if read in _GENERATED else IRREGULAR
 
 
-def _judge_response_field(name: bytes) -> int:
+def _classify_response_field(name: bytes) -> int:
+    # Fewer kinds than for requests: targets are trusted, so their fields need no protection against forgery.
     return _RESPONSE_KNOWN.get(name.lower(), PLAIN) if TOKEN.fullmatch(name) else BAD
 
 
-def kinds_without(names: Iterable[bytes]) -> dict[bytes, int]:
-    """Kind by spelling where further fields are only the load balancer's to set, given in lower case."""
-    ours = frozenset(map(_as_read, names))
+def kinds_reserving(names: Iterable[bytes]) -> dict[bytes, int]:
+    """Return a mapping like `REQUEST_FIELDS` in which more fields are `RESERVED`.
 
-    def judge(name: bytes) -> int:
+    Args:
+        names: Their names, in lower case.
+    """
+    reserved = frozenset(map(_as_cgi_name, names))
+
+    def classify(name: bytes) -> int:
         kind = REQUEST_FIELDS[name]
-        # What is no token is refused, whatever it reads as.
-        return OURS if kind != BAD and _as_read(name.lower()) in ours else kind
+        # BAD comes first: a head with such a name is rejected, not stripped of it.
+        return RESERVED if kind != BAD and _as_cgi_name(name.lower()) in reserved else kind
 
-    return _FieldKinds(judge)
+    return _FieldKinds(classify)
 
 
-REQUEST_FIELDS: dict[bytes, int] = _FieldKinds(_judge_request_field)
-RESPONSE_FIELDS: dict[bytes, int] = _FieldKinds(_judge_response_field)
+REQUEST_FIELDS: dict[bytes, int] = _FieldKinds(_classify_request_field)
+"""The kind of each field of a request. Look up any name, in any case."""
+RESPONSE_FIELDS: dict[bytes, int] = _FieldKinds(_classify_response_field)
+"""The kind of each field of a response."""
 
 
 class ConnectionOptions:
-    """What all Connection lines of one message say together."""
+    """The parsed Connection fields of one message."""
 
     __slots__ = ("close", "keep_alive", "named", "upgrade")
 
@@ -206,31 +229,37 @@ class ConnectionOptions:
         self.keep_alive = b"keep-alive" in options
         self.upgrade = b"upgrade" in options
         self.named = frozenset(options - {b"", b"close", b"keep-alive", b"upgrade"})
-        """Further fields that must not be passed on."""
+        """Names of fields that are hop-by-hop in this message, in lower case."""
 
 
 _options: BoundedCache[bytes, ConnectionOptions] = BoundedCache()
 
 
 def connection_options(value: bytes) -> ConnectionOptions:
-    """The options of one Connection value, or of several joined with commas (RFC 9110 section 7.6.1)."""
-    known = _options.recall(value)
-    if known is not None:
-        _options.count()
-        return known
-    known = ConnectionOptions(value)
-    if len(value) <= _LONGEST_OPTIONS and not _options.rests():
-        _options.remember(value, known, len(value) + (1 + len(known.named)) * 2 * _OBJECT)
-    return known
+    """Parse the value of a Connection field, or of several joined with commas (RFC 9110 section 7.6.1). The result is cached and shared."""
+    options = _options.get(value)
+    if options is not None:
+        _options.count_hit()
+        return options
+    options = ConnectionOptions(value)
+    if len(value) <= _MAX_CACHED_OPTIONS and not _options.skip_put():
+        _options.put(value, options, len(value) + (1 + len(options.named)) * 2 * _OBJECT_OVERHEAD)
+    return options
 
 
-_NEVER_NAMED = frozenset((b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"date"))
-"""Not hop-by-hop whatever a Connection line says: dropping them would change what the message means."""
+_END_TO_END = frozenset((b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"date"))
+"""Never hop-by-hop, even if a Connection field names them. Otherwise a client could have the proxy remove the fields that give the message
+its meaning (hop-by-hop header abuse)."""
 
 
 def drop_named(lines: list[bytes], named: frozenset[bytes]) -> None:
-    """Remove the fields that a Connection line named, from line 1 on."""
-    named = named - _NEVER_NAMED
+    """Remove the fields that a Connection field named from the lines of a head, in place.
+
+    Args:
+        lines: The first is the request or status line.
+        named: `ConnectionOptions.named`.
+    """
+    named = named - _END_TO_END
     if not named:
         return
     lines[1:] = [line for line in lines[1:] if line.partition(b":")[0].lower() not in named]

@@ -1,6 +1,7 @@
-"""Where a body ends (RFC 9112 sections 6 and 7). Each body takes the bytes that came and gives back its data; what lies behind it is left.
+"""Finds the end of a message body (RFC 9112 sections 6 and 7): of a known length, chunked, or until the connection closes.
 
-Chunked bodies are always decoded and coded anew: what is sent on then has one reading only, whatever the sender wrote.
+Each class takes the bytes of the connection and returns the data of the body. Bytes after the body are kept for the next message. Chunked
+bodies are always decoded and encoded again. So what is forwarded has the same meaning for every server, no matter what the sender wrote.
 """
 
 from __future__ import annotations
@@ -25,25 +26,26 @@ __all__ = (
 LAST_CHUNK = b"0\r\n\r\n"
 
 MANY_CHUNKS: Final = 500
-"""Chunks, and trailers, that are read at a time, so that a sender of tiny ones does not keep everybody else waiting."""
-_MOST_STEPS = 2 * MANY_CHUNKS
-"""Of chunks that are not plain each takes several."""
-_FEW_PIECES = 16
-"""More than that are put together at once: whoever sends them on pays for each."""
+"""Chunks and trailers that one call of `feed` decodes. A sender of tiny chunks would otherwise block the event loop for all connections."""
+_MAX_STEPS = 2 * MANY_CHUNKS
+"""Turns of the loop in one call of `feed`. Chunks in unusual form take several each."""
+_MAX_PIECES = 16
+"""More pieces than this are joined: for the code that sends them, each piece has a price."""
 
 _TOKEN = TOKEN.pattern
 _CHUNK_LINE = re.compile(
     rb'([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*%s(?:[ \t]*=[ \t]*(?:%s|"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"))?)*'
     % (_TOKEN, _TOKEN),
 )
-_LARGEST_CHUNK = 2**63 - 1
-_LONGEST_LINE = 4096
-"""Of a size with its extensions: they mean nothing to us and are dropped."""
-_MOST_OVERHEAD = 64 * 1024
-"""Bytes of extensions in one body, so that a sender cannot have us read for ever without data."""
-_LARGEST_TRAILERS = 16 * 1024
+_MAX_CHUNK = 2**63 - 1
+_MAX_LINE = 4096
+"""Bytes of a chunk size with its extensions, which are dropped."""
+_MAX_OVERHEAD = 64 * 1024
+"""Bytes of chunk extensions in one body. Without a limit, a sender could keep the load balancer reading without sending data (the class of
+CVE-2023-39326)."""
+_MAX_TRAILERS = 16 * 1024
 
-_REFUSED_TRAILERS = frozenset(
+_REJECTED_TRAILERS = frozenset(
     (
         b"transfer-encoding",
         b"content-length",
@@ -60,69 +62,73 @@ _REFUSED_TRAILERS = frozenset(
         b"content-range",
     ),
 )
-"""Framing, routing and content processing (RFC 9110 section 6.5.1): whoever sends these behind a body means harm or is broken."""
+"""Fields for framing, routing and content processing must not be trailers (RFC 9110 section 6.5.1). The sender is broken or malicious, so
+the body is rejected."""
 _DROPPED_TRAILERS = (b"x-forwarded-", b"x-amzn-", b"authorization", b"proxy-auth", b"cookie", b"set-cookie", b"forwarded")
-"""Trust and authentication, by prefix: too late behind a body, and dangerous to a target that merges trailers into its fields."""
+"""Prefixes of fields for authentication and trust. As trailers they have not been checked, and a target that merges trailers into the
+header fields would believe them."""
 
 
 class FramingError(Exception):
-    """The body is not what its framing says; the connection cannot be used any further."""
+    """The bytes do not match the framing of the body. The connection cannot be used any more."""
 
 
 class Body(Protocol):
-    """A body being read."""
+    """Decodes one body."""
 
     over: bool
-    """Whether its end has been seen."""
+    """Whether the end of the body was reached."""
     trailers: list[bytes]
-    """Field lines behind the last chunk, to be passed on."""
+    """The trailer fields to forward. Complete when `over` is true."""
 
     @property
     def is_behind(self) -> bool:
-        """Whether there is more of what came than was read at a time: feed nothing, later, to have that read."""
+        """Whether `feed` has stopped before the end of what it was given. If so, call `feed(b"")` in a later turn of the event loop."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes of the connection; their data, in pieces.
+        """Decode the next bytes of the connection, and return the data in pieces.
 
         Raises:
-            FramingError: the bytes are not those of such a body.
+            FramingError: the bytes do not match the framing.
         """
 
     def rest(self) -> bytes:
-        """What came behind the end of the body."""
+        """Return the bytes that were received after the end of the body."""
 
     def at_close(self) -> bool:
-        """Whether the body is complete if the connection ends now, in good order."""
+        """Whether the body is complete if the connection is closed now, by a FIN and not by a reset."""
 
 
-_LONGEST_PLAIN_SIZE = 10
-"""Bytes in which the line end of a chunk size without extensions and leading zeros lies, if the chunk is to be whole."""
+_MAX_PLAIN_SIZE = 10
+"""Bytes: up to 8 hexadecimal digits and CR LF. A chunk with more digits (4 GiB) is never received in one piece."""
+# Shared by all bodies that cannot have trailers. Nothing may be appended to it.
 _NO_TRAILERS: list[bytes] = []
 
 
 class SizedBody:
     """A body of a known length."""
 
-    __slots__ = ("_missing", "_rest", "over", "trailers")
+    __slots__ = ("_remaining", "_rest", "over", "trailers")
 
     is_behind: Final = False
 
     def __init__(self, length: int) -> None:
-        self._missing = length
+        self._remaining = length
         self._rest = b""
         self.over = length == 0
         self.trailers = _NO_TRAILERS
 
     def feed(self, data: bytes) -> list[bytes]:
-        missing = self._missing - len(data)
-        if missing > 0:
-            self._missing = missing
+        remaining = self._remaining - len(data)
+        if remaining > 0:
+            self._remaining = remaining
             return [data]
         self.over = True
-        if missing < 0:
-            self._rest = data[missing:]
-            data = data[:missing]
-        self._missing = 0
+        # A negative number of remaining bytes is an index from the end: where the next message begins.
+        if remaining < 0:
+            self._rest = data[remaining:]
+            data = data[:remaining]
+        self._remaining = 0
         return [data] if data else []
 
     def rest(self) -> bytes:
@@ -153,35 +159,45 @@ class UntilCloseBody:
         return True
 
 
-def _take_whole_chunks(data: bytes, place: int, pieces: list[bytes]) -> int:
-    """Take the chunks that are whole and plain, as nearly all are, up to a bound; where the first other one begins."""
+def _take_whole_chunks(data: bytes, pos: int, pieces: list[bytes]) -> int:
+    """The fast path: take chunks that are complete and in their usual form, which nearly all are.
+
+    Args:
+        data: The bytes.
+        pos: Where in `data` to begin.
+        pieces: The data of the chunks is appended to it.
+
+    Returns:
+        The position of the first other chunk.
+    """
     find = data.find
     while len(pieces) < MANY_CHUNKS:
-        end = find(b"\r\n", place, place + _LONGEST_PLAIN_SIZE)
-        size = data[place:end] if end > place else b""
-        # int() alone would also take signs, blanks and underscores.
+        end = find(b"\r\n", pos, pos + _MAX_PLAIN_SIZE)
+        size = data[pos:end] if end > pos else b""
+        # `int` also accepts signs, whitespace and underscores, which other servers do not (or read otherwise).
         if not size.isalnum() or size.translate(None, b"0123456789abcdefABCDEF"):
-            return place
+            return pos
         start = end + 2
         end = start + int(size, 16)
         if end == start or data[end : end + 2] != b"\r\n":
-            return place
+            return pos
         pieces.append(data[start:end])
-        place = end + 2
-    return place
+        pos = end + 2
+    return pos
 
 
 class ChunkedBody:
     """A body in chunks, decoded (RFC 9112 section 7.1)."""
 
-    __slots__ = ("_held", "_in_trailers", "_missing", "_overhead", "_trailer_bytes", "is_behind", "over", "trailers")
+    __slots__ = ("_in_trailers", "_overhead", "_remaining", "_trailer_bytes", "_unread", "is_behind", "over", "trailers")
 
     def __init__(self) -> None:
-        self._held = b""
-        """The beginning of a line, what was not read yet, or what lies behind the body once it is over."""
-        self._missing = -1
-        """Bytes still to come of the open chunk; 0 when only its line end is; -1 when a size is next."""
+        self._unread = b""
+        """Bytes for the next call: the beginning of a line, or what `feed` did not get to. When `over`, the bytes after the body."""
+        self._remaining = -1
+        """Bytes of the current chunk still to come. 0 if only its CR LF is missing, -1 if a size (or a trailer) is next."""
         self._overhead = 0
+        """Bytes of chunk extensions so far."""
         self._in_trailers = False
         self._trailer_bytes = 0
         self.is_behind = False
@@ -189,83 +205,90 @@ class ChunkedBody:
         self.trailers: list[bytes] = []
 
     def feed(self, data: bytes) -> list[bytes]:
-        if self._held:
-            data = self._held + data if data else self._held
-            self._held = b""
+        if self._unread:
+            data = self._unread + data if data else self._unread
+            self._unread = b""
         pieces = self._read(data)
-        return pieces if len(pieces) <= _FEW_PIECES else [b"".join(pieces)]
+        return pieces if len(pieces) <= _MAX_PIECES else [b"".join(pieces)]
 
     def _read(self, data: bytes) -> list[bytes]:
+        # A turn of the loop handles one of: many whole chunks and the next line (size or trailer), data of a chunk, its CR LF.
         pieces: list[bytes] = []
-        place = steps = 0
+        pos = steps = 0
         size = len(data)
         self.is_behind = False
-        while place < size and not self.over:
+        while pos < size and not self.over:
             steps += 1
-            if len(pieces) >= MANY_CHUNKS or steps > _MOST_STEPS:
+            if len(pieces) >= MANY_CHUNKS or steps > _MAX_STEPS:
                 self.is_behind = True
                 break
-            if self._missing < 0 and not self._in_trailers:
-                place = _take_whole_chunks(data, place, pieces)
-                if place == size:
+            if self._remaining < 0 and not self._in_trailers:
+                pos = _take_whole_chunks(data, pos, pieces)
+                if pos == size:
                     break
-            if self._missing > 0:
-                end = place + self._missing
+            if self._remaining > 0:
+                end = pos + self._remaining
                 if end > size:
-                    pieces.append(data[place:] if place else data)
-                    self._missing = end - size
+                    # Without a copy if the whole of `data` belongs to the chunk, as with large chunks.
+                    pieces.append(data[pos:] if pos else data)
+                    self._remaining = end - size
                     return pieces
-                pieces.append(data[place:end])
-                self._missing = 0
-                place = end
+                pieces.append(data[pos:end])
+                self._remaining = 0
+                pos = end
                 continue
-            if self._missing == 0:
-                if size - place < 2:
-                    if data[place] != 0x0D:
+            if self._remaining == 0:
+                # An LF alone is not accepted here either. Whether the CR is right is known without waiting for the LF.
+                if size - pos < 2:
+                    if data[pos] != 0x0D:
                         raise FramingError("a chunk is longer than its size")
                     break
-                if data[place : place + 2] != b"\r\n":
+                if data[pos : pos + 2] != b"\r\n":
                     raise FramingError("a chunk is longer than its size")
-                self._missing = -1
-                place += 2
+                self._remaining = -1
+                pos += 2
                 continue
-            end = data.find(b"\n", place)
+            end = data.find(b"\n", pos)
             if end < 0:
-                self._check_unfinished_line(data, place)
+                self._check_unfinished_line(data, pos)
                 break
-            if data[end - 1 : end] != b"\r" or end - 1 < place:
+            # Some servers end lines with LF alone, others do not: chunks would then have two meanings (CVE-2025-22871).
+            if data[end - 1 : end] != b"\r" or end - 1 < pos:
                 raise FramingError("a line of the chunked coding ends without CR")
-            self._take_line(data[place : end - 1])
-            place = end + 1
-        self._held = data[place:]
+            self._take_line(data[pos : end - 1])
+            pos = end + 1
+        self._unread = data[pos:]
         return pieces
 
     def rest(self) -> bytes:
-        return self._held
+        return self._unread
 
     def at_close(self) -> bool:
         return self.over
 
-    def _check_unfinished_line(self, data: bytes, place: int) -> None:
-        held = len(data) - place
-        if held > (_LARGEST_TRAILERS if self._in_trailers else _LONGEST_LINE) + 1:  # and its CR
+    def _check_unfinished_line(self, data: bytes, pos: int) -> None:
+        """Reject a line that can never become valid, instead of buffering it without limit."""
+        # One more byte, for a CR at the end.
+        if len(data) - pos > (_MAX_TRAILERS if self._in_trailers else _MAX_LINE) + 1:
             raise FramingError("a line of the chunked coding is too long")
-        if not self._in_trailers and data[place] not in b"0123456789abcdefABCDEF":
+        if not self._in_trailers and data[pos] not in b"0123456789abcdefABCDEF":
             raise FramingError("a chunk has no size")
 
     def _take_line(self, line: bytes) -> None:
         if self._in_trailers:
             self._take_trailer(line)
             return
-        match = _CHUNK_LINE.fullmatch(line) if len(line) <= _LONGEST_LINE else None
+        match = _CHUNK_LINE.fullmatch(line) if len(line) <= _MAX_LINE else None
         if match is None:
-            raise FramingError(f"chunk size {line[:50]!r}")
+            raise FramingError(f"invalid chunk size {line[:50]!r}")
+        # Everything but the digits is counted, so that the limit also covers whitespace.
         self._overhead += len(line) - len(match[1])
         length = int(match[1], 16)
-        if length > _LARGEST_CHUNK or self._overhead > _MOST_OVERHEAD:
-            raise FramingError("a chunk is too large" if length > _LARGEST_CHUNK else "too many chunk extensions")
+        # A larger number could overflow in a server that uses signed 64-bit integers, and become a small one there.
+        if length > _MAX_CHUNK or self._overhead > _MAX_OVERHEAD:
+            raise FramingError("a chunk is too large" if length > _MAX_CHUNK else "too many chunk extensions")
         if length:
-            self._missing = length
+            self._remaining = length
         else:
             self._in_trailers = True
 
@@ -275,22 +298,26 @@ class ChunkedBody:
             return
         self._trailer_bytes += len(line) + 2
         match = FIELD_LINE.fullmatch(line)
-        if match is None or self._trailer_bytes > _LARGEST_TRAILERS:
-            raise FramingError(f"trailer {line[:50]!r}")
+        if match is None or self._trailer_bytes > _MAX_TRAILERS:
+            raise FramingError(f"invalid trailer {line[:50]!r}, or more than {_MAX_TRAILERS} bytes of trailers")
         name = match[1].lower()
-        if name in _REFUSED_TRAILERS:
-            raise FramingError(f"{name.decode('ascii')} among the trailers")
+        if name in _REJECTED_TRAILERS:
+            raise FramingError(f"the field {name.decode('ascii')} must not be a trailer")
         if not name.startswith(_DROPPED_TRAILERS):
             self.trailers.append(b"%s: %s" % (match[1], match[2].strip(b" \t")))
 
 
 def encode_chunk(pieces: list[bytes]) -> list[bytes]:
-    """The pieces as one chunk."""
+    """Encode data as one chunk. The data must not be empty: an empty chunk ends the body."""
     return [b"%x\r\n" % sum(map(len, pieces)), *pieces, b"\r\n"]
 
 
 def encode_last_chunk(trailers: list[bytes]) -> bytes:
-    """The end of a chunked body."""
+    """Encode the end of a chunked body.
+
+    Args:
+        trailers: Field lines without line ends; may be empty.
+    """
     if not trailers:
         return LAST_CHUNK
     return b"0\r\n" + b"\r\n".join(trailers) + b"\r\n\r\n"

@@ -1,4 +1,4 @@
-"""The few productions of RFC 9110 and 9112 that several rooms judge by."""
+"""The grammar rules of RFC 9110 and 9112 that several modules use."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ __all__ = ("CONTROLS", "FIELD_LINE", "LONGEST_METHOD", "TOKEN", "TOKEN_BYTES")
 _TCHAR = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
 
 TOKEN = re.compile(rb"[%s]+" % _TCHAR)
-"""RFC 9110 section 5.6.2."""
+"""`token`, RFC 9110 section 5.6.2."""
 
 TOKEN_BYTES: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-"""What a token is made of, and so what every request head begins with."""
+"""The bytes of a token. Every request head begins with one of them."""
 
 LONGEST_METHOD: Final = 64
-"""Bytes: a longer one is no method that anybody has made up in earnest."""
+"""Bytes. The longest registered method, UPDATEREDIRECTREF, has 17."""
 
 CONTROLS: Final = bytes((*range(0x09), *range(0x0A, 0x20), 0x7F))
-"""Bytes that stand nowhere in a head but as CR LF at the end of a line: all controls but the tab (RFC 9110 section 5.5)."""
+"""All control bytes but the tab. A head contains none of them, except in the CR LF at the end of each line (RFC 9110 section 5.5)."""
 
+# The value may begin and end with whitespace, which the caller strips. An expression that excludes it takes cubic time on a line that
+# consists of spaces.
 FIELD_LINE = re.compile(rb"([%s]+):([\t -~\x80-\xff]*)" % _TCHAR)
-"""RFC 9112 section 5, one line without its end: no folding, no blank before the colon, no control byte. The value's blanks are its own:
-an expression that leaves them out takes cubic time on a line full of them."""
+"""One field line without its line end, RFC 9112 section 5: no folding, no space before the colon, no control bytes."""

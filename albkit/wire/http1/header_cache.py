@@ -1,9 +1,13 @@
-"""Blocks of fields and request lines that have been read before.
+"""Caches parsed header blocks and request lines, so that most requests of a keep-alive connection need no parsing.
 
-A client that keeps its connection sends the same fields again and again, and only its request line differs. What was read and judged of
-such a block holds for the next request with the very same bytes, but for how long a POST says that its body is. It is remembered for
-requests without anything special alone, so that nothing of it depends on the request line; where something may, it is recalled for a POST,
-PUT or PATCH alone. A line that is not plain is left to the reader. Nothing here decides: what is remembered is what the reader has said.
+A client sends the same fields with each request, and only the request line differs. So the two are cached separately: the fields by their
+exact bytes, and the request line by its own. A Content-Length may differ as well: its number is cut out of the key.
+
+Nothing is decided here. The cache only repeats what the parser in `request.py` has found for the same bytes. Three rules keep that exact:
+
+- Fields are cached only for requests without anything unusual, so that their meaning does not depend on the request line.
+- If fields have a Content-Length, their meaning depends on the method. They are then used for POST, PUT and PATCH only.
+- A request line in an unusual form, such as an absolute-form target, is never cached and never combined with cached fields.
 """
 
 from __future__ import annotations
@@ -18,26 +22,27 @@ __all__ = ("METHODS", "HeaderCache")
 
 METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")}
 _REQUEST_LINE = re.compile(rb"([A-Z]{3,7}) (/[!$-;=@-Z_a-z~]*+)(?:\?([!$-;=?-Z_a-z~]*+))? HTTP/1\.1")
-"""A path, and perhaps a query, of characters that no two servers read differently."""
+"""Origin-form with a path and maybe a query, of characters that all servers read in the same way."""
 _LENGTH = re.compile(rb"\r\n((?i:content-length)): ([1-9][0-9]{0,17})(?=\r\n)")
-"""A length that every server reads alike. What else is in the line stays in the block, so that only the number may differ."""
+"""A Content-Length in its usual form. The rest of the line stays part of the key, so only the number may differ."""
+# Of all METHODS, exactly POST, PUT and PATCH begin with it. Other methods, such as PROPFIND, never get a cached result.
 _P: Final = ord("P")
-_BLOCK: Final = 512
-_LINE: Final = 128
-"""Bytes of memory that a block and each of its lines take beside their text."""
+_BLOCK_OVERHEAD: Final = 512
+_LINE_OVERHEAD: Final = 128
+"""Bytes that a cached block and each of its lines take in addition to their text."""
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
-_Line = tuple[str, str, str]
+_RequestLine = tuple[str, str, str]
 """Method, path, query."""
 
 
-def _length_of(head: bytes, end: int) -> re.Match[bytes] | None:
-    """Where a POST, PUT or PATCH says how long its body is: methods for which a body means nothing special."""
+def _find_length(head: bytes, end: int) -> re.Match[bytes] | None:
+    """Find the Content-Length of a POST, PUT or PATCH: for these methods, desync mitigation does not classify bodies."""
     return _LENGTH.search(head, end) if head[0] == _P else None
 
 
-class _Block:
-    """What is known of one block of fields."""
+class _CachedFields:
+    """The parsed fields of a request."""
 
     __slots__ = ("any_method", "cookie", "host", "keep_alive", "length", "length_line", "lines")
 
@@ -45,49 +50,55 @@ class _Block:
         self.host = request.host
         self.cookie = request.cookie
         self.keep_alive = request.keep_alive
+        # A copy, because the exchange appends its own lines to those of the request.
         self.lines = request.lines[1:]
         self.any_method = any_method
-        """Whether it means the same behind every method."""
+        """Whether the fields mean the same with every method."""
         self.length = length
-        """What the first one said of its body; empty for requests without one."""
+        """The digits of the Content-Length when the block was cached; empty without one."""
         self.length_line = length_line
-        """Where in the request it is said; 0 for nowhere."""
+        """The index of the Content-Length in the lines of the request; 0 if there is none."""
 
 
 class HeaderCache:
-    """Remembers blocks of fields.
+    """The cache of one listener's parser: settings decide how fields are read, so listeners cannot share it.
 
     Args:
-        longest_line: Bytes of a request line that is not too long.
+        max_line: The limit for a request line, in bytes. The parser rejects longer ones.
     """
 
-    __slots__ = ("_blocks", "_lines", "_longest_line")
+    __slots__ = ("_fields", "_max_line", "_request_lines")
 
-    def __init__(self, longest_line: int) -> None:
-        self._blocks: BoundedCache[bytes, _Block] = BoundedCache()
-        self._lines: BoundedCache[bytes, _Line] = BoundedCache()
-        self._longest_line = longest_line
+    def __init__(self, max_line: int) -> None:
+        self._fields: BoundedCache[bytes, _CachedFields] = BoundedCache()
+        self._request_lines: BoundedCache[bytes, _RequestLine] = BoundedCache()
+        self._max_line = max_line
 
-    def recall(self, head: bytes) -> RequestHead | None:
-        """The request of a head whose fields are known, as if it had been read; `None` for any other."""
+    def get(self, head: bytes) -> RequestHead | None:
+        """Return the request that the parser would return for this head; `None` if it is not cached.
+
+        The request is a new object that the caller may change.
+        """
         end = head.find(b"\r\n")
-        length = _length_of(head, end)
-        block = self._blocks.recall(head[end:] if length is None else head[end : length.start(2)] + head[length.end(2) :])
-        # A block with an empty length looks as one whose length was left out.
+        length = _find_length(head, end)
+        block = self._fields.get(head[end:] if length is None else head[end : length.start(2)] + head[length.end(2) :])
+        # `Content-Length: ` without digits has the same key as one whose digits were cut out. It is not well-formed, so it must not match.
         if block is None or (length is None) != (not block.length) or not (block.any_method or head[0] == _P):
             return None
         raw = head[:end]
-        line = self._lines.recall(raw)
+        line = self._request_lines.get(raw)
         if line is None:
-            line = self._read_line(raw)
+            line = self._parse_request_line(raw)
             if line is None:
                 return None
-        self._blocks.count()
-        self._lines.count()
+        # Only when both are found, because only then the cache has saved any work.
+        self._fields.count_hit()
+        self._request_lines.count_hit()
+        # Every attribute that the parser sets, or rules and hooks could meet an AttributeError. A test compares the two.
         request = RequestHead()
         request.method, request.path, request.query_string = line
         request.head = head
-        request.unseen = _NO_NAMES
+        request.hidden_names = _NO_NAMES
         request.host = block.host
         request.cookie = block.cookie
         request.lines = [raw, *block.lines]
@@ -95,53 +106,54 @@ class HeaderCache:
         if length is None:
             request.content_length = 0
         else:
-            _take_length(request, block, length)
+            _set_length(request, block, length)
         request.chunked = request.http_1_0 = request.expects_continue = request.close_after = False
         request.irregular_names = request.dropped_names = False
         request.upgrade = request.trace_id = request.forwarded_for = b""
         request.classification = None
         return request
 
-    def _read_line(self, raw: bytes) -> _Line | None:
-        """A plain request line, which is remembered; `None` for any other."""
+    def _parse_request_line(self, raw: bytes) -> _RequestLine | None:
+        """Parse and cache a request line in its usual form; `None` for any other."""
         match = _REQUEST_LINE.fullmatch(raw)
-        if match is None or len(raw) > self._longest_line:
+        if match is None or len(raw) > self._max_line:
             return None
         method, path, query = match.groups(b"")
         name = METHODS.get(method)
         if name is None:
             return None
         line = name, path.decode("ascii"), query.decode("ascii")
-        if not self._lines.rests():
-            self._lines.remember(raw, line, len(raw) + _LINE)
+        if not self._request_lines.skip_put():
+            self._request_lines.put(raw, line, len(raw) + _LINE_OVERHEAD)
         return line
 
-    def remember(self, head: bytes, request: RequestHead, *, any_method: bool) -> None:
-        """Keep what was read of a head without anything special: no upgrade, no fields but those that are passed on as they are.
+    def put(self, head: bytes, request: RequestHead, *, any_method: bool) -> None:
+        """Cache the fields of a request. The caller checks that it has no upgrade and no fields of unusual kinds.
 
         Args:
             head: The raw head.
-            request: What was read of it, before anything was added.
-            any_method: Whether its fields mean the same behind every method.
+            request: What the parser returned for it, before the load balancer added any line.
+            any_method: Whether the fields mean the same with every method.
         """
         end = head.find(b"\r\n")
-        # Another line may say more than path and query: an absolute-form target names the host.
-        if self._blocks.rests() or not _REQUEST_LINE.fullmatch(head, 0, end):
+        # An absolute-form target also determines the host, so what was parsed would not be true for other request lines.
+        if self._fields.skip_put() or not _REQUEST_LINE.fullmatch(head, 0, end):
             return
-        length = _length_of(head, end)
-        size = _BLOCK + len(head) + len(request.cookie) + _LINE * len(request.lines)
+        length = _find_length(head, end)
+        size = _BLOCK_OVERHEAD + len(head) + len(request.cookie) + _LINE_OVERHEAD * len(request.lines)
         if length is None:
             if not request.has_body:
-                self._blocks.remember(head[end:], _Block(request, b"", 0, any_method=any_method), size)
+                self._fields.put(head[end:], _CachedFields(request, b"", 0, any_method=any_method), size)
         else:
             key = head[end : length.start(2)] + head[length.end(2) :]
-            place = request.lines.index(length[0][2:])
-            self._blocks.remember(key, _Block(request, length[2], place, any_method=any_method), size)
+            length_line = request.lines.index(length[0][2:])
+            self._fields.put(key, _CachedFields(request, length[2], length_line, any_method=any_method), size)
 
 
-def _take_length(request: RequestHead, block: _Block, length: re.Match[bytes]) -> None:
-    """Let a recalled request have a body of its own length."""
+def _set_length(request: RequestHead, block: _CachedFields, length: re.Match[bytes]) -> None:
+    """Give a request the body length of its own head."""
     name, digits = length.groups()
     request.content_length = int(digits)
+    # The line keeps the name as the client spells it: the spelling is part of the key.
     if digits != block.length:
         request.lines[block.length_line] = name + b": " + digits

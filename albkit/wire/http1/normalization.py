@@ -1,7 +1,8 @@
-"""Request heads that the strict reader does not take: what is wrong with them, and the same request in a head with one reading.
+"""Normalizes request heads that the strict parser in `request.py` rejects, so that all servers read the result in the same way.
 
-The strict reader takes what is right and nothing else. What ALB lets pass beyond that is written anew here, where it can be, and read by
-the strict reader once more: no byte of a head reaches a target but through it. What cannot be written anew is refused with its name.
+The strict parser accepts well-formed heads only. ALB also accepts others (see `desync.py`). Such a head is rewritten here if its meaning
+is clear enough, and then goes through the strict parser. So every byte that a target receives has passed the strict parser, and a mistake
+in this module cannot let a smuggled request through. Everything else is rejected with ALB's name for the reason.
 """
 
 from __future__ import annotations
@@ -11,101 +12,108 @@ from itertools import pairwise
 
 from albkit.errors import Failure, FailureKind
 from albkit.wire.http1 import fields
-from albkit.wire.http1.desync import Classification, Flaw, worse
-from albkit.wire.http1.fields import REQUEST_FIELDS, reads_as_framing
+from albkit.wire.http1.desync import Classification, Violation, worse
+from albkit.wire.http1.fields import REQUEST_FIELDS, resembles_framing_field
 from albkit.wire.http1.grammar import CONTROLS, LONGEST_METHOD, TOKEN
 
-__all__ = ("Mended", "mend")
+__all__ = ("Normalized", "normalize")
 
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _LATER_MINOR = re.compile(rb"HTTP/1\.[2-9]")
-"""Read as HTTP/1.1, the highest that is spoken here (RFC 9110 section 2.5)."""
-_UNFIT = bytes((*range(0x21), 0x7F))
-"""What no target holds."""
+"""Handled as HTTP/1.1, the highest minor version that is implemented (RFC 9110 section 2.5)."""
+_NOT_IN_TARGET = bytes((*range(0x21), 0x7F))
+"""Bytes that a request target must not contain: control bytes and the space."""
 _CONTROL_BYTES = frozenset(CONTROLS)
-_BLANKS_FOR_CONTROLS = bytes(32 if byte in _CONTROL_BYTES else byte for byte in range(256))
+_SPACES_FOR_CONTROLS = bytes(32 if byte in _CONTROL_BYTES else byte for byte in range(256))
 _CHUNKED = [b"chunked"]
 _REAL_CODINGS = (b"compress", b"deflate", b"gzip", b"x-compress", b"x-gzip")
 _SHOWN = 60
-"""Bytes of what is wrong that the log shows."""
+"""Bytes of the offending text that the log shows."""
 
 
-class Mended:
-    """A head that says the same in one way."""
+class Normalized:
+    """The result of `normalize`."""
 
     __slots__ = ("classification", "closes", "head")
 
     def __init__(self, head: bytes, classification: Classification | None, *, closes: bool) -> None:
         self.head = head
+        """The rewritten head, for the strict parser."""
         self.classification = classification
-        """The worst of what was wrong; `None` where ALB finds nothing wrong with it."""
+        """That of the most severe violation; `None` if ALB considers the head compliant."""
         self.closes = closes
-        """Whether both connections must end behind the request, whatever the mode (RFC 9112 section 6.1)."""
+        """Whether both connections must be closed after the request in every mode (RFC 9112 section 6.1)."""
 
 
-def mend(head: bytes, *, monitored: bool) -> Mended:
-    """The same request in a head with one reading.
+def normalize(head: bytes, *, monitor: bool) -> Normalized:
+    """Rewrite a request head that the strict parser has rejected.
 
     Args:
-        head: From the request line to the empty line; the strict reader has refused it.
-        monitored: Whether requests are only monitored, so that more of them pass.
+        head: From the request line to the empty line.
+        monitor: Whether the desync mitigation mode is `monitor`, which forwards more requests.
 
     Raises:
-        Failure: it cannot be mended, or not in this mode. The detail names what is wrong as ALB's classifier does.
+        Failure: 400, 501 or 505: the head cannot be normalized, or not in this mode. The detail has ALB's name for the reason.
     """
-    return _Mending(head, monitored=monitored).result()
+    return _Normalizer(head, monitor=monitor).result()
 
 
-class _Mending:
-    """One head on its way."""
+class _Normalizer:
+    """Normalizes one head. It does not stop at the first violation: the log is to name the most severe one."""
 
-    def __init__(self, head: bytes, *, monitored: bool) -> None:
+    def __init__(self, head: bytes, *, monitor: bool) -> None:
         self._head = head
-        self._monitored = monitored
-        self._found: Classification | None = None
-        self._refused: tuple[Flaw, str] | None = None
+        self._monitor = monitor
+        self._classification: Classification | None = None
+        self._rejection: tuple[Violation, str] | None = None
+        """The most severe violation that cannot be normalized, and its description."""
         self._lines: list[bytes] = []
         self._lengths: list[bytes] = []
         self._codings: list[bytes] | None = None
+        """`None` without a Transfer-Encoding field, which differs from an empty one."""
         self._folds_into: int | None = None
-        """The place of the line that a folded one goes on with; 0 for one that is left out, `None` for none that may be folded."""
+        """The index in `_lines` of the field that a folded line would continue; 0 for a field that was dropped, `None` for a framing field
+        or if no field came yet."""
         self._http_1_0 = False
         self._closes = False
 
-    def result(self) -> Mended:
+    def result(self) -> Normalized:
         lines = self._head[:-4].split(b"\r\n")
+        # If a lone LF ended a line for one server and not for another, each would see different fields. Nothing about it can be repaired.
         if any(b"\n" in line for line in lines):
-            raise Failure(FailureKind.REQUEST_BARE_LF, Flaw.NON_CRLF_LINE_TERMINATION.reason)
+            raise Failure(FailureKind.REQUEST_BARE_LF, Violation.NON_CRLF_LINE_TERMINATION.reason)
         self._request_line(lines[0])
         for line in lines[1:]:
             self._field_line(line)
         self._framing()
-        if self._refused is not None:
-            flaw, what = self._refused
-            raise Failure(FailureKind.REQUEST_MALFORMED, f"{flaw.reason}: {what}")
-        return Mended(b"\r\n".join((*self._lines, b"", b"")), self._found, closes=self._closes)
+        if self._rejection is not None:
+            violation, what = self._rejection
+            raise Failure(FailureKind.REQUEST_MALFORMED, f"{violation.reason}: {what}")
+        return Normalized(b"\r\n".join((*self._lines, b"", b"")), self._classification, closes=self._closes)
 
-    def _note(self, flaw: Flaw, what: str) -> None:
-        """Something is wrong: the worst of it gives its name to the whole."""
-        self._found = worse(self._found, flaw.classification)
-        if not flaw.passes(monitored=self._monitored) and (self._refused is None or flaw.is_worse_than(self._refused[0])):
-            self._refused = flaw, what
+    def _add(self, violation: Violation, what: str) -> None:
+        """Add a violation. The most severe one gives its name to the request."""
+        self._classification = worse(self._classification, violation.classification)
+        if violation.can_be_normalized(monitor=self._monitor):
+            return
+        if self._rejection is None or violation.is_worse_than(self._rejection[0]):
+            self._rejection = violation, what
 
     # The request line (RFC 9112 section 3).
 
     def _request_line(self, line: bytes) -> None:
         method, _, rest = line.partition(b" ")
         if not TOKEN.fullmatch(method) or len(method) > LONGEST_METHOD:
-            what = "the method is too long" if len(method) > LONGEST_METHOD else f"the method {_shown(method)} is no token"
-            self._note(Flaw.BAD_METHOD, what)
+            what = "the method is too long" if len(method) > LONGEST_METHOD else f"the method {_shown(method)} is not a token"
+            self._add(Violation.BAD_METHOD, what)
         target, _, version = rest.strip(b" ").rpartition(b" ")
         target = target.strip(b" ")
         if not target:
             if version and not version.startswith(b"HTTP/"):
-                raise Failure(FailureKind.REQUEST_MALFORMED, f"{Flaw.NON_COMPLIANT_VERSION.reason}: the request line has no version")
-            self._note(Flaw.MISSING_URI, "no target in the request line")
+                raise Failure(FailureKind.REQUEST_MALFORMED, f"{Violation.NON_COMPLIANT_VERSION.reason}: the request line has no version")
+            self._add(Violation.MISSING_URI, "the request line has no target")
         elif line != b" ".join((method, target, version)):
-            self._note(Flaw.NON_COMPLIANT_VERSION, "more blanks in the request line than two")
+            self._add(Violation.NON_COMPLIANT_VERSION, "the request line has more than two spaces")
         self._lines.append(b" ".join((method, self._target(target), self._version(version))))
 
     def _version(self, version: bytes) -> bytes:
@@ -113,26 +121,26 @@ class _Mending:
         if self._http_1_0 or version == b"HTTP/1.1":
             return version
         if _LATER_MINOR.fullmatch(version):
-            self._note(Flaw.NON_COMPLIANT_VERSION, f"the version {_shown(version)}")
+            self._add(Violation.NON_COMPLIANT_VERSION, f"the version {_shown(version)}")
         elif _VERSION.fullmatch(version):
-            raise Failure(FailureKind.REQUEST_VERSION_UNSUPPORTED, f"{Flaw.BAD_VERSION.reason}: the version {_shown(version)}")
+            raise Failure(FailureKind.REQUEST_VERSION_UNSUPPORTED, f"{Violation.BAD_VERSION.reason}: the version {_shown(version)}")
         else:
-            self._note(Flaw.BAD_VERSION, f"the version {_shown(version)}")
+            self._add(Violation.BAD_VERSION, f"the version {_shown(version)}")
         return b"HTTP/1.1"
 
     def _target(self, target: bytes) -> bytes:
-        """The target without anything that could end it, as a browser would have written it."""
-        if len(target) == len(target.translate(None, _UNFIT)):
+        """Percent-encode the bytes that some servers take for the end of the target, as a browser would."""
+        if len(target) == len(target.translate(None, _NOT_IN_TARGET)):
             return target
         if b"\0" in target or b"\r" in target:
-            self._note(Flaw.BAD_URI, f"the request target {_shown(target)} holds NUL or CR")
+            self._add(Violation.BAD_URI, f"the request target {_shown(target)} contains NUL or CR")
         else:
             if b" " in target:
-                self._note(Flaw.SPACE_IN_URI, f"the request target {_shown(target)} holds a blank")
+                self._add(Violation.SPACE_IN_URI, f"the request target {_shown(target)} contains a space")
             if target.translate(None, b" ") != target.translate(None, b" " + CONTROLS + b"\t"):
-                self._note(Flaw.AMBIGUOUS_URI, f"the request target {_shown(target)} holds a control byte")
-        # Each of these bytes at once: there may be thousands.
-        for byte in set(target).intersection(_UNFIT):
+                self._add(Violation.AMBIGUOUS_URI, f"the request target {_shown(target)} contains a control byte")
+        # One pass per distinct byte, of which there are at most 34. One per occurrence would take quadratic time.
+        for byte in set(target).intersection(_NOT_IN_TARGET):
             target = target.replace(bytes((byte,)), b"%%%02X" % byte)
         return target
 
@@ -140,25 +148,27 @@ class _Mending:
 
     def _field_line(self, line: bytes) -> None:
         if b"\0" in line or b"\r" in line:
-            self._note(Flaw.BAD_HEADER, f"NUL or CR in {_shown(line)}")
+            self._add(Violation.BAD_HEADER, f"NUL or CR in the line {_shown(line)}")
             return
         if line[:1] in (b" ", b"\t"):
-            self._continue(line)
+            self._unfold(line)
             return
         self._folds_into = 0
         name, colon, value = line.partition(b":")
         if not colon:
-            self._note(Flaw.MISSING_HEADER_COLON, f"no colon in {_shown(line)}")
+            self._add(Violation.MISSING_HEADER_COLON, f"no colon in the line {_shown(line)}")
             return
         if not name.strip(b" \t"):
-            self._note(Flaw.EMPTY_HEADER, f"no name in {_shown(line)}")
+            self._add(Violation.EMPTY_HEADER, f"no field name in the line {_shown(line)}")
             return
         kind = REQUEST_FIELDS[name]
         if kind == fields.BAD:
-            # It is left out: no server can be told of it in a way that all read alike.
-            framing = reads_as_framing(name.lower())
-            self._note(Flaw.UNREADABLE_FRAMING if framing else Flaw.NON_COMPLIANT_HEADER, f"the name {_shown(name)} is no token")
+            # Drop the field: servers differ in how they read such a name, and no spelling of it would have one meaning.
+            framing = resembles_framing_field(name.lower())
+            violation = Violation.UNREADABLE_FRAMING if framing else Violation.NON_COMPLIANT_HEADER
+            self._add(violation, f"the field name {_shown(name)} is not a token")
         elif kind == fields.CONTENT_LENGTH:
+            # Framing fields are not copied. `_framing` writes one from what all of them say, and a folded one is never normalized.
             self._folds_into = None
             self._lengths.append(value.strip(b" \t"))
         elif kind == fields.TRANSFER_ENCODING:
@@ -169,34 +179,36 @@ class _Mending:
             self._lines.append(self._clean(line, kind))
 
     def _clean(self, line: bytes, kind: int) -> bytes:
-        clean = line.translate(_BLANKS_FOR_CONTROLS)
+        """Replace control bytes by spaces (RFC 9110 section 5.5). Never in a field that decides something, such as Connection or Host."""
+        clean = line.translate(_SPACES_FOR_CONTROLS)
         if clean != line:
-            flaw = Flaw.NON_COMPLIANT_HEADER if kind in (fields.PLAIN, fields.COOKIE, fields.IRREGULAR) else Flaw.BAD_HEADER
-            self._note(flaw, f"a control byte in {_shown(line)}")
+            violation = Violation.NON_COMPLIANT_HEADER if kind in (fields.PLAIN, fields.COOKIE, fields.IRREGULAR) else Violation.BAD_HEADER
+            self._add(violation, f"a control byte in the line {_shown(line)}")
         return clean
 
-    def _continue(self, line: bytes) -> None:
-        """A folded line goes on with the field before it (RFC 9112 section 5.2)."""
-        place = self._folds_into
-        self._note(Flaw.MULTILINE_FRAMING if place is None else Flaw.MULTILINE_HEADER, f"a line that begins with a blank: {_shown(line)}")
-        if place:
-            last = self._lines[place]
+    def _unfold(self, line: bytes) -> None:
+        """Append a folded line to the field before it (RFC 9112 section 5.2)."""
+        index = self._folds_into
+        violation = Violation.MULTILINE_FRAMING if index is None else Violation.MULTILINE_HEADER
+        self._add(violation, f"a line begins with whitespace: {_shown(line)}")
+        if index:
+            last = self._lines[index]
             kind = REQUEST_FIELDS[last.partition(b":")[0]]
-            self._lines[place] = last + b" " + self._clean(line, kind).strip(b" \t")
+            self._lines[index] = last + b" " + self._clean(line, kind).strip(b" \t")
 
-    # How long the body is (RFC 9112 section 6.3).
+    # The length of the body (RFC 9112 section 6.3).
 
     def _framing(self) -> None:
         lengths, codings = self._lengths, self._codings
         for length in lengths:
             if not length.isdigit() or len(length) > 19 or int(length) >= 2**63:
-                self._note(Flaw.BAD_CONTENT_LENGTH, f"the length {_shown(length)}")
-            elif length[:1] == b"0" and len(length) > 1 and not self._monitored:
-                # To ALB it is compliant; to another server it may be octal.
-                self._refused = self._refused or (Flaw.BAD_CONTENT_LENGTH, f"leading zeros in the length {_shown(length)}")
+                self._add(Violation.BAD_CONTENT_LENGTH, f"the Content-Length {_shown(length)}")
+            elif length[:1] == b"0" and len(length) > 1 and not self._monitor:
+                # ALB considers this compliant, so it has no classification. But some servers read it as octal.
+                self._rejection = self._rejection or (Violation.BAD_CONTENT_LENGTH, f"leading zeros in the Content-Length {_shown(length)}")
         if len(lengths) > 1:
-            flaw = Flaw.DUPLICATE_CONTENT_LENGTH if len(set(lengths)) == 1 else Flaw.MULTIPLE_CONTENT_LENGTH
-            self._note(flaw, f"{len(lengths)} lengths")
+            violation = Violation.DUPLICATE_CONTENT_LENGTH if len(set(lengths)) == 1 else Violation.MULTIPLE_CONTENT_LENGTH
+            self._add(violation, f"{len(lengths)} Content-Length fields")
         if codings is not None:
             self._coding(codings)
         elif lengths:
@@ -204,23 +216,25 @@ class _Mending:
 
     def _coding(self, codings: list[bytes]) -> None:
         if any(first == second == b"chunked" for first, second in pairwise(codings)):
-            self._note(Flaw.MULTIPLE_CHUNKED, f"the transfer codings {_shown(b', '.join(codings))}")
+            self._add(Violation.MULTIPLE_CHUNKED, f"the transfer codings {_shown(b', '.join(codings))}")
         elif codings != _CHUNKED:
             self._other_coding(codings)
         if self._lengths:
-            self._note(Flaw.BOTH_TE_CL_PRESENT, "both a length and a transfer coding")
+            # The classic of request smuggling. Transfer-Encoding wins, and a server that forwards such a request must close the connection
+            # after it (RFC 9112 section 6.1).
+            self._add(Violation.BOTH_TE_CL_PRESENT, "both Content-Length and Transfer-Encoding")
             self._closes = True
         if self._http_1_0:
-            self._note(Flaw.TRANSFER_ENCODING_IN_HTTP_1_0, "a transfer coding in an HTTP/1.0 request")
+            self._add(Violation.TRANSFER_ENCODING_IN_HTTP_1_0, "Transfer-Encoding in an HTTP/1.0 request")
         self._lines.append(b"Transfer-Encoding: chunked")
 
     def _other_coding(self, codings: list[bytes]) -> None:
-        """501 for codings that exist but are not known here, 400 for anything else (docs/alb.md 2.3)."""
+        """Reject other codings than chunked: 501 if they exist but are not implemented, 400 otherwise (docs/alb.md 2.3)."""
         named = _shown(b", ".join(codings))
         others = codings[:-1] if codings[-1] == b"chunked" else codings
-        if others and not self._lengths and not self._http_1_0 and self._refused is None and all(one in _REAL_CODINGS for one in others):
+        if others and not self._lengths and not self._http_1_0 and self._rejection is None and all(one in _REAL_CODINGS for one in others):
             raise Failure(FailureKind.REQUEST_TRANSFER_CODING_UNSUPPORTED, named)
-        self._note(Flaw.BAD_TRANSFER_ENCODING, f"the transfer codings {named}")
+        self._add(Violation.BAD_TRANSFER_ENCODING, f"the transfer codings {named}")
 
 
 def _shown(text: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Answers that the load balancer gives itself, as bytes (docs/alb.md 2.11)."""
+"""Builds the responses that the load balancer sends itself (docs/alb.md 2.11)."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from albkit.model.message import ResponseHead
 from albkit.wire.http1.grammar import TOKEN
 from albkit.wire.http1.response import UPGRADE_OPTION
 
-__all__ = ("WITHOUT_BODY", "ResponseFields", "as_response", "error_page", "own_answer", "plain_http_answer", "program_answer")
+__all__ = ("WITHOUT_BODY", "ResponseFields", "error_page", "hook_response", "local_response", "plain_http_response", "validated_response")
 
 _REASONS = {
     460: "Client Closed Request",
     463: "Too Many X-Forwarded-For Addresses",
     503: "Service Temporarily Unavailable",
     504: "Gateway Time-out",
-    # Python 3.13 renamed this one to RFC 9110's words.
+    # RFC 9110's phrase, for Python before 3.13.
     414: "URI Too Long",
 }
-"""Where ALB's words are not the registered ones."""
+"""Phrases that ALB uses instead of the registered ones."""
 
 
 WITHOUT_BODY = (204, 205, 304)
-"""Statuses of answers that have none, whatever was configured (RFC 9110 section 15). A 205 says so, with a length of 0."""
+"""Statuses whose responses have no body, whatever was configured (RFC 9110 section 15). A 205 has a Content-Length of 0."""
 
 
 def reason(status: int) -> str:
-    """The reason phrase of a status; empty for one that nobody has named."""
+    """Return the reason phrase of a status; empty if it has none."""
     if status in _REASONS:
         return _REASONS[status]
     try:
@@ -43,78 +43,95 @@ def reason(status: int) -> str:
 
 
 def error_page(status: int) -> bytes:
-    """The page that tells a person which status it was."""
+    """Return the HTML error page for a status, byte for byte that of ALB."""
     title = f"{status} {reason(status)}"
     return (
         f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n</body>\r\n</html>\r\n"
     ).encode()
 
 
-def own_answer(status: int, body: bytes, content_type: str, second: int, further: tuple[bytes, ...] = ()) -> ResponseHead:
-    """The head of a response that the load balancer makes.
+def local_response(status: int, body: bytes, content_type: str, second: int, extra_lines: tuple[bytes, ...] = ()) -> ResponseHead:
+    """Build the head of a redirect, a fixed response or an error page.
 
     Args:
-        status: Of the answer.
-        body: Decides the length only.
-        content_type: Of the body.
-        second: Seconds since 1970, for the Date.
-        further: More field lines.
+        status: The status.
+        body: The body. Only its length is used here.
+        content_type: The media type of the body.
+        second: The time for Date, in whole seconds since 1970.
+        extra_lines: More field lines.
     """
     lines = [
         f"HTTP/1.1 {status} {reason(status)}".encode(),
         b"Server: awselb/2.0",
         b"Date: " + http_date(second),
     ]
+    # A 204 must not have a Content-Length (RFC 9110 section 8.6).
     if status != 204:
         lines.append(b"Content-Type: " + content_type.encode())
         lines.append(b"Content-Length: %d" % len(body))
-    return _own_head(status, [*lines, *further], 0 if status in (204, 304) else len(body))
+    return _local_head(status, [*lines, *extra_lines], 0 if status in (204, 304) else len(body))
 
 
-def plain_http_answer(second: int) -> bytes:
-    """The whole answer to a plain HTTP request on a port that speaks HTTPS."""
+def plain_http_response(second: int) -> bytes:
+    """Build the whole response, head and body, to a plain HTTP request on a TLS port."""
     title = f"400 {reason(400)}"
     page = (
         f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
         "<center>A plain HTTP request was sent to an HTTPS port; use https://</center>\r\n</body>\r\n</html>\r\n"
     ).encode()
-    return b"\r\n".join([*own_answer(400, page, "text/html", second, (b"Connection: close",)).lines, b"", page])
+    return b"\r\n".join([*local_response(400, page, "text/html", second, (b"Connection: close",)).lines, b"", page])
 
 
 _FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 _UPGRADE_REQUIRED = 426
+# Set by the load balancer. With these a hook could break the framing of the response, and so the next response on the connection.
 _FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"))
 
 
-def as_response(answer: object) -> Response | str:
-    """An answer of the program's own, made of plain values that do not change any more; text where it cannot be sent, which says why.
+def validated_response(result: object) -> Response | str:
+    """Check what a hook returned, before any byte of it is sent.
+
+    The result consists of plain strings, integers and bytes. An instance of a subclass could change its value after it was checked, and so
+    inject a line into the head (response splitting, CWE-113).
+
+    Args:
+        result: What the hook returned. Not `None`.
+
+    Returns:
+        A copy of the response. If it cannot be sent, a text for the log that completes the sentence "the hook returned ...".
 
     Raises:
-        BaseException: whatever the objects of the program's own raise when they are looked at.
+        BaseException: whatever an attribute or a method of the objects raises.
     """
-    if not isinstance(answer, Response):
-        return f"{told(answer)}, which is neither a Response nor None"
-    status, body, headers = answer.status, answer.body, answer.headers
+    if not isinstance(result, Response):
+        return f"{told(result)}; return an albkit.Response or None"
+    status, body, headers = result.status, result.body, result.headers
     if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 599:
-        return f"the status {told(status)}; 200 to 599"
+        return f"the status {told(status)}; it must be an int from 200 to 599"
     if not isinstance(body, bytes):
-        return f"a body that is not bytes but {type(body).__name__}"
+        return f"a body of type {type(body).__name__}; it must be bytes"
     if headers is not None and not isinstance(headers, Mapping):
-        return f"headers that are not a mapping but {type(headers).__name__}"
+        return f"headers of type {type(headers).__name__}; they must be a mapping or None"
     fields: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items() if headers is not None else ():
         good = isinstance(name, str) and isinstance(value, str)
+        # The methods of `str`, `int` and `bytes` themselves, because a subclass may override its own.
         plain_name, plain_value = (str.__str__(name), str.__str__(value)) if good else ("", "")
         if not plain_name.isascii() or not TOKEN.fullmatch(plain_name.encode()) or not _FIELD_VALUE.fullmatch(plain_value):
-            return f"the field {told(name)}: {told(value)}, which cannot be sent"
+            return f"the header field {told(name)}: {told(value)}; names must be tokens, and values Latin-1 text without control characters"
         if plain_name.lower() in _FRAMING and not (status == _UPGRADE_REQUIRED and plain_name.lower() == "upgrade"):
-            return f"the field {plain_name}, which is ours to write"
+            return f"the header field {plain_name}; remove it, the load balancer writes this field itself"
         fields.add(plain_name, plain_value)
     return Response(int.__int__(status), headers=fields, body=bytes.__getitem__(body, slice(None)))
 
 
-def program_answer(answer: Response, second: int) -> ResponseHead:
-    """The head of a response that an action of the program returned."""
+def hook_response(answer: Response, second: int) -> ResponseHead:
+    """Build the head of a response that a hook returned.
+
+    Args:
+        answer: The result of `validated_response`.
+        second: The time for Date, in whole seconds since 1970. A Date of the hook's takes precedence.
+    """
     given = answer.headers or {}
     names = {name.lower() for name in given}
     lines = [f"HTTP/1.1 {answer.status} {reason(answer.status)}".encode()]
@@ -122,6 +139,7 @@ def program_answer(answer: Response, second: int) -> ResponseHead:
         lines.append(b"Server: awselb/2.0")
     if "date" not in names:
         lines.append(b"Date: " + http_date(second))
+    # `validated_response` has excluded characters that Latin-1 cannot encode.
     lines += [f"{name}: {value}".encode("latin-1") for name, value in given.items()]
     if answer.status == _UPGRADE_REQUIRED and "upgrade" in names:
         lines.append(UPGRADE_OPTION)
@@ -129,23 +147,24 @@ def program_answer(answer: Response, second: int) -> ResponseHead:
         lines.append(b"Content-Length: 0")
     elif answer.status not in WITHOUT_BODY:
         lines.append(b"Content-Length: %d" % len(answer.body))
-    return _own_head(answer.status, lines, 0 if answer.status in WITHOUT_BODY else len(answer.body))
+    return _local_head(answer.status, lines, 0 if answer.status in WITHOUT_BODY else len(answer.body))
 
 
-def _own_head(status: int, lines: list[bytes], content_length: int) -> ResponseHead:
+def _local_head(status: int, lines: list[bytes], content_length: int) -> ResponseHead:
     response = ResponseHead()
     response.status = status
     response.lines = lines
     response.content_length = content_length
+    # Set, so that the exchange does not add a second one.
     response.has_date = True
     return response
 
 
 class ResponseFields:
-    """The fields that a listener puts on every response (docs/alb.md 1.3).
+    """The fields that a listener sets on every response (docs/alb.md 1.3).
 
     Args:
-        fields: Names and values; a value of `None` leaves out our own field of that name.
+        fields: Names and values. The value `None` removes a field that the load balancer writes, which is only `Server`.
     """
 
     __slots__ = ("_lines", "_names", "_omitted")
@@ -155,7 +174,7 @@ class ResponseFields:
         self._names = frozenset(name.lower().encode() for name, value in fields if value is not None)
         self._omitted = frozenset(name.lower().encode() + b": awselb/2.0" for name, value in fields if value is None)
 
-    def put_on(self, lines: list[bytes]) -> None:
-        """Replace the fields of the same names in the lines of a head, or add them."""
+    def apply_to(self, lines: list[bytes]) -> None:
+        """Add the fields to the lines of a head, in place. They replace fields of the same names."""
         kept = [line for line in lines[1:] if line.partition(b":")[0].lower() not in self._names and line.lower() not in self._omitted]
         lines[1:] = kept + self._lines

@@ -1,4 +1,4 @@
-"""Upgrade (RFC 9110 section 7.8): what a client may ask for, and whether the target's answer is one of these things."""
+"""Protocol upgrades (RFC 9110 section 7.8): what a client may ask for, and whether the target's answer matches."""
 
 from __future__ import annotations
 
@@ -8,39 +8,52 @@ from hashlib import sha1
 
 from albkit.model.message import RequestHead, ResponseHead
 
-__all__ = ("accept_of", "accepts", "agreed_extensions", "protocols_allowed", "protocols_to_offer")
+__all__ = ("accepts", "negotiated_extensions", "protocols_allowed", "protocols_to_offer", "websocket_accept")
 
-_NEVER = (b"h2c",)
-"""HTTP/2 over cleartext would let the tunnel's bytes be requests that no rule has seen."""
+# HTTP/2 over cleartext TCP. A client could send requests through the tunnel that no rule has checked (h2c smuggling).
+_REFUSED = (b"h2c",)
+# RFC 6455 section 1.3. The key and this constant, hashed, prove that the server understands WebSocket.
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _ACCEPT = b"sec-websocket-accept"
 _EXTENSIONS = b"sec-websocket-extensions"
 
 
 def protocols_to_offer(value: bytes) -> bytes:
-    """The protocols of an Upgrade value that may be passed on, in their order; empty when none is left."""
+    """Return the protocols of an Upgrade value that may be offered to the other side, in their order; empty if none is left."""
     if b"," not in value:
-        return b"" if value.lower() in _NEVER else value
+        return b"" if value.lower() in _REFUSED else value
     offered = (protocol.strip(b" \t") for protocol in value.split(b","))
-    return b", ".join(protocol for protocol in offered if protocol and protocol.lower() not in _NEVER)
+    return b", ".join(protocol for protocol in offered if protocol and protocol.lower() not in _REFUSED)
 
 
 def protocols_allowed(offered: bytes, allowed: Iterable[str]) -> bytes:
-    """Those of the protocols offered that a target group's policy allows, in their order; empty when none is left."""
+    """Return those of the offered protocols that a tunnel policy allows, in their order; empty if none is left."""
     wanted = {protocol.lower().encode() for protocol in allowed}
     return b", ".join(protocol for protocol in (one.strip(b" \t") for one in offered.split(b",")) if protocol.lower() in wanted)
 
 
 def accepts(offered: bytes, answered: bytes) -> bool:
-    """Whether the one protocol that a 101 names is among those offered, without regard to case."""
+    """Whether a 101 switches to exactly one of the offered protocols. Case does not matter.
+
+    Args:
+        offered: The Upgrade value of the request.
+        answered: The Upgrade value of the 101.
+    """
     wanted = answered.strip(b" \t").lower()
     return bool(wanted) and wanted in {protocol.strip(b" \t").lower() for protocol in offered.split(b",")}
 
 
-def agreed_extensions(request: RequestHead, response: ResponseHead) -> bytes | None:
-    """The extensions that a WebSocket handshake agreed on, empty for none; `None` where it was no handshake of RFC 6455 (section 4).
+def negotiated_extensions(request: RequestHead, response: ResponseHead) -> bytes | None:
+    """Return the extensions that a WebSocket handshake negotiated (RFC 6455 section 4).
 
-    Only behind such a handshake the bytes of both directions are frames: a key and version 13 were asked with, and the key was answered.
+    Only after a handshake with a key, version 13 and the right answer to the key are the bytes of both directions WebSocket frames.
+
+    Args:
+        request: The request of the client.
+        response: The 101 of the target.
+
+    Returns:
+        The value of Sec-WebSocket-Extensions, empty if there is none. `None` if this was not a WebSocket handshake.
     """
     headers = request.headers
     key = headers.get("Sec-WebSocket-Key", "")
@@ -55,9 +68,9 @@ def agreed_extensions(request: RequestHead, response: ResponseHead) -> bytes | N
             accepted = value.strip(b" \t")
         elif name == _EXTENSIONS:
             extensions.append(value.strip(b" \t"))
-    return b", ".join(extensions) if accepted == accept_of(key.encode("utf-8", "surrogateescape")) else None
+    return b", ".join(extensions) if accepted == websocket_accept(key.encode("utf-8", "surrogateescape")) else None
 
 
-def accept_of(key: bytes) -> bytes:
-    """The Sec-WebSocket-Accept that answers a Sec-WebSocket-Key."""
+def websocket_accept(key: bytes) -> bytes:
+    """Return the Sec-WebSocket-Accept for a Sec-WebSocket-Key."""
     return b64encode(sha1(key + _GUID, usedforsecurity=False).digest())

@@ -67,8 +67,8 @@ class Proxy:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--certificate", help="that clients are shown; without one they speak no TLS")
-    parser.add_argument("--key", help="of the certificate")
+    parser.add_argument("--certificate", help="the certificate for clients; without one there is no TLS")
+    parser.add_argument("--key", help="the key of the certificate")
     parser.add_argument("port", type=int)
     parser.add_argument("targets", type=int, nargs="+", help="ports of 127.0.0.1")
     given = parser.parse_args()

@@ -29,14 +29,14 @@ class Door:
         self.asked = 0
         self.inside: list[Guest] = []
 
-    def expects(self, descriptor: int) -> bool:
+    def reserve_slot(self, descriptor: int) -> bool:
         self.asked += 1
         if len(self.inside) + len(self.expected) >= self.room:
             return False
         self.expected.add(descriptor)
         return True
 
-    def missed(self, descriptor: int) -> None:
+    def release_slot(self, descriptor: int) -> None:
         self.expected.discard(descriptor)
 
 

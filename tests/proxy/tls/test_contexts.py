@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from albkit.model.actions import FixedResponse
+from albkit.model.actions.fixed_response import FixedResponse
 from albkit.model.certificate import Certificate
 from albkit.model.listener import Listener
 from albkit.model.ssl_policy import SSL_POLICIES, SslPolicy

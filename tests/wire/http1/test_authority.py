@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from albkit.errors import Failure, FailureKind
-from albkit.wire.http1.authority import Authorities
+from albkit.wire.http1.authority import AuthorityReader
 
 _GOOD = [
     # docs/alb.md 2.7: value, for rules, Host on port 80 or 443, Host on port 8080
@@ -70,9 +70,9 @@ _BAD = [
 def test_authority_takes_albs_normal_form(value: bytes, host: str, bare: bytes, with_port: bytes) -> None:
     """Lower case; on 80 and 443 any port stripped, elsewhere the listener's appended where none is (docs/alb.md 2.7)."""
     for port in (80, 443):
-        authority = Authorities(port).read(value)
+        authority = AuthorityReader(port).read(value)
         assert (authority.host, authority.line) == (host, b"Host: " + bare)
-    authority = Authorities(8080).read(value)
+    authority = AuthorityReader(8080).read(value)
     assert (authority.host, authority.line) == (host, b"Host: " + with_port)
 
 
@@ -80,25 +80,25 @@ def test_authority_takes_albs_normal_form(value: bytes, host: str, bare: bytes, 
 def test_authority_that_is_none_is_a_400(value: bytes) -> None:
     """Empty, a list, userinfo, a path, a bad port or literal: no host that every server reads alike (RFC 9112 section 3.2)."""
     with pytest.raises(Failure) as raised:
-        Authorities(80).read(value)
+        AuthorityReader(80).read(value)
     assert raised.value.kind is FailureKind.REQUEST_HOST_INVALID
     assert len(raised.value.detail) < 500
 
 
-def test_authority_is_read_once_per_spelling() -> None:
-    """What was judged is remembered, so that a look-up is all that most requests cost."""
-    authorities = Authorities(80)
-    assert authorities.read(b"example.com") is authorities.read(b"example.com")
-    assert authorities.read(b"Example.com") is not authorities.read(b"example.com")
+def test_authority_is_parsed_once_per_spelling() -> None:
+    """Most requests cost a look-up only."""
+    reader = AuthorityReader(80)
+    assert reader.read(b"example.com") is reader.read(b"example.com")
+    assert reader.read(b"Example.com") is not reader.read(b"example.com")
 
 
-def test_authorities_remember_a_bounded_number() -> None:
-    """Spellings are an adversary's to choose: those beyond the bound are read right and forgotten, and bad ones never kept."""
-    authorities = Authorities(80)
+def test_authority_cache_is_bounded() -> None:
+    """An attacker chooses the spellings. Those beyond the bound are parsed correctly and not kept; invalid ones are never kept."""
+    reader = AuthorityReader(80)
     for number in range(20_000):
-        assert authorities.read(b"host%d.example" % number).host == f"host{number}.example"
-    assert len(authorities._known) <= 4_096
-    kept = len(authorities._known)
+        assert reader.read(b"host%d.example" % number).host == f"host{number}.example"
+    assert len(reader._cache) <= 4_096
+    kept = len(reader._cache)
     with pytest.raises(Failure):
-        authorities.read(b"a, b")
-    assert len(authorities._known) == kept
+        reader.read(b"a, b")
+    assert len(reader._cache) == kept

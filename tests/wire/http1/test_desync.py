@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from albkit.wire.http1.desync import Flaw, classify_body, worse
+from albkit.wire.http1.desync import Violation, classify_body, worse
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -37,9 +37,9 @@ def test_worse_is_the_higher_class_and_the_first_among_equals() -> None:
     assert worse(ambiguous, ("Ambiguous", "c")) == ambiguous
 
 
-@pytest.mark.parametrize("flaw", Flaw)
-def test_severe_flaw_passes_nowhere_and_others_no_less_where_requests_are_monitored(flaw: Flaw) -> None:
-    """`monitor` lets pass whatever another mode does; Severe stays refused in every mode (docs/desync.md)."""
-    assert flaw.passes(monitored=True) >= flaw.passes(monitored=False)
-    if flaw.level == "Severe":
-        assert not flaw.passes(monitored=True)
+@pytest.mark.parametrize("violation", Violation)
+def test_monitor_mode_forwards_whatever_other_modes_do_and_nothing_severe(violation: Violation) -> None:
+    """Severe requests are rejected in every mode (docs/desync.md)."""
+    assert violation.can_be_normalized(monitor=True) >= violation.can_be_normalized(monitor=False)
+    if violation.level == "Severe":
+        assert not violation.can_be_normalized(monitor=True)

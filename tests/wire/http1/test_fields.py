@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from albkit.wire.http1 import fields
-from albkit.wire.http1.fields import OURS, REQUEST_FIELDS, RESPONSE_FIELDS, connection_options, drop_named, kinds_without
+from albkit.wire.http1.fields import REQUEST_FIELDS, RESERVED, RESPONSE_FIELDS, connection_options, drop_named, kinds_reserving
 
 
 @pytest.fixture(autouse=True)
@@ -41,14 +41,14 @@ _REQUEST = [
     (b"X_Forwarded_For", fields.IRREGULAR_FORWARDED),
     (b"X.Forwarded-Proto", fields.IRREGULAR_FORWARDED),
     (b"x_amzn_trace_id", fields.IRREGULAR_FORWARDED),
-    (b"X-Amzn-Mtls-Clientcert", fields.OURS),
-    (b"X-Amzn-Mtls-Clientcert-Serial-Number", fields.OURS),
-    (b"X-Amzn-Mtls-Clientcert-Anything", fields.OURS),
-    (b"X-Amzn-Tls-Version", fields.OURS),
-    (b"X-Amzn-Tls-Cipher-Suite", fields.OURS),
-    (b"X-Amzn-Oidc-Data", fields.OURS),
-    (b"X-Amzn-Oidc-Identity", fields.OURS),
-    (b"X-Amzn-Oidc-Accesstoken", fields.OURS),
+    (b"X-Amzn-Mtls-Clientcert", fields.RESERVED),
+    (b"X-Amzn-Mtls-Clientcert-Serial-Number", fields.RESERVED),
+    (b"X-Amzn-Mtls-Clientcert-Anything", fields.RESERVED),
+    (b"X-Amzn-Tls-Version", fields.RESERVED),
+    (b"X-Amzn-Tls-Cipher-Suite", fields.RESERVED),
+    (b"X-Amzn-Oidc-Data", fields.RESERVED),
+    (b"X-Amzn-Oidc-Identity", fields.RESERVED),
+    (b"X-Amzn-Oidc-Accesstoken", fields.RESERVED),
     # end to end
     (b"Accept", fields.PLAIN),
     (b"Authorization", fields.PLAIN),
@@ -153,7 +153,7 @@ def test_connection_options_are_read_without_case_and_blanks(
 
 
 def test_fields_named_by_connection_are_dropped_in_every_case() -> None:
-    """All lines of a named field go, whatever their case; first line and last places stay."""
+    """All lines of a named field are removed, in any case. The first line stays."""
     lines = [b"x-foo: is a start line", b"Host: a", b"X-Foo: 1", b"Bar: x-foo", b"x-FOO:2", b"X-Foot: 3"]
     drop_named(lines, frozenset((b"x-foo",)))
     assert lines == [b"x-foo: is a start line", b"Host: a", b"Bar: x-foo", b"X-Foot: 3"]
@@ -172,11 +172,11 @@ def test_fields_that_say_what_a_message_is_are_never_dropped(name: bytes) -> Non
 )
 def test_field_that_only_the_load_balancer_sets_is_dropped_in_every_spelling(spelling: bytes) -> None:
     """Servers take an underscore for a hyphen, and those that speak CGI anything but letters and digits."""
-    assert REQUEST_FIELDS[spelling] == OURS
+    assert REQUEST_FIELDS[spelling] == RESERVED
 
 
-@pytest.mark.parametrize("ours", [b"x-client-cert", b"x_client_cert"])
+@pytest.mark.parametrize("reserved", [b"x-client-cert", b"x_client_cert"])
 @pytest.mark.parametrize("spelling", [b"X-Client-Cert", b"x_client_cert", b"X.Client.Cert"])
-def test_field_that_was_given_another_name_is_dropped_in_every_spelling(ours: bytes, spelling: bytes) -> None:
+def test_field_that_was_given_another_name_is_dropped_in_every_spelling(reserved: bytes, spelling: bytes) -> None:
     """The same for names of the program's own, however it spells them."""
-    assert kinds_without([ours])[spelling] == OURS
+    assert kinds_reserving([reserved])[spelling] == RESERVED

@@ -41,7 +41,7 @@ def _completed(
     port: int = 80,
 ) -> list[bytes]:
     """The lines behind the request's own, up to the end of the head."""
-    ForwardedFields(client, protocol, port, mode, client_port, TraceIds(_clock())).complete(request, _NOW)
+    ForwardedFields(client, protocol, port, mode, client_port, TraceIds(_clock())).add_to(request, _NOW)
     head = b"\r\n".join(request.lines)
     start = b"GET / HTTP/1.1\r\nHost: a\r\n"
     assert head.startswith(start)
@@ -147,8 +147,8 @@ def test_forwarded_fields_of_one_connection_serve_many_requests() -> None:
     """What is made once per connection carries nothing from one request to the next."""
     fields = ForwardedFields(_V4, "http", 80, "append", False, TraceIds(SYSTEM))
     first, second = _request(forwarded_for=b"10.0.0.1", upgrade=b"websocket"), _request()
-    fields.complete(first, _NOW)
-    fields.complete(second, _NOW)
+    fields.add_to(first, _NOW)
+    fields.add_to(second, _NOW)
     text = b"\r\n".join(second.lines)
     assert b"X-Forwarded-For: 192.0.2.1\r\n" in text
     assert b"Upgrade" not in text

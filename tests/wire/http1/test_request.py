@@ -690,11 +690,11 @@ def test_field_that_should_stand_once_may_stand_twice(reading: Reading, field: b
     assert reading.lines(get(*fields)) == [b"GET / HTTP/1.1", HOST, *fields]
 
 
-# The places to be filled, and what a hook sees
+# What a hook sees
 
 
-def test_two_places_are_left_at_the_end(reading: Reading) -> None:
-    """Our own fields and the end of the head come behind whatever was inserted."""
+def test_no_line_of_a_request_is_empty(reading: Reading) -> None:
+    """An empty line would end the head before the fields that the load balancer adds."""
     for raw in (get(), get(b"Transfer-Encoding: chunked", b"TE: trailers", method=_POST), head(b"GET / HTTP/1.0")):
         assert all(reading.request(raw).lines)
 
@@ -739,7 +739,7 @@ def test_requests_of_one_reader_share_nothing(reading: Reading) -> None:
 @pytest.mark.parametrize("name", [b"My(Cert", b"My Cert", b"My\xffCert", b"My\tCert"])
 def test_name_that_is_no_token_is_refused_though_it_reads_as_one_of_ours(reading: Reading, name: bytes) -> None:
     """It is not taken for the field that the load balancer writes, and left out."""
-    reader = reading.reader(ours=("My-Cert",))
+    reader = reading.reader(reserved=("My-Cert",))
     assert b"My_Cert: a" not in reader.read(get(b"My_Cert: a")).lines
     with pytest.raises(Failure, match="NonCompliantHeader"):
         reader.read(get(name + b": a"))

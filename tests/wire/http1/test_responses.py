@@ -9,7 +9,7 @@ import pytest
 from albkit.clock import http_date
 from albkit.errors import FailureKind
 from albkit.model.extensions import Response
-from albkit.wire.http1.responses import ResponseFields, as_response, error_page, own_answer, program_answer
+from albkit.wire.http1.responses import ResponseFields, error_page, hook_response, local_response, validated_response
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_status_of_every_failure_has_a_reason(status: int) -> None:
     assert re.search(rb"<title>%d [A-Z][A-Za-z-]+" % status, error_page(status))
 
 
-def test_own_answer_has_the_fields_of_a_complete_response() -> None:
-    """Status line, Server, Date, type and length, further fields, and two places to fill (docs/alb.md 2.11; RFC 9110 6.6.1)."""
-    assert own_answer(405, b"body", "text/html", 1_790_000_123, (b"Allow: GET", b"X: y")).lines == [
+def test_local_response_has_all_fields_of_a_complete_response() -> None:
+    """Status line, Server, Date, type and length, then the extra fields (docs/alb.md 2.11; RFC 9110 section 6.6.1)."""
+    assert local_response(405, b"body", "text/html", 1_790_000_123, (b"Allow: GET", b"X: y")).lines == [
         b"HTTP/1.1 405 Method Not Allowed",
         b"Server: awselb/2.0",
         b"Date: " + formatdate(1_790_000_123, usegmt=True).encode(),
@@ -56,26 +56,24 @@ def test_own_answer_has_the_fields_of_a_complete_response() -> None:
         b"Content-Length: 4",
         b"Allow: GET",
         b"X: y",
-        b"",
-        b"",
     ]
 
 
 def test_own_answer_204_has_no_length() -> None:
     """RFC 9110 section 8.6: no Content-Length in a 204."""
-    lines = own_answer(204, b"", "text/plain", 0).lines
+    lines = local_response(204, b"", "text/plain", 0).lines
     assert not [line for line in lines if line.lower().startswith((b"content-length", b"content-type"))]
 
 
 def test_own_answer_without_a_body_says_so() -> None:
     """An empty body has the length 0, so that the connection can go on."""
-    assert b"Content-Length: 0" in own_answer(200, b"", "text/plain", 0).lines
+    assert b"Content-Length: 0" in local_response(200, b"", "text/plain", 0).lines
 
 
 @pytest.mark.parametrize("status", [299, 499, 599])
 def test_own_answer_of_an_unnamed_status_keeps_its_blank(status: int) -> None:
     """RFC 9112 section 4: the blank behind the code stays where there is no reason."""
-    assert own_answer(status, b"", "text/plain", 0).lines[0] == b"HTTP/1.1 %d " % status
+    assert local_response(status, b"", "text/plain", 0).lines[0] == b"HTTP/1.1 %d " % status
 
 
 @pytest.mark.parametrize("second", [0, 784111777, 951782400, 1_790_000_123, 4_102_444_799])
@@ -104,9 +102,9 @@ def test_http_date_is_english_in_every_locale(monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_response_fields_are_put_on_a_head(fields: list[tuple[str, str | None]], before: list[bytes], after: list[bytes]) -> None:
-    """On every response of the listener, in place of the target's own of that name; the two last places stay to be filled."""
+    """Those of the same names that the target sent are replaced, on every response of the listener."""
     lines = [b"HTTP/1.1 200 OK", *before]
-    ResponseFields(fields).put_on(lines)
+    ResponseFields(fields).apply_to(lines)
     assert lines == [b"HTTP/1.1 200 OK", *after]
 
 
@@ -122,7 +120,7 @@ def test_response_fields_are_put_on_a_head(fields: list[tuple[str, str | None]],
 )
 def test_answer_of_a_program_that_can_be_sent_has_no_fault(answer: Response) -> None:
     """200 to 599, fields that HTTP allows, bytes."""
-    sound = as_response(answer)
+    sound = validated_response(answer)
     assert isinstance(sound, Response)
     assert (sound.status, sound.body, dict(sound.headers or {})) == (answer.status, answer.body, answer.headers or {})
 
@@ -155,34 +153,34 @@ def test_answer_of_a_program_that_can_be_sent_has_no_fault(answer: Response) -> 
 )
 def test_answer_of_a_program_that_cannot_be_sent_has_a_fault(answer: object) -> None:
     """Nonsense of any kind is named, and never raises."""
-    assert isinstance(as_response(answer), str)
+    assert isinstance(validated_response(answer), str)
 
 
 def test_answer_of_a_program_becomes_the_lines_of_a_head() -> None:
     """Its own fields as given, Server and Date where it has none, and its length."""
-    lines = program_answer(Response(200, headers={"X-A": "b"}, body=b"four"), 1_790_000_000).lines
+    lines = hook_response(Response(200, headers={"X-A": "b"}, body=b"four"), 1_790_000_000).lines
     assert lines[0] == b"HTTP/1.1 200 OK"
     assert set(lines[1:]) == {b"Server: awselb/2.0", b"Date: " + http_date(1_790_000_000), b"X-A: b", b"Content-Length: 4"}
-    own = program_answer(Response(200, headers={"server": "mine", "DATE": "now"}), 0).lines
+    own = hook_response(Response(200, headers={"server": "mine", "DATE": "now"}), 0).lines
     assert set(own[1:]) == {b"server: mine", b"DATE: now", b"Content-Length: 0"}
 
 
 def test_answer_of_a_program_says_what_to_upgrade_to_in_a_426_alone() -> None:
     """It must (RFC 9110 section 15.5.22); elsewhere it would be ours to switch."""
     required = Response(426, headers={"Upgrade": "websocket"})
-    assert isinstance(as_response(required), Response)
-    assert program_answer(required, 0).lines[-3:] == [b"Upgrade: websocket", b"Connection: Upgrade", b"Content-Length: 0"]
-    assert b"Connection: Upgrade" not in program_answer(Response(426), 0).lines
-    assert isinstance(as_response(Response(200, headers={"Upgrade": "websocket"})), str)
-    assert isinstance(as_response(Response(426, headers={"Connection": "Upgrade"})), str)
+    assert isinstance(validated_response(required), Response)
+    assert hook_response(required, 0).lines[-3:] == [b"Upgrade: websocket", b"Connection: Upgrade", b"Content-Length: 0"]
+    assert b"Connection: Upgrade" not in hook_response(Response(426), 0).lines
+    assert isinstance(validated_response(Response(200, headers={"Upgrade": "websocket"})), str)
+    assert isinstance(validated_response(Response(426, headers={"Connection": "Upgrade"})), str)
 
 
 def test_answer_of_a_program_with_205_has_no_content() -> None:
     """And says so, for a client would wait for it (RFC 9110 section 15.3.6)."""
-    assert b"Content-Length: 0" in program_answer(Response(205, body=b"four"), 0).lines
+    assert b"Content-Length: 0" in hook_response(Response(205, body=b"four"), 0).lines
 
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_answer_of_a_program_without_content_tells_no_length(status: int) -> None:
     """RFC 9110 section 8.6: no Content-Length in a 204."""
-    assert not [line for line in program_answer(Response(status), 0).lines if line.startswith(b"Content-Length")]
+    assert not [line for line in hook_response(Response(status), 0).lines if line.startswith(b"Content-Length")]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from albkit.wire.http1.upgrade import accept_of, accepts, agreed_extensions, protocols_allowed, protocols_to_offer
+from albkit.wire.http1.upgrade import accepts, negotiated_extensions, protocols_allowed, protocols_to_offer, websocket_accept
 from tests.wire.heads import Reading, get, head
 
 
@@ -97,7 +97,7 @@ def _agreed(
     """What a handshake with these fields has agreed on."""
     switching = b"Connection: Upgrade", b"Upgrade: " + upgrade
     request = reading.request(get(*switching, *asked, method=method))
-    return agreed_extensions(request, reading.response(head(b"HTTP/1.1 101 Switching Protocols", *switching, *answered)))
+    return negotiated_extensions(request, reading.response(head(b"HTTP/1.1 101 Switching Protocols", *switching, *answered)))
 
 
 @pytest.mark.parametrize(
@@ -176,4 +176,4 @@ def test_key_that_is_no_text_is_answered_by_its_bytes(reading: Reading) -> None:
 )
 def test_accept_answers_a_key(key: bytes, accept: bytes) -> None:
     """The SHA-1 of the key and the GUID of RFC 6455 (section 4.2.2), in base64; the first one is the example of section 1.3."""
-    assert accept_of(key) == accept
+    assert websocket_accept(key) == accept

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from albkit.wire.proxy_protocol.crc32c import crc32c
 from albkit.wire.proxy_protocol.reader import LARGEST, ProxyHeader, ProxyHeaderError, may_begin_proxy_header, read_proxy_header
+from tests.support.effort import cases
 
 _SIGNATURE = bytes.fromhex("0d0a0d0a000d0a515549540a")
 _V4 = bytes.fromhex("c0000201 c6336402 dcba 01bb")
@@ -421,7 +422,7 @@ def test_bytes_of_any_kind_never_do_worse_than_being_refused(data: bytes) -> Non
 _changes = st.tuples(st.sampled_from(["set", "insert", "delete", "repeat"]), st.integers(0, 10_000), st.integers(1, 6), st.integers(0, 255))
 
 
-@settings(max_examples=1000)
+@settings(max_examples=cases(1000))
 @given(st.sampled_from(sorted(_SMALL)), st.lists(_changes, min_size=1, max_size=6))
 def test_header_with_any_change_never_does_worse_than_being_refused(name: str, changes: list[tuple[str, int, int, int]]) -> None:
     """What is read never reaches behind the bytes that are there."""

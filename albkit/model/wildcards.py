@@ -1,4 +1,4 @@
-"""Compiles ALB's wildcard patterns to something quick that no subject can slow down (docs/alb.md 3.1)."""
+"""Compiles ALB's wildcard patterns to functions that are fast for every text, even a hostile one (docs/alb.md 3.1)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Matcher = Callable[[str], bool]
 
 
 def compile_wildcards(pattern: str, *, escapes: bool = False) -> Matcher:
-    """A function that tells whether the whole of a text matches `pattern`: `*` is any characters, `?` exactly one.
+    """Return a function that tells whether a whole text matches a pattern: `*` stands for any characters, and `?` for exactly one.
 
-    For matching without case give pattern and subject in lower case.
+    To match without case, give both pattern and text in lower case.
 
     Args:
-        pattern: What to match.
-        escapes: Whether a backslash takes the `*`, `?` or backslash behind it literally.
+        pattern: The pattern.
+        escapes: Whether a backslash takes a following `*`, `?` or backslash literally.
     """
     pieces = _pieces(pattern, escapes)
     if not any(_ONE in piece for piece in pieces):
@@ -31,18 +31,18 @@ def compile_wildcards(pattern: str, *, escapes: bool = False) -> Matcher:
         source = first
     else:
         *inner, last = middle
-        # An atomic group per piece: the leftmost place is always as good as a later one, so no star is ever tried again and the cost
-        # stays linear in the subject (a plain `.*` chain takes milliseconds on hostile subjects).
+        # One atomic group per piece. The leftmost match of a piece is always as good as a later one, so the engine never has to try a star
+        # again, and the cost stays linear in the text. A chain of plain `.*` takes milliseconds for hostile texts.
         source = first + "".join(f"(?>.*?{piece})" for piece in inner if piece) + (f".*{last}" if last else ".*")
     return _Whole(re.compile(source, re.DOTALL))
 
 
 _ONE = "?1"
-"""Stands for any one character among the characters of a piece."""
+"""Represents a `?` among the characters of a piece. Two characters long, so that no character of the pattern is equal to it."""
 
 
 def _pieces(pattern: str, escapes: bool) -> list[list[str]]:
-    """What stands between the stars, character by character."""
+    """Split a pattern at its stars. Each piece is a list of characters and `_ONE`."""
     pieces: list[list[str]] = [[]]
     literal = False
     for place, character in enumerate(pattern):

@@ -23,7 +23,7 @@ class _Group:
     def __init__(self, weights: Sequence[int], seed: int = 1) -> None:
         self.clock = FakeClock()
         self.random = random.Random(seed)
-        self.algorithm = LeastResponseTime(self.clock.monotonic)
+        self.algorithm = LeastResponseTime(self.clock)
         self.members = [TargetState(alb.Target(f"t{number}", 80, weight=weight)) for number, weight in enumerate(weights)]
         self.candidates = list(self.members)
         for member in self.members:

@@ -14,12 +14,16 @@ import albkit as alb
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import RequestHead
 from albkit.policy.algorithms import algorithm_for
-from albkit.policy.algorithms.hashing import Hashing, client_address, request_target
+from albkit.policy.algorithms.consistent_hashing import ConsistentHashing, request_target
+from albkit.policy.algorithms.hashing import Hashing
+from albkit.policy.algorithms.ip_hash import client_address
 from albkit.policy.target_choice import TargetChoice
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
 from tests.policy.requests import request_for
-from tests.support.clock import FakeClock
+from tests.support.clock import FakeClock, first_in_order
+
+_CLOCK = first_in_order()
 
 
 def _no_chance() -> float:
@@ -32,6 +36,10 @@ def _path(request: RequestHead) -> str | None:
 
 def _no_key(_: RequestHead) -> str | None:
     return None
+
+
+def _hashing(key: Any, load_bound: float | None = None) -> ConsistentHashing:
+    return ConsistentHashing(_CLOCK, alb.ConsistentHash(key=key, load_bound=load_bound))
 
 
 class _Group:
@@ -96,7 +104,7 @@ def test_request_target_is_another_one_with_another_host_path_or_query(other: Re
 @pytest.mark.parametrize("setting", ["ip_hash", "consistent_hash", alb.ConsistentHash()], ids=str)
 def test_algorithm_by_name_asks_for_its_own_part_of_a_request(setting: Any) -> None:
     """Address or request target: the other one moves nothing."""
-    group = _Group(algorithm_for(setting, float), [1] * 8)
+    group = _Group(algorithm_for(setting, _CLOCK), [1] * 8)
     by_client = {group.algorithm.choose_for(request_for(client=f"10.0.0.{n}"), group.candidates, _no_chance) for n in range(200)}
     by_path = {group.algorithm.choose_for(request_for(f"/{n}"), group.candidates, _no_chance) for n in range(200)}
     assert (len(by_client), len(by_path)) == ((8, 1) if setting == "ip_hash" else (1, 8))
@@ -104,14 +112,14 @@ def test_algorithm_by_name_asks_for_its_own_part_of_a_request(setting: Any) -> N
 
 def test_ip_hash_has_no_bound() -> None:
     """A client stays with its target however much that has to do."""
-    group = _Group(algorithm_for("ip_hash", float), [1] * 4)
+    group = _Group(algorithm_for("ip_hash", _CLOCK), [1] * 4)
     assert len({group.start(group.pick(number)) for number in range(100)}) == 1
 
 
 def test_consistent_hash_by_name_has_the_default_bound() -> None:
     """1.25 times the mean, as ConsistentHash()."""
     for setting in ("consistent_hash", alb.ConsistentHash()):
-        group = _Group(algorithm_for(setting, float), [1] * 4)
+        group = _Group(algorithm_for(setting, _CLOCK), [1] * 4)
         for _ in range(400):
             group.start(group.pick("hot"))
         assert max(member.outstanding for member in group.members) == 125
@@ -120,14 +128,14 @@ def test_consistent_hash_by_name_has_the_default_bound() -> None:
 def test_consistent_hash_takes_a_key_and_a_bound_of_the_programs_own() -> None:
     """The key is the program's, and so is the bound, `None` among them."""
     tenant = alb.ConsistentHash(key=lambda request: request.headers.get("X-Tenant"), load_bound=None)
-    group = _Group(algorithm_for(tenant, float), [1] * 8)
+    group = _Group(algorithm_for(tenant, _CLOCK), [1] * 8)
     picks = [
         group.algorithm.choose_for(request_for(f"/{number}", fields=[("X-Tenant", f"t{number % 20}")]), group.candidates, _no_chance)
         for number in range(200)
     ]
     assert all(pick is picks[number % 20] for number, pick in enumerate(picks))
     assert len(set(picks)) > 4
-    group = _Group(algorithm_for(alb.ConsistentHash(load_bound=2), float), [1] * 4)
+    group = _Group(algorithm_for(alb.ConsistentHash(load_bound=2), _CLOCK), [1] * 4)
     for _ in range(400):
         group.start(group.pick("hot"))
     assert max(member.outstanding for member in group.members) == 200
@@ -139,7 +147,7 @@ def test_consistent_hash_takes_a_key_and_a_bound_of_the_programs_own() -> None:
 @pytest.mark.parametrize("weights", [[1] * 5, [1, 2, 3, 4], [5, 0, 5], [0, 0, 0]], ids=str)
 def test_hashing_gives_each_target_its_share_of_the_keys(weights: list[int]) -> None:
     """By weight, within five standard deviations of keys and of the ring; and the same key the same target, every time."""
-    group = _Group(Hashing(_path), weights)
+    group = _Group(_hashing(_path), weights)
     picks = [group.pick(number) for number in range(4000)]
     assert picks == [group.pick(number) for number in range(4000)]
     counts = Counter(picks)
@@ -152,7 +160,7 @@ def test_hashing_gives_each_target_its_share_of_the_keys(weights: list[int]) -> 
 
 def test_hashing_of_a_request_without_a_key_goes_anywhere_by_weight() -> None:
     """`None` binds a request to nobody."""
-    group = _Group(Hashing(_no_key), [1, 1, 1, 1, 0])
+    group = _Group(_hashing(_no_key), [1, 1, 1, 1, 0])
     chance = random.Random(5).random
     without_key = [group.pick("same", chance=chance) for _ in range(4000)]
     without_request = [group.algorithm.choose(group.candidates, chance) for _ in range(4000)]
@@ -165,7 +173,7 @@ def test_hashing_of_a_request_without_a_key_goes_anywhere_by_weight() -> None:
 @pytest.mark.parametrize("bound", [None, 1.25])
 def test_hashing_on_a_second_try_goes_to_the_next_on_the_ring(bound: float | None) -> None:
     """Requests with one key agree on the second target as well: it is who has the key once the first has left."""
-    group = _Group(Hashing(_path, bound), [2, 2, 1, 1])
+    group = _Group(_hashing(_path, bound), [2, 2, 1, 1])
     for number in range(50):
         first = group.pick(number)
         assert first is not None
@@ -178,7 +186,7 @@ def test_hashing_on_a_second_try_goes_to_the_next_on_the_ring(bound: float | Non
 
 def test_hashing_on_a_second_try_takes_a_target_of_weight_0_only_where_there_is_no_other() -> None:
     """An answer of a target that should have nothing is better than none."""
-    group = _Group(Hashing(_path), [1, 0, 1])
+    group = _Group(_hashing(_path), [1, 0, 1])
     first, resting, third = group.members
     assert {group.pick(number, [resting, third]) for number in range(50)} == {third}
     assert {group.pick(number, [resting]) for number in range(50)} == {resting}
@@ -189,7 +197,7 @@ def test_hashing_on_a_second_try_takes_a_target_of_weight_0_only_where_there_is_
 @pytest.mark.parametrize("count", [1, 4, 9])
 def test_hashing_moves_only_the_newcomers_keys(count: int) -> None:
     """Through the algorithm as through the ring: a target that comes takes its keys, and when it leaves they are back."""
-    group = _Group(Hashing(_path), [1] * (count + 1))
+    group = _Group(_hashing(_path), [1] * (count + 1))
     new = group.members[-1]
     group.leave(new)
     before = [group.pick(number) for number in range(2000)]
@@ -202,7 +210,7 @@ def test_hashing_moves_only_the_newcomers_keys(count: int) -> None:
 
 def test_hashing_takes_up_a_weight_that_changes() -> None:
     """A target that is told to have left and joined again has its keys by its weight of then."""
-    group = _Group(Hashing(_path), [1, 1])
+    group = _Group(_hashing(_path), [1, 1])
     assert len({group.pick(number) for number in range(100)}) == 2
     changed = group.members[0]
     changed.weight = 0
@@ -214,9 +222,9 @@ def test_hashing_takes_up_a_weight_that_changes() -> None:
 # With a bound
 
 
-def test_hashing_keeps_all_requests_of_one_key_on_one_target_while_that_has_room() -> None:
+def test_hashing_keeps_all_requests_of_one_key_on_one_target_while_that_accepts() -> None:
     """The bound moves nothing that it need not move."""
-    group = _Group(Hashing(_path, 1.25), [1] * 5)
+    group = _Group(_hashing(_path, 1.25), [1] * 5)
     running: deque[TargetState] = deque()
     chance = random.Random(8)
     home = {key: group.pick(key) for key in range(100)}
@@ -239,7 +247,7 @@ def test_hashing_keeps_all_requests_of_one_key_on_one_target_while_that_has_room
 )
 def test_hashing_exceeds_no_bound_and_always_has_somebody(weights: list[int], bound: float, events: list[tuple[str, int]]) -> None:
     """Whatever starts, finishes, comes, goes and changes its weight: who is chosen is within the bound with the new request."""
-    group = _Group(Hashing(_path, bound), weights)
+    group = _Group(_hashing(_path, bound), weights)
     running: list[TargetState] = []
     for event, number in events:
         member = group.members[number % len(weights)]
@@ -263,7 +271,7 @@ def test_hashing_exceeds_no_bound_and_always_has_somebody(weights: list[int], bo
 @pytest.mark.parametrize("weights", [[1] * 4, [4, 2, 1, 1], [0, 0, 0, 0], [3, 0, 1, 4]], ids=str)
 def test_hashing_spreads_one_hot_key_in_proportion_to_the_weights(weights: list[int]) -> None:
     """However hot a key is no target has more than 1.25 times its share, and it fills one target after the other."""
-    group = _Group(Hashing(_path, 1.25), weights)
+    group = _Group(_hashing(_path, 1.25), weights)
     shares = weights if any(weights) else [1] * len(weights)
     for total in range(1, 401):
         group.start(group.pick("hot"))
@@ -275,7 +283,7 @@ def test_hashing_spreads_one_hot_key_in_proportion_to_the_weights(weights: list[
 
 def test_hashing_hands_what_is_too_much_on_to_the_next_on_the_ring() -> None:
     """Not to anyone: the overflow of a key has a home of its own, so that one more cache gets warm and not all."""
-    group = _Group(Hashing(_path, 1.25), [1] * 10)
+    group = _Group(_hashing(_path, 1.25), [1] * 10)
     order: list[TargetState] = []
     left = list(group.candidates)
     while left:
@@ -292,7 +300,7 @@ def test_hashing_hands_what_is_too_much_on_to_the_next_on_the_ring() -> None:
 
 def test_hashing_counts_what_a_target_had_when_it_came() -> None:
     """A target that comes back with requests under way has those; one that left takes its own along."""
-    group = _Group(Hashing(_path, 1.25), [1, 1])
+    group = _Group(_hashing(_path, 1.25), [1, 1])
     first = group.start(group.pick("hot"))
     other = next(member for member in group.members if member is not first)
     group.leave(first)
@@ -307,19 +315,19 @@ def test_hashing_counts_what_a_target_had_when_it_came() -> None:
 
 def test_hashing_choosing_with_a_bound_asks_few_targets() -> None:
     """Among a thousand with the mean outstanding each, a choice goes past no more than a few that are full."""
-    group = _Group(Hashing(_path, 1.25), [1] * 1000)
+    group = _Group(_hashing(_path, 1.25), [1] * 1000)
     chance = random.Random(9)
     for _ in range(2000):
         group.start(group.pick(chance.random()))
     asked = 0
-    has_room = group.algorithm._has_room
+    has_room = group.algorithm._accepts
 
     def counted(target: TargetState) -> bool:
         nonlocal asked
         asked += 1
         return has_room(target)
 
-    group.algorithm._has_room = counted  # type: ignore[method-assign]
+    group.algorithm._accepts = counted  # type: ignore[method-assign]
     for _ in range(200):
         group.pick(chance.random())
     assert asked < 200 * 10

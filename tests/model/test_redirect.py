@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.policy.redirect import location
+from albkit.model.actions.redirect import location
 from tests.policy.requests import request_for
 
 

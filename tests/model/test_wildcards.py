@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from albkit.policy.wildcards import compile_wildcards
+from albkit.model.wildcards import compile_wildcards
 from tests.policy.naive import matches
 
 

@@ -23,8 +23,8 @@ class _Group:
     """Targets, the bytes that went through each, and the algorithm that is told of them as a target choice tells it."""
 
     def __init__(self, weights: Sequence[int]) -> None:
-        self.clock = FakeClock()
-        self.algorithm = ByTraffic(self.clock.monotonic)
+        self.clock = FakeClock([0.0])
+        self.algorithm = ByTraffic(self.clock)
         self.members: list[TargetState] = []
         self.candidates: list[TargetState] = []
         self.bytes: Counter[int] = Counter()
