@@ -85,6 +85,7 @@ class Sweep:
 
     def look(self, now: float) -> None:
         """One round."""
+        # A copy, because connections join and leave while they are swept.
         for swept in tuple(self._swept):
             try:
                 swept.sweep(now)

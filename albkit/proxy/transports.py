@@ -43,8 +43,9 @@ SEGMENT: Final = 64 * 1024
 SMALL: Final = 16 * 1024
 """Up to this size, joining pieces for one write is cheaper than a system call that takes several pieces; above it, more expensive."""
 
+# SO_LINGER with a timeout of 0 makes close(2) discard unsent data and send RST.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_TCP_CLOSE = 7
+_TCP_CLOSE = 7  # include/net/tcp_states.h of Linux.
 _HAS_TCP_INFO = hasattr(socket, "TCP_INFO")
 _HUNG_UP: Final[int] = getattr(select, "POLLRDHUP", 0)
 """The event that poll(2) reports when the peer has sent FIN or RST; 0 if the platform has none."""

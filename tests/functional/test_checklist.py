@@ -309,7 +309,7 @@ async def test_client_leaves_while_target_is_slow_cancels_request(how: str) -> N
         assert failures(gateway) == {"ClientClosed": 1}
         assert "ActiveConnectionCount" not in gateway.counters
         (member,) = gateway.runtime.registry.groups[0].members.values()
-        assert (member.outstanding, member.connection_errors) == (0, 0)
+        assert (member.outstanding, member.counters.target_connection_errors) == (0, 0)
         assert gateway.counters["HTTPCode_ELB_4XX_Count"] == 1
         assert "HTTPCode_ELB_5XX_Count" not in gateway.counters
 

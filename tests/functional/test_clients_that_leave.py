@@ -117,7 +117,7 @@ async def test_client_that_leaves_unread_in_mid_response_is_told_of_as_such() ->
         client.send(request("POST", "/", "Content-Length: 100000000"))
         await client.read_until(b"hello")
         (connection,) = it.runtime.clients
-        while not connection._paused:  # type: ignore[attr-defined]
+        while not connection.socket.is_paused:  # type: ignore[attr-defined]
             client.send(bytes(65536))
             await asyncio.sleep(0)
         client.reset()

@@ -396,7 +396,7 @@ async def test_client_that_leaves_while_its_body_is_read_cancels_the_hook() -> N
         client = await it.client()
         client.send(request("POST", "/", "Content-Length: 10", body=b"half"))
         async with asyncio.timeout(5):
-            while not any(getattr(one, "received_bytes", 0) for one in it.runtime.clients):
+            while not any(one.exchange.received_bytes for one in it.runtime.clients):  # type: ignore[attr-defined]
                 await asyncio.sleep(0)
             client.reset()
             while it.runtime.clients:

@@ -100,7 +100,7 @@ async def test_pipelined_requests_beyond_the_bound_wait_in_the_kernel() -> None:
             client.send(request("GET", "/", "X-Pad: " + "p" * 1000) * 4000)
             await origin.arrived()
             (connection,) = gateway.runtime.clients
-            while not connection._paused:  # type: ignore[attr-defined]
+            while not connection.socket.is_paused:  # type: ignore[attr-defined]
                 await asyncio.sleep(0.01)
             kept = len(connection.socket.receive_buffer)  # type: ignore[attr-defined]
             assert kept <= 64 * K + 256_000 + 1

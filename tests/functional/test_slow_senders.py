@@ -166,7 +166,7 @@ async def test_body_that_drips_is_told_408_and_the_target_is_not_blamed(door: st
         assert not [name for name in it.counters if name.startswith(("Failure_Target", "TargetConnectionError", "HTTPCode_ELB_5"))]
         (state,) = it.runtime.registry.groups
         (member,) = state.members.values()
-        assert member.connection_errors == 0
+        assert member.counters.target_connection_errors == 0
 
 
 @pytest.mark.parametrize("framing", ["sized", "chunked"])

@@ -397,7 +397,7 @@ async def test_response_of_tiny_chunks_that_waits_is_read_though_its_connection_
         client.send(request("GET", "/"))
         while not (it.runtime.clients and (upstream := next(iter(it.runtime.clients)).exchange.upstream)):  # type: ignore[attr-defined]
             await asyncio.sleep(0)
-        while not (upstream._is_behind and upstream._body._held.endswith(LAST)):
+        while not (upstream._yields and upstream._body._unread.endswith(LAST)):
             await asyncio.sleep(0)
         upstream.transport.abort()
         got = await client.response()

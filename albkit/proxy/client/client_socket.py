@@ -149,6 +149,7 @@ class ClientSocket:
             self.trace("FIN")
         self._lingering = LingeringClose()
         send_fin(transport)
+        # A transport that is not read does not notice that the client closes its side.
         if self.is_paused:
             self.resume_reading()
 
@@ -170,6 +171,7 @@ class ClientSocket:
             self.receive_buffer.take_all()
             if self.is_paused:
                 self.resume_reading()
+            # If the client has acknowledged everything, reset now rather than at the next sweep.
             self.sweep_closing(self._runtime.clock.monotonic(), stopping=False)
         else:
             if isinstance(transport, TlsTransport):
@@ -242,5 +244,6 @@ class ClientSocket:
 
     def _forget_transport(self) -> None:
         self.transport = None
+        # Target connections whose PROXY protocol header named this client can serve no other.
         self._runtime.connections.drop_owned(self.address)
         self._runtime.counters.connection_closed()

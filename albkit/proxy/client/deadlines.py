@@ -42,6 +42,7 @@ class Deadlines:
             now: The sweep's time.
         """
         socket = self._socket
+        # The connection is not closed in the middle of keep-alive: a request may be on its way, and would be lost.
         if now >= self._expires:
             exchange.is_last = True
         if socket.state == AWAITING_HEAD and socket.receive_buffer:
@@ -52,6 +53,7 @@ class Deadlines:
                 rate = f"less than {socket.limits.request_body_rate:g} bytes a second"
                 exchange.fail(Failure(FailureKind.REQUEST_BODY_TOO_SLOW, rate))
         unsent = transport.get_write_buffer_size()
+        # uvloop reads up to 256,000 bytes at a time, and all of it would wait here for the client. Rather let the target's kernel keep it.
         if exchange.is_full and exchange.upstream is not None:
             exchange.upstream.read_in_small_chunks()
         idle = socket.idle_tracker.seconds(now, unsent, exchange.upstream, received=socket.is_active)
@@ -89,6 +91,7 @@ class Deadlines:
         elif exchange.response_started:
             exchange.fail(Failure(FailureKind.CLIENT_STALLED if unsent else FailureKind.RESPONSE_BODY_TIMEOUT))
             if unsent:
+                # Cutting in good order would wait for the client once more.
                 socket.abort()
         elif state == READING_BODY and not socket.is_paused:
             exchange.fail(Failure(FailureKind.REQUEST_BODY_TIMEOUT))

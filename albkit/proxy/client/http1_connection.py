@@ -81,6 +81,7 @@ class Http1ClientConnection(asyncio.Protocol):
         exchange.address = address
         exchange.is_trusted_proxy = listener.is_trusted_proxy(address, transport)
         exchange.forwarded = listener.forwarded_fields(address, is_trusted_proxy=exchange.is_trusted_proxy)
+        # The task starts in the next turn of the event loop. What arrives before waits in the receive buffer.
         self._task = listener.runtime.loop.create_task(self._run())
 
     async def _run(self) -> None:
@@ -112,6 +113,7 @@ class Http1ClientConnection(asyncio.Protocol):
         exchange.has_left = True
         if state == AWAITING_HEAD:
             exchange.wake()
+            # True keeps the transport open: what has arrived may be a whole request, and a part of one is answered with 400.
             return len(self.socket.receive_buffer) > 0
         if state in _EXCHANGING:
             if exchange.body_over or exchange.response_started:
@@ -148,6 +150,7 @@ class Http1ClientConnection(asyncio.Protocol):
         if exchange.upstream is not None:
             exchange.upstream.resume_reading()
         elif self.socket.state == AWAITING_HEAD:
+            # The next request waits in the receive buffer while the client does not read the responses.
             exchange.wake()
 
     # The load balancer's part.
@@ -178,6 +181,7 @@ class Http1ClientConnection(asyncio.Protocol):
         if self.socket.state in _EXCHANGING:
             exchange.fail(Failure(FailureKind.STOPPED_IN_RESPONSE if exchange.response_started else FailureKind.STOPPED))
         else:
+            # An exchange that waits for a request head has nothing to fail, but its task must end.
             self.stop()
         self.socket.abort()
 

@@ -113,12 +113,13 @@ class Http1Exchange:
         self._failure = None
         self.response_started = False
         self.received_bytes = self.sent_bytes = 0
+        # A response that the load balancer gives itself waits for nothing, so a client that pipelines could keep the event loop busy.
         if self.served % _REQUESTS_PER_TURN == 0 and receive_buffer:
             await asyncio.sleep(0)
             if socket.transport is None:
                 return None
         while True:
-            # A client that pipelines requests but does not read the responses gets no further request read.
+            # Flow control: a client that pipelines requests but does not read the responses gets no further request read.
             head = receive_buffer.next_head() if not self.is_full else None
             if head is not None:
                 break
@@ -191,6 +192,7 @@ class Http1Exchange:
             return NO_BODY
         if buffered is not None:
             return (buffered.pieces, buffered.trailers) if buffered.over else None
+        # Most small bodies arrive with their head. Such a body needs no sink, and can be sent again to another target.
         length = request.content_length
         body = self._socket.receive_buffer.take(length) if 0 < length <= LARGEST_WHOLE else None
         if body is None:
@@ -204,7 +206,7 @@ class Http1Exchange:
         if request is None or not request.has_body:
             return b""
         if request.expects_continue:
-            request.expects_continue = False
+            request.expects_continue = False  # The forward action must not send a second 100.
             self.send_continue()
         buffered = self._buffered_body
         if buffered is None:

@@ -27,6 +27,7 @@ class IdleTracker:
             upstream: The target's side of the exchange, if there is one. Its `active` flag is reset.
             received: Whether bytes have arrived from the client since the last sweep.
         """
+        # 0.0 is the first sweep: the time before it is unknown, and does not count.
         moved = received or unsent != self._unsent or self._since == 0.0
         self._unsent = unsent
         if upstream is not None and upstream.active:

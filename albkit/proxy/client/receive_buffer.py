@@ -80,6 +80,7 @@ class ReceiveBuffer:
             place = self._behind_blank_lines(place)
             if place < 0:
                 return None
+        # The CR LF CR LF may have started in the last three bytes of the previous read.
         start = self._scanned - 3
         end = data.find(b"\r\n\r\n", start if start > place else place)  # noqa: FURB136 - a call to max() costs more than the search
         size = (end if end >= 0 else len(data)) - place
