@@ -308,7 +308,7 @@ async def test_client_that_ends_its_side_before_the_target_is_connected_is_answe
         client.send(data)
         client.send_fin()
         stream = waiting_stream(it)
-        await until(lambda: stream._has_ended or stream._size > 65536)
+        await until(lambda: stream._received_fin or stream._early_size > 65536)
         await asyncio.sleep(0.01)  # Nothing tells that FIN has come to a socket that is not read.
         for _ in range(20):
             it.runtime.sweep.look(it.runtime.clock.monotonic())

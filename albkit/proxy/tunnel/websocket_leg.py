@@ -194,7 +194,7 @@ class WebSocketLeg(Leg):
         elif seen is Seen.MANY:
             self._yield()
         else:
-            # A Close frame may precede the invalid bytes in the same chunk. Report it first: the first cause counts as the end of the tunnel.
+            # A Close frame may precede the invalid bytes in the same chunk. Report it first, because the first cause of an end counts.
             if self.follower is not None and self.follower.closed:
                 self._mark_ended()
             self._owner.frames_invalid(self)
