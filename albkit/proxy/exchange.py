@@ -33,8 +33,8 @@ from albkit.proxy.forward import Forwarding, forward
 from albkit.proxy.hooks import run_hooks
 from albkit.proxy.local_reply import reply_with_action, reply_with_error, reply_with_response
 from albkit.proxy.runtime import Runtime
+from albkit.proxy.tunnel.lifecycle import tunnel_closed, tunnel_opened
 from albkit.proxy.tunnel.tunnel import Tunnel
-from albkit.proxy.tunnel.tunnel_record import tunnel_opened, tunnel_over
 from albkit.state.record import ExchangeRecord
 from albkit.wire.http1.upgrade import negotiated_extensions
 
@@ -188,7 +188,7 @@ def _open_tunnel(
     try:
         client_transport, head, early = client.open_tunnel(response, forwarding.set_cookie)
         try:
-            target_transport, behind, target_is_through = upstream.detach()
+            target_transport, behind, target_sent_fin = upstream.detach()
         except Failure:
             # From here on the client connection no longer has its transport. So this function must close it and release its place in the
             # listener's connection limit.
@@ -198,12 +198,12 @@ def _open_tunnel(
     except Failure:
         forwarding.end(whole=False)
         raise
-    over = partial(tunnel_over, listener, client.address.host, forwarding.choice)
+    on_closed = partial(tunnel_closed, listener, client.address.host, forwarding.choice)
     protocol = response.upgrade.decode("latin-1").lower()
-    tunnel = Tunnel(client_transport, target_transport, upstream.member, record, protocol, policy, extensions, runtime, over)
+    tunnel = Tunnel(client_transport, target_transport, upstream.member, record, protocol, policy, extensions, runtime, on_closed)
     # The record keeps the request, and the tunnel keeps the record, maybe for days. Free what is no longer needed.
     request.lines.clear()
-    tunnel.open(head, behind, early, target_is_through=target_is_through, client_is_full=client.is_full, target_is_full=upstream.is_full)
+    tunnel.open(head, behind, early, target_sent_fin=target_sent_fin, client_is_full=client.is_full, target_is_full=upstream.is_full)
     tunnel_opened(listener, tunnel, policy)
 
 

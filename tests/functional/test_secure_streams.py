@@ -393,7 +393,7 @@ async def test_client_that_ends_its_side_before_the_target_is_connected_is_answe
             client.end()
         else:
             client.peer.send_fin()
-        await until(lambda: waiting_stream(it)._has_ended or waiting_stream(it)._size > 65536)
+        await until(lambda: waiting_stream(it)._received_fin or waiting_stream(it)._early_size > 65536)
         await asyncio.sleep(0.01)  # Nothing tells that FIN has come to a socket that is not read.
         it.runtime.sweep.look(it.runtime.clock.monotonic())
         gate.opened.set()

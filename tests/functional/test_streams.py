@@ -289,7 +289,7 @@ async def test_client_that_sends_much_before_the_target_is_connected_waits_and_l
         await until(lambda: it.counters.get("ReadingPausedCount", 0) == 1)
         for _ in range(50):
             await asyncio.sleep(0)
-        assert 100_000 < waiting_stream(it)._size <= 100_000 + 262_144
+        assert 100_000 < waiting_stream(it)._early_size <= 100_000 + 262_144
         gate.opened.set()
         assert await client.read_exactly(len(data)) == data
 
@@ -308,7 +308,7 @@ async def test_client_that_ends_its_side_before_the_target_is_connected_is_answe
         client.send(data)
         client.send_fin()
         stream = waiting_stream(it)
-        await until(lambda: stream._has_ended or stream._size > 65536)
+        await until(lambda: stream._received_fin or stream._early_size > 65536)
         await asyncio.sleep(0.01)  # Nothing tells that FIN has come to a socket that is not read.
         for _ in range(20):
             it.runtime.sweep.look(it.runtime.clock.monotonic())
@@ -461,6 +461,7 @@ async def test_client_that_leaves_while_its_target_is_connected_leaves_nothing(g
     async with target(echo) as origin, streaming(origin.address, ejection=alb.Ejection(consecutive_failures=1)) as it:
         client = await it.client()
         await gate.reached()
+        assert repr(waiting_stream(it)) == f"<Layer4Connection of 127.0.0.1:{client.port}: connecting to a target, 0 bytes received>"
         client.reset()
         await until(lambda: not it.runtime.clients)
         await until(lambda: gate.cancelled == 1)

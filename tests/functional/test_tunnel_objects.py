@@ -37,6 +37,8 @@ async def test_tunnel_tells_what_it_is() -> None:
         both.later(2)
         assert (tunnel.age, tunnel.idle) == (5, 2)
         assert repr(tunnel) == f"<Tunnel 1 127.0.0.1:{both.client.port} -> group/127.0.0.1:{both.target.port} websocket open>"
+        assert repr(tunnel.client_leg) == f"<WebSocketLeg to the client: open, {3 * len(HELLO)} bytes received>"  # type: ignore[attr-defined]
+        assert repr(tunnel.target_leg) == "<WebSocketLeg to the target: open, 0 bytes received>"  # type: ignore[attr-defined]
 
 
 async def test_tunnels_are_listed_oldest_first_while_their_sockets_are_open() -> None:

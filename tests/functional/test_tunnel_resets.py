@@ -60,7 +60,7 @@ class Sides:
         async with asyncio.timeout(10):
             while transport.get_write_buffer_size() or unacknowledged(transport):
                 await asyncio.sleep(0.001)  # It is the kernel that is waited for.
-            while self.leg.count < len(self.sent) and not self.leg.reading_paused:
+            while self.leg.received_bytes < len(self.sent) and not self.leg.reading_paused:
                 await asyncio.sleep(0)
 
     async def say_that_it_is_through(self, word: str) -> None:
@@ -93,7 +93,7 @@ class Sides:
     async def reset_is_noticed(self) -> None:
         """By the loop, or by the sweep where the loop does not look."""
         async with asyncio.timeout(10):
-            while not self.leg.gone:
+            while not self.leg.lost:
                 self.look()
                 await asyncio.sleep(0)
 
@@ -167,7 +167,7 @@ async def test_reset_that_is_met_by_a_write_takes_nothing_back(*, client_sends: 
         await it.say_that_it_is_through("close")
         it.sender.reset()
         async with asyncio.timeout(10):
-            while not it.leg.gone:
+            while not it.leg.lost:
                 it.receiver.send(frame(BINARY, b"more", mask=not it.masks))
                 await asyncio.sleep(0)
         await it.receives_all_of_it()
@@ -260,10 +260,10 @@ async def test_side_that_has_all_and_stays_is_ended_after_the_grace(*, client_se
             assert it.it.runtime.tunnels
             it.look(0.6)
             if talks:
-                before = it.other.count
+                before = it.other.received_bytes
                 it.receiver.send(frame(BINARY, b"more", mask=not it.masks))
                 async with asyncio.timeout(5):
-                    while it.other.count == before and not it.other.gone:
+                    while it.other.received_bytes == before and not it.other.lost:
                         await asyncio.sleep(0)
         await gone(it.it)
 
@@ -274,7 +274,7 @@ async def test_both_sides_reset_behind_their_close() -> None:
         await it.say_that_it_is_through("close")
         it.receiver.send(closing(1000, mask=False))
         async with asyncio.timeout(5):
-            while not it.other.count:
+            while not it.other.received_bytes:
                 await asyncio.sleep(0)
         it.sender.reset()
         it.receiver.reset()

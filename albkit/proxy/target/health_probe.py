@@ -27,7 +27,7 @@ _LARGEST_HEAD = 32 * 1024
 _MOST_INTERIM = 10
 _LARGEST_REST = 64 * 1024
 """Bytes that are read after the head of the response, while the target closes the connection."""
-_GOODBYE = 1.0
+_CLOSE_TIMEOUT = 1.0
 """Seconds to wait until the target closes the connection."""
 _USER_AGENT = "ELB-HealthChecker/2.0"
 
@@ -70,7 +70,7 @@ class HealthProber:
                     return CheckResult()
                 response, result = await (self._shake_hands if protocol == "WEBSOCKET" else self._get)(*streams, check, target)
             # The result is known: how the connection closes does not change it.
-            await self._leave(*streams, response, min(_GOODBYE, check.interval))
+            await self._close(*streams, response, min(_CLOSE_TIMEOUT, check.interval))
             return result
         except TimeoutError:
             return timed_out(limit, check.timeout)
@@ -78,7 +78,7 @@ class HealthProber:
             # ValueError: a host name that DNS cannot look up.
             if isinstance(error, OSError) and error.errno in OUT_OF_SOCKETS:
                 return None
-            return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed: {_words(error)}")
+            return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed: {_describe(error)}")
         finally:
             if streams is not None:
                 streams[1].transport.abort()
@@ -118,7 +118,7 @@ class HealthProber:
         words = "Health checks failed: the 101 is no answer to a WebSocket handshake"
         return response, CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, words)
 
-    async def _leave(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, response: ResponseHead, patience: float) -> None:
+    async def _close(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, response: ResponseHead, patience: float) -> None:
         """Let the target finish its response: a reset in the middle of it would show up in the log of the target at every check."""
         with suppress(OSError, EOFError):  # TimeoutError is an OSError.
             async with asyncio.timeout(patience):
@@ -176,7 +176,7 @@ def _mismatch(status: int) -> CheckResult:
     return CheckResult(TargetHealthReason.RESPONSE_CODE_MISMATCH, f"Health checks failed with these codes: [{status}]")
 
 
-def _words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, asyncio.IncompleteReadError):
         return "the target closed the connection without a whole answer"
     if isinstance(error, asyncio.LimitOverrunError):

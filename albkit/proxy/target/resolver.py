@@ -18,7 +18,7 @@ from albkit.model.dns_name import DnsName
 from albkit.model.target import Target
 
 if TYPE_CHECKING:
-    from dns.asyncresolver import Resolver as Asker
+    from dns.asyncresolver import Resolver as DnsResolver
 
 _log = logging.getLogger("albkit")
 
@@ -50,7 +50,7 @@ class Resolver:
     """Looks up names with dnspython, at the name servers of the machine or those of the `DnsName`."""
 
     def __init__(self) -> None:
-        self._askers: dict[tuple[tuple[str, int], ...], Asker] = {}
+        self._resolvers: dict[tuple[tuple[str, int], ...], DnsResolver] = {}
 
     async def look_up(self, name: DnsName) -> NameAnswer:
         """Look up the targets of a name.
@@ -58,19 +58,19 @@ class Resolver:
         Raises:
             UnresolvedError: no answer within the timeout of the name, or the name server reported a failure.
         """
-        asker = await self._asker(name.servers)
-        return await (_services(asker, name) if name.record_type == "SRV" else _addresses_as_targets(asker, name))
+        resolver = await self._resolver(name.servers)
+        return await (_services(resolver, name) if name.record_type == "SRV" else _addresses_as_targets(resolver, name))
 
-    async def _asker(self, servers: tuple[tuple[str, int], ...]) -> Asker:
-        asker = self._askers.get(servers)
-        if asker is None:
+    async def _resolver(self, servers: tuple[tuple[str, int], ...]) -> DnsResolver:
+        resolver = self._resolvers.get(servers)
+        if resolver is None:
             # Imports dnspython and reads resolv.conf: both would block the event loop.
-            asker = await asyncio.get_running_loop().run_in_executor(None, _make_asker, servers)
-            self._askers[servers] = asker
-        return asker
+            resolver = await asyncio.get_running_loop().run_in_executor(None, _make_resolver, servers)
+            self._resolvers[servers] = resolver
+        return resolver
 
 
-def _make_asker(servers: tuple[tuple[str, int], ...]) -> Asker:
+def _make_resolver(servers: tuple[tuple[str, int], ...]) -> DnsResolver:
     import dns.asyncbackend
     import dns.asyncresolver
     import dns.nameserver
@@ -78,22 +78,22 @@ def _make_asker(servers: tuple[tuple[str, int], ...]) -> Asker:
 
     dns.asyncbackend.get_backend("asyncio")
     try:
-        asker = dns.asyncresolver.Resolver(configure=not servers)
+        resolver = dns.asyncresolver.Resolver(configure=not servers)
     except dns.resolver.NoResolverConfiguration as error:
         raise UnresolvedError(f"{error}; give nameservers") from None
     if servers:
-        asker.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in servers]
-    return asker
+        resolver.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in servers]
+    return resolver
 
 
-async def _addresses_as_targets(asker: Asker, name: DnsName) -> NameAnswer:
-    addresses, ttl = await _addresses(asker, name.host, name)
+async def _addresses_as_targets(resolver: DnsResolver, name: DnsName) -> NameAnswer:
+    addresses, ttl = await _addresses(resolver, name.host, name)
     return NameAnswer(tuple(name.target(address, name.port or 0) for address in addresses[:_MOST_TARGETS]), ttl)
 
 
-async def _services(asker: Asker, name: DnsName) -> NameAnswer:
+async def _services(resolver: DnsResolver, name: DnsName) -> NameAnswer:
     """The targets of SRV records. Those with the best priority are in use, the others are standby targets."""
-    records, ttl = await _ask(asker, name.host, "SRV", name)
+    records, ttl = await _ask(resolver, name.host, "SRV", name)
     records = [record for record in records if record.target.to_text() != "."]  # RFC 2782: the service is not available.
     if not records:
         return NameAnswer((), ttl)
@@ -101,7 +101,7 @@ async def _services(asker: Asker, name: DnsName) -> NameAnswer:
     records.sort(key=lambda record: record.priority)
     # These names are complete: no search domain is added (RFC 2782).
     hosts = list(dict.fromkeys(record.target.to_text() for record in records))
-    found = dict(zip(hosts, await _all(_addresses(asker, host, name) for host in hosts), strict=True))
+    found = dict(zip(hosts, await _all(_addresses(resolver, host, name) for host in hosts), strict=True))
     failures = [answer for answer in found.values() if isinstance(answer, UnresolvedError)]
     if len(failures) == len(found):
         raise failures[0]
@@ -132,10 +132,10 @@ def _weight(weight: int, heaviest: int) -> int:
     return max(1, weight * _LARGEST_WEIGHT // heaviest if heaviest > _LARGEST_WEIGHT else weight)
 
 
-async def _addresses(asker: Asker, host: str, name: DnsName) -> tuple[list[str], float]:
+async def _addresses(resolver: DnsResolver, host: str, name: DnsName) -> tuple[list[str], float]:
     """The addresses of a host that there is a route to, sorted, and their TTL."""
     kinds = {"A": ("A",), "AAAA": ("AAAA",)}.get(name.record_type, ("A", "AAAA"))
-    answers = await _all(_ask(asker, host, kind, name) for kind in kinds)
+    answers = await _all(_ask(resolver, host, kind, name) for kind in kinds)
     failures = [answer for answer in answers if isinstance(answer, UnresolvedError)]
     known = [answer for answer in answers if not isinstance(answer, UnresolvedError)]
     addresses = sorted({record.address for records, _ in known for record in records})
@@ -159,13 +159,13 @@ async def _all(queries: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer | 
     return [task.result() for task in asked]
 
 
-async def _ask(asker: Asker, host: str, kind: str, name: DnsName) -> tuple[list[Any], float]:
+async def _ask(resolver: DnsResolver, host: str, kind: str, name: DnsName) -> tuple[list[Any], float]:
     """The records of one type, and their TTL."""
     import dns.exception
     import dns.resolver
 
     try:
-        answer = await asker.resolve(host, kind, raise_on_no_answer=False, lifetime=name.timeout, search=True, backend=_backend())
+        answer = await resolver.resolve(host, kind, raise_on_no_answer=False, lifetime=name.timeout, search=True, backend=_backend())
     except dns.resolver.NXDOMAIN as error:
         return [], _ttl_of_nothing(error)
     except dns.exception.Timeout:

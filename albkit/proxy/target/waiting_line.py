@@ -40,7 +40,7 @@ class _Place:
 
     def read_in_small_chunks(self) -> None: ...
 
-    def call(self) -> bool:
+    def wake(self) -> bool:
         """Wake the request, so that it tries to get a target; `False` if it was woken already."""
         if self.turn is None or self.turn.done():
             return False
@@ -50,7 +50,7 @@ class _Place:
     def expire(self) -> None:
         """Wake the request, because it has waited as long as it may."""
         self.expired = True
-        self.call()
+        self.wake()
 
 
 class WaitingLine:
@@ -80,7 +80,7 @@ class WaitingLine:
         timer = self._loop.call_later(group.waiting_timeout, place.expire)
         try:
             while True:
-                self._listen()
+                self._watch_room()
                 place.turn = client.wait()
                 await place.turn
                 member = choice.pick(request, in_turn=True)
@@ -96,18 +96,18 @@ class WaitingLine:
             client.upstream = None
             self._counters.waiting_ended()
             del self._places[place]
-            self._listen()
+            self._watch_room()
             # There may be room for more than one. And if this request leaves without a target, the next one must get its turn.
-            self._call_next()
+            self._wake_next()
 
-    def _listen(self) -> None:
+    def _watch_room(self) -> None:
         """Get called when a target has room, and make requests that come later queue up."""
         room = self._choice.room
         if room is not None:
-            room.freed = self._call_next
+            room.freed = self._wake_next
             room.is_awaited = bool(self._places)
 
-    def _call_next(self) -> None:
+    def _wake_next(self) -> None:
         for place in self._places:
-            if place.call():
+            if place.wake():
                 return

@@ -22,8 +22,8 @@ from albkit.proxy.forward import pick
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.target.raw_connection import RawConnection
 from albkit.proxy.transports import locate, peer_has_reset, reset
+from albkit.proxy.tunnel.lifecycle import tunnel_closed, tunnel_opened
 from albkit.proxy.tunnel.tunnel import Tunnel
-from albkit.proxy.tunnel.tunnel_record import tunnel_opened, tunnel_over
 from albkit.state.record import ExchangeRecord
 from albkit.state.target import TargetState
 
@@ -44,10 +44,10 @@ class Layer4Connection(asyncio.Protocol):
     __slots__ = (
         "_admitted",
         "_early",
+        "_early_size",
         "_failure",
-        "_has_ended",
         "_listener",
-        "_size",
+        "_received_fin",
         "_task",
         "_transport",
         "_waiter",
@@ -58,13 +58,18 @@ class Layer4Connection(asyncio.Protocol):
         self._listener = listener
         self._admitted = address
         self._early: list[bytes] = []
-        self._size = 0
-        self._has_ended = False
+        self._early_size = 0
+        self._received_fin = False
         self._failure: Failure | None = None
         self._waiter: asyncio.Future[object] | None = None
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
         self.address: ClientAddress
+
+    def __repr__(self) -> str:
+        state = "detached" if self._transport is None else "connecting to a target"
+        client = getattr(self, "address", None) or "nobody"
+        return f"<{type(self).__name__} of {client}: {state}, {self._early_size} bytes received>"
 
     @property
     def listener(self) -> ListenerRuntime:
@@ -84,22 +89,22 @@ class Layer4Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._early.append(data)
-        before = self._size
-        self._size += len(data)
+        before = self._early_size
+        self._early_size += len(data)
         most = self._listener.runtime.settings.limits.early_bytes
-        if before <= most < self._size and self._transport is not None:
+        if before <= most < self._early_size and self._transport is not None:
             self._listener.runtime.counters.reading_was_paused()
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """The client has half-closed the connection, and may still read."""
-        self._has_ended = True
+        self._received_fin = True
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._transport is None:
             return  # It was refused, or a tunnel has the transport.
-        self._let_go()
+        self._release_transport()
         self._listener.release(self.address.host)
         self.fail(Failure(FailureKind.CLIENT_CLOSED, str(exc) if exc is not None else ""))
 
@@ -121,7 +126,7 @@ class Layer4Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(failure)
 
-    # The story: pick, connect, tunnel.
+    # Pick a target, connect to it, open the tunnel.
 
     async def _run(self) -> None:
         record = ExchangeRecord(self.address)
@@ -129,10 +134,10 @@ class Layer4Connection(asyncio.Protocol):
         try:
             await self._forward(record)
         except Failure as failure:
-            self._end(failure, record)
+            self._finish(failure, record)
         except Exception:  # noqa: BLE001 - whatever it is, it must cost this connection only
             _log.exception("a connection of client %s failed inside the load balancer", self.address)
-            self._end(Failure(FailureKind.INTERNAL_ERROR), record)
+            self._finish(Failure(FailureKind.INTERNAL_ERROR), record)
         finally:
             self._task = None
             self._listener.runtime.remove_client(self)
@@ -185,28 +190,29 @@ class Layer4Connection(asyncio.Protocol):
             raise self._failure or Failure(FailureKind.CLIENT_CLOSED)
         if member.state is TargetHealthState.DRAINING and not member.keeps_sessions:
             raise Failure(FailureKind.UPGRADE_WHILE_DRAINING, member.address)
-        target, behind, target_is_through = flow.connection.detach()
+        # The last call that raises `Failure`: from then on the tunnel owns both transports.
+        target, early_from_target, target_sent_fin = flow.connection.detach()
         transport.pause_reading()
-        self._let_go()
+        self._release_transport()
         record.request = flow.request
-        over = partial(_flow_over, listener, flow.choice)
+        on_closed = partial(_flow_closed, listener, flow.choice)
         protocol = listener.config.protocol.lower()
-        tunnel = Tunnel(transport, target, member, record, protocol, flow.policy, None, runtime, over)
+        tunnel = Tunnel(transport, target, member, record, protocol, flow.policy, None, runtime, on_closed)
         runtime.counters.flow_opened()
-        tunnel.open(b"", behind, b"".join(self._early), target_is_through=target_is_through, client_is_through=self._has_ended)
+        tunnel.open(b"", early_from_target, b"".join(self._early), target_sent_fin=target_sent_fin, client_sent_fin=self._received_fin)
         self._early.clear()
         tunnel_opened(listener, tunnel, flow.policy)
 
     # Ends.
 
-    def _let_go(self) -> None:
+    def _release_transport(self) -> None:
         """The socket is closed, or a tunnel has it."""
         runtime = self._listener.runtime
         self._transport = None
         runtime.sweep.discard(self)
         runtime.counters.connection_closed()
 
-    def _end(self, failure: Failure, record: ExchangeRecord) -> None:
+    def _finish(self, failure: Failure, record: ExchangeRecord) -> None:
         record.failure = failure
         finish(record, self._listener.runtime)
         self._early.clear()
@@ -227,7 +233,7 @@ class Layer4Connection(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """Check for a reset, which the event loop does not report while reading is paused. After FIN the client waits for the answer."""
         del now
-        if self._transport is not None and (self._size or self._has_ended) and peer_has_reset(self._transport):
+        if self._transport is not None and (self._early_size or self._received_fin) and peer_has_reset(self._transport):
             self.fail(Failure(FailureKind.CLIENT_CLOSED, "seen while it was not read"))
 
 
@@ -256,6 +262,6 @@ class _Flow:
         return 101
 
 
-def _flow_over(listener: ListenerRuntime, choice: TargetChoice, tunnel: Tunnel) -> None:
+def _flow_closed(listener: ListenerRuntime, choice: TargetChoice, tunnel: Tunnel) -> None:
     listener.runtime.counters.flow_closed()
-    tunnel_over(listener, tunnel.client.host, choice, tunnel)
+    tunnel_closed(listener, tunnel.client.host, choice, tunnel)

@@ -18,10 +18,13 @@ class Owner(Protocol):
     def closing(self) -> bool:
         """Whether the load balancer is closing the tunnel."""
 
-    def key(self) -> bytes:
+    def side_of(self, leg: Leg) -> str:
+        """`client` or `target`, for the log."""
+
+    def masking_key(self) -> bytes:
         """Four random bytes: the masking key of a frame."""
 
-    def soon(self, call: Callable[[], None]) -> None:
+    def call_soon(self, call: Callable[[], None]) -> None:
         """Call this in the next turn of the event loop."""
 
     def count_pause(self) -> None:
@@ -30,16 +33,16 @@ class Owner(Protocol):
     def count_ping(self) -> None:
         """Count a ping to one side."""
 
-    def note_end(self, leg: Leg) -> None:
+    def end_received(self, leg: Leg) -> None:
         """This side has sent a Close frame or FIN."""
 
-    def refuse_message(self, leg: Leg) -> None:
+    def message_too_large(self, leg: Leg) -> None:
         """This side began a message that is too large. No byte of the frame that exceeds the limit was passed on."""
 
-    def lose_frames(self, leg: Leg) -> None:
+    def frames_invalid(self, leg: Leg) -> None:
         """This side sends bytes that are not WebSocket frames."""
 
-    def lost(self, leg: Leg, exc: Exception | None) -> None:
+    def leg_lost(self, leg: Leg, exc: Exception | None) -> None:
         """The socket of this side is closed."""
 
 
@@ -52,24 +55,24 @@ class Leg(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_arrived",
-        "_excused",
-        "_on_its_way",
+        "_acknowledged",
+        "_discounted",
+        "_ended",
         "_owner",
-        "_queued",
-        "_reads_out",
-        "_through",
+        "_reads_to_reset",
+        "_unacknowledged",
+        "_written",
         "active",
-        "count",
-        "gone",
-        "heard",
-        "injected",
+        "injected_bytes",
+        "lost",
         "other",
         "reading_paused",
+        "received",
+        "received_bytes",
         "received_fin",
         "sent_fin",
-        "swallowed",
         "transport",
+        "withheld_bytes",
         "writing_paused",
     )
 
@@ -78,28 +81,40 @@ class Leg(asyncio.Protocol):
     def __init__(self, owner: Owner, transport: asyncio.Transport) -> None:
         self._owner = owner
         self.transport = transport
-        self.count = 0
+        self.received_bytes = 0
         """Bytes received."""
-        self.swallowed = 0
+        self.withheld_bytes = 0
         """Bytes received that were not passed on."""
-        self.injected = 0
+        self.injected_bytes = 0
         """Bytes sent to this side that the load balancer made itself, as pings."""
         self.active = False
         """Whether bytes of this side were passed on since the last sweep."""
-        self.heard = False
-        """Whether bytes came since the last sweep that are for the load balancer only, as pongs."""
-        self.gone = False
+        self.received = False
+        """Whether bytes came since the last sweep that need not have been passed on, as pongs to the load balancer."""
+        self.lost = False
+        """Whether the socket is closed."""
         self.reading_paused = False
         self.writing_paused = False
         self.received_fin = False
         self.sent_fin = False
-        self._through = self._reads_out = False
-        self._queued = self._on_its_way = self._arrived = self._excused = 0
+        self._ended = False
+        """Whether this side has sent a Close frame or FIN."""
+        self._reads_to_reset = False
+        """Whether reading must not pause any more, because this side has sent RST."""
+        # For `made_progress`, as of its last call. Bytes written to this side; those that it has not acknowledged; those that it has; and
+        # acknowledged bytes of the load balancer's own frames, which do not count as progress.
+        self._written = self._unacknowledged = self._acknowledged = self._discounted = 0
+
+    def __repr__(self) -> str:
+        state = [name for name in ("reading_paused", "writing_paused", "received_fin", "sent_fin", "lost") if getattr(self, name)]
+        return (
+            f"<{type(self).__name__} to the {self._owner.side_of(self)}: {' '.join(state) or 'open'}, {self.received_bytes} bytes received>"
+        )
 
     # What the event loop calls.
 
     def data_received(self, data: bytes) -> None:
-        self.count += len(data)
+        self.received_bytes += len(data)
         other = self.other
         if not other.sent_fin:
             self.active = True
@@ -108,7 +123,7 @@ class Leg(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Pass FIN on. The other direction stays open."""
         self.received_fin = self.active = True
-        self._be_through()
+        self._mark_ended()
         other = self.other
         other.send_fin()
         if other.received_fin:
@@ -119,12 +134,13 @@ class Leg(asyncio.Protocol):
         return self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # Before anything else: the rest may hold a Close frame, and then this side was not cut.
         self._read_rest(exc)
-        broken_off = exc is not None and not self.is_through and not self._owner.closing
-        self.gone = self.sent_fin = self.received_fin = True
+        was_cut = exc is not None and not self.has_ended and not self._owner.closing
+        self.lost = self.sent_fin = self.received_fin = True
         other = self.other
-        if not other.gone:
-            if broken_off:
+        if not other.lost:
+            if was_cut:
                 reset(other.transport)
             elif other.received_fin:
                 other.sent_fin = True
@@ -132,7 +148,7 @@ class Leg(asyncio.Protocol):
             else:
                 # This side sent its end before, or TLS closed both directions at once. Flush what it sent, then send FIN.
                 other.send_fin()
-        self._owner.lost(self, exc)
+        self._owner.leg_lost(self, exc)
 
     def _read_rest(self, exc: Exception | None) -> None:
         """Read what is left in the kernel, if a write found the RST first: it may be a Close frame, or the last part of the data."""
@@ -141,9 +157,9 @@ class Leg(asyncio.Protocol):
             for data in read_rest(self.transport):
                 self.data_received(data)
 
-    def _be_through(self) -> None:
-        self._through = True
-        self._owner.note_end(self)
+    def _mark_ended(self) -> None:
+        self._ended = True
+        self._owner.end_received(self)
 
     def pause_writing(self) -> None:
         self.writing_paused = True
@@ -156,22 +172,22 @@ class Leg(asyncio.Protocol):
 
     # What the tunnel calls.
 
-    def begin(self) -> None:
+    def start_reading(self) -> None:
         """Start to read this side, unless reading is paused for a reason."""
         if not self.reading_paused:
             self.transport.resume_reading()
 
     def pause_reading(self, paused: bool) -> None:
         """Pause or resume reading this side."""
-        if self.reading_paused != paused and not self._reads_out:
+        if self.reading_paused != paused and not self._reads_to_reset:
             self.reading_paused = paused
-            if not self.gone:
+            if not self.lost:
                 if paused:
                     self.transport.pause_reading()
                 else:
                     self.transport.resume_reading()
 
-    def meet_reset(self) -> None:
+    def handle_reset(self) -> None:
         """Handle a RST that came while this side was not read: read what came before it, and then the RST.
 
         That is at most what the kernel holds now, so it need not wait until a slow other side has room.
@@ -179,9 +195,9 @@ class Leg(asyncio.Protocol):
         if self.received_fin:
             # Everything was read. What was written to the other side is still sent.
             self.transport.abort()
-        elif not self._reads_out:
+        elif not self._reads_to_reset:
             self.pause_reading(False)
-            self._reads_out = True
+            self._reads_to_reset = True
 
     def send_fin(self) -> None:
         """Send FIN to this side, once."""
@@ -195,43 +211,43 @@ class Leg(asyncio.Protocol):
             return
         send_fin(self.transport)
 
-    def conclude(self, code: int, reason: str) -> None:
+    def start_close(self, code: int, reason: str) -> None:
         """Close this side gracefully. Only WebSockets can be told the reason."""
         del code, reason
         self.send_fin()
 
-    def moved(self) -> bool:
+    def made_progress(self) -> bool:
         """Whether bytes came from this side or were acknowledged by it since the last call. A slow reader is not silent.
 
         Bytes that wait here or in the kernel do not count; nor do pings of the load balancer, which the kernel of a hung peer also
         acknowledges.
         """
-        moved = self.active or self.heard
-        self.active = self.heard = False
-        if self.gone:
-            return moved
-        queued = self.other.count - self.other.swallowed + self.injected
-        if queued != self._queued or self._on_its_way:
-            self._queued = queued
-            self._on_its_way = self.transport.get_write_buffer_size() + unacknowledged(self.transport)
-            arrived = queued - self._on_its_way
-            expected = min(arrived, self._arrived + self.injected - self._excused)
-            self._excused += max(0, expected - self._arrived)
-            moved |= arrived > max(expected, self._arrived)
-            self._arrived = max(arrived, self._arrived)
-        return moved
+        progress = self.active or self.received
+        self.active = self.received = False
+        if self.lost:
+            return progress
+        written = self.other.received_bytes - self.other.withheld_bytes + self.injected_bytes
+        if written != self._written or self._unacknowledged:
+            self._written = written
+            self._unacknowledged = self.transport.get_write_buffer_size() + unacknowledged(self.transport)
+            acknowledged = written - self._unacknowledged
+            expected = min(acknowledged, self._acknowledged + self.injected_bytes - self._discounted)
+            self._discounted += max(0, expected - self._acknowledged)
+            progress |= acknowledged > max(expected, self._acknowledged)
+            self._acknowledged = max(acknowledged, self._acknowledged)
+        return progress
 
     @property
-    def is_through(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether this side has sent its end, a Close frame or FIN, so that a RST after that cuts nothing off."""
-        return self._through
+        return self._ended
 
     @property
     def is_flushed(self) -> bool:
-        """Whether this side had acknowledged everything at the last call of `moved`."""
-        return self._on_its_way == 0
+        """Whether this side had acknowledged everything at the last call of `made_progress`."""
+        return self._unacknowledged == 0
 
     @property
-    def is_deaf(self) -> bool:
+    def is_unread(self) -> bool:
         """Whether the event loop would not report a reset, because this side is not read."""
-        return not self.gone and (self.reading_paused or self.received_fin)
+        return not self.lost and (self.reading_paused or self.received_fin)

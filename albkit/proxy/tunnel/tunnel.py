@@ -44,15 +44,15 @@ class Tunnel:
         policy: Sets the deadlines and limits.
         extensions: The extensions that a WebSocket handshake agreed on, empty for none; `None` if the bytes must not be read as frames.
         runtime: Of the load balancer.
-        over: Called once, when both sockets are closed.
+        on_closed: Called once, when both sockets are closed.
     """
 
     __slots__ = (
-        "_closed_at",
+        "_closed",
+        "_closing_since",
         "_drain_at",
-        "_gone",
+        "_on_closed",
         "_opened",
-        "_over",
         "_policy",
         "_recheck",
         "_runtime",
@@ -77,7 +77,7 @@ class Tunnel:
         policy: TunnelPolicy,
         extensions: bytes | None,
         runtime: Runtime,
-        over: Callable[[Tunnel], None],
+        on_closed: Callable[[Tunnel], None],
     ) -> None:
         self.member = member
         self.record = record
@@ -85,25 +85,25 @@ class Tunnel:
         self.end: TunnelEnd | None = None
         self._policy = policy
         self._runtime = runtime
-        self._over = over
+        self._on_closed = on_closed
         now = runtime.clock.monotonic()
         self._opened = self._silent_since = self._used_since = now
-        self._closed_at: float | None = None
+        self._closing_since: float | None = None
         self._drain_at: float | None = None
         self._recheck: Recheck | None = None
         if policy.recheck is not None:
-            self._recheck = Recheck(self, policy.recheck, policy.recheck_every, runtime, self._refuse_to_stay, self._recheck_failed)
-        self._gone: asyncio.Future[None] | None = None
+            self._recheck = Recheck(self, policy.recheck, policy.recheck_every, runtime, self._recheck_refused, self._recheck_failed)
+        self._closed: asyncio.Future[None] | None = None
         self.client_leg: Leg
         self.target_leg: Leg
         if extensions is None:
             self.client_leg, self.target_leg = Leg(self, client), Leg(self, target)
         else:
-            self.client_leg, self.target_leg = self._legs_of_frames(client, target, extended=bool(extensions))
+            self.client_leg, self.target_leg = self._websocket_legs(client, target, extended=bool(extensions))
         self.client_leg.other, self.target_leg.other = self.target_leg, self.client_leg
         self.id = runtime.add_tunnel(self)
 
-    def _legs_of_frames(self, client: asyncio.Transport, target: asyncio.Transport, *, extended: bool) -> tuple[Leg, Leg]:
+    def _websocket_legs(self, client: asyncio.Transport, target: asyncio.Transport, *, extended: bool) -> tuple[Leg, Leg]:
         policy = self._policy
         most = policy.max_message_size or 0
         from_client = FrameFollower(masked=True, extended=extended, most=most)
@@ -112,17 +112,17 @@ class Tunnel:
         legs = WebSocketLeg(self, client, from_client, masks=False), WebSocketLeg(self, target, from_target, masks=True)
         if policy.ping_interval is not None:
             for leg in legs:
-                leg.probe = Pinger(leg, policy.ping_interval, policy.pong_timeout, self.key(), self._opened)
+                leg.pinger = Pinger(leg, policy.ping_interval, policy.pong_timeout, self.masking_key(), self._opened)
         return legs
 
     def open(
         self,
         head: bytes,
-        behind: bytes,
-        early: bytes,
+        early_from_target: bytes,
+        early_from_client: bytes,
         *,
-        target_is_through: bool,
-        client_is_through: bool = False,
+        target_sent_fin: bool,
+        client_sent_fin: bool = False,
         client_is_full: bool = False,
         target_is_full: bool = False,
     ) -> None:
@@ -130,15 +130,17 @@ class Tunnel:
 
         Args:
             head: The 101; empty at layer 4.
-            behind: Bytes that the target has sent already.
-            early: Bytes that the client has sent already.
-            target_is_through: Whether FIN came behind the bytes of the target.
-            client_is_through: Whether FIN came behind the bytes of the client.
+            early_from_target: Bytes that the target has sent already.
+            early_from_client: Bytes that the client has sent already.
+            target_sent_fin: Whether FIN came behind the bytes of the target.
+            client_sent_fin: Whether FIN came behind the bytes of the client.
             client_is_full: Whether the write buffer of the client is full. Its transport reported that to the exchange, and does not again.
             target_is_full: The same for the target, as after a large request body.
         """
         self.record.sent_bytes += len(head)
         client, target = self.client_leg, self.target_leg
+        # In this order: a full leg pauses the other one before anything is written to it, the 101 precedes all bytes of the target, and
+        # reading starts last, so that no new bytes overtake the early ones.
         client.transport.set_protocol(client)
         target.transport.set_protocol(target)
         if client_is_full:
@@ -147,16 +149,16 @@ class Tunnel:
             target.pause_writing()
         if head:
             client.transport.write(head)
-        if behind:
-            target.data_received(behind)
-        if target_is_through and not target.eof_received():
+        if early_from_target:
+            target.data_received(early_from_target)
+        if target_sent_fin and not target.eof_received():
             target.transport.close()
-        if early:
-            client.data_received(early)
-        if client_is_through and not client.eof_received():
+        if early_from_client:
+            client.data_received(early_from_client)
+        if client_sent_fin and not client.eof_received():
             client.transport.close()
-        client.begin()
-        target.begin()
+        client.start_reading()
+        target.start_reading()
 
     # What a program sees (albkit.extensions.Tunnel).
 
@@ -191,11 +193,11 @@ class Tunnel:
 
     @property
     def bytes_in(self) -> int:
-        return self.client_leg.count
+        return self.client_leg.received_bytes
 
     @property
     def bytes_out(self) -> int:
-        return self.target_leg.count
+        return self.target_leg.received_bytes
 
     @property
     def frames_in(self) -> int | None:
@@ -209,55 +211,56 @@ class Tunnel:
         wrong = fault_of_close(code, reason)
         if wrong:
             raise ValueError(wrong)
-        if self.client_leg.gone and self.target_leg.gone:
+        if self.client_leg.lost and self.target_leg.lost:
             return
-        if self._gone is None:
-            self._gone = self._runtime.loop.create_future()
-        self._conclude(TunnelEnd.CLOSED, code, reason)
-        await asyncio.shield(self._gone)
+        if self._closed is None:
+            self._closed = self._runtime.loop.create_future()
+        self._start_close(TunnelEnd.CLOSED, code, reason)
+        await asyncio.shield(self._closed)
 
     def __repr__(self) -> str:
         return f"<Tunnel {self.id} {self.client} -> {self.group}/{self.target} {self.protocol} {self.end or 'open'}>"
 
-    # What the legs report.
+    # What the legs call (documented in `leg.Owner`).
 
     @property
     def closing(self) -> bool:
         """Whether the load balancer is closing the tunnel."""
-        return self._closed_at is not None
+        return self._closing_since is not None
 
-    def key(self) -> bytes:
+    def side_of(self, leg: Leg) -> str:
+        return "client" if leg is self.client_leg else "target"
+
+    def masking_key(self) -> bytes:
         """Four random bytes: the masking key of a frame."""
         return self._runtime.clock.entropy(4)
 
-    def soon(self, call: Callable[[], None]) -> None:
-        """Call this in the next turn of the event loop."""
+    def call_soon(self, call: Callable[[], None]) -> None:
         self._runtime.loop.call_soon(call)
 
     def count_ping(self) -> None:
-        """Count a ping to one side."""
         self._runtime.counters.tunnel_pinged()
 
     def count_pause(self) -> None:
         """Count that reading was paused on one side because the write buffer of the other is full."""
         self._runtime.counters.reading_was_paused()
 
-    def note_end(self, leg: Leg) -> None:
+    def end_received(self, leg: Leg) -> None:
         """One side has sent a Close frame or FIN."""
-        self._ended(TunnelEnd.CLIENT if leg is self.client_leg else TunnelEnd.TARGET)
+        self._note_end(TunnelEnd.CLIENT if leg is self.client_leg else TunnelEnd.TARGET)
 
-    def refuse_message(self, leg: Leg) -> None:
+    def message_too_large(self, leg: Leg) -> None:
         """One side began a message that is larger than the policy allows."""
         ours = leg is self.client_leg
         kind = FailureKind.TUNNEL_MESSAGE_OF_CLIENT_TOO_LARGE if ours else FailureKind.TUNNEL_MESSAGE_OF_TARGET_TOO_LARGE
-        self._conclude(TunnelEnd.MESSAGE_TOO_LARGE, _TOO_LARGE, "message too large", Failure(kind))
+        self._start_close(TunnelEnd.MESSAGE_TOO_LARGE, _TOO_LARGE, "message too large", Failure(kind))
 
-    def lose_frames(self, leg: Leg) -> None:
+    def frames_invalid(self, leg: Leg) -> None:
         """One side sends bytes that are not WebSocket frames. Relay them as bytes from now on; or close, if the policy limits messages."""
         if self._policy.max_message_size is not None:
             ours = leg is self.client_leg
             kind = FailureKind.TUNNEL_CLIENT_SENDS_NO_FRAMES if ours else FailureKind.TUNNEL_TARGET_SENDS_NO_FRAMES
-            self._conclude(TunnelEnd.ERROR, _PROTOCOL_ERROR, "these are no frames", Failure(kind))
+            self._start_close(TunnelEnd.ERROR, _PROTOCOL_ERROR, "these are no frames", Failure(kind))
             leg.send_fin()
             return
         for one in (self.client_leg, self.target_leg):
@@ -266,45 +269,45 @@ class Tunnel:
             if self.closing:
                 one.send_fin()
 
-    def lost(self, leg: Leg, exc: Exception | None) -> None:
+    def leg_lost(self, leg: Leg, exc: Exception | None) -> None:
         """The socket of one side is closed; after the second the tunnel is over."""
         if exc is not None:
-            self._reset_by(leg, str(exc))
+            self._note_reset(leg, str(exc))
         else:
             # A TLS connection that closes reports no FIN before.
-            self.note_end(leg)
-        if self.client_leg.gone and self.target_leg.gone:
-            self._leave()
+            self.end_received(leg)
+        if self.client_leg.lost and self.target_leg.lost:
+            self._finish()
         else:
             # The other side gets its own time to take what was written to it.
             self._silent_since = self._runtime.clock.monotonic()
 
-    def _leave(self) -> None:
+    def _finish(self) -> None:
         client, target = self.client_leg, self.target_leg
         self._runtime.sweep.discard(self)
         if self._recheck is not None:
             self._recheck.give_up()
-        self.record.received_bytes += client.count
-        self.record.sent_bytes += target.count - target.swallowed + client.injected
+        self.record.received_bytes += client.received_bytes
+        self.record.sent_bytes += target.received_bytes - target.withheld_bytes + client.injected_bytes
         try:
             self._runtime.remove_tunnel(self)
-            self._over(self)
+            self._on_closed(self)
         finally:
-            if self._gone is not None and not self._gone.done():
-                self._gone.set_result(None)
+            if self._closed is not None and not self._closed.done():
+                self._closed.set_result(None)
             self._runtime.check_drained()
 
     # How it ends.
 
     def stop(self) -> None:
         """Close the tunnel, because the load balancer stops."""
-        self._conclude(TunnelEnd.STOP, _GOING_AWAY, "the load balancer stops")
+        self._start_close(TunnelEnd.STOP, _GOING_AWAY, "the load balancer stops")
 
     def drain(self, at: float) -> None:
         """The target was deregistered: close the tunnel when the monotonic clock has reached `at`."""
         self._drain_at = at
         if at <= self._runtime.clock.monotonic():
-            self._conclude(TunnelEnd.DRAIN, self._policy.drain_code, "the target goes away")
+            self._start_close(TunnelEnd.DRAIN, self._policy.drain_code, "the target goes away")
 
     def cancel_drain(self) -> None:
         """The target was registered again: stay open."""
@@ -320,32 +323,32 @@ class Tunnel:
         self.client_leg.transport.abort()
         self.target_leg.transport.abort()
 
-    def _conclude(self, end: TunnelEnd, code: int, reason: str, failure: Failure | None = None) -> None:
-        """Close both sides gracefully; the sweep aborts them if that takes longer than `GRACE`."""
+    def _start_close(self, end: TunnelEnd, code: int, reason: str, failure: Failure | None = None) -> None:
+        """Close both sides gracefully; the sweep aborts them if that takes longer than `CLOSE_TIMEOUT`."""
         if self.closing:
             return
-        self._ended(end, failure)
-        self._closed_at = self._runtime.clock.monotonic()
-        self.client_leg.conclude(code, reason)
-        self.target_leg.conclude(code, reason)
+        self._note_end(end, failure)
+        self._closing_since = self._runtime.clock.monotonic()
+        self.client_leg.start_close(code, reason)
+        self.target_leg.start_close(code, reason)
 
-    def _refuse_to_stay(self) -> None:
-        self._conclude(TunnelEnd.RECHECK, _POLICY_VIOLATION, "not allowed any more", Failure(FailureKind.TUNNEL_NOT_ALLOWED_ANY_MORE))
+    def _recheck_refused(self) -> None:
+        self._start_close(TunnelEnd.RECHECK, _POLICY_VIOLATION, "not allowed any more", Failure(FailureKind.TUNNEL_NOT_ALLOWED_ANY_MORE))
 
     def _recheck_failed(self, why: str) -> None:
-        self._conclude(TunnelEnd.ERROR, _INTERNAL_ERROR, "", Failure(FailureKind.TUNNEL_RECHECK_FAILED, why))
+        self._start_close(TunnelEnd.ERROR, _INTERNAL_ERROR, "", Failure(FailureKind.TUNNEL_RECHECK_FAILED, why))
 
-    def _ended(self, end: TunnelEnd, failure: Failure | None = None) -> None:
+    def _note_end(self, end: TunnelEnd, failure: Failure | None = None) -> None:
         """Note why the tunnel ended, if this is the first cause."""
         if self.end is None:
             self.end = end
             self.record.failure = failure
 
-    def _reset_by(self, leg: Leg, detail: str = "") -> None:
+    def _note_reset(self, leg: Leg, detail: str = "") -> None:
         if leg is self.client_leg:
-            self._ended(TunnelEnd.CLIENT, Failure(FailureKind.TUNNEL_RESET_BY_CLIENT, detail))
+            self._note_end(TunnelEnd.CLIENT, Failure(FailureKind.TUNNEL_RESET_BY_CLIENT, detail))
         else:
-            self._ended(TunnelEnd.TARGET, Failure(FailureKind.TUNNEL_RESET_BY_TARGET, detail))
+            self._note_end(TunnelEnd.TARGET, Failure(FailureKind.TUNNEL_RESET_BY_TARGET, detail))
 
     # Deadlines.
 
@@ -354,68 +357,68 @@ class Tunnel:
         client, target = self.client_leg, self.target_leg
         if client.active or target.active:
             self._used_since = now
-        client_moved, target_moved = client.moved(), target.moved()
-        if client_moved or target_moved:
+        client_progress, target_progress = client.made_progress(), target.made_progress()
+        if client_progress or target_progress:
             self._silent_since = now
         silent = now - self._silent_since
-        if self._closed_at is not None:
-            if now - self._closed_at >= CLOSE_TIMEOUT:
+        if self._closing_since is not None:
+            if now - self._closing_since >= CLOSE_TIMEOUT:
                 self.abandon()
             return
-        if client.gone or target.gone:
-            self._sweep_last(target if client.gone else client, silent)
-        elif client.is_deaf or target.is_deaf:
-            self._sweep_deaf(silent)
-        self._sweep_deadlines(now, silent, client_heard=client_moved, target_heard=target_moved)
+        if client.lost or target.lost:
+            self._sweep_remaining(target if client.lost else client, silent)
+        elif client.is_unread or target.is_unread:
+            self._sweep_unread(silent)
+        self._sweep_deadlines(now, silent, client_alive=client_progress, target_alive=target_progress)
 
-    def _sweep_deadlines(self, now: float, silent: float, *, client_heard: bool, target_heard: bool) -> None:
+    def _sweep_deadlines(self, now: float, silent: float, *, client_alive: bool, target_alive: bool) -> None:
         client, target = self.client_leg, self.target_leg
         policy = self._policy
         if self._drain_at is not None and now >= self._drain_at:
-            self._conclude(TunnelEnd.DRAIN, policy.drain_code, "the target goes away")
+            self._start_close(TunnelEnd.DRAIN, policy.drain_code, "the target goes away")
             return
         if policy.max_age is not None and now - self._opened >= policy.max_age:
-            self._conclude(TunnelEnd.MAX_AGE, _GOING_AWAY, "too old")
+            self._start_close(TunnelEnd.MAX_AGE, _GOING_AWAY, "too old")
             return
         if policy.ping_interval is not None:
-            self._sweep_pings(client, now, heard=client_heard or client.reading_paused)
-            self._sweep_pings(target, now, heard=target_heard or target.reading_paused)
+            self._sweep_pings(client, now, alive=client_alive or client.reading_paused)
+            self._sweep_pings(target, now, alive=target_alive or target.reading_paused)
         if silent >= (policy.idle_timeout or self._runtime.settings.idle_timeout) and not self._awaits_pong(now):
-            self._conclude(TunnelEnd.IDLE, _GOING_AWAY, "idle", Failure(FailureKind.TUNNEL_IDLE))
+            self._start_close(TunnelEnd.IDLE, _GOING_AWAY, "idle", Failure(FailureKind.TUNNEL_IDLE))
         elif self._recheck is not None and not self.closing:
             self._recheck.sweep(now)
 
     def _awaits_pong(self, now: float) -> bool:
         """Whether a side was pinged and still has time to answer. The ping may be late itself, if the event loop was blocked."""
         return any(
-            isinstance(leg, WebSocketLeg) and leg.probe is not None and leg.probe.is_awaited(now)
+            isinstance(leg, WebSocketLeg) and leg.pinger is not None and leg.pinger.may_still_answer(now)
             for leg in (self.client_leg, self.target_leg)
         )
 
-    def _sweep_deaf(self, silent: float) -> None:
+    def _sweep_unread(self, silent: float) -> None:
         """Handle sides that are not read: notice a reset, and close a tunnel that has been half-closed and silent for too long."""
         for leg in (self.client_leg, self.target_leg):
-            if leg.is_deaf and peer_has_reset(leg.transport):
-                leg.meet_reset()
+            if leg.is_unread and peer_has_reset(leg.transport):
+                leg.handle_reset()
         if silent >= HALF_CLOSE_SILENCE and (self.client_leg.received_fin or self.target_leg.received_fin):
             self.abandon()
 
-    def _sweep_last(self, leg: Leg, silent: float) -> None:
+    def _sweep_remaining(self, leg: Leg, silent: float) -> None:
         """Close the last side, when it has taken everything that the other one had sent, or takes no more."""
         if silent >= (CLOSE_TIMEOUT if leg.is_flushed else HALF_CLOSE_SILENCE):
             self.abandon()
 
-    def _sweep_pings(self, leg: Leg, now: float, *, heard: bool) -> None:
+    def _sweep_pings(self, leg: Leg, now: float, *, alive: bool) -> None:
         """Ping one side if that is due. If it did not answer the last ping in time, reset it, and close the other side with Close 1011."""
-        if self.closing or not isinstance(leg, WebSocketLeg) or leg.probe is None:
+        if self.closing or not isinstance(leg, WebSocketLeg) or leg.pinger is None:
             return
-        if not (leg.may_be_pinged and leg.other.may_be_pinged and leg.probe.look(now, heard=heard)):
+        if not (leg.may_be_pinged and leg.other.may_be_pinged and leg.pinger.check(now, alive=alive)):
             return
         ours = leg is self.client_leg
         kind = FailureKind.TUNNEL_CLIENT_DEAD if ours else FailureKind.TUNNEL_TARGET_DEAD
-        self._ended(TunnelEnd.PONG_TIMEOUT, Failure(kind))
-        self._closed_at = now
-        leg.other.conclude(_INTERNAL_ERROR, f"the {'client' if ours else 'target'} does not answer pings")
+        self._note_end(TunnelEnd.PONG_TIMEOUT, Failure(kind))
+        self._closing_since = now
+        leg.other.start_close(_INTERNAL_ERROR, f"the {'client' if ours else 'target'} does not answer pings")
         reset(leg.transport)
 
 

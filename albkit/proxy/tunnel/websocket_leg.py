@@ -32,7 +32,18 @@ class WebSocketLeg(Leg):
         masks: Whether frames that the load balancer sends to this side must be masked, because it is the WebSocket server.
     """
 
-    __slots__ = ("_fin_waits", "_last", "_masks", "_pending", "_resting", "_unread", "careful", "follower", "probe", "told")
+    __slots__ = (
+        "_closing",
+        "_deferred",
+        "_fin_deferred",
+        "_masks",
+        "_pending",
+        "_yielded",
+        "close_sent",
+        "follower",
+        "pinger",
+        "splits_frames",
+    )
 
     other: WebSocketLeg
 
@@ -40,37 +51,38 @@ class WebSocketLeg(Leg):
         super().__init__(owner, transport)
         self.follower: FrameFollower | None = follower
         """`None` after this side sent bytes that are not frames. From then on bytes are relayed without a look at them."""
-        self.probe: Pinger | None = None
-        self.careful = follower.limited
-        """Whether frames of this side are looked at one by one: a pong may be for the load balancer, or a frame waits to be inserted."""
+        self.pinger: Pinger | None = None
+        self.splits_frames = follower.limited
+        """Whether the frames of this side are relayed one by one: a pong may be for the load balancer, a frame waits to be inserted, or
+        messages have a size limit. Without it, chunks are relayed as they are."""
         self._masks = masks
         self._pending = b""
         """A frame of the load balancer that waits until the frame that is being sent to this side is complete."""
-        self._last = False
-        """Whether `_pending` is a Close frame."""
-        self.told = False
-        """Whether the Close frame was sent to this side: nothing may follow it."""
-        self._resting = False
+        self._closing = False
+        """Whether this side is to get a Close frame, so that it gets no ping any more."""
+        self.close_sent = False
+        """Whether this side got a Close frame, of either the load balancer or the other side: nothing may follow (RFC 6455, 5.5.1)."""
+        self._yielded = False
         """Whether reading stops for one turn of the event loop."""
-        self._unread = b""
+        self._deferred = b""
         """What came from this side and is processed in the next turn."""
-        self._fin_waits = False
+        self._fin_deferred = False
         """Whether FIN came after that."""
 
     # What the event loop calls.
 
     def data_received(self, data: bytes) -> None:
-        self.count += len(data)
+        self.received_bytes += len(data)
         follower = self.follower
         if follower is not None:
-            if self.careful:
-                self._take_apart(follower, data)
+            if self.splits_frames:
+                self._relay_frames(follower, data)
                 return
             seen = follower.follow(data)
             if seen is not None:
                 if follower.behind:
-                    data = self._put_off(data, follower.behind)
-                self._notice(seen)
+                    data = self._defer(data, follower.behind)
+                self._handle(seen)
         other = self.other
         if not other.sent_fin:
             self.active = True
@@ -78,39 +90,39 @@ class WebSocketLeg(Leg):
 
     def eof_received(self) -> bool:
         """Pass FIN on after what was held back. If the load balancer is closing the tunnel, this side is done."""
-        if self._unread:
-            self._fin_waits = True
+        if self._deferred:
+            self._fin_deferred = True
             return True
         if self._owner.closing:
             self.received_fin = self.sent_fin = True
-            if not self.other.told:
+            if not self.other.close_sent:
                 # This side ended in the middle of a frame, so a Close frame cannot be inserted any more.
                 self.other.send_fin()
             return False
-        self._flush()
+        self._release_held()
         return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._owner.closing:
             self._read_rest(exc)
-            self._flush()
+            self._release_held()
             super().connection_lost(exc)
             return
         # The load balancer is closing the tunnel: each side is closed on its own.
-        self.gone = self.sent_fin = self.received_fin = True
-        if not self.other.told:
+        self.lost = self.sent_fin = self.received_fin = True
+        if not self.other.close_sent:
             self.other.send_fin()
-        self._owner.lost(self, exc)
+        self._owner.leg_lost(self, exc)
 
     def pause_writing(self) -> None:
         self.writing_paused = True
         self._owner.count_pause()
-        if not self.told:
+        if not self.close_sent:
             self.other.pause_reading(True)
 
     # What the tunnel calls.
 
-    def conclude(self, code: int, reason: str) -> None:
+    def start_close(self, code: int, reason: str) -> None:
         """Send a Close frame as soon as no frame is being sent to this side, and FIN after this side has answered it."""
         other = self.other
         if self.sent_fin:
@@ -118,18 +130,18 @@ class WebSocketLeg(Leg):
         if self.follower is None or other.follower is None:
             self.send_fin()
             return
-        self.careful = other.careful = self._last = True
-        self._pending = control_frame(CLOSE, close_payload(code, reason), self._key())
+        self.splits_frames = other.splits_frames = self._closing = True
+        self._pending = control_frame(CLOSE, close_payload(code, reason), self._masking_key())
         if other.follower.between:
-            self._put_in()
+            self._insert_pending()
         elif other.received_fin:
             self.send_fin()
 
     def stop_following(self) -> None:
         """Relay bytes from now on without a look at them. The load balancer can send this side no frames any more."""
-        self._flush()
-        self.follower = self.probe = None
-        self.careful = self._last = False
+        self._release_held()
+        self.follower = self.pinger = None
+        self.splits_frames = self._closing = False
         self._pending = b""
 
     # Pings.
@@ -140,7 +152,7 @@ class WebSocketLeg(Leg):
         return self.other.follower is not None and self.other.follower.pinged
 
     @property
-    def is_put_off(self) -> bool:
+    def has_pending_frame(self) -> bool:
         """Whether a frame of the load balancer waits until the frame that is being sent to this side is complete."""
         return bool(self._pending)
 
@@ -150,9 +162,9 @@ class WebSocketLeg(Leg):
         return self.follower is not None and bool(self.follower.held or not self.follower.between)
 
     @property
-    def is_through(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether this side has sent FIN, or a complete Close frame."""
-        return self._through and (self.received_fin or not self.is_within_frame)
+        return self._ended and (self.received_fin or not self.is_within_frame)
 
     @property
     def may_be_pinged(self) -> bool:
@@ -160,108 +172,110 @@ class WebSocketLeg(Leg):
         mine, others = self.follower, self.other.follower
         if mine is None or others is None:
             return False
-        return not (mine.closed or others.closed or self.sent_fin or self.received_fin or self._last)
+        return not (mine.closed or others.closed or self.sent_fin or self.received_fin or self._closing)
 
     def ping(self, payload: bytes) -> None:
         """Send a ping, as soon as no frame is being sent to this side."""
         other = self.other
         self._owner.count_ping()
-        self._pending = control_frame(PING, payload, self._key())
-        self.careful = other.careful = True
+        self._pending = control_frame(PING, payload, self._masking_key())
+        self.splits_frames = other.splits_frames = True
         if other.follower is not None and other.follower.between:
-            self._put_in()
+            self._insert_pending()
 
-    def _key(self) -> bytes:
-        return self._owner.key() if self._masks else b""
+    def _masking_key(self) -> bytes:
+        return self._owner.masking_key() if self._masks else b""
 
     # Frames.
 
-    def _notice(self, seen: Seen) -> None:
+    def _handle(self, seen: Seen) -> None:
         if seen is Seen.CLOSE:
-            self._be_through()
+            self._mark_ended()
         elif seen is Seen.MANY:
-            self._rest()
+            self._yield()
         else:
+            # A Close frame may precede the invalid bytes in the same chunk. Report it first, because the first cause of an end counts.
             if self.follower is not None and self.follower.closed:
-                self._be_through()
-            self._owner.lose_frames(self)
+                self._mark_ended()
+            self._owner.frames_invalid(self)
 
-    def _take_apart(self, follower: FrameFollower, data: bytes) -> None:
+    def _relay_frames(self, follower: FrameFollower, data: bytes) -> None:
         """Pass on what came, frame by frame: take out pongs to the load balancer, and insert its own frames in between."""
         other = self.other
-        self.heard = True
-        self.swallowed += len(data)
-        if self.sent_fin and (other.told or other.sent_fin):
+        self.received = True
+        self.withheld_bytes += len(data)
+        if self.sent_fin and (other.close_sent or other.sent_fin):
             return  # Both sides are closed: nobody gets these bytes.
         closed = follower.closed
         out: list[bytes] = []
-        lost = False
+        invalid = False
         try:
             for kind, piece in follower.cut(data):
                 if kind == TOO_LARGE:
-                    self._pass_on(out)
-                    self._owner.refuse_message(self)
-                elif other.told:
+                    self._relay(out)
+                    self._owner.message_too_large(self)
+                elif other.close_sent:
                     continue
-                elif kind == PONG and self.probe is not None and self.probe.takes(payload_of(piece)):
+                elif kind == PONG and self.pinger is not None and self.pinger.take_pong(payload_of(piece)):
                     follower.take_out()
                 else:
                     out.append(piece)
-                if (other._pending or other._last) and follower.between and not other.told:  # noqa: SLF001 - the two sides of one tunnel
-                    self._pass_on(out)
-                    other._put_in()  # noqa: SLF001
+                if (other._pending or other._closing) and follower.between and not other.close_sent:  # noqa: SLF001 - sides of one tunnel
+                    # First what came before: a frame may only be inserted between two frames (RFC 6455 section 5.4).
+                    self._relay(out)
+                    other._insert_pending()  # noqa: SLF001
         except NotFrames:
-            lost = True
-        self._pass_on(out)
+            invalid = True
+        self._relay(out)
         if follower.closed and not closed:
-            self._be_through()
-            if self.told:
+            self._mark_ended()
+            if self.close_sent:
                 self.send_fin()
-        if lost:
-            self._owner.lose_frames(self)
+        if invalid:
+            self._owner.frames_invalid(self)
             return
         if follower.behind:
-            self.swallowed -= follower.behind
-            self._put_off(data, follower.behind)
-        self.careful = self._must_be_careful(follower)
+            self.withheld_bytes -= follower.behind
+            self._defer(data, follower.behind)
+        self.splits_frames = self._must_split(follower)
 
-    def _must_be_careful(self, follower: FrameFollower) -> bool:
+    def _must_split(self, follower: FrameFollower) -> bool:
         return bool(
             follower.limited
             or follower.held
             or self._owner.closing
-            or self.other.is_put_off
-            or (self.probe is not None and self.probe.waits)
+            or self.other.has_pending_frame
+            or (self.pinger is not None and self.pinger.expects_pong)
         )
 
-    def _pass_on(self, pieces: list[bytes]) -> None:
+    def _relay(self, pieces: list[bytes]) -> None:
         if pieces and not self.other.sent_fin:
             self.active = True
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            self.swallowed -= len(data)
+            self.withheld_bytes -= len(data)
             self.other.transport.write(data)
         pieces.clear()
 
-    def _flush(self) -> None:
+    def _release_held(self) -> None:
         """Pass on what was held back of a frame that will not be completed."""
-        if self.follower is not None and self.follower.held and not self.other.told:
-            self._pass_on([self.follower.give_up_held()])
+        if self.follower is not None and self.follower.held and not self.other.close_sent:
+            self._relay([self.follower.give_up_held()])
 
-    def _put_in(self) -> None:
+    def _insert_pending(self) -> None:
         """Send the frame that waits, because this side is between two frames. If the other side has sent a Close frame, drop it."""
         pending, self._pending = self._pending, b""
         if self.sent_fin:
             return
         others = self.other.follower
-        if self.may_be_pinged or (self._last and others is not None and not others.closed):
-            self.injected += len(pending)
+        if self.may_be_pinged or (self._closing and others is not None and not others.closed):
+            self.injected_bytes += len(pending)
             self.transport.write(pending)
-        if self._last:
-            self._be_told()
+        if self._closing:
+            self._mark_close_sent()
 
-    def _be_told(self) -> None:
+    def _mark_close_sent(self) -> None:
         """Send nothing more to this side. From now on the other one is only read for its Close frame."""
-        self.told = True
+        self.close_sent = True
         self.other.pause_reading(False)
         if self.received_fin:
             # This side has half-closed, so it cannot answer the Close frame.
@@ -272,45 +286,45 @@ class WebSocketLeg(Leg):
 
     # Peers that send very many small frames.
 
-    def _put_off(self, data: bytes, size: int) -> bytes:
+    def _defer(self, data: bytes, size: int) -> bytes:
         """Keep the last `size` bytes for later, and return those before them."""
-        self._unread = data[-size:]
-        self.swallowed += size
-        self._rest()
+        self._deferred = data[-size:]
+        self.withheld_bytes += size
+        self._yield()
         return data[:-size]
 
-    def _rest(self) -> None:
+    def _yield(self) -> None:
         """Let everything else have a turn of the event loop before this side is read again."""
-        if not (self._resting or self.gone):
-            self._resting = True
+        if not (self._yielded or self.lost):
+            self._yielded = True
             self.transport.pause_reading()
-            self._owner.soon(self._rested)
+            self._owner.call_soon(self._resume)
 
-    def _rested(self) -> None:
-        self._resting = False
-        if self.reading_paused or self.gone:
+    def _resume(self) -> None:
+        self._yielded = False
+        if self.reading_paused or self.lost:
             return
-        data, self._unread = self._unread, b""
+        data, self._deferred = self._deferred, b""
         if data:
             # `data_received` counts these bytes again.
-            self.count -= len(data)
-            self.swallowed -= len(data)
+            self.received_bytes -= len(data)
+            self.withheld_bytes -= len(data)
             self.data_received(data)
-        if self._fin_waits and not self._unread:
-            self._fin_waits = False
+        if self._fin_deferred and not self._deferred:
+            self._fin_deferred = False
             if not self.eof_received():
                 self.transport.close()
-        if not (self._resting or self.reading_paused or self.gone):
+        if not (self._yielded or self.reading_paused or self.lost):
             self.transport.resume_reading()
 
-    def begin(self) -> None:
-        if not self._resting:
-            super().begin()
+    def start_reading(self) -> None:
+        if not self._yielded:
+            super().start_reading()
 
     def pause_reading(self, paused: bool) -> None:
-        if not (self._resting or self._unread):
+        if not (self._yielded or self._deferred):
             super().pause_reading(paused)
             return
         self.reading_paused = paused
         if not paused:
-            self._rest()
+            self._yield()

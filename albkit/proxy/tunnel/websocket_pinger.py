@@ -18,7 +18,7 @@ class PingedSide(Protocol):
         """Whether the other side has pinged this one and waits for its pong."""
 
     @property
-    def is_put_off(self) -> bool:
+    def has_pending_frame(self) -> bool:
         """Whether a ping waits until the frame that is being sent to this side is complete."""
 
     @property
@@ -42,24 +42,24 @@ class Pinger:
         now: Monotonic, in seconds.
     """
 
-    __slots__ = ("_answered", "_asked_since", "_interval", "_nonce", "_put_off", "_quiet_since", "_sent", "_side", "_timeout")
+    __slots__ = ("_answered", "_interval", "_nonce", "_ping_pending", "_pinged_at", "_sent", "_side", "_silent_since", "_timeout")
 
     def __init__(self, side: PingedSide, interval: float, timeout: float, nonce: bytes, now: float) -> None:
         self._side = side
         self._interval = interval
         self._timeout = timeout
         self._nonce = nonce
-        self._quiet_since = now
-        self._asked_since: float | None = None
-        self._put_off = False
+        self._silent_since = now
+        self._pinged_at: float | None = None
+        self._ping_pending = False
         self._sent = self._answered = 0
 
     @property
-    def waits(self) -> bool:
+    def expects_pong(self) -> bool:
         """Whether a pong to the load balancer may still come."""
         return self._answered < self._sent
 
-    def takes(self, payload: bytes) -> bool:
+    def take_pong(self, payload: bytes) -> bool:
         """Whether a pong with this payload answers one of these pings that was not answered yet."""
         if len(payload) != _NONCE + _NUMBER or payload[:_NONCE] != self._nonce:
             return False
@@ -69,38 +69,38 @@ class Pinger:
         self._answered = number
         return True
 
-    def is_awaited(self, now: float) -> bool:
+    def may_still_answer(self, now: float) -> bool:
         """Whether the side was pinged, and still has time to answer."""
-        return self._asked_since is not None and now - self._asked_since < self._timeout
+        return self._pinged_at is not None and now - self._pinged_at < self._timeout
 
-    def look(self, now: float, *, heard: bool) -> bool:
+    def check(self, now: float, *, alive: bool) -> bool:
         """Ping the side if that is due. Returns whether it is dead: it was pinged and has been silent for too long.
 
         Args:
             now: Monotonic, in seconds.
-            heard: Whether anything came from it since the last call.
+            alive: Whether anything came from it since the last call.
         """
-        if self._put_off:
-            if self._side.is_put_off:
+        if self._ping_pending:
+            if self._side.has_pending_frame:
                 return False
-            self._put_off = False
-            self._asked_since = now
-        if heard:
-            self._quiet_since = now
-            self._asked_since = None
-        elif self._asked_since is not None:
-            return now - self._asked_since >= self._timeout
-        elif now - self._quiet_since >= self._interval and not self._side.is_within_frame:
-            self._ask(now)
+            self._ping_pending = False
+            self._pinged_at = now
+        if alive:
+            self._silent_since = now
+            self._pinged_at = None
+        elif self._pinged_at is not None:
+            return now - self._pinged_at >= self._timeout
+        elif now - self._silent_since >= self._interval and not self._side.is_within_frame:
+            self._ping(now)
         return False
 
-    def _ask(self, now: float) -> None:
+    def _ping(self, now: float) -> None:
         side = self._side
         # If a pong is due anyway, an endpoint may answer only the latest ping (RFC 6455 section 5.5.3), and the other side gets none.
         if not side.owes_pong:
             self._sent += 1
             side.ping(self._nonce + self._sent.to_bytes(_NUMBER, "big"))
-            if side.is_put_off:
-                self._put_off = True
+            if side.has_pending_frame:
+                self._ping_pending = True
                 return
-        self._asked_since = now
+        self._pinged_at = now

@@ -288,9 +288,9 @@ async def test_host_of_a_service_is_not_looked_for_in_search_domains(server: Nam
     server.put(SERVICE, "SRV", "0 1 80 a.test.")
     resolver = Resolver()
     name = alb.DnsName(SERVICE, record_type="SRV", nameservers=server.address)
-    asker = await resolver._asker(name.servers)
-    asker.search = [dns.name.from_text("search.test.")]
-    asker.ndots = 5
+    dns_resolver = await resolver._resolver(name.servers)
+    dns_resolver.search = [dns.name.from_text("search.test.")]
+    dns_resolver.ndots = 5
     assert described(await resolver.look_up(name)) == ["127.0.0.1:80 1"]
 
 
@@ -299,8 +299,8 @@ async def test_search_domains_hold_for_the_name_itself(server: NameServer) -> No
     server.put("api.search.test", "A", "127.0.0.1")
     resolver = Resolver()
     name = alb.DnsName("api", 80, record_type="A", nameservers=server.address)
-    asker = await resolver._asker(name.servers)
-    asker.search = [dns.name.from_text("search.test.")]
+    dns_resolver = await resolver._resolver(name.servers)
+    dns_resolver.search = [dns.name.from_text("search.test.")]
     assert addresses(await resolver.look_up(name)) == "127.0.0.1:80"
 
 

@@ -280,7 +280,7 @@ class _House:
             cast("Runtime", self.runtime),
             lambda _: None,
         )
-        self.tunnel.open(b"", b"", b"", target_is_through=False)
+        self.tunnel.open(b"", b"", b"", target_sent_fin=False)
 
     def let_time_pass(self) -> None:
         """Enough for a ping, or half of it; not while the tunnel is ending, which would be cut then."""

@@ -22,10 +22,13 @@ class _Owner:
     def __init__(self) -> None:
         self.turns: list[Callable[[], None]] = []
 
-    def key(self) -> bytes:
+    def side_of(self, _: Leg) -> str:
+        return "client"
+
+    def masking_key(self) -> bytes:
         return b"abcd"
 
-    def soon(self, call: Callable[[], None]) -> None:
+    def call_soon(self, call: Callable[[], None]) -> None:
         self.turns.append(call)
 
     def turn(self) -> None:
@@ -36,10 +39,10 @@ class _Owner:
 
     def count_pause(self) -> None: ...
     def count_ping(self) -> None: ...
-    def note_end(self, leg: Leg) -> None: ...
-    def refuse_message(self, leg: Leg) -> None: ...
-    def lose_frames(self, leg: Leg) -> None: ...
-    def lost(self, leg: Leg, exc: Exception | None) -> None: ...
+    def end_received(self, leg: Leg) -> None: ...
+    def message_too_large(self, leg: Leg) -> None: ...
+    def frames_invalid(self, leg: Leg) -> None: ...
+    def leg_lost(self, leg: Leg, exc: Exception | None) -> None: ...
 
 
 class _Wire(asyncio.Transport):
@@ -101,7 +104,7 @@ def test_flood_arrives_in_its_order_however_it_is_held_back(most: int, seed: int
     pair = _Pair(most=most)
     wire = _frames(dice.randrange(2000, 5000))
     rest = wire
-    pair.leg.begin()
+    pair.leg.start_reading()
     ended = False
     while pair.owner.turns or rest or not ended:
         lot = dice.random()
@@ -124,8 +127,8 @@ def test_flood_arrives_in_its_order_however_it_is_held_back(most: int, seed: int
             pair.owner.turn()
         if pair.other.writing_paused and not pair.there.full:
             pair.other.resume_writing()
-    assert pair.leg.count == len(wire)
-    assert pair.leg.swallowed == len(wire) - len(pair.there.written) == 0
+    assert pair.leg.received_bytes == len(wire)
+    assert pair.leg.withheld_bytes == len(wire) - len(pair.there.written) == 0
     assert pair.there.written == wire
     assert pair.there.fin
 
@@ -139,10 +142,10 @@ def test_fin_behind_a_flood_waits_for_it(most: int, full: bool) -> None:
     wire = _frames(3 * MANY_FRAMES)
     pair.leg.data_received(wire)
     assert pair.leg.eof_received()
-    pair.leg.begin()
+    pair.leg.start_reading()
     assert not pair.here.reading, "it rests, and what comes would overtake"
     assert not pair.there.fin
-    assert pair.leg.count - pair.leg.swallowed == len(pair.there.written) < len(wire)
+    assert pair.leg.received_bytes - pair.leg.withheld_bytes == len(pair.there.written) < len(wire)
     pair.owner.turn()
     pair.there.full = False
     if pair.other.writing_paused:
@@ -159,6 +162,7 @@ def test_leg_that_is_gone_goes_on_no_more() -> None:
     pair.leg.data_received(_frames(3 * MANY_FRAMES))
     written = len(pair.there.written)
     pair.leg.connection_lost(None)
+    assert repr(pair.leg) == f"<WebSocketLeg to the client: received_fin sent_fin lost, {pair.leg.received_bytes} bytes received>"
     while pair.owner.turns:
         pair.owner.turn()
     assert len(pair.there.written) == written

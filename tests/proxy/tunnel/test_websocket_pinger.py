@@ -13,26 +13,26 @@ class _Side:
 
     def __init__(self) -> None:
         self.owes_pong = False
-        self.is_put_off = False
+        self.has_pending_frame = False
         self.is_within_frame = False
         self.busy = False
         self.pings: list[bytes] = []
 
     def ping(self, payload: bytes) -> None:
         self.pings.append(payload)
-        self.is_put_off = self.busy
+        self.has_pending_frame = self.busy
 
 
 class _Watched:
-    """A probe with an interval of 10 seconds and a timeout of 4, its side, and time that a test sets forward."""
+    """A pinger with an interval of 10 seconds and a timeout of 4, its side, and time that a test sets forward."""
 
     def __init__(self) -> None:
         self.side = _Side()
-        self.probe = Pinger(self.side, 10, 4, _NONCE, _START)
+        self.pinger = Pinger(self.side, 10, 4, _NONCE, _START)
 
     def dead_at(self, seconds: float, *, heard: bool = False) -> bool:
         """Look at so many seconds behind the start."""
-        return self.probe.look(_START + seconds, heard=heard)
+        return self.pinger.check(_START + seconds, alive=heard)
 
     @property
     def pings(self) -> int:
@@ -52,10 +52,10 @@ def test_silent_side_is_pinged_when_the_interval_is_over(watched: _Watched) -> N
     """Not a moment before, and with four bytes of chance and a number."""
     assert not watched.dead_at(9.99)
     assert watched.pings == 0
-    assert not watched.probe.waits
+    assert not watched.pinger.expects_pong
     assert not watched.dead_at(10)
     assert watched.side.pings == [_ping(1)]
-    assert watched.probe.waits
+    assert watched.pinger.expects_pong
 
 
 def test_side_that_says_something_is_not_pinged(watched: _Watched) -> None:
@@ -93,9 +93,9 @@ def test_side_that_says_anything_behind_a_ping_lives(watched: _Watched) -> None:
 def test_pong_for_us_is_taken_once(watched: _Watched) -> None:
     """A second one with the same payload is somebody else's affair."""
     watched.dead_at(10)
-    assert watched.probe.takes(_ping(1))
-    assert not watched.probe.waits
-    assert not watched.probe.takes(_ping(1))
+    assert watched.pinger.take_pong(_ping(1))
+    assert not watched.pinger.expects_pong
+    assert not watched.pinger.take_pong(_ping(1))
 
 
 @pytest.mark.parametrize(
@@ -117,15 +117,15 @@ def test_pong_for_us_is_taken_once(watched: _Watched) -> None:
 def test_pong_of_another_payload_is_not_for_us(watched: _Watched, payload: bytes) -> None:
     """It is passed on; ours is waited for all the same."""
     watched.dead_at(10)
-    assert not watched.probe.takes(payload)
-    assert watched.probe.waits
-    assert watched.probe.takes(_ping(1))
+    assert not watched.pinger.take_pong(payload)
+    assert watched.pinger.expects_pong
+    assert watched.pinger.take_pong(_ping(1))
 
 
 def test_pong_without_a_ping_is_not_for_us(watched: _Watched) -> None:
     """Before the first ping nothing is ours, whatever it says."""
-    assert not watched.probe.takes(_ping(0))
-    assert not watched.probe.takes(_ping(1))
+    assert not watched.pinger.take_pong(_ping(0))
+    assert not watched.pinger.take_pong(_ping(1))
 
 
 def test_pong_for_the_latest_ping_stands_for_all_before_it(watched: _Watched) -> None:
@@ -133,9 +133,9 @@ def test_pong_for_the_latest_ping_stands_for_all_before_it(watched: _Watched) ->
     watched.dead_at(10)
     watched.dead_at(11, heard=True)
     watched.dead_at(21)
-    assert watched.probe.takes(_ping(2))
-    assert not watched.probe.waits
-    assert not watched.probe.takes(_ping(1))
+    assert watched.pinger.take_pong(_ping(2))
+    assert not watched.pinger.expects_pong
+    assert not watched.pinger.take_pong(_ping(1))
 
 
 def test_pongs_for_two_pings_are_both_taken_in_their_order(watched: _Watched) -> None:
@@ -143,10 +143,10 @@ def test_pongs_for_two_pings_are_both_taken_in_their_order(watched: _Watched) ->
     watched.dead_at(10)
     watched.dead_at(11, heard=True)
     watched.dead_at(21)
-    assert watched.probe.takes(_ping(1))
-    assert watched.probe.waits
-    assert watched.probe.takes(_ping(2))
-    assert not watched.probe.waits
+    assert watched.pinger.take_pong(_ping(1))
+    assert watched.pinger.expects_pong
+    assert watched.pinger.take_pong(_ping(2))
+    assert not watched.pinger.expects_pong
 
 
 def test_side_that_owes_a_pong_is_asked_nothing_more_and_dies_of_its_silence(watched: _Watched) -> None:
@@ -154,7 +154,7 @@ def test_side_that_owes_a_pong_is_asked_nothing_more_and_dies_of_its_silence(wat
     watched.side.owes_pong = True
     assert not watched.dead_at(10)
     assert watched.pings == 0
-    assert not watched.probe.waits
+    assert not watched.pinger.expects_pong
     assert not watched.dead_at(13.99)
     assert watched.dead_at(14)
 
@@ -175,7 +175,7 @@ def test_side_in_the_middle_of_a_frame_is_pinged_when_that_is_over(watched: _Wat
     for seconds in (10, 14, 100):
         assert not watched.dead_at(seconds)
     assert watched.pings == 0
-    assert not watched.probe.waits
+    assert not watched.pinger.expects_pong
     watched.side.is_within_frame = False
     assert not watched.dead_at(101)
     assert watched.side.pings == [_ping(1)]
@@ -197,7 +197,7 @@ def test_ping_that_was_put_off_is_given_its_whole_time_from_when_it_goes(watched
     for seconds in (10, 13, 20, 100):
         assert not watched.dead_at(seconds)
     assert watched.pings == 1
-    watched.side.is_put_off = False
+    watched.side.has_pending_frame = False
     assert not watched.dead_at(101)
     assert not watched.dead_at(104.99)
     assert watched.dead_at(105)
@@ -208,7 +208,7 @@ def test_ping_that_was_put_off_and_answered_leaves_nothing_to_wait_for(watched: 
     """It went and was answered between two looks: from then on the whole interval is silence as any other."""
     watched.side.busy = True
     watched.dead_at(10)
-    watched.side.busy = watched.side.is_put_off = False
+    watched.side.busy = watched.side.has_pending_frame = False
     assert not watched.dead_at(11, heard=True)
     for seconds in (12, 16, 20.99):
         assert not watched.dead_at(seconds)
@@ -222,7 +222,7 @@ def test_side_that_is_heard_while_its_ping_is_put_off_lives(watched: _Watched) -
     watched.side.busy = True
     watched.dead_at(10)
     assert not watched.dead_at(12, heard=True)
-    watched.side.is_put_off = False
+    watched.side.has_pending_frame = False
     assert not watched.dead_at(50)
     assert not watched.dead_at(53.99)
     assert watched.dead_at(54)

@@ -8,7 +8,7 @@ from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.finish import finish
 from albkit.proxy.tunnel.tunnel import Tunnel
 
-__all__ = ("tunnel_opened", "tunnel_over")
+__all__ = ("tunnel_closed", "tunnel_opened")
 
 
 def tunnel_opened(listener: ListenerRuntime, tunnel: Tunnel, policy: TunnelPolicy) -> None:
@@ -26,17 +26,17 @@ def tunnel_opened(listener: ListenerRuntime, tunnel: Tunnel, policy: TunnelPolic
         tunnel.stop()
 
 
-def tunnel_over(listener: ListenerRuntime, guest: str, choice: TargetChoice, tunnel: Tunnel) -> None:
+def tunnel_closed(listener: ListenerRuntime, host: str, choice: TargetChoice, tunnel: Tunnel) -> None:
     """Give back what a tunnel holds, after both its sockets are closed.
 
     Args:
         listener: The listener that the client connected to.
-        guest: The address that the connection of the client was counted for.
+        host: The address that the connection of the client was counted for.
         choice: Of the target group.
         tunnel: The tunnel.
     """
     runtime = listener.runtime
-    listener.release(guest)
+    listener.release(host)
     if choice.hears_traffic:
         choice.transferred(tunnel.member, tunnel.record.received_bytes + tunnel.record.sent_bytes)
     choice.finished(tunnel.member, tunnel=True)
