@@ -22,10 +22,9 @@ class ConsistentHash:
     share of outstanding requests passes further ones on to the next target.
 
     Args:
-        key: Any callable that returns the key of a request as text, or `None` for any target; by default host, path and query. If the
-            callable raises, its request gets a 500.
-        load_bound: How many requests a target can have outstanding in relation to the mean by weight, above 1 to 100, 1.25 by default;
-            `None` for no limit.
+        key: Any callable that returns the key of a request as text, or `None` for any target. If it raises, its request gets a 500. Without
+            `key`, the key is host, path and query.
+        load_bound: How many requests a target can have outstanding in relation to the mean by weight, above 1 to 100; `None` for no limit.
 
     `algorithm="consistent_hash"` is the same as `ConsistentHash()`.
 

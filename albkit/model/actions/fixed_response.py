@@ -26,7 +26,7 @@ class FixedResponse(AnsweringAction):
         status_code: 2xx, 4xx or 5xx.
         body: At most 1024 characters, sent in UTF-8 with `charset=utf-8`. It is not sent in answer to HEAD, nor with the statuses 204 and
             205, which have no body.
-        content_type: `text/plain` (default), `text/css`, `text/html`, `application/javascript` or `application/json`.
+        content_type: `text/plain`, `text/css`, `text/html`, `application/javascript` or `application/json`.
 
     Raises:
         ConfigurationError: the status is of another class, the body is too long, or the content type is another one.

@@ -38,11 +38,11 @@ class Forward(RoutingAction):
         groups: A `TargetGroup`, or a mapping of up to five groups to their weights, 0 to 999. Each group gets its weight's share of the
             requests. A group of weight 0 gets no new session.
         stickiness: How long a client stays with its group: seconds, 1 to 604800 (cookies `AWSALBTG` and `AWSALBTGCORS`), or
-            `LbCookie(duration, secrets=...)` to encrypt and authenticate the cookies; `None` (default) for no stickiness. Required if
+            `LbCookie(duration, secrets=...)` to encrypt and authenticate the cookies; `None` for no stickiness. Required if
             there are several groups and one of them has stickiness of its own.
-        on_failure: What happens to a session whose group has no targets left. `"rebalance"` (default) chooses another group by weight,
+        on_failure: What happens to a session whose group has no targets left. `"rebalance"` chooses another group by weight,
             among the groups that have targets. `"fail"` answers 503, as ALB does.
-        tunnel: `TunnelPolicy(...)` for the tunnels that this action opens, instead of the target group's policy; `None` (default) for the
+        tunnel: `TunnelPolicy(...)` for the tunnels that this action opens, instead of the target group's policy; `None` for the
             target group's.
 
     Raises:

@@ -28,9 +28,9 @@ class AppCookie(BuiltInStickiness):
     Args:
         cookie_name: The name of the application's cookie. It must not start with `AWSALB`.
         query_parameter: The name of a query parameter that replaces the application's cookie in requests without it, case-sensitive: 1 to
-            256 letters, digits and `-._~`; `None` (default) for none. The request still needs `AWSALBAPP-0`, and only a response that sets
+            256 letters, digits and `-._~`; `None` for none. The request still needs `AWSALBAPP-0`, and only a response that sets
             the application's cookie begins a session.
-        duration: Seconds that a session stays with its target after its latest response, 1 to 604800 (7 days); 86400 by default.
+        duration: Seconds that a session stays with its target after its latest response, 1 to 604800 (7 days).
         secrets: As `LbCookie(secrets=...)`.
         while_draining: As `LbCookie(while_draining=...)`.
 

@@ -26,12 +26,12 @@ class LbCookie(BuiltInStickiness):
         alb.LbCookie(3600, while_draining="honor")
 
     Args:
-        duration: Seconds that a session stays with its target after its latest response, 1 to 604800 (7 days); 86400 by default.
+        duration: Seconds that a session stays with its target after its latest response, 1 to 604800 (7 days).
         secrets: One secret or a list, each text or bytes of at least 16 bytes. With secrets, cookie values are encrypted and authenticated
             (AES-256-GCM): nobody else can create or read one. The first secret encrypts, and all of them decrypt. To change secrets, put
-            the new one first, and drop the old one after `duration` seconds. Needs `pip install 'albkit[secrets]'`. None by default:
-            values then need no key, and a client that forges one can only choose its target.
-        while_draining: What happens to the sessions of a target that is deregistered. `"rebalance"` (default, as ALB): they go to another
+            the new one first, and drop the old one after `duration` seconds. Needs `pip install 'albkit[secrets]'`. Without
+            secrets, values need no key, and a client that forges one can only choose its target.
+        while_draining: What happens to the sessions of a target that is deregistered. `"rebalance"`, as ALB: they go to another
             target. `"honor"`: they stay until the deregistration delay is over, and only new sessions go elsewhere.
 
     Raises:

@@ -30,9 +30,9 @@ class RouteSuffix(BuiltInStickiness):
     Args:
         cookie_name: The name of the cookie that contains the session id. A path parameter of this name, in any case, can contain it as
             well.
-        separator: The text between session id and route, one or more characters; `"."` by default.
+        separator: The text between session id and route, one or more characters.
         query_parameter: The name of the query parameter that contains the session id, case-sensitive: 1 to 256 letters, digits and
-            `-._~`; `None` (default) for none.
+            `-._~`; `None` for none.
         while_draining: As `LbCookie(while_draining=...)`.
 
     Raises:
