@@ -101,7 +101,7 @@ class WaitingLine:
             self._wake_next()
 
     def _watch_room(self) -> None:
-        """Get called when a target has room, and make requests that come later queue up."""
+        """Register `_wake_next` to run when a target has room. While requests wait, later ones must queue behind them."""
         room = self._choice.room
         if room is not None:
             room.freed = self._wake_next

@@ -229,6 +229,7 @@ class Leg(asyncio.Protocol):
         written = self.other.received_bytes - self.other.withheld_bytes + self.injected_bytes
         if written != self._written or self._unacknowledged:
             self._written = written
+            # The kernel's share is read (SIOCOUTQ, tcp(7)) only if something was sent since the last call, or was still on its way then.
             self._unacknowledged = self.transport.get_write_buffer_size() + unacknowledged(self.transport)
             acknowledged = written - self._unacknowledged
             expected = min(acknowledged, self._acknowledged + self.injected_bytes - self._discounted)

@@ -132,8 +132,8 @@ class Tunnel:
             head: The 101; empty at layer 4.
             early_from_target: Bytes that the target has sent already.
             early_from_client: Bytes that the client has sent already.
-            target_sent_fin: Whether FIN came behind the bytes of the target.
-            client_sent_fin: Whether FIN came behind the bytes of the client.
+            target_sent_fin: Whether FIN came after the bytes of the target.
+            client_sent_fin: Whether FIN came after the bytes of the client.
             client_is_full: Whether the write buffer of the client is full. Its transport reported that to the exchange, and does not again.
             target_is_full: The same for the target, as after a large request body.
         """

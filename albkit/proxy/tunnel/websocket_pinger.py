@@ -78,7 +78,7 @@ class Pinger:
 
         Args:
             now: Monotonic, in seconds.
-            alive: Whether anything came from it since the last call.
+            alive: Whether the side has shown a sign of life since the last call, or cannot, because it is not read.
         """
         if self._ping_pending:
             if self._side.has_pending_frame:
