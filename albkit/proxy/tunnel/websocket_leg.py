@@ -29,7 +29,7 @@ class WebSocketLeg(Leg):
         owner: The tunnel.
         transport: Of this side, with reading paused.
         follower: Follows the frames that this side sends.
-        masks: Whether frames of the load balancer to this side must be masked, because it is the WebSocket server (RFC 6455 section 5.3).
+        masks: Whether frames that the load balancer sends to this side must be masked: this side is the server (RFC 6455 section 5.3).
     """
 
     __slots__ = (
