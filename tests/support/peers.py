@@ -113,10 +113,15 @@ class Peer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
-    async def close(self) -> None:
+    async def close(self, within: float = 5.0) -> None:
+        """Close. If the other side does not take what is still to be sent, the connection is aborted, so that no test waits for ever."""
         self.writer.close()
         with contextlib.suppress(ConnectionError):
-            await self.writer.wait_closed()
+            try:
+                async with asyncio.timeout(within):
+                    await self.writer.wait_closed()
+            except TimeoutError:
+                self.writer.transport.abort()
 
     @property
     def port(self) -> int:
