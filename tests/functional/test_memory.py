@@ -18,6 +18,8 @@ from tests.support.peers import Conversation, RawClient, request, target
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc to measure another process's memory"),
     pytest.mark.timeout(180),
+    # The load balancer is another process; each test runs it on both loops.
+    pytest.mark.only_asyncio,
 ]
 
 GIB = cases(2**30, part=4)
