@@ -45,7 +45,7 @@ async def forward(
             request.upgrade = protocols_allowed(request.upgrade, policy.protocols)
         if request.upgrade:
             member = find_room(request, choice, member, policy, bound=bound)
-    member.counters.request_routed(fails_open=choice.group.fails_open)
+    member.counters.request_routed(choice.group.fails_open)
 
     # Complete the request.
     if plan.rewrite is not None:

@@ -57,7 +57,7 @@ class TrafficCounters:
     ejections: int = 0
     rejected_requests: int = 0
 
-    def request_routed(self, *, fails_open: bool) -> None:
+    def request_routed(self, fails_open: bool) -> None:
         """The target was chosen for a request. Do not call this for retries.
 
         Args:
@@ -67,7 +67,7 @@ class TrafficCounters:
         if fails_open:
             self.unhealthy_routing_requests += 1
 
-    def flow_routed(self, *, fails_open: bool) -> None:
+    def flow_routed(self, fails_open: bool) -> None:
         """The target was chosen for a connection of a TCP or TLS listener.
 
         Args:
@@ -92,8 +92,14 @@ class TrafficCounters:
         else:
             self.target_connection_errors += 1
 
-    def responded(self, status: int) -> None:
-        """An exchange ended for which the target sent a response with this status."""
+    def exchange_ended(self, size: int, status: int) -> None:
+        """An exchange or a tunnel ended. One method for bytes and status, because it is called for each request.
+
+        Args:
+            size: The bytes received from the client plus those sent to it.
+            status: Of the target's response; 0 if there was none.
+        """
+        self.processed_bytes += size
         if status < 300:
             # A 101 counts as a tunnel, and ALB has no metric for 1xx.
             self.target_2xx += status >= 200
@@ -115,10 +121,6 @@ class TrafficCounters:
     def request_rejected(self) -> None:
         """A request got no target: all are at `max_concurrency`, and the queue is full or the request waited in it for too long."""
         self.rejected_requests += 1
-
-    def transferred(self, count: int) -> None:
-        """An exchange with the target ended. `count` is the bytes received from the client plus those sent to it."""
-        self.processed_bytes += count
 
     def add(self, other: TrafficCounters) -> None:
         """Add the counts of another object to these."""
@@ -156,8 +158,6 @@ class Counters:
     idle_connections_closed: int = 0
     new_connections: int = 0
     non_sticky_requests: int = 0
-    own_bytes: int = 0
-    """Bytes of exchanges without a target. Part of `ProcessedBytes`."""
     reading_paused: int = 0
     redirect_url_limit_exceeded: int = 0
     redirects: int = 0
@@ -167,7 +167,7 @@ class Counters:
     failures: Counter[FailureKind] = attrs.field(factory=Counter)
     tunnel_ends: Counter[TunnelEnd] = attrs.field(factory=Counter)
     traffic: TrafficCounters = attrs.field(factory=TrafficCounters)
-    """The counts of target groups that were removed."""
+    """The counts of target groups that were removed, and the bytes of exchanges without a target."""
 
     # Connections with clients and targets.
 
@@ -268,10 +268,6 @@ class Counters:
             elif status == 504:
                 self.elb_504 += 1
 
-    def transferred(self, count: int) -> None:
-        """An exchange without a target ended. `count` is the bytes received from the client plus those sent to it."""
-        self.own_bytes += count
-
     # Tunnels.
 
     def tunnel_opened(self) -> None:
@@ -324,7 +320,6 @@ class Counters:
         total = TrafficCounters()
         for part in (self.traffic, *traffic):
             total.add(part)
-        total.processed_bytes += self.own_bytes
         named = {metric.name: getattr(self, slot) for slot, metric in METRICS.items()}
         named.update(total.as_mapping())
         named.update((f"Failure_{kind.reason}", self.failures[kind]) for kind in FailureKind)

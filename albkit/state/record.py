@@ -100,13 +100,8 @@ class ExchangeRecord:
         """Add the exchange to the counters of its target or, if it had none, of the load balancer. `proxy.finish` calls this once."""
         target = self.target
         status = self.target_status_code
-        size = self.received_bytes + self.sent_bytes
-        if target is not None:
-            target.counters.transferred(size)
-            if status:
-                target.counters.responded(status)
-        else:
-            counters.transferred(size)
+        traffic = target.counters if target is not None else counters.traffic
+        traffic.exchange_ended(self.received_bytes + self.sent_bytes, status)
         failure = self.failure
         if self.rules_evaluated:
             counters.rules_evaluated(self.rules_evaluated)

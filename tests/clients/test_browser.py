@@ -26,10 +26,10 @@ async def chatting(demo: Demo, folder: Path) -> AsyncIterator[tuple[Program, dic
         yield browser, await browser.told(within=20), await browser.told(within=20)
 
 
-async def test_two_pages_chat_and_find_another_target_when_theirs_stops(tmp_path: Path) -> None:
+async def test_two_pages_chat_and_find_another_target_when_theirs_stops(browser_folder: Path) -> None:
     """Both read what each says; the end of a target is a close with 1001 to the page, which then reconnects elsewhere."""
     need_chromium()
-    async with Demo() as demo, chatting(demo, tmp_path) as (browser, opened, read):
+    async with Demo() as demo, chatting(demo, browser_folder) as (browser, opened, read):
         pages = opened["pages"]
         assert [page["pinned"] for page in pages] == [page["page"] for page in pages]
         assert pages[0]["page"] != pages[1]["page"]
@@ -47,10 +47,10 @@ async def test_two_pages_chat_and_find_another_target_when_theirs_stops(tmp_path
         assert (await browser.told())["again"] in {target.name for target in demo.targets if target.is_running}
 
 
-async def test_page_reads_1001_when_the_load_balancer_stops(tmp_path: Path) -> None:
+async def test_page_reads_1001_when_the_load_balancer_stops(browser_folder: Path) -> None:
     """Not 1006, which stands for a connection that broke."""
     need_chromium()
-    async with Demo() as demo, chatting(demo, tmp_path) as (browser, _, _):
+    async with Demo() as demo, chatting(demo, browser_folder) as (browser, _, _):
         await demo.load_balancer.stop()
         browser.go_on()
         closed = await browser.told()

@@ -59,13 +59,13 @@ async def behind_https(*addresses: str) -> AsyncIterator[Balancing]:
         yield it
 
 
-async def test_page_talks_through_wss_and_reads_1001_when_the_load_balancer_stops(tmp_path: Path) -> None:
+async def test_page_talks_through_wss_and_reads_1001_when_the_load_balancer_stops(browser_folder: Path) -> None:
     """Text and binary come back as they were; the cookies of the session are Secure, and come back on the upgrade."""
     need_chromium()
     async with asyncio.timeout(BOUND), site() as one, site() as other, behind_https(one, other) as it:
         url = f"https://localhost:{it.port}/"
         # What the browser leaves behind, such as its profile, is gone with the test's folder.
-        async with node("wss_browser.js", url, TMPDIR=str(tmp_path), HOME=str(tmp_path)) as browser:
+        async with node("wss_browser.js", url, TMPDIR=str(browser_folder), HOME=str(browser_folder)) as browser:
             opened = await browser.told(within=20)
             assert opened["status"] == 200
             cookies = {cookie["name"]: cookie for cookie in opened["cookies"]}

@@ -7,8 +7,10 @@ import pytest
 
 import albkit
 from albkit.errors import FailureKind
+from albkit.model.message import ClientAddress
 from albkit.model.tunnel import TunnelEnd
 from albkit.state.counters import METRICS, TRAFFIC_METRICS, Counters, TrafficCounters
+from albkit.state.record import ExchangeRecord
 
 _ALB = {
     # docs/alb.md 8, by the attribute that counts it
@@ -124,7 +126,7 @@ def test_counter_of_a_target_is_summed_up_for_the_load_balancer(attribute: str, 
 def test_every_number_kept_is_read_and_no_two_share_a_name() -> None:
     """Nothing is counted that nobody can see."""
     counters = Counters()
-    numbers = [name for name in Counters.__slots__ if name not in ("failures", "tunnel_ends", "traffic", "own_bytes")]
+    numbers = [name for name in Counters.__slots__ if name not in ("failures", "tunnel_ends", "traffic")]
     assert set(numbers) == set(METRICS)
     assert set(TrafficCounters.__slots__) == set(TRAFFIC_METRICS)
     for value, name in enumerate(numbers, 1):
@@ -138,8 +140,9 @@ def test_every_number_kept_is_read_and_no_two_share_a_name() -> None:
 def test_bytes_of_own_answers_are_processed_bytes_too() -> None:
     """They belong to no target, and to the load balancer."""
     counters = Counters()
-    counters.transferred(3)
-    counters.traffic.transferred(4)
+    record = ExchangeRecord(ClientAddress("192.0.2.1", 1))
+    record.received_bytes, record.sent_bytes = 3, 4
+    record.count(counters)
     assert counters.as_mapping()["ProcessedBytes"] == 7
 
 
@@ -162,7 +165,7 @@ def test_counters_mapping_is_a_copy() -> None:
     """Who reads cannot write, and later counts do not change what was read."""
     counters = Counters()
     read = counters.as_mapping()
-    counters.traffic.request_routed(fails_open=False)
+    counters.traffic.request_routed(False)
     assert read["RequestCount"] == 0
 
 

@@ -41,8 +41,8 @@ def test_target_group_state_with_a_health_check_begins_with_initial_targets() ->
 def _counted() -> tuple[TargetGroupState, TargetState, TargetState]:
     group = TargetGroupState(alb.TargetGroup("api", ["a:80", "b:80"]))
     one, other = group.members.values()
-    one.counters.request_routed(fails_open=False)
-    other.counters.request_routed(fails_open=True)
+    one.counters.request_routed(False)
+    other.counters.request_routed(True)
     return group, one, other
 
 
@@ -57,7 +57,7 @@ def test_target_that_leaves_takes_no_count_along() -> None:
     group, one, other = _counted()
     group.remove(one)
     assert list(group.members.values()) == [other]
-    one.counters.responded(200)
+    one.counters.exchange_ended(0, 200)
     assert (group.traffic().requests, group.traffic().target_2xx) == (2, 1)
     group.remove(one)
     assert group.traffic().requests == 2, "and it leaves once"
@@ -70,7 +70,7 @@ def test_group_that_goes_leaves_its_counts_to_the_heir_once() -> None:
     heir = TrafficCounters()
     group.retire(heir)
     group.retire(heir)
-    other.counters.responded(200)
+    other.counters.exchange_ended(0, 200)
     group.remove(other)
     group.counters.request_rejected()
     assert (heir.requests, heir.target_2xx, heir.rejected_requests) == (2, 1, 1)

@@ -156,7 +156,7 @@ class Layer4Connection(asyncio.Protocol):
             raise Failure(FailureKind.NO_ROOM_FOR_TUNNEL, choice.group.group.name)
         policy = plan.tunnel or choice.group.group.tunnel
         member = find_room(request, choice, member, policy, bound=bound)
-        member.counters.flow_routed(fails_open=choice.group.fails_open)
+        member.counters.flow_routed(choice.group.fails_open)
         flow = _Flow(self, request, choice, policy, runtime)
         member = await first_answer(flow, member, record, bound)
         try:
