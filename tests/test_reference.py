@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Callable
@@ -147,6 +148,34 @@ def test_class_takes_the_range_that_the_page_tells_and_no_more(key: tuple[str, s
     for value in bad:
         with pytest.raises(alb.ConfigurationError, match=key[1]):
             _BUILT[key](value)
+
+
+_REQUIRED: dict[str, tuple[object, ...]] = {
+    "Certificate": ("cert.pem", "key.pem"),
+    "AppCookie": ("session",),
+    "DnsName": ("api.internal", 80),
+    "FixedResponse": (200,),
+    "Forward": (_GROUP,),
+    "Listener": (80, alb.FixedResponse(200)),
+    "LoadBalancer": (alb.Listener(80, alb.FixedResponse(200)),),
+    "MutualAuthentication": ("passthrough",),
+    "RouteSuffix": ("JSESSIONID",),
+    "Rule": (1, alb.PathPattern("*"), alb.FixedResponse(200)),
+    "Target": ("a", 80),
+    "TargetGroup": ("a",),
+}
+"""What cannot be left out, by class, in the order of its signature."""
+
+
+@pytest.mark.parametrize("key", ATTRIBUTES, ids=".".join)
+def test_every_setting_of_the_table_is_checked_by_its_class(key: tuple[str, str]) -> None:
+    """A row that its class does not look at would promise a range that nobody keeps."""
+    owner, name = key
+    kind = getattr(alb, owner)
+    signature = [parameter for parameter in inspect.signature(kind).parameters if parameter != "self"]
+    required = dict(zip(signature, _REQUIRED.get(owner, ()), strict=False))
+    with pytest.raises(alb.ConfigurationError, match=name):
+        kind(**{**required, name: object()})
 
 
 def test_range_of_large_numbers_is_readable() -> None:
