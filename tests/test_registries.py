@@ -7,6 +7,7 @@ what is missing. The example in a member's docstring, which the reference page s
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import re
 import typing
@@ -57,7 +58,8 @@ def _page(name: str) -> str:
 
 
 def _example_code(kind: type) -> str:
-    found = re.search(r"^ +Example:\n +(.+)$", kind.__doc__ or "", re.MULTILINE)
+    # getdoc(), because Python 3.13 takes the common indentation out of `__doc__`, and earlier ones leave it in.
+    found = re.search(r"^Example:\n +(.+)$", inspect.getdoc(kind) or "", re.MULTILINE)
     assert found is not None, f"the docstring of {kind.__name__} has no Example"
     return found[1]
 
