@@ -10,6 +10,7 @@ import contextlib
 import gc
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -195,6 +196,13 @@ async def acting(action: Any, **settings: Any) -> AsyncIterator[Running]:
     load_balancer = alb.LoadBalancer(alb.Listener(0, action, host="127.0.0.1"), stop_timeout=0.2, **settings)
     async with leaving_nothing(Running(load_balancer)) as it:
         yield it
+
+
+@pytest.fixture(autouse=True)
+def _longer_beside_coverage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests are not traced, but the processes beside them are, and leave less of the processor's caches."""
+    if request.config.pluginmanager.hasplugin("_cov"):
+        monkeypatch.setattr(sys.modules[__name__], "LONGEST", 2 * LONGEST)
 
 
 async def quickest(flood: Callable[[], Any]) -> float:
