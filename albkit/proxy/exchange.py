@@ -213,9 +213,7 @@ def _open_tunnel(
 def _complete(client: DownstreamExchange, record: ExchangeRecord, runtime: Runtime) -> bool:
     """The client received a complete response. Return whether its connection stays open for another request."""
     stays_open = client.response_over()
-    record.received_bytes = client.received_bytes
-    record.sent_bytes = client.sent_bytes
-    finish(record, runtime)
+    _finish(client, record, runtime)
     return stays_open
 
 
