@@ -35,7 +35,8 @@ SETTINGS: Final = (
     ),
     Attribute(
         "Limits", "in_flight", "", 65536, unit="bytes", minimum=1024, maximum=1073741824, whole=True,
-        meaning="How much data may wait to be sent in each direction; beyond it, the load balancer stops reading from the sender.",
+        meaning="How much data may wait to be sent in each direction; beyond it, the load balancer stops reading from the sender. It is "
+        "also the flow control window of an HTTP/2 stream.",
     ),
     Attribute(
         "Limits", "connect_timeout", "", 10, unit="seconds", minimum=0, maximum=4000, above_minimum=True,
@@ -70,5 +71,34 @@ SETTINGS: Final = (
     Attribute(
         "Limits", "target_keep_alive", "", 60, unit="seconds", minimum=0, maximum=604800,
         meaning="How long to keep an idle target connection, unless the target asks for less; then it is closed.",
+    ),
+    Attribute(
+        "Limits", "http2_streams", "", 128, minimum=1, maximum=100000, whole=True,
+        meaning="How many streams (requests and WebSockets) a client may have open at the same time on one HTTP/2 connection; further ones "
+        "are refused with REFUSED_STREAM, which clients may retry.",
+    ),
+    Attribute(
+        "Limits", "http2_requests", "", 10000, minimum=1, maximum=1000000000, whole=True,
+        meaning="How many requests a client may send on one HTTP/2 connection; after them it gets GOAWAY, and must open a new connection.",
+    ),
+    Attribute(
+        "Limits", "http2_field", "", 8192, unit="bytes", minimum=64, maximum=1048576, whole=True,
+        meaning="The longest compressed header of an HTTP/2 request; a longer one ends the connection with GOAWAY.",
+    ),
+    Attribute(
+        "Limits", "http2_resets", "", 200, minimum=1, maximum=1000000, whole=True,
+        meaning="How many streams of one HTTP/2 connection may be reset beyond those that are completed; one more ends the connection with "
+        "GOAWAY. Completed streams lower the count, and 30 seconds clear it.",
+    ),
+    Attribute(
+        "Limits", "http2_control_frames", "", 1000, minimum=1, maximum=10000000, whole=True,
+        meaning="How many frames without use a peer may send on one HTTP/2 connection beyond useful ones: SETTINGS, PING, PRIORITY, "
+        "CONTINUATION, empty DATA, small WINDOW_UPDATE and unknown frames; one more ends the connection with GOAWAY. 10 seconds clear "
+        "the count.",
+    ),
+    Attribute(
+        "Limits", "http2_buffered_bytes", "", 67108864, unit="bytes", minimum=65536, maximum=1099511627776, whole=True,
+        meaning="How many bytes may wait for a flow control window on all HTTP/2 streams of the load balancer together; beyond it, the "
+        "connection that holds most of them is closed.",
     ),
 )  # fmt: skip

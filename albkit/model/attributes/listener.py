@@ -23,6 +23,15 @@ SETTINGS: Final = (
         meaning="Which protocol a TLS listener negotiates with clients that use ALPN.",
     ),
     Attribute(
+        "Listener", "http2", "routing.http2.enabled", True,
+        meaning="Accept HTTP/2 from clients, besides HTTP/1.1 on the same port: on HTTPS listeners by ALPN, on HTTP listeners by prior "
+        "knowledge.",
+    ),
+    Attribute(
+        "Listener", "http2_websocket", "", True,
+        meaning="Let HTTP/2 clients open WebSockets on a stream of their connection (RFC 8441).",
+    ),
+    Attribute(
         "Listener", "proxy_protocol", "", None, choices=("required", "optional"),
         meaning="Whether connections begin with a PROXY protocol header; None if they do not.",
     ),

@@ -42,6 +42,11 @@ SETTINGS: Final = (
         meaning="The protocol of target connections. None means each target's own, else HTTP, or TCP behind TCP and TLS listeners.",
     ),
     Attribute(
+        "TargetGroup", "protocol_version", "ProtocolVersion", "HTTP1", choices=("HTTP1", "HTTP2", "GRPC"),
+        meaning="The HTTP version of target connections. HTTP2 uses HTTP/2: by ALPN with HTTPS targets, by prior knowledge with HTTP ones. "
+        "GRPC also uses HTTP/2, and accepts gRPC requests and other POST requests only. Requests that do not fit get 464.",
+    ),
+    Attribute(
         "TargetGroup", "proxy_protocol", "proxy_protocol_v2.enabled", None, choices=("v1", "v2"),
         meaning="The version of the PROXY protocol header that is sent first on each target connection; None for no header.",
     ),
