@@ -155,9 +155,6 @@ class Http2Connection(asyncio.Protocol):
     def ping_acknowledged(self) -> None:
         """The peer has answered a PING."""
 
-    def priority_received(self) -> None:
-        """A PRIORITY frame came. RFC 9113 section 5.3.2 deprecates what it says."""
-
     def stream_over(self, stream: Http2Stream) -> None:
         """A stream has ended in good order and is no longer in `streams`."""
 
@@ -423,10 +420,11 @@ class Http2Connection(asyncio.Protocol):
         if not stream_id:
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, "PRIORITY on stream 0")
         self.guard.control_frame()
+        # For the stream these would be errors of the stream. But it may be idle, and then RST_STREAM must not be sent.
         if len(payload) != 5:
-            raise StreamError(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY")
+            raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY")
         if int.from_bytes(payload[:4], "big") & _ID == stream_id:
-            raise StreamError(ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
 
     def _refuse_frame_of_closed(self, stream_id: int, kind: str) -> None:
         if not stream_id or self.is_idle_stream(stream_id):
