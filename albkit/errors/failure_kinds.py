@@ -1,32 +1,10 @@
-"""Every error, defined once.
-
-There are two families. A `ConfigurationError` is raised to a caller whose configuration cannot work. A `Failure` ends one exchange: its
-kind says who caused it, in which phase it occurred, which status the client gets and whether the request may be sent again. No code has to
-derive these from the text of an exception.
-"""
+"""Every way an exchange can fail."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import Enum, StrEnum
 
-__all__ = ("ConfigurationError", "Failure", "FailureKind", "Phase", "Retry", "Side", "name_of", "told")
-
-
-class ConfigurationError(ValueError):
-    """A configuration that cannot work.
-
-    `faults` lists every fault, each as `path: what is wrong and what would be right`. The path starts at the object that was being built
-    (`rules[2].conditions[0]: ...`). Correct all of them, then build the object again.
-    """
-
-    def __init__(self, subject: str, faults: Iterable[str]) -> None:
-        self.subject = subject
-        self.faults = tuple(faults)
-        super().__init__(subject, self.faults)
-
-    def __str__(self) -> str:
-        return f"{self.subject}: " + "; ".join(self.faults)
+__all__ = ("FailureKind", "Phase", "Retry", "Side")
 
 
 class Side(StrEnum):
@@ -364,49 +342,3 @@ class FailureKind(Enum):
         self.retry = retry
         self.sentence = sentence
         self.reason = "".join(word.capitalize() for word in self.name.split("_"))
-
-
-class Failure(Exception):
-    """One exchange has failed. Code decides by `kind` only; `detail` is for the reader of the log."""
-
-    def __init__(self, kind: FailureKind, detail: str = "") -> None:
-        super().__init__(kind, detail)
-        self.kind = kind
-        self.detail = detail
-        self.is_stale = False
-        """Whether a kept connection ended before a byte of the answer came, so that the target may have closed it before it got the
-        request. Set by the connection, which alone knows that. It has nothing to do with `kind.retry`."""
-
-    @property
-    def blames_target(self) -> bool:
-        """Whether the failure counts against the target, for ejection and anomaly detection."""
-        return self.kind.side is Side.TARGET and not self.is_stale
-
-    def __str__(self) -> str:
-        return f"{self.kind.reason}: {self.kind.sentence}" + (f" ({self.detail})" if self.detail else "")
-
-
-_LONGEST_TOLD = 500
-"""Characters of a `repr` that are kept."""
-
-
-def told(thing: object) -> str:
-    """Return the `repr` of an object of the program's own, for the log. If `repr` raises, the default of `object` takes its place."""
-    try:
-        text = repr(thing)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException:  # noqa: BLE001 - a __repr__ of the program's own may raise anything
-        text = object.__repr__(thing)
-    return str.__getitem__(text, slice(_LONGEST_TOLD))
-
-
-def name_of(thing: object) -> str:
-    """Return the name of a callable of the program's own, for the log, or its `repr` if it has none."""
-    try:
-        name = getattr(thing, "__qualname__", None)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException:  # noqa: BLE001 - as above
-        name = None
-    return name if type(name) is str else told(thing)
