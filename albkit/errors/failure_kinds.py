@@ -36,7 +36,7 @@ class Retry(StrEnum):
     IF_IDEMPOTENT = "if idempotent"
     """The target may have acted on the request; no byte of an answer was read."""
     ALWAYS = "always"
-    """Nothing of the request was sent."""
+    """Nothing of the request was sent, or the target reports that it processed nothing of it."""
 
 
 class FailureKind(Enum):
@@ -118,7 +118,7 @@ class FailureKind(Enum):
     )
 
     # Caused by the client (docs/alb.md 2.3, 2.4; RFC 9112).
-    REQUEST_MALFORMED = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "the request head is not valid HTTP/1.1")
+    REQUEST_MALFORMED = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "the request head is not valid HTTP/1.1 or HTTP/2")
     REQUEST_BARE_LF = (
         Phase.REQUEST_HEAD,
         Side.CLIENT,
@@ -183,6 +183,37 @@ class FailureKind(Enum):
     )
     TLS_ON_PLAIN_PORT = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "a TLS handshake was sent to a plain HTTP port")
     REQUEST_BODY_TOO_SLOW = (Phase.REQUEST_BODY, Side.CLIENT, 408, Retry.NEVER, "the client sends the request body below the minimum rate")
+
+    # Caused by the client (docs/alb.md 2.2, 2.8; RFC 9113).
+    PROTOCOL_VERSION_MISMATCH = (
+        Phase.ROUTE,
+        Side.CLIENT,
+        464,
+        Retry.NEVER,
+        "the protocol version of the target group does not accept the request",
+    )
+    HTTP2_PROTOCOL_ERROR = (Phase.REQUEST_HEAD, Side.CLIENT, None, Retry.NEVER, "the client violated HTTP/2, and its connection was closed")
+    HTTP2_FLOOD = (
+        Phase.REQUEST_HEAD,
+        Side.CLIENT,
+        None,
+        Retry.NEVER,
+        "the client exceeded a limit on resets or on frames without use, and its HTTP/2 connection was closed",
+    )
+    HTTP2_HEADER_TOO_LARGE = (
+        Phase.REQUEST_HEAD,
+        Side.CLIENT,
+        None,
+        Retry.NEVER,
+        "a compressed header exceeds its size limit, and the HTTP/2 connection was closed",
+    )
+    HTTP2_TOO_MANY_BYTES_BUFFERED = (
+        Phase.RESPONSE_BODY,
+        Side.CLIENT,
+        None,
+        Retry.NEVER,
+        "too many bytes waited for flow control windows, and the HTTP/2 connection that held most of them was closed",
+    )
 
     # Caused by the load balancer, or decided by it.
     NO_TARGETS = (Phase.ROUTE, Side.LOAD_BALANCER, 503, Retry.NEVER, "the target group has no targets")
@@ -296,6 +327,38 @@ class FailureKind(Enum):
         None,
         Retry.NEVER,
         "the target sent nothing more of the response for the idle timeout",
+    )
+
+    # Caused by a target over HTTP/2 (RFC 9113, RFC 8441).
+    TARGET_REFUSED_STREAM = (
+        Phase.RESPONSE_HEAD,
+        Side.TARGET,
+        502,
+        Retry.ALWAYS,
+        "the target refused the HTTP/2 stream without processing the request",
+    )
+    TARGET_RESET_STREAM = (
+        Phase.RESPONSE_HEAD,
+        Side.TARGET,
+        502,
+        Retry.IF_IDEMPOTENT,
+        "the target reset the HTTP/2 stream without a response",
+    )
+    TARGET_PROTOCOL_ERROR = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.IF_IDEMPOTENT, "the target violated HTTP/2")
+    TARGET_WITHOUT_WEBSOCKETS = (
+        Phase.RESPONSE_HEAD,
+        Side.TARGET,
+        502,
+        Retry.NEVER,
+        "the target does not accept WebSockets over HTTP/2 (RFC 8441)",
+    )
+    RESPONSE_NOT_HTTP2 = (Phase.CONNECT, Side.TARGET, 502, Retry.ALWAYS, "the target does not use HTTP/2, as its group requires")
+    RESPONSE_NOT_SWITCHED = (
+        Phase.RESPONSE_HEAD,
+        Side.TARGET,
+        502,
+        Retry.NEVER,
+        "the target answered a WebSocket request over HTTP/2 with an ordinary 2xx response, which the client would take for the switch",
     )
 
     # Tunnels that ended abnormally.
