@@ -300,7 +300,6 @@ class Http2ClientConnection(Http2Connection):
     def _report(self, failure: Failure) -> None:
         """Count and log a failure that belongs to no exchange."""
         record = ExchangeRecord(cast("ClientAddress", self._address))
-        record.protocol = Http2Exchange.protocol
         record.failure = failure
         finish(record, self._listener.runtime)
 
@@ -359,7 +358,7 @@ class Http2ClientConnection(Http2Connection):
         if not was_active:
             # An idle connection should cost little memory.
             self._retire_idle_exchanges()
-            self._heads.clear()
+            self._heads._clear()
         self._sweep_head(now)
         idle = self._idle_tracker.seconds(now, unsent, None, received=was_active or bool(self.streams))
         if idle >= self.idle_timeout and not self.streams:
