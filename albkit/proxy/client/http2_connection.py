@@ -358,7 +358,7 @@ class Http2ClientConnection(Http2Connection):
         if not was_active:
             # An idle connection should cost little memory.
             self._retire_idle_exchanges()
-            self._heads._clear()
+            self._heads.clear()
         self._sweep_head(now)
         idle = self._idle_tracker.seconds(now, unsent, None, received=was_active or bool(self.streams))
         if idle >= self.idle_timeout and not self.streams:
