@@ -51,7 +51,7 @@ class Http2Stream:
     connection: Http2Connection
     id: int
 
-    def begin(self, stream_id: int, *, ended_receiving: bool, length: int) -> None:
+    def open_stream(self, stream_id: int, *, ended_receiving: bool, length: int) -> None:
         """Begin a stream. The caller enters it in `connection.streams`.
 
         Args:
