@@ -55,6 +55,7 @@ class Http1Exchange(ClientExchange):
         "upstream",
     )
 
+    gives_up_connection: Final = True
     address: ClientAddress
     forwarded: ForwardedFields
     is_trusted_proxy: bool
