@@ -79,6 +79,10 @@ class DownstreamExchange(Protocol):
     upstream: Upstream | None
     """The target connection that serves the exchange, or the place in the waiting line; `None` otherwise."""
 
+    @property
+    def gives_up_connection(self) -> bool:
+        """Whether a tunnel gets the connection. If not, it gets a stream, and the connection goes on (HTTP/2)."""
+
     def locate(self) -> ClientAddress:
         """The client's address, with the address that it connected to, if that is known."""
 

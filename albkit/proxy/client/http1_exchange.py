@@ -60,6 +60,7 @@ class Http1Exchange(ClientExchange):
     )
 
     protocol: ClassVar[str] = "HTTP/1.1"
+    gives_up_connection: ClassVar[bool] = True
 
     def __init__(self, socket: ClientSocket, loop: asyncio.AbstractEventLoop) -> None:
         self._socket = socket
