@@ -32,6 +32,8 @@ _FRAMES_PER_TURN: Final = 500
 _HEAD: Final = 9
 """Bytes of the head of a frame."""
 _ID: Final = 0x7FFFFFFF
+_MOST_QUEUED: Final = 64 * 1024
+"""Bytes of DATA that are collected for one write. More are written at once, so that a full socket is noticed."""
 _MOST_REMEMBERED: Final = 256
 """Streams that were reset here and that are remembered: the peer may send frames of them until it has seen the reset."""
 
@@ -67,18 +69,21 @@ class Http2Connection(asyncio.Protocol):
         "_loop",
         "_out",
         "_preface_left",
+        "_queued",
         "_received",
         "_remembered",
         "_settings_seen",
         "_table_update",
         "closes_when_empty",
         "decoder",
+        "first_window",
         "guard",
         "header_block",
         "initial_window",
         "is_active",
         "is_ending",
         "is_full",
+        "is_paused",
         "last_stream",
         "limits",
         "max_frame",
@@ -113,10 +118,14 @@ class Http2Connection(asyncio.Protocol):
         self._preface_left = frames.PREFACE if awaits_preface else b""
         self._settings_seen = False
         self._is_resting = False
+        self.is_paused = False
+        """Whether the connection is not read for another reason than a rest. The subclass changes this."""
         self._remembered: dict[int, None] = {}
         # Flow control and settings.
         self.stream_window = limits.in_flight
         """The window that the peer gets for each stream."""
+        self.first_window = max(limits.in_flight, DEFAULT_WINDOW)
+        """The window that a new stream may use: `stream_window`, when the peer has acknowledged it (RFC 9113 section 6.9.3)."""
         self.receive_window = CONNECTION_WINDOW
         self.send_window = DEFAULT_WINDOW
         self.initial_window = DEFAULT_WINDOW
@@ -124,11 +133,13 @@ class Http2Connection(asyncio.Protocol):
         self.max_frame = MAX_FRAME
         self._table_update = b""
         self._blocked: dict[Http2Stream, None] = {}
-        """Streams that wait for the window of the connection; the longest waiting one first."""
+        """Streams that wait for the window of the connection, or for the socket; the longest waiting one first."""
         # Sending.
         self.is_full = False
         """Whether the transport has as much to send as it may have."""
         self._out: list[bytes] = []
+        self._queued = 0
+        """Bytes of DATA in `_out`."""
         self._flush_is_due = False
 
     # What the two kinds of connections do differently.
@@ -162,7 +173,7 @@ class Http2Connection(asyncio.Protocol):
         """A stream has ended in good order and is no longer in `streams`."""
 
     def stream_failed(self, stream_id: int, error: StreamError) -> None:
-        """A stream violated the protocol. It was reset."""
+        """A stream that is not in `streams` violated the protocol. It was reset."""
 
     def failed(self, error: Http2Error) -> None:
         """The peer violated the protocol. GOAWAY was written, and nothing more is read: end the connection and its streams."""
@@ -197,8 +208,13 @@ class Http2Connection(asyncio.Protocol):
         """Other connections were served after a read of many frames."""
         self._is_resting = False
         self.data_received(b"")
-        if not self._is_resting and self.transport is not None:
-            self.transport.resume_reading()
+        self.continue_reading()
+
+    def continue_reading(self) -> None:
+        """Read again, unless there is still a reason not to."""
+        transport = self.transport
+        if transport is not None and not (self._is_resting or self.is_paused or transport.is_closing()):
+            transport.resume_reading()
 
     def eof_received(self) -> bool:
         return False
@@ -219,6 +235,7 @@ class Http2Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.is_full = False
         self._tell_tunnels()
+        self._serve_blocked()
 
     def _tell_tunnels(self) -> None:
         """`is_full` has changed. The two kinds of connections do the same for their exchanges."""
@@ -278,9 +295,10 @@ class Http2Connection(asyncio.Protocol):
         return data[position:] if position else data
 
     def _rest(self) -> None:
-        if self.transport is not None:
+        transport = self.transport
+        if transport is not None and not transport.is_closing():
             self._is_resting = True
-            self.transport.pause_reading()
+            transport.pause_reading()
 
     def _data(self, data: bytes, start: int, end: int, flags: int, stream_id: int) -> None:
         size = end - start
@@ -301,7 +319,7 @@ class Http2Connection(asyncio.Protocol):
         stream = self.streams.get(stream_id)
         if stream is not None:
             stream.data_received(data[start:end], size, ended)
-        elif stream_id not in self._remembered:
+        elif not self.was_reset_here(stream_id):
             self._refuse_frame_of_closed(stream_id, "DATA")
 
     def _headers(self, data: bytes, start: int, end: int, flags: int, stream_id: int) -> None:
@@ -398,17 +416,22 @@ class Http2Connection(asyncio.Protocol):
         if flags & frames.ACK:
             if payload:
                 raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS with ACK and a payload")
+            self.first_window = self.stream_window
             return
         settings = frames.read_settings(payload)
         self._settings_seen = True
+        window = self.initial_window
         for name, value in settings:
             if name == frames.SETTINGS_INITIAL_WINDOW_SIZE:
-                self._change_initial_window(value)
+                window = value
             elif name == frames.SETTINGS_MAX_FRAME_SIZE:
                 self.max_frame = value
             elif name == frames.SETTINGS_HEADER_TABLE_SIZE and value < 4096:
                 # The encoder uses no table. But a peer that makes its table smaller expects to hear of it (RFC 7541 section 4.2).
                 self._table_update = TABLE_SIZE_ZERO
+        # Once per frame, however often it stands there: this costs time for each stream.
+        if window != self.initial_window:
+            self._change_initial_window(window)
         self.settings_received(settings)
         self.write((frames.SETTINGS_ACK,))
 
@@ -454,8 +477,8 @@ class Http2Connection(asyncio.Protocol):
             stream.was_reset(error.code, error.reason)
         else:
             self.refuse_stream(stream_id, error.code)
+            self.stream_failed(stream_id, error)
         self.guard.stream_reset()
-        self.stream_failed(stream_id, error)
 
     # Streams.
 
@@ -513,7 +536,7 @@ class Http2Connection(asyncio.Protocol):
     def _serve_blocked(self) -> None:
         """Let the streams that wait send in turns, one frame each, so that a large response does not hold up the others."""
         blocked = self._blocked
-        while blocked and self.send_window > 0:
+        while blocked and self.send_window > 0 and not self.is_full:
             stream = next(iter(blocked))
             del blocked[stream]
             stream.send_waiting(1)
@@ -531,11 +554,20 @@ class Http2Connection(asyncio.Protocol):
             self._table_update = b""
         return update
 
-    def write(self, pieces: Iterable[bytes]) -> None:
-        """Send frames with all others of this turn of the event loop, in one write."""
+    def write(self, pieces: Iterable[bytes], size: int = 0) -> None:
+        """Send frames with all others of this turn of the event loop, in one write.
+
+        Args:
+            pieces: The frames.
+            size: Bytes of DATA in them.
+        """
         if self.is_ending:
             return
         self._out += pieces
+        self._queued += size
+        if self._queued > _MOST_QUEUED:
+            self.flush()
+            return
         if not self._flush_is_due:
             self._flush_is_due = True
             self._loop.call_soon(self.flush)
@@ -544,6 +576,7 @@ class Http2Connection(asyncio.Protocol):
         """Send what was collected."""
         self._flush_is_due = False
         out, self._out = self._out, []
+        self._queued = 0
         if out and self.transport is not None:
             send(self.transport, out, sum(map(len, out)))
 
