@@ -207,7 +207,9 @@ class Http2ClientConnection(Http2Connection):
         stream = self.streams.get(stream_id)
         if stream is None:
             if not self.was_reset_here(stream_id):
-                raise Http2Error(ErrorCode.STREAM_CLOSED if stream_id & 1 else ErrorCode.PROTOCOL_ERROR, "HEADERS of a closed stream")
+                # A client that has left out numbers may never have opened this one (RFC 9113 section 5.1.1).
+                was_open = stream_id & 1 and self.last_stream < 2 * self._requests
+                raise Http2Error(ErrorCode.STREAM_CLOSED if was_open else ErrorCode.PROTOCOL_ERROR, "HEADERS of a closed stream")
             return
         if stream.ended_receiving:
             raise StreamError(ErrorCode.STREAM_CLOSED, "HEADERS after END_STREAM")
