@@ -169,7 +169,8 @@ class Http2ClientConnection(Http2Connection):
             self.decoder.decode(block)
             return
         self.last_stream = stream_id
-        self.guard.useful_frame()
+        if self.guard.is_spent:
+            self.guard.useful_frame()
         head = self._heads.head(block, ended, self._websocket_key)
         limits = self.limits
         # A stream that was reset counts until its exchange has ended, which takes a turn or two of the event loop.

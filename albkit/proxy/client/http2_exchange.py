@@ -261,8 +261,14 @@ class Http2Exchange(ClientExchange, Http2Stream):
             self.response_started = True
             if not self.is_open:
                 return
+            block = response_block(response.lines, response.status)
+            if over and len(pieces) == 1 and not trailers:
+                sent = self.send_whole(block, pieces[0])
+                if sent:
+                    self.sent_bytes += sent
+                    return
             is_all = over and not pieces and not trailers
-            self.sent_bytes += self.send_head(response_block(response.lines, response.status), over=is_all)
+            self.sent_bytes += self.send_head(block, over=is_all)
             if is_all:
                 return
         if self.is_open:
