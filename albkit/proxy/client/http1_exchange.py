@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.extensions import BodyTooLarge
@@ -59,6 +59,7 @@ class Http1Exchange:
         "upstream",
     )
 
+    protocol: ClassVar[str] = "HTTP/1.1"
     address: ClientAddress
     forwarded: ForwardedFields
     is_trusted_proxy: bool
