@@ -79,6 +79,10 @@ class DownstreamExchange(Protocol):
     upstream: Upstream | None
     """The target connection that serves the exchange, or the place in the waiting line; `None` otherwise."""
 
+    @property
+    def gives_up_connection(self) -> bool:
+        """Whether a tunnel gets the connection. If not, it gets a stream, and the connection goes on (HTTP/2)."""
+
     def locate(self) -> ClientAddress:
         """The client's address, with the address that it connected to, if that is known."""
 
@@ -172,9 +176,6 @@ class DownstreamExchange(Protocol):
 
     def response_over(self) -> bool:
         """Whether another exchange may follow. If not, this ends the connection in good order."""
-
-    def finish(self) -> None:
-        """End the connection after what was written. The client is given time to read it."""
 
     def close(self) -> None:
         """Close a connection without a request in progress."""
