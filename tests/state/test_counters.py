@@ -9,7 +9,8 @@ import albkit
 from albkit.errors import FailureKind
 from albkit.model.message import ClientAddress
 from albkit.model.tunnel import TunnelEnd
-from albkit.state.counters import METRICS, TRAFFIC_METRICS, Counters, TrafficCounters
+from albkit.state.counters import Counters, TrafficCounters
+from albkit.state.metrics import METRICS, TRAFFIC_METRICS
 from albkit.state.record import ExchangeRecord
 
 _ALB = {
