@@ -8,7 +8,7 @@ from albkit.model.message import RequestHead
 from albkit.model.stickiness.app_cookie import AppCookie
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import IDEMPOTENT
-from albkit.policy.protocol_versions import has_grpc_type, mismatch
+from albkit.policy.protocol_versions import is_grpc_request, mismatch
 from albkit.policy.route_plan import RoutePlan
 from albkit.policy.stickiness import Stickiness
 from albkit.policy.target_choice import TargetChoice
@@ -47,6 +47,8 @@ async def forward(
         if request.upgrade:
             member = find_room(request, choice, member, policy, bound=bound)
     member.counters.request_routed(choice.group.fails_open)
+    if choice.fits_all_of != "HTTP/1.1" and is_grpc_request(request):
+        member.counters.grpc_request_routed()
 
     # Complete the request.
     if plan.rewrite is not None:
@@ -239,8 +241,7 @@ def pick(
 def _check_protocol(request: RequestHead, protocol: str, choice: TargetChoice) -> None:
     """Refuse a request that does not fit the protocol version of the group (docs/alb.md 2.8)."""
     group = choice.group.group
-    # gRPC uses POST only, so that no other request is searched for its type.
-    grpc = protocol == "HTTP/2" and request.method == "POST" and has_grpc_type(request.head)
+    grpc = protocol == "HTTP/2" and is_grpc_request(request)
     wrong = mismatch(protocol, request.method, grpc=grpc, version=group.protocol_version)
     if wrong:
         raise Failure(FailureKind.PROTOCOL_VERSION_MISMATCH, f"{group.name}: {wrong}")

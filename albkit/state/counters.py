@@ -32,6 +32,7 @@ class TrafficCounters:
     """The metrics of one target. A group keeps one more for its former targets, and a load balancer for its former groups."""
 
     requests: int = 0
+    grpc_requests: int = 0
     target_2xx: int = 0
     target_3xx: int = 0
     target_4xx: int = 0
@@ -55,6 +56,10 @@ class TrafficCounters:
         self.requests += 1
         if fails_open:
             self.unhealthy_routing_requests += 1
+
+    def grpc_request_routed(self) -> None:
+        """The request of the last `request_routed` is a gRPC request."""
+        self.grpc_requests += 1
 
     def flow_routed(self, fails_open: bool) -> None:
         """The target was chosen for a connection of a TCP or TLS listener.
@@ -144,6 +149,8 @@ class Counters:
     elb_5xx: int = 0
     fixed_responses: int = 0
     forwarded_invalid_headers: int = 0
+    http2_connections: int = 0
+    http2_stream_resets: int = 0
     idle_connections_closed: int = 0
     new_connections: int = 0
     non_sticky_requests: int = 0
@@ -168,6 +175,14 @@ class Counters:
     def connection_closed(self) -> None:
         """A connection was closed, or a tunnel took it over."""
         self.active_connections -= 1
+
+    def http2_connection_opened(self) -> None:
+        """A client connection uses HTTP/2. Call `connection_opened` as well."""
+        self.http2_connections += 1
+
+    def http2_stream_reset(self) -> None:
+        """A client reset an HTTP/2 stream."""
+        self.http2_stream_resets += 1
 
     def connection_rejected(self) -> None:
         """A client connection was closed right after it was accepted, because of a limit."""

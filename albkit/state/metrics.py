@@ -23,6 +23,7 @@ class Metric:
 
 TRAFFIC_METRICS: Final = {
     "requests": Metric("RequestCount", "requests", "Requests for which a target was chosen. Retries do not count again."),
+    "grpc_requests": Metric("GrpcRequestCount", "requests", "gRPC requests for which a target was chosen. They count as requests as well."),
     "target_2xx": Metric("HTTPCode_Target_2XX_Count", "responses", "Responses of targets with a status of 200 to 299."),
     "target_3xx": Metric("HTTPCode_Target_3XX_Count", "responses", "Responses of targets with a status of 300 to 399."),
     "target_4xx": Metric("HTTPCode_Target_4XX_Count", "responses", "Responses of targets with a status of 400 to 499."),
@@ -87,6 +88,8 @@ METRICS: Final = {
     "forwarded_invalid_headers": Metric(
         "ForwardedInvalidHeaderRequestCount", "requests", "Requests that were forwarded with header fields with irregular names."
     ),
+    "http2_connections": Metric("Http2ConnectionCount", "connections", "Connections of clients that use HTTP/2."),
+    "http2_stream_resets": Metric("Http2StreamResetCount", "streams", "HTTP/2 streams that clients reset before their end."),
     "idle_connections_closed": Metric(
         "IdleTargetConnectionsClosedCount", "connections", "Idle connections to targets that the load balancer closed."
     ),
