@@ -116,6 +116,7 @@ class Http2ClientConnection(Http2Connection):
             self.is_ending = True
             return
         super().connection_made(transport)
+        self.counters.http2_connection_opened()
         self.is_trusted_proxy = listener.is_trusted_proxy(address, transport)
         self.forwarded = listener.forwarded_fields(address, is_trusted_proxy=self.is_trusted_proxy)
         limits = self.limits
