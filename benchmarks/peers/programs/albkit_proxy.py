@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--raw", action="store_true", help="tunnels are not frame-tracked")
     parser.add_argument("--rules", type=int, default=0, help="path prefixes before the default")
     parser.add_argument("--algorithm", help="which target gets a request")
+    parser.add_argument("--http2", action="store_true", help="clients use HTTP/2, and as many requests per connection as they like")
+    parser.add_argument("--target-protocol", help="HTTP1, HTTP2 or GRPC")
     parser.add_argument("--certificate", help="the certificate for clients; without one there is no TLS")
     parser.add_argument("--key", help="the key of the certificate")
     parser.add_argument("port", type=int)
@@ -42,6 +44,8 @@ def main() -> None:
     # A baseline from before there were tunnel policies tracks no frames anyway.
     if given.raw and hasattr(alb, "TunnelPolicy"):
         settings["tunnel"] = alb.TunnelPolicy(frames=False)
+    if given.target_protocol is not None:
+        settings["protocol_version"] = given.target_protocol
     targets = [f"127.0.0.1:{port}" for port in given.targets]
     group = alb.TargetGroup("targets", targets, **settings)
     if given.sticky == "group":
