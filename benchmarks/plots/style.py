@@ -159,7 +159,13 @@ def figure_in_words(value: float) -> str:
     return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
-_SHORT: Final = {"us": "microseconds", "ms": "milliseconds", "us/request": "microseconds per request", "us/call": "microseconds per call", "us/MiB": "microseconds per MiB"}
+_SHORT: Final = {
+    "us": "microseconds",
+    "ms": "milliseconds",
+    "us/request": "microseconds per request",
+    "us/call": "microseconds per call",
+    "us/MiB": "microseconds per MiB",
+}
 _LONG: Final = {
     "us": "microseconds",
     "us/request": "CPU time per request, microseconds",
