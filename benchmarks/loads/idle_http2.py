@@ -16,6 +16,8 @@ from benchmarks.measure import MeasurementError
 
 _AT_ONCE: Final = 20
 """Connections to open at the same time."""
+_IDLE: Final = 1.5
+"""Seconds after which a proxy may take a connection for idle."""
 
 
 class _Connection(asyncio.Protocol):
@@ -84,8 +86,10 @@ async def memory(fault: asyncio.Future[None], given: argparse.Namespace) -> dict
     tls = client_context(http2=True) if given.tls else None
     await asyncio.gather(*[connection.close() for connection in await _open(fault, given, given.warm_up, tls)])
     connections = await _open(fault, given, given.warm_up, tls)
+    await asyncio.sleep(_IDLE)
     before = await settled_memory(given.pid)
     connections += await _open(fault, given, given.count, tls)
+    await asyncio.sleep(_IDLE)
     after = await settled_memory(given.pid)
     await asyncio.gather(*[connection.close() for connection in connections])
     return {"count": given.count, "before": before, "after": after}
