@@ -270,23 +270,26 @@ class Counters:
 
     # Tunnels.
 
-    def tunnel_opened(self) -> None:
-        """A tunnel took over a client and a target connection. Call `tunnel_closed` when it ends.
+    def tunnel_opened(self, connections: int) -> None:
+        """A tunnel was opened. Call `tunnel_closed` when it ends.
 
-        Call `connection_closed` for both connections as well: the tunnel counts its two connections itself.
+        Args:
+            connections: Connections that it took over from the client and the target. HTTP/2 streams are not connections. Call
+                `connection_closed` for these connections as well: the tunnel counts them itself.
         """
         self.active_tunnels += 1
         # Not `connection_opened`: these connections were counted as new ones before.
-        self.active_connections += 2
+        self.active_connections += connections
 
-    def tunnel_closed(self, end: TunnelEnd | None) -> None:
-        """A tunnel ended, and its two connections are closed.
+    def tunnel_closed(self, end: TunnelEnd | None, connections: int) -> None:
+        """A tunnel ended, and its connections are closed.
 
         Args:
             end: What ended it.
+            connections: As for `tunnel_opened`.
         """
         self.active_tunnels -= 1
-        self.active_connections -= 2
+        self.active_connections -= connections
         if end is not None:
             self.tunnel_ends[end] += 1
 
