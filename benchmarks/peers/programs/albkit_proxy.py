@@ -7,6 +7,9 @@ from typing import Any
 
 import albkit as alb
 
+_MOST_REQUESTS = 1_000_000_000
+"""Requests per HTTP/2 connection: far more than a run sends, as for the other proxies (`MOST_REQUESTS`)."""
+
 
 def _stickiness(kind: str) -> Any:
     """Looked up by name, because an older baseline has fewer kinds."""
@@ -56,7 +59,11 @@ def main() -> None:
     doors: dict[str, Any] = {}
     if given.certificate is not None:
         doors = {"protocol": "HTTPS", "certificates": alb.Certificate(given.certificate, given.key)}
-    alb.run(alb.Listener(given.port, action, host="127.0.0.1", rules=rules, **doors))
+    listener = alb.Listener(given.port, action, host="127.0.0.1", rules=rules, **doors)
+    if given.http2:
+        alb.run(listener, limits=alb.Limits(http2_requests=_MOST_REQUESTS))
+    else:
+        alb.run(listener)
 
 
 if __name__ == "__main__":
