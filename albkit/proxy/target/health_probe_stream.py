@@ -1,0 +1,313 @@
+"""One HTTP/2 connection with one stream, for a health check (RFC 9113). Everything that the target sends is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+from albkit.wire.http2 import frames
+from albkit.wire.http2.frames import ErrorCode, Http2Error
+from albkit.wire.http2.hpack_decoder import HpackDecoder
+from albkit.wire.http2.hpack_encoder import encode_field
+
+__all__ = ("NotHttp2", "ProbeStream")
+
+_STREAM: Final = 1
+"""The one stream of the connection; those of a client have odd numbers (RFC 9113 section 5.1.1)."""
+_FRAME_HEAD = 9
+"""Bytes of a frame before its payload."""
+_LARGEST_FRAME = 16384
+"""Bytes of a payload: SETTINGS_MAX_FRAME_SIZE by default."""
+_LARGEST_HEADERS = 32 * 1024
+"""Bytes of a header section, as sent, and as decoded."""
+_WINDOW = 65535
+"""Bytes of DATA that the target may send: the initial window of the connection, which is never opened any further."""
+_MOST_FRAMES = 500
+"""Frames of the target in all; a server sends about ten for a small response."""
+_MOST_INTERIM = 10
+_SHOWN = 60
+
+
+class NotHttp2(ConnectionError):
+    """The target does not use HTTP/2. The text of the exception says what it does instead."""
+
+
+class ProbeStream:
+    """A connection to a target for one request over HTTP/2.
+
+    Call `open`, then `send`, then `read_head` or `read_to_end`, and at last `close`. Time is bounded by the caller, everything else here.
+    All of them raise `ConnectionError` with a description if the target breaks a rule, exceeds a bound, or ends the connection or the
+    stream too early.
+
+    Args:
+        reader: The connection, TLS removed.
+        writer: The same.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._decoder = HpackDecoder(_LARGEST_HEADERS, _LARGEST_HEADERS)
+        self.settings: dict[int, int] | None = None
+        """The settings of the target; `None` until they come."""
+        self.status = 0
+        """The status of the final response; 0 before it."""
+        self.fields: list[tuple[bytes, bytes]] = []
+        """The fields of the final response, later also those of the trailers."""
+        self.body = bytearray()
+        self.has_ended = False
+        """Whether the target ended its half of the stream."""
+        self._frames = self._interim = 0
+        self._window = _WINDOW
+        self._block: bytearray | None = None
+        """A header section whose CONTINUATION frames are still to come."""
+        self._block_ends = False
+        """Whether END_STREAM is set on that header section."""
+        self._goaway = ""
+        """What a GOAWAY of the target says."""
+        self._has_closed = False
+        """Whether our half of the stream is closed."""
+
+    def open(self) -> None:
+        """Send the preface and SETTINGS. A client need not wait for those of the server (RFC 9113 section 3.4)."""
+        self._writer.write(frames.PREFACE + frames.settings_frame({frames.ENABLE_PUSH: 0, frames.MAX_HEADER_LIST_SIZE: _LARGEST_HEADERS}))
+
+    def send(self, fields: Iterable[tuple[bytes, bytes]], body: bytes = b"", *, end: bool = True) -> None:
+        """Send the request.
+
+        Args:
+            fields: The pseudo-header fields, then the others.
+            body: At most the initial window of the target.
+            end: Whether the stream ends with it.
+        """
+        block = b"".join([encode_field(name, value) for name, value in fields])
+        head = frames.headers_frames(_STREAM, block, end_stream=end and not body, max_frame=_LARGEST_FRAME)
+        self._writer.write(head)
+        if body:
+            self.send_data(body, end=end)
+        self._has_closed = end
+
+    def send_data(self, data: bytes, *, end: bool) -> None:
+        """Send one DATA frame."""
+        self._has_closed = end
+        self._writer.write(frames.frame(frames.DATA, frames.END_STREAM if end else 0, _STREAM, data))
+
+    async def read_settings(self) -> dict[int, int]:
+        """Wait for the target's SETTINGS."""
+        while self.settings is None:
+            await self._read_frame()
+        return self.settings
+
+    async def read_head(self) -> int:
+        """Wait for the head of the final response, and return its status."""
+        while not self.status:
+            await self._read_frame()
+        return self.status
+
+    async def read_to_end(self) -> None:
+        """Wait until the target has ended the stream."""
+        while not self.has_ended:
+            if not self._window:
+                raise ConnectionError(f"the target's answer has a body of more than {_WINDOW - 1} bytes")
+            await self._read_frame()
+
+    async def close(self, patience: float) -> None:
+        """Let the target finish its response, and close so that it sees the end of a connection that is in order.
+
+        A reset, or a stream without an end, would show up in the log of the target at every check.
+
+        Args:
+            patience: Seconds for all of it.
+        """
+        with suppress(OSError, EOFError):  # TimeoutError is an OSError.
+            async with asyncio.timeout(patience):
+                with suppress(ConnectionError):
+                    if self._has_closed:
+                        await self.read_to_end()
+                if not self.has_ended:
+                    self._writer.write(frames.frame(frames.RST_STREAM, 0, _STREAM, ErrorCode.CANCEL.to_bytes(4, "big")))
+                self._send_goaway(ErrorCode.NO_ERROR)
+                if not self._writer.can_write_eof():
+                    # TLS: this sends close_notify and reads until the target has sent its own.
+                    self._writer.close()
+                    await self._writer.wait_closed()
+                    return
+                self._writer.write_eof()
+                left = _WINDOW
+                while left > 0 and (data := await self._reader.read(_LARGEST_FRAME)):
+                    left -= len(data)
+
+    async def _read_frame(self) -> None:
+        """Read one frame and act on it."""
+        try:
+            await self._read_one()
+        except asyncio.IncompleteReadError as error:
+            raise ConnectionError(self._goaway or self._cut(error.partial)) from None
+        except Http2Error as error:
+            self._send_goaway(error.code)
+            raise ConnectionError(f"the target breaks the rules of HTTP/2: {error.reason} ({error.code.name})") from None
+
+    async def _read_one(self) -> None:
+        head = await self._reader.readexactly(_FRAME_HEAD)
+        size, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
+        stream = int.from_bytes(head[5:], "big") & 0x7FFFFFFF
+        if self.settings is None and (kind != frames.SETTINGS or stream or flags & frames.ACK or size > _LARGEST_FRAME):
+            raise NotHttp2(_describe(head))
+        self._frames += 1
+        if self._frames > _MOST_FRAMES:
+            raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"it sends more than {_MOST_FRAMES} frames")
+        if size > _LARGEST_FRAME:
+            raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, f"a frame has more than {_LARGEST_FRAME} bytes")
+        payload = await self._reader.readexactly(size)
+        if (self._block is not None) is not (kind == frames.CONTINUATION):
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR, "CONTINUATION is missing or follows no HEADERS")
+        if kind in _OF_STREAM:
+            if stream != _STREAM:
+                raise Http2Error(ErrorCode.PROTOCOL_ERROR, f"a frame belongs to stream {stream}, which is not open")
+        elif kind in _OF_CONNECTION and stream:
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR, "a frame of the connection names a stream")
+        act = _ACTS.get(kind)  # PRIORITY, WINDOW_UPDATE and unknown frames change nothing here.
+        if act is not None:
+            act(self, flags, payload)
+
+    def _on_data(self, flags: int, payload: bytes) -> None:
+        self._window -= len(payload)
+        if self._window < 0:
+            raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "it sends more than the window allows")
+        if not self.status:
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR, "DATA comes before the head of the response")
+        self._check_open()
+        self.body += _without_padding(flags, payload)
+        self.has_ended = bool(flags & frames.END_STREAM)
+
+    def _on_headers(self, flags: int, payload: bytes) -> None:
+        self._check_open()
+        payload = _without_padding(flags, payload)
+        if flags & frames.PRIORITY_FLAG:
+            if len(payload) < 5:
+                raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "HEADERS are too short for their priority")
+            payload = payload[5:]
+        self._block = bytearray()
+        self._block_ends = bool(flags & frames.END_STREAM)
+        self._on_continuation(flags, payload)
+
+    def _on_continuation(self, flags: int, payload: bytes) -> None:
+        assert self._block is not None  # Checked before.
+        self._block += payload
+        if len(self._block) > _LARGEST_HEADERS:
+            raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"a header section has more than {_LARGEST_HEADERS} bytes")
+        if flags & frames.END_HEADERS:
+            block, self._block = bytes(self._block), None
+            self._on_fields(self._decoder.decode(block))
+            self.has_ended = self._block_ends
+
+    def _on_fields(self, fields: list[tuple[bytes, bytes]]) -> None:
+        """A whole header section: an interim response, the head of the final one, or trailers."""
+        if self.status:
+            if not self._block_ends or any(name[:1] == b":" for name, _ in fields):
+                raise Http2Error(ErrorCode.PROTOCOL_ERROR, "the trailers are malformed")
+            self.fields += fields
+            return
+        statuses = [value for name, value in fields if name[:1] == b":"]
+        if len(statuses) != 1 or fields[0][0] != b":status" or not _is_status(statuses[0]):
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR, "the head of the response has no valid :status")
+        status = int(statuses[0])
+        if status >= 200:
+            self.status, self.fields = status, fields[1:]
+            return
+        self._interim += 1
+        if status == 101 or self._block_ends:
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR, f"an interim response is malformed: [{status}]")
+        if self._interim > _MOST_INTERIM:
+            raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"it sends more than {_MOST_INTERIM} interim responses")
+
+    def _on_reset(self, _: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM does not have 4 bytes")
+        if self.has_ended:
+            return
+        self.has_ended = True
+        raise ConnectionError(f"the target reset the stream ({_name(payload)})")
+
+    def _on_settings(self, flags: int, payload: bytes) -> None:
+        if flags & frames.ACK:
+            if payload:
+                raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "the acknowledgement of SETTINGS is not empty")
+            return
+        self.settings = {**(self.settings or {}), **dict(frames.read_settings(payload))}
+        self._writer.write(frames.frame(frames.SETTINGS, frames.ACK, 0, b""))
+
+    def _on_push_promise(self, _flags: int, _payload: bytes) -> None:
+        raise Http2Error(ErrorCode.PROTOCOL_ERROR, "it sends PUSH_PROMISE, which the settings forbid")
+
+    def _on_ping(self, flags: int, payload: bytes) -> None:
+        if len(payload) != 8:
+            raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "PING does not have 8 bytes")
+        if not flags & frames.ACK:
+            self._writer.write(frames.frame(frames.PING, frames.ACK, 0, payload))
+
+    def _on_goaway(self, _: int, payload: bytes) -> None:
+        if len(payload) < 8:
+            raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY has less than 8 bytes")
+        said = f": {payload[8:][:_SHOWN]!r}" if payload[8:] else ""
+        self._goaway = f"the target closed the connection with GOAWAY ({_name(payload[4:8])}{said})"
+        if int.from_bytes(payload[:4], "big") & 0x7FFFFFFF < _STREAM:
+            raise ConnectionError(self._goaway)
+
+    def _check_open(self) -> None:
+        if self.has_ended:
+            raise Http2Error(ErrorCode.STREAM_CLOSED, "it sends a frame on a stream that it has ended")
+
+    def _send_goaway(self, code: ErrorCode) -> None:
+        """Say that no more frames come, and that no stream of the target was processed."""
+        self._writer.write(frames.frame(frames.GOAWAY, 0, 0, bytes(4) + int(code).to_bytes(4, "big")))
+
+    def _cut(self, partial: bytes) -> str:
+        if self.settings is not None:
+            return "the target closed the connection without a whole answer"
+        return _describe(partial) if partial else "the target closed the connection without sending HTTP/2"
+
+
+_ACTS: Final = {
+    frames.DATA: ProbeStream._on_data,
+    frames.HEADERS: ProbeStream._on_headers,
+    frames.RST_STREAM: ProbeStream._on_reset,
+    frames.SETTINGS: ProbeStream._on_settings,
+    frames.PUSH_PROMISE: ProbeStream._on_push_promise,
+    frames.PING: ProbeStream._on_ping,
+    frames.GOAWAY: ProbeStream._on_goaway,
+    frames.CONTINUATION: ProbeStream._on_continuation,
+}
+_OF_STREAM: Final = frozenset((frames.DATA, frames.HEADERS, frames.RST_STREAM, frames.CONTINUATION))
+_OF_CONNECTION: Final = frozenset((frames.SETTINGS, frames.PING, frames.GOAWAY))
+
+
+def _describe(beginning: bytes) -> str:
+    """Say what a target sends that does not begin with SETTINGS."""
+    if beginning.startswith(b"HTTP/"):
+        return "the target answers in HTTP/1; enable HTTP/2 on it, or set the group's protocol_version to HTTP1"
+    if beginning[:2] == b"\x15\x03":
+        return "the target answers with a TLS alert; it may expect TLS, so set the protocol to HTTPS"
+    return f"the target does not answer in HTTP/2; it begins with {beginning!r}"
+
+
+def _without_padding(flags: int, payload: bytes) -> bytes:
+    if not flags & frames.PADDED:
+        return payload
+    if not payload or payload[0] >= len(payload):
+        raise Http2Error(ErrorCode.PROTOCOL_ERROR, "a frame has more padding than payload")
+    return payload[1 : len(payload) - payload[0]]
+
+
+def _is_status(value: bytes) -> bool:
+    return len(value) == 3 and value.isdigit() and b"100" <= value <= b"599"
+
+
+def _name(code: bytes) -> str:
+    number = int.from_bytes(code, "big")
+    try:
+        return ErrorCode(number).name
+    except ValueError:
+        return f"code {number}"
