@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
 from albkit.model.health import TargetHealthReason
@@ -11,21 +10,18 @@ from albkit.model.health_check import HealthCheck
 from albkit.policy.health import CheckResult, failed, status_mismatch
 from albkit.proxy.target.health_probe_stream import NotHttp2, ProbeStream
 from albkit.wire.grpc_health import EMPTY_MESSAGE, HEALTH_PATH, MalformedMessage, serving_status
-from albkit.wire.http2 import frames
 from albkit.wire.websocket.frames import CLOSE, close_payload, control_frame
 
 __all__ = ("Http2Probe",)
 
 _CLOSE_FRAME: Final = 8
 """Bytes of a masked Close frame with a code."""
-_INITIAL_WINDOW = 65535
 
 
 class Http2Probe:
     """One check over HTTP/2, on a connection of its own.
 
-    Call `check_alpn` if TLS is used, then one of `get`, `call_grpc` and `open_websocket`, then `close`. They raise `ConnectionError` with
-    a description if the target does not use HTTP/2, breaks its rules, exceeds a bound, or ends the connection too early.
+    Call `ask`, then `close`.
 
     Args:
         reader: The connection, TLS removed.
@@ -54,26 +50,42 @@ class Http2Probe:
         self._scheme = "https" if secure else "http"
         self._is_websocket = False
 
-    def check_alpn(self) -> None:
+    async def ask(self, version: str, protocol: str) -> CheckResult:
+        """Check the target.
+
+        Args:
+            version: The group's `protocol_version`, `"HTTP2"` or `"GRPC"`.
+            protocol: The protocol of the check: `"WEBSOCKET"` opens one, all others send a request.
+
+        Raises:
+            ConnectionError: the target does not use HTTP/2, breaks its rules, exceeds a bound, or ends the connection too early. The text
+                says which.
+        """
+        if self._scheme == "https":
+            self._check_alpn()
+        self._stream.open()
+        if protocol == "WEBSOCKET":
+            return await self._open_websocket()
+        return await (self._call_grpc() if version == "GRPC" else self._get())
+
+    def _check_alpn(self) -> None:
         """Check that the TLS handshake agreed on HTTP/2 (RFC 9113 section 3.2)."""
         agreed = self._writer.get_extra_info("ssl_object").selected_alpn_protocol()
         if agreed != "h2":
             what = "no ALPN protocol" if agreed is None else f"the ALPN protocol {agreed}"
             raise NotHttp2(f"the target chose {what} instead of h2; enable HTTP/2 on it, or set the group's protocol_version to HTTP1")
 
-    async def get(self) -> CheckResult:
+    async def _get(self) -> CheckResult:
         """Send a GET. Its status decides; the body is not read."""
-        self._stream.open()
         self._stream.send(self._head("GET"))
         status = await self._stream.read_head()
         return CheckResult() if self._check.passes(status) else status_mismatch(status)
 
-    async def call_grpc(self) -> CheckResult:
+    async def _call_grpc(self) -> CheckResult:
         """Call a gRPC method with an empty message. `grpc-status` decides.
 
         For the method of the gRPC health checking protocol, a `grpc-status` of 0 is not enough: the message must say SERVING.
         """
-        self._stream.open()
         self._stream.send(self._head("POST", (b"content-type", b"application/grpc"), (b"te", b"trailers")), EMPTY_MESSAGE)
         status = await self._stream.read_head()
         if status != 200:
@@ -90,11 +102,10 @@ class Http2Probe:
             return CheckResult(TargetHealthReason.RESPONSE_CODE_MISMATCH, words)
         return self._serving() if code == 0 and self._check.path == HEALTH_PATH else CheckResult()
 
-    async def open_websocket(self) -> CheckResult:
+    async def _open_websocket(self) -> CheckResult:
         """Open a WebSocket with an extended CONNECT (RFC 8441). It passes with the status 200 on a stream that stays open."""
-        self._stream.open()
-        settings = await self._stream.read_settings()
-        if settings.get(frames.ENABLE_CONNECT_PROTOCOL) != 1:
+        await self._stream.read_settings()
+        if not self._stream.offers_extended_connect:
             return failed("the target does not offer WebSockets over HTTP/2 (SETTINGS_ENABLE_CONNECT_PROTOCOL)")
         self._stream.send(self._head("CONNECT", (b"sec-websocket-version", b"13")), end=False)
         status = await self._stream.read_head()
@@ -105,17 +116,15 @@ class Http2Probe:
         self._is_websocket = True
         return CheckResult()
 
-    async def close(self, mask: Callable[[], bytes], patience: float) -> None:
+    async def close(self, mask: bytes, patience: float) -> None:
         """Close the WebSocket if there is one, and the connection.
 
         Args:
-            mask: Returns four random bytes.
+            mask: Four random bytes.
             patience: Seconds for all of it.
         """
-        if self._is_websocket:
-            settings = await self._stream.read_settings()
-            if settings.get(frames.INITIAL_WINDOW_SIZE, _INITIAL_WINDOW) >= _CLOSE_FRAME:
-                self._stream.send_data(control_frame(CLOSE, close_payload(1000, ""), mask()), end=True)
+        if self._is_websocket and self._stream.target_window >= _CLOSE_FRAME:
+            self._stream.send_data(control_frame(CLOSE, close_payload(1000, ""), mask), end=True)
         await self._stream.close(patience)
 
     def _head(self, method: str, *more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:

@@ -26,6 +26,8 @@ _WINDOW = 65535
 """Bytes of DATA that the target may send: the initial window of the connection, which is never opened any further."""
 _MOST_FRAMES = 500
 """Frames of the target in all; a server sends about ten for a small response."""
+_MOST_BYTES = 256 * 1024
+"""Bytes of all these frames."""
 _MOST_INTERIM = 10
 _SHOWN = 60
 
@@ -50,8 +52,10 @@ class ProbeStream:
         self._reader = reader
         self._writer = writer
         self._decoder = HpackDecoder(_LARGEST_HEADERS, _LARGEST_HEADERS)
-        self.settings: dict[int, int] | None = None
-        """The settings of the target; `None` until they come."""
+        self.target_window = _WINDOW
+        """Bytes of DATA that the target accepts, by its SETTINGS."""
+        self.offers_extended_connect = False
+        """Whether the target's SETTINGS offer extended CONNECT (RFC 8441)."""
         self.status = 0
         """The status of the final response; 0 before it."""
         self.fields: list[tuple[bytes, bytes]] = []
@@ -59,7 +63,8 @@ class ProbeStream:
         self.body = bytearray()
         self.has_ended = False
         """Whether the target ended its half of the stream."""
-        self._frames = self._interim = 0
+        self._has_settings = False
+        self._frames = self._bytes = self._interim = 0
         self._window = _WINDOW
         self._block: bytearray | None = None
         """A header section whose CONTINUATION frames are still to come."""
@@ -72,7 +77,7 @@ class ProbeStream:
 
     def open(self) -> None:
         """Send the preface and SETTINGS. A client need not wait for those of the server (RFC 9113 section 3.4)."""
-        self._writer.write(frames.PREFACE + frames.settings_frame({frames.ENABLE_PUSH: 0, frames.MAX_HEADER_LIST_SIZE: _LARGEST_HEADERS}))
+        self._write(frames.PREFACE + frames.settings_frame({frames.ENABLE_PUSH: 0, frames.MAX_HEADER_LIST_SIZE: _LARGEST_HEADERS}))
 
     def send(self, fields: Iterable[tuple[bytes, bytes]], body: bytes = b"", *, end: bool = True) -> None:
         """Send the request.
@@ -84,7 +89,7 @@ class ProbeStream:
         """
         block = b"".join([encode_field(name, value) for name, value in fields])
         head = frames.headers_frames(_STREAM, block, end_stream=end and not body, max_frame=_LARGEST_FRAME)
-        self._writer.write(head)
+        self._write(head)
         if body:
             self.send_data(body, end=end)
         self._has_closed = end
@@ -92,13 +97,12 @@ class ProbeStream:
     def send_data(self, data: bytes, *, end: bool) -> None:
         """Send one DATA frame."""
         self._has_closed = end
-        self._writer.write(frames.frame(frames.DATA, frames.END_STREAM if end else 0, _STREAM, data))
+        self._write(frames.frame(frames.DATA, frames.END_STREAM if end else 0, _STREAM, data))
 
-    async def read_settings(self) -> dict[int, int]:
+    async def read_settings(self) -> None:
         """Wait for the target's SETTINGS."""
-        while self.settings is None:
+        while not self._has_settings:
             await self._read_frame()
-        return self.settings
 
     async def read_head(self) -> int:
         """Wait for the head of the final response, and return its status."""
@@ -123,12 +127,15 @@ class ProbeStream:
         """
         with suppress(OSError, EOFError):  # TimeoutError is an OSError.
             async with asyncio.timeout(patience):
-                with suppress(ConnectionError):
-                    if self._has_closed:
-                        await self.read_to_end()
+                with suppress(OSError):
+                    async with asyncio.timeout(patience / 2):
+                        if self._has_closed:
+                            await self.read_to_end()
                 if not self.has_ended:
-                    self._writer.write(frames.frame(frames.RST_STREAM, 0, _STREAM, ErrorCode.CANCEL.to_bytes(4, "big")))
+                    self._write(frames.frame(frames.RST_STREAM, 0, _STREAM, ErrorCode.CANCEL.to_bytes(4, "big")))
                 self._send_goaway(ErrorCode.NO_ERROR)
+                if self._writer.is_closing():
+                    return
                 if not self._writer.can_write_eof():
                     # TLS: this sends close_notify and reads until the target has sent its own.
                     self._writer.close()
@@ -153,11 +160,12 @@ class ProbeStream:
         head = await self._reader.readexactly(_FRAME_HEAD)
         size, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
         stream = int.from_bytes(head[5:], "big") & 0x7FFFFFFF
-        if self.settings is None and (kind != frames.SETTINGS or stream or flags & frames.ACK or size > _LARGEST_FRAME):
+        if not self._has_settings and (kind != frames.SETTINGS or stream or flags & frames.ACK or size > _LARGEST_FRAME):
             raise NotHttp2(_describe(head))
         self._frames += 1
-        if self._frames > _MOST_FRAMES:
-            raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"it sends more than {_MOST_FRAMES} frames")
+        self._bytes += _FRAME_HEAD + size
+        if self._frames > _MOST_FRAMES or self._bytes > _MOST_BYTES:
+            raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"it sends more than {_MOST_FRAMES} frames or {_MOST_BYTES} bytes")
         if size > _LARGEST_FRAME:
             raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, f"a frame has more than {_LARGEST_FRAME} bytes")
         payload = await self._reader.readexactly(size)
@@ -236,8 +244,13 @@ class ProbeStream:
             if payload:
                 raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "the acknowledgement of SETTINGS is not empty")
             return
-        self.settings = {**(self.settings or {}), **dict(frames.read_settings(payload))}
-        self._writer.write(frames.frame(frames.SETTINGS, frames.ACK, 0, b""))
+        for name, value in frames.read_settings(payload):
+            if name == frames.INITIAL_WINDOW_SIZE:
+                self.target_window = value
+            elif name == frames.ENABLE_CONNECT_PROTOCOL:
+                self.offers_extended_connect = value == 1
+        self._has_settings = True
+        self._write(frames.frame(frames.SETTINGS, frames.ACK, 0, b""))
 
     def _on_push_promise(self, _flags: int, _payload: bytes) -> None:
         raise Http2Error(ErrorCode.PROTOCOL_ERROR, "it sends PUSH_PROMISE, which the settings forbid")
@@ -246,7 +259,7 @@ class ProbeStream:
         if len(payload) != 8:
             raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "PING does not have 8 bytes")
         if not flags & frames.ACK:
-            self._writer.write(frames.frame(frames.PING, frames.ACK, 0, payload))
+            self._write(frames.frame(frames.PING, frames.ACK, 0, payload))
 
     def _on_goaway(self, _: int, payload: bytes) -> None:
         if len(payload) < 8:
@@ -262,10 +275,15 @@ class ProbeStream:
 
     def _send_goaway(self, code: ErrorCode) -> None:
         """Say that no more frames come, and that no stream of the target was processed."""
-        self._writer.write(frames.frame(frames.GOAWAY, 0, 0, bytes(4) + int(code).to_bytes(4, "big")))
+        self._write(frames.frame(frames.GOAWAY, 0, 0, bytes(4) + int(code).to_bytes(4, "big")))
+
+    def _write(self, data: bytes) -> None:
+        # A write to a lost connection raises RuntimeError in uvloop. What has come before the loss can still be read.
+        if not self._writer.is_closing():
+            self._writer.write(data)
 
     def _cut(self, partial: bytes) -> str:
-        if self.settings is not None:
+        if self._has_settings:
             return "the target closed the connection without a whole answer"
         return _describe(partial) if partial else "the target closed the connection without sending HTTP/2"
 
