@@ -137,6 +137,11 @@ def check_actions_of_protocol(listener: ListenerSettings, default_actions: Seque
     for group in _groups(default_actions, rules):
         if group.protocol in ("TCP", "TLS"):
             faults.add("", f"target group {group.name!r} has protocol={group.protocol!r}, which is for TCP and TLS listeners only")
+        if group.protocol_version != "HTTP1" and listener.http2 is False:
+            wrong = (
+                f"target group {group.name!r} has protocol_version={group.protocol_version!r}, so all requests would get 464; leave it out"
+            )
+            faults.add("http2", wrong)
 
 
 def _check_stream(listener: ListenerSettings, default_actions: Sequence[Action], rules: Sequence[Rule], faults: Faults) -> None:

@@ -174,6 +174,8 @@ class TargetGroup:
         faults.attribute(self, "deregistration_delay", "slow_start", "waiting_line", "waiting_timeout")
         if self.health_check is not None and not isinstance(self.health_check, HealthCheck):
             faults.add("health_check", f"{self.health_check!r} is not HealthCheck(...) or None")
+        elif self.health_check is not None and self.protocol_version in ("HTTP1", "HTTP2", "GRPC"):
+            self.health_check.check_for(self.protocol_version, faults)
         self._check_minimum(faults)
         if not isinstance(self.tunnel, TunnelPolicy):
             faults.add("tunnel", f"{self.tunnel!r} is not TunnelPolicy(...)")

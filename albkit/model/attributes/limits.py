@@ -97,7 +97,7 @@ SETTINGS: Final = (
         "the count.",
     ),
     Attribute(
-        "Limits", "http2_buffered_bytes", "", 67108864, unit="bytes", minimum=65536, maximum=1099511627776, whole=True,
+        "Limits", "http2_buffered_bytes", "", 67108864, unit="bytes", minimum=65536, maximum=68719476736, whole=True,
         meaning="How many bytes may wait for a flow control window on all HTTP/2 streams of the load balancer together; beyond it, the "
         "connection that holds most of them is closed.",
     ),
