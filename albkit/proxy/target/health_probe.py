@@ -70,8 +70,8 @@ class HealthProber:
                 if protocol == "TCP":
                     return CheckResult()
                 if group.protocol_version != "HTTP1":
-                    probe = Http2Probe(*streams, check, _authority(check, target), _USER_AGENT, secure=secure)
-                    result = await probe.ask(group.protocol_version, protocol)
+                    probe = Http2Probe(*streams, check, _authority(check, target), _USER_AGENT, group.protocol_version, secure=secure)
+                    result = await probe.ask(websocket=protocol == "WEBSOCKET")
                 else:
                     response, result = await (self._shake_hands if protocol == "WEBSOCKET" else self._get)(*streams, check, target)
             # The result is known: how the connection closes does not change it.

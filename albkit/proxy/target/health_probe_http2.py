@@ -29,6 +29,7 @@ class Http2Probe:
         check: Has the path and the codes that pass.
         authority: The host and the port of the target.
         user_agent: The value of `user-agent`.
+        version: The group's `protocol_version`, `"HTTP2"` or `"GRPC"`.
         secure: Whether TLS is used.
     """
 
@@ -39,23 +40,22 @@ class Http2Probe:
         check: HealthCheck,
         authority: str,
         user_agent: str,
+        version: str,
         *,
         secure: bool,
     ) -> None:
         self._writer = writer
         self._stream = ProbeStream(reader, writer)
         self._check = check
+        self._path = check.path_for(version)
+        self._is_grpc = version == "GRPC"
         self._authority = authority
         self._user_agent = user_agent
         self._scheme = "https" if secure else "http"
         self._is_websocket = False
 
-    async def ask(self, version: str, protocol: str) -> CheckResult:
-        """Check the target.
-
-        Args:
-            version: The group's `protocol_version`, `"HTTP2"` or `"GRPC"`.
-            protocol: The protocol of the check: `"WEBSOCKET"` opens one, all others send a request.
+    async def ask(self, *, websocket: bool) -> CheckResult:
+        """Check the target with a request, or by opening a WebSocket.
 
         Raises:
             ConnectionError: the target does not use HTTP/2, breaks its rules, exceeds a bound, or ends the connection too early. The text
@@ -64,9 +64,9 @@ class Http2Probe:
         if self._scheme == "https":
             self._check_alpn()
         self._stream.open()
-        if protocol == "WEBSOCKET":
+        if websocket:
             return await self._open_websocket()
-        return await (self._call_grpc() if version == "GRPC" else self._get())
+        return await (self._call_grpc() if self._is_grpc else self._get())
 
     def _check_alpn(self) -> None:
         """Check that the TLS handshake agreed on HTTP/2 (RFC 9113 section 3.2)."""
@@ -100,7 +100,7 @@ class Http2Probe:
         if not self._check.passes_grpc(code):
             words = f"Health checks failed with these gRPC codes: [{code}] (GRPCUnexpectedStatus)"
             return CheckResult(TargetHealthReason.RESPONSE_CODE_MISMATCH, words)
-        return self._serving() if code == 0 and self._check.path == HEALTH_PATH else CheckResult()
+        return self._serving() if code == 0 and self._path == HEALTH_PATH else CheckResult()
 
     async def _open_websocket(self) -> CheckResult:
         """Open a WebSocket with an extended CONNECT (RFC 8441). It passes with the status 200 on a stream that stays open."""
@@ -133,7 +133,7 @@ class Http2Probe:
             (b":method", method.encode()),
             *protocol,
             (b":scheme", self._scheme.encode()),
-            (b":path", self._check.path.encode("ascii")),
+            (b":path", self._path.encode("ascii")),
             (b":authority", self._authority.encode("ascii")),
             (b"user-agent", self._user_agent.encode()),
             *more,

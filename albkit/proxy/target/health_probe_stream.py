@@ -22,6 +22,9 @@ _LARGEST_FRAME = 16384
 """Bytes of a payload: SETTINGS_MAX_FRAME_SIZE by default."""
 _LARGEST_HEADERS = 32 * 1024
 """Bytes of a header section, as sent, and as decoded."""
+_OPENING: Final = frames.PREFACE + frames.settings_frame(
+    ((frames.SETTINGS_ENABLE_PUSH, 0), (frames.SETTINGS_MAX_HEADER_LIST_SIZE, _LARGEST_HEADERS)),
+)
 _WINDOW = 65535
 """Bytes of DATA that the target may send: the initial window of the connection, which is never opened any further."""
 _MOST_FRAMES = 500
@@ -72,12 +75,12 @@ class ProbeStream:
         """Whether END_STREAM is set on that header section."""
         self._goaway = ""
         """What a GOAWAY of the target says."""
-        self._has_closed = False
-        """Whether our half of the stream is closed."""
+        self._has_sent = self._has_closed = False
+        """Whether the stream is open, and whether our half of it is closed again."""
 
     def open(self) -> None:
         """Send the preface and SETTINGS. A client need not wait for those of the server (RFC 9113 section 3.4)."""
-        self._write(frames.PREFACE + frames.settings_frame({frames.ENABLE_PUSH: 0, frames.MAX_HEADER_LIST_SIZE: _LARGEST_HEADERS}))
+        self._write(_OPENING)
 
     def send(self, fields: Iterable[tuple[bytes, bytes]], body: bytes = b"", *, end: bool = True) -> None:
         """Send the request.
@@ -90,9 +93,9 @@ class ProbeStream:
         block = b"".join([encode_field(name, value) for name, value in fields])
         head = frames.headers_frames(_STREAM, block, end_stream=end and not body, max_frame=_LARGEST_FRAME)
         self._write(head)
+        self._has_sent, self._has_closed = True, end
         if body:
             self.send_data(body, end=end)
-        self._has_closed = end
 
     def send_data(self, data: bytes, *, end: bool) -> None:
         """Send one DATA frame."""
@@ -131,7 +134,7 @@ class ProbeStream:
                     async with asyncio.timeout(patience / 2):
                         if self._has_closed:
                             await self.read_to_end()
-                if not self.has_ended:
+                if self._has_sent and not self.has_ended:
                     self._write(frames.frame(frames.RST_STREAM, 0, _STREAM, ErrorCode.CANCEL.to_bytes(4, "big")))
                 self._send_goaway(ErrorCode.NO_ERROR)
                 if self._writer.is_closing():
@@ -245,9 +248,9 @@ class ProbeStream:
                 raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "the acknowledgement of SETTINGS is not empty")
             return
         for name, value in frames.read_settings(payload):
-            if name == frames.INITIAL_WINDOW_SIZE:
+            if name == frames.SETTINGS_INITIAL_WINDOW_SIZE:
                 self.target_window = value
-            elif name == frames.ENABLE_CONNECT_PROTOCOL:
+            elif name == frames.SETTINGS_ENABLE_CONNECT_PROTOCOL:
                 self.offers_extended_connect = value == 1
         self._has_settings = True
         self._write(frames.frame(frames.SETTINGS, frames.ACK, 0, b""))
