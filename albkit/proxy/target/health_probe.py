@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from albkit.clock import Clock
 from albkit.errors import Failure
@@ -61,7 +63,8 @@ class HealthProber:
         spoken = group.protocol_of(target)
         protocol = check.protocol or ("TCP" if of_streams or spoken == "TLS" else spoken)  # As NLB does.
         secure = protocol == "HTTPS" or (protocol == "WEBSOCKET" and group.is_secure(target))
-        streams = probe = None
+        streams = None
+        close: Callable[[float], Awaitable[None]]
         limit = asyncio.timeout(check.timeout)
         try:
             async with limit:
@@ -69,14 +72,16 @@ class HealthProber:
                 await self._begin(streams[1], target, group, secure=secure)
                 if protocol == "TCP":
                     return CheckResult()
-                if group.protocol_version != "HTTP1":
-                    probe = Http2Probe(*streams, check, _authority(check, target), _USER_AGENT, group.protocol_version, secure=secure)
-                    result = await probe.ask(websocket=protocol == "WEBSOCKET")
-                else:
+                if group.protocol_version == "HTTP1":
                     response, result = await (self._shake_hands if protocol == "WEBSOCKET" else self._get)(*streams, check, target)
+                    close = partial(self._close, *streams, response)
+                else:
+                    version, mask = group.protocol_version, self._clock.entropy(4)
+                    probe = Http2Probe(*streams, check, _authority(check, target), _USER_AGENT, version, mask, secure=secure)
+                    result = await probe.ask(websocket=protocol == "WEBSOCKET")
+                    close = probe.close
             # The result is known: how the connection closes does not change it.
-            patience = min(_CLOSE_TIMEOUT, check.interval)
-            await (self._close(*streams, response, patience) if probe is None else probe.close(self._clock.entropy(4), patience))
+            await close(min(_CLOSE_TIMEOUT, check.interval))
             return result
         except TimeoutError:
             return timed_out(limit, check.timeout)

@@ -30,6 +30,7 @@ class Http2Probe:
         authority: The host and the port of the target.
         user_agent: The value of `user-agent`.
         version: The group's `protocol_version`, `"HTTP2"` or `"GRPC"`.
+        mask: Four random bytes for the masking key of a WebSocket frame.
         secure: Whether TLS is used.
     """
 
@@ -41,6 +42,7 @@ class Http2Probe:
         authority: str,
         user_agent: str,
         version: str,
+        mask: bytes,
         *,
         secure: bool,
     ) -> None:
@@ -48,6 +50,7 @@ class Http2Probe:
         self._stream = ProbeStream(reader, writer)
         self._check = check
         self._path = check.path_for(version)
+        self._mask = mask
         self._is_grpc = version == "GRPC"
         self._authority = authority
         self._user_agent = user_agent
@@ -116,15 +119,14 @@ class Http2Probe:
         self._is_websocket = True
         return CheckResult()
 
-    async def close(self, mask: bytes, patience: float) -> None:
+    async def close(self, patience: float) -> None:
         """Close the WebSocket if there is one, and the connection.
 
         Args:
-            mask: Four random bytes.
             patience: Seconds for all of it.
         """
         if self._is_websocket and self._stream.target_window >= _CLOSE_FRAME:
-            self._stream.send_data(control_frame(CLOSE, close_payload(1000, ""), mask), end=True)
+            self._stream.send_data(control_frame(CLOSE, close_payload(1000, ""), self._mask), end=True)
         await self._stream.close(patience)
 
     def _head(self, method: str, *more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:

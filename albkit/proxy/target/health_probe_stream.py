@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from albkit.wire.http2 import frames
-from albkit.wire.http2.frames import ErrorCode, Http2Error
+from albkit.wire.http2.frames import DEFAULT_WINDOW, MAX_FRAME, ErrorCode, Http2Error
 from albkit.wire.http2.hpack_decoder import HpackDecoder
 from albkit.wire.http2.hpack_encoder import encode_field
 
@@ -18,15 +18,11 @@ _STREAM: Final = 1
 """The one stream of the connection; those of a client have odd numbers (RFC 9113 section 5.1.1)."""
 _FRAME_HEAD = 9
 """Bytes of a frame before its payload."""
-_LARGEST_FRAME = 16384
-"""Bytes of a payload: SETTINGS_MAX_FRAME_SIZE by default."""
 _LARGEST_HEADERS = 32 * 1024
 """Bytes of a header section, as sent, and as decoded."""
 _OPENING: Final = frames.PREFACE + frames.settings_frame(
     ((frames.SETTINGS_ENABLE_PUSH, 0), (frames.SETTINGS_MAX_HEADER_LIST_SIZE, _LARGEST_HEADERS)),
 )
-_WINDOW = 65535
-"""Bytes of DATA that the target may send: the initial window of the connection, which is never opened any further."""
 _MOST_FRAMES = 500
 """Frames of the target in all; a server sends about ten for a small response."""
 _MOST_BYTES = 256 * 1024
@@ -55,7 +51,7 @@ class ProbeStream:
         self._reader = reader
         self._writer = writer
         self._decoder = HpackDecoder(_LARGEST_HEADERS, _LARGEST_HEADERS)
-        self.target_window = _WINDOW
+        self.target_window = DEFAULT_WINDOW
         """Bytes of DATA that the target accepts, by its SETTINGS."""
         self.offers_extended_connect = False
         """Whether the target's SETTINGS offer extended CONNECT (RFC 8441)."""
@@ -68,9 +64,11 @@ class ProbeStream:
         """Whether the target ended its half of the stream."""
         self._has_settings = False
         self._frames = self._bytes = self._interim = 0
-        self._window = _WINDOW
-        self._block: bytearray | None = None
-        """A header section whose CONTINUATION frames are still to come."""
+        self._window = DEFAULT_WINDOW
+        self._block = bytearray()
+        """The header section that is being received."""
+        self._block_goes_on = False
+        """Whether a CONTINUATION frame must come next."""
         self._block_ends = False
         """Whether END_STREAM is set on that header section."""
         self._goaway = ""
@@ -91,8 +89,7 @@ class ProbeStream:
             end: Whether the stream ends with it.
         """
         block = b"".join([encode_field(name, value) for name, value in fields])
-        head = frames.headers_frames(_STREAM, block, end_stream=end and not body, max_frame=_LARGEST_FRAME)
-        self._write(head)
+        self._write(b"".join(frames.headers_frames(_STREAM, block, end_stream=end and not body, max_frame=MAX_FRAME)))
         self._has_sent, self._has_closed = True, end
         if body:
             self.send_data(body, end=end)
@@ -117,7 +114,7 @@ class ProbeStream:
         """Wait until the target has ended the stream."""
         while not self.has_ended:
             if not self._window:
-                raise ConnectionError(f"the target's answer has a body of more than {_WINDOW - 1} bytes")
+                raise ConnectionError(f"the target's answer has a body of more than {DEFAULT_WINDOW - 1} bytes")
             await self._read_frame()
 
     async def close(self, patience: float) -> None:
@@ -135,7 +132,7 @@ class ProbeStream:
                         if self._has_closed:
                             await self.read_to_end()
                 if self._has_sent and not self.has_ended:
-                    self._write(frames.frame(frames.RST_STREAM, 0, _STREAM, ErrorCode.CANCEL.to_bytes(4, "big")))
+                    self._write(frames.rst_stream(_STREAM, ErrorCode.CANCEL))
                 self._send_goaway(ErrorCode.NO_ERROR)
                 if self._writer.is_closing():
                     return
@@ -145,8 +142,8 @@ class ProbeStream:
                     await self._writer.wait_closed()
                     return
                 self._writer.write_eof()
-                left = _WINDOW
-                while left > 0 and (data := await self._reader.read(_LARGEST_FRAME)):
+                left = DEFAULT_WINDOW
+                while left > 0 and (data := await self._reader.read(MAX_FRAME)):
                     left -= len(data)
 
     async def _read_frame(self) -> None:
@@ -163,25 +160,44 @@ class ProbeStream:
         head = await self._reader.readexactly(_FRAME_HEAD)
         size, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
         stream = int.from_bytes(head[5:], "big") & 0x7FFFFFFF
-        if not self._has_settings and (kind != frames.SETTINGS or stream or flags & frames.ACK or size > _LARGEST_FRAME):
+        if not self._has_settings and (kind != frames.SETTINGS or stream or flags & frames.ACK or size > MAX_FRAME):
             raise NotHttp2(_describe(head))
         self._frames += 1
         self._bytes += _FRAME_HEAD + size
         if self._frames > _MOST_FRAMES or self._bytes > _MOST_BYTES:
             raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"it sends more than {_MOST_FRAMES} frames or {_MOST_BYTES} bytes")
-        if size > _LARGEST_FRAME:
-            raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, f"a frame has more than {_LARGEST_FRAME} bytes")
+        if size > MAX_FRAME:
+            raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, f"a frame has more than {MAX_FRAME} bytes")
         payload = await self._reader.readexactly(size)
-        if (self._block is not None) is not (kind == frames.CONTINUATION):
+        if self._block_goes_on is not (kind == frames.CONTINUATION):
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, "CONTINUATION is missing or follows no HEADERS")
         if kind in _OF_STREAM:
             if stream != _STREAM:
                 raise Http2Error(ErrorCode.PROTOCOL_ERROR, f"a frame belongs to stream {stream}, which is not open")
         elif kind in _OF_CONNECTION and stream:
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, "a frame of the connection names a stream")
-        act = _ACTS.get(kind)  # PRIORITY, WINDOW_UPDATE and unknown frames change nothing here.
-        if act is not None:
-            act(self, flags, payload)
+        self._act(kind, flags, payload)
+
+    def _act(self, kind: int, flags: int, payload: bytes) -> None:
+        match kind:
+            case frames.DATA:
+                self._on_data(flags, payload)
+            case frames.HEADERS:
+                self._on_headers(flags, payload)
+            case frames.CONTINUATION:
+                self._on_header_block(flags, payload)
+            case frames.RST_STREAM:
+                self._on_reset(payload)
+            case frames.SETTINGS:
+                self._on_settings(flags, payload)
+            case frames.PING:
+                self._on_ping(flags, payload)
+            case frames.GOAWAY:
+                self._on_goaway(payload)
+            case frames.PUSH_PROMISE:
+                raise Http2Error(ErrorCode.PROTOCOL_ERROR, "it sends PUSH_PROMISE, which the settings forbid")
+            case _:
+                pass  # PRIORITY, WINDOW_UPDATE and unknown frames change nothing here.
 
     def _on_data(self, flags: int, payload: bytes) -> None:
         self._window -= len(payload)
@@ -202,16 +218,15 @@ class ProbeStream:
             payload = payload[5:]
         self._block = bytearray()
         self._block_ends = bool(flags & frames.END_STREAM)
-        self._on_continuation(flags, payload)
+        self._on_header_block(flags, payload)
 
-    def _on_continuation(self, flags: int, payload: bytes) -> None:
-        assert self._block is not None  # Checked before.
+    def _on_header_block(self, flags: int, payload: bytes) -> None:
         self._block += payload
         if len(self._block) > _LARGEST_HEADERS:
             raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"a header section has more than {_LARGEST_HEADERS} bytes")
-        if flags & frames.END_HEADERS:
-            block, self._block = bytes(self._block), None
-            self._on_fields(self._decoder.decode(block))
+        self._block_goes_on = not flags & frames.END_HEADERS
+        if not self._block_goes_on:
+            self._on_fields(self._decoder.decode(bytes(self._block)))
             self.has_ended = self._block_ends
 
     def _on_fields(self, fields: list[tuple[bytes, bytes]]) -> None:
@@ -234,7 +249,7 @@ class ProbeStream:
         if self._interim > _MOST_INTERIM:
             raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"it sends more than {_MOST_INTERIM} interim responses")
 
-    def _on_reset(self, _: int, payload: bytes) -> None:
+    def _on_reset(self, payload: bytes) -> None:
         if len(payload) != 4:
             raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM does not have 4 bytes")
         if self.has_ended:
@@ -253,18 +268,15 @@ class ProbeStream:
             elif name == frames.SETTINGS_ENABLE_CONNECT_PROTOCOL:
                 self.offers_extended_connect = value == 1
         self._has_settings = True
-        self._write(frames.frame(frames.SETTINGS, frames.ACK, 0, b""))
-
-    def _on_push_promise(self, _flags: int, _payload: bytes) -> None:
-        raise Http2Error(ErrorCode.PROTOCOL_ERROR, "it sends PUSH_PROMISE, which the settings forbid")
+        self._write(frames.SETTINGS_ACK)
 
     def _on_ping(self, flags: int, payload: bytes) -> None:
         if len(payload) != 8:
             raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "PING does not have 8 bytes")
         if not flags & frames.ACK:
-            self._write(frames.frame(frames.PING, frames.ACK, 0, payload))
+            self._write(frames.ping(payload, ack=True))
 
-    def _on_goaway(self, _: int, payload: bytes) -> None:
+    def _on_goaway(self, payload: bytes) -> None:
         if len(payload) < 8:
             raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY has less than 8 bytes")
         said = f": {payload[8:][:_SHOWN]!r}" if payload[8:] else ""
@@ -278,7 +290,7 @@ class ProbeStream:
 
     def _send_goaway(self, code: ErrorCode) -> None:
         """Say that no more frames come, and that no stream of the target was processed."""
-        self._write(frames.frame(frames.GOAWAY, 0, 0, bytes(4) + int(code).to_bytes(4, "big")))
+        self._write(frames.goaway(0, code))
 
     def _write(self, data: bytes) -> None:
         # A write to a lost connection raises RuntimeError in uvloop. What has come before the loss can still be read.
@@ -291,16 +303,6 @@ class ProbeStream:
         return _describe(partial) if partial else "the target closed the connection without sending HTTP/2"
 
 
-_ACTS: Final = {
-    frames.DATA: ProbeStream._on_data,
-    frames.HEADERS: ProbeStream._on_headers,
-    frames.RST_STREAM: ProbeStream._on_reset,
-    frames.SETTINGS: ProbeStream._on_settings,
-    frames.PUSH_PROMISE: ProbeStream._on_push_promise,
-    frames.PING: ProbeStream._on_ping,
-    frames.GOAWAY: ProbeStream._on_goaway,
-    frames.CONTINUATION: ProbeStream._on_continuation,
-}
 _OF_STREAM: Final = frozenset((frames.DATA, frames.HEADERS, frames.RST_STREAM, frames.CONTINUATION))
 _OF_CONNECTION: Final = frozenset((frames.SETTINGS, frames.PING, frames.GOAWAY))
 
@@ -317,9 +319,8 @@ def _describe(beginning: bytes) -> str:
 def _without_padding(flags: int, payload: bytes) -> bytes:
     if not flags & frames.PADDED:
         return payload
-    if not payload or payload[0] >= len(payload):
-        raise Http2Error(ErrorCode.PROTOCOL_ERROR, "a frame has more padding than payload")
-    return payload[1 : len(payload) - payload[0]]
+    start, end = frames.strip_padding(payload, 0, len(payload))
+    return payload[start:end]
 
 
 def _is_status(value: bytes) -> bool:
