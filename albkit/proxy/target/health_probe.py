@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -189,4 +190,6 @@ def _describe(error: Exception) -> str:
         return "the target closed the connection without a whole answer"
     if isinstance(error, asyncio.LimitOverrunError):
         return f"the target's answer has a head of more than {_LARGEST_HEAD} bytes"
+    if isinstance(error, ssl.SSLError) and error.reason is not None and error.reason.endswith("NO_APPLICATION_PROTOCOL"):
+        return f"the target refuses the protocol that is offered to it in the TLS handshake (ALPN); {ENABLE_HTTP2}"
     return str(error) or type(error).__name__
