@@ -190,6 +190,7 @@ def _describe(error: Exception) -> str:
         return "the target closed the connection without a whole answer"
     if isinstance(error, asyncio.LimitOverrunError):
         return f"the target's answer has a head of more than {_LARGEST_HEAD} bytes"
-    if isinstance(error, ssl.SSLError) and error.reason is not None and error.reason.endswith("NO_APPLICATION_PROTOCOL"):
-        return f"the target refuses the protocol that is offered to it in the TLS handshake (ALPN); {ENABLE_HTTP2}"
+    # Not by `reason`, which Python does not have for every alert.
+    if isinstance(error, ssl.SSLError) and "no application protocol" in str(error).lower().replace("_", " "):
+        return "the target refuses the protocol that is offered in the TLS handshake (ALPN); check the group's protocol_version"
     return str(error) or type(error).__name__

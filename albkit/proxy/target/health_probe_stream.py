@@ -138,9 +138,10 @@ class ProbeStream:
                 if self._writer.is_closing():
                     return
                 if not self._writer.can_write_eof():
-                    # TLS: this sends close_notify and reads until the target has sent its own.
+                    # TLS: this sends close_notify, and reads until the target has sent its own. Some servers send none (grpcio).
                     self._writer.close()
-                    await self._writer.wait_closed()
+                    async with asyncio.timeout(patience / 4):
+                        await self._writer.wait_closed()
                     return
                 self._writer.write_eof()
                 left = DEFAULT_WINDOW
@@ -163,12 +164,12 @@ class ProbeStream:
         stream = int.from_bytes(head[5:], "big") & 0x7FFFFFFF
         if not self._has_settings and (kind != frames.SETTINGS or stream or flags & frames.ACK or size > MAX_FRAME):
             raise ConnectionError(_describe(head))
+        if size > MAX_FRAME:
+            raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, f"a frame has more than {MAX_FRAME} bytes")
         self._frames += 1
         self._bytes += _FRAME_HEAD + size
         if self._frames > _MOST_FRAMES or self._bytes > _MOST_BYTES:
             raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"it sends more than {_MOST_FRAMES} frames or {_MOST_BYTES} bytes")
-        if size > MAX_FRAME:
-            raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, f"a frame has more than {MAX_FRAME} bytes")
         payload = await self._reader.readexactly(size)
         if self._block_goes_on is not (kind == frames.CONTINUATION):
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, "CONTINUATION is missing or follows no HEADERS")

@@ -313,7 +313,7 @@ async def test_target_that_refuses_h2_in_the_handshake_fails() -> None:
     async with target(script) as origin:
         result = await ask(f"https://{origin.address}")
     assert result.reason == FAILED
-    assert "refuses the protocol that is offered to it in the TLS handshake (ALPN)" in result.description
+    assert "refuses the protocol that is offered in the TLS handshake (ALPN)" in result.description
 
 
 HEAD = raw.settings() + raw.headers(1, [(":status", "200")], end=False)
@@ -344,9 +344,9 @@ GRPC_HEAD = raw.settings() + raw.headers(1, [(":status", "200"), ("content-type"
         pytest.param(raw.settings() + raw.ping(stream=1), "PROTOCOL_ERROR", id="ping-of-a-stream"),
         pytest.param(raw.settings() + raw.frame(raw.DATA, 0, 1, b"")[:3] + b"\0", "without a whole answer", id="cut"),
         pytest.param(raw.settings() + b"\xff\xff\xff" + raw.ping()[3:], "FRAME_SIZE_ERROR", id="frame-too-large"),
-        pytest.param(raw.settings() + raw.goaway(0, raw.ENHANCE_YOUR_CALM), "GOAWAY (ENHANCE_YOUR_CALM)", id="goaway"),
+        pytest.param(raw.settings() + raw.go_away(0, raw.ENHANCE_YOUR_CALM), "GOAWAY (ENHANCE_YOUR_CALM)", id="goaway"),
         pytest.param(raw.settings() + raw.frame(raw.GOAWAY, 0, 0, bytes(7) + b"\x02busy"), "GOAWAY (INTERNAL_ERROR: b'busy')", id="debug"),
-        pytest.param(raw.settings() + raw.goaway(1, 77), "GOAWAY (code 77)", id="goaway-and-no-answer"),
+        pytest.param(raw.settings() + raw.go_away(1, 77), "GOAWAY (code 77)", id="goaway-and-no-answer"),
         pytest.param(raw.settings() + raw.frame(raw.GOAWAY, 0, 0, bytes(7)), "FRAME_SIZE_ERROR", id="goaway-of-7-bytes"),
         pytest.param(raw.settings() + raw.rst_stream(1, raw.REFUSED_STREAM), "reset the stream (REFUSED_STREAM)", id="refused"),
         pytest.param(raw.settings() + raw.rst_stream(3), "PROTOCOL_ERROR", id="reset-of-another-stream"),
@@ -440,7 +440,7 @@ OK = [(":status", "200"), ("grpc-status", "12")]
         pytest.param(raw.headers(1, [(":status", "103"), ("link", "x")], end=False) * 10 + raw.headers(1, OK), id="interim"),
         pytest.param(raw.frame(99, 0xFF, 7, b"?") + raw.priority(5) + raw.window_update(0, 9) + raw.headers(1, OK), id="to-ignore"),
         pytest.param(raw.settings((99, 5), (raw.MAX_CONCURRENT_STREAMS, 0), (raw.INITIAL_WINDOW_SIZE, 0)) + raw.headers(1, OK), id="settings"),
-        pytest.param(raw.settings(ack=True) + raw.goaway(1) + raw.headers(1, OK), id="goaway-with-our-stream"),
+        pytest.param(raw.settings(ack=True) + raw.go_away(1) + raw.headers(1, OK), id="goaway-with-our-stream"),
         pytest.param(raw.headers(1, OK[:1], end=False) + raw.data(1, b"x", padding=9) + raw.headers(1, OK[1:]), id="padded-data"),
         pytest.param(raw.headers(1, OK) + raw.rst_stream(1, raw.NO_ERROR), id="reset-behind-the-end"),
     ],
@@ -458,7 +458,7 @@ async def test_settings_and_pings_are_acknowledged() -> None:
     async with scripted(raw.settings((raw.MAX_FRAME_SIZE, 20_000)) + raw.ping(b"whoareyo") + raw.headers(1, OK), received) as origin:
         assert (await ask(origin.address)).passed
         await asyncio.wait_for((await origin.arrived()).over.wait(), 5)
-    assert received[0].endswith(raw.settings(ack=True) + raw.ping(b"whoareyo", ack=True) + raw.goaway(0))
+    assert received[0].endswith(raw.settings(ack=True) + raw.ping(b"whoareyo", ack=True) + raw.go_away(0))
 
 
 @pytest.mark.parametrize("sent", [b"", raw.settings(), GRPC_HEAD], ids=["nothing", "settings", "head"])
@@ -530,4 +530,4 @@ async def test_check_by_a_websocket_uses_extended_connect(sent: bytes, words: st
     assert (b"websocket" in received[0]) is (sent[12:13] != b"" and b"offer" not in words.encode())
     if not words:
         assert raw.frame(raw.DATA, raw.END_STREAM, 1, b"\x88\x82")[:9].replace(b"\0\0\x02", b"\0\0\x08") in received[0]
-    assert received[0].endswith(raw.goaway(0))
+    assert received[0].endswith(raw.go_away(0))
