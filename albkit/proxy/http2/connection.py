@@ -214,9 +214,17 @@ class Http2Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.is_full = True
+        self._tell_tunnels()
 
     def resume_writing(self) -> None:
         self.is_full = False
+        self._tell_tunnels()
+
+    def _tell_tunnels(self) -> None:
+        """`is_full` has changed. The two kinds of connections do the same for their exchanges."""
+        for stream in tuple(self.streams.values()):
+            if stream.tunnel is not None:
+                stream.tunnel.writing_changed()
 
     # Reading.
 

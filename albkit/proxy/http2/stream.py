@@ -104,6 +104,15 @@ class Http2Stream:
         """The last frame of this side was written."""
         self.connection.check_over(self)
 
+    # What a tunnel changes. It gets the events of the stream, except `was_reset`: the two kinds of streams pass that on.
+
+    def tunnel_over(self) -> None:
+        """The tunnel that had this stream has closed it. The stream is no longer in `connection.streams`."""
+
+    def _tunnel_sent_end(self, tunnel: StreamTransport) -> None:
+        self.connection.check_over(self)
+        tunnel.end_sent()
+
     # Receiving.
 
     def data_received(self, data: bytes, size: int, ended: bool) -> None:
@@ -199,7 +208,10 @@ class Http2Stream:
                 connection.write((size.to_bytes(3, "big") + (_DATA_AT_END if over else _DATA), self._id_bytes, data))
                 if over:
                     self._sent_end = True
-                    self.sending_ended()
+                    if self.tunnel is None:
+                        self.sending_ended()
+                    else:
+                        self._tunnel_sent_end(self.tunnel)
                 return
             self._pending = data
             connection.hold(size)
@@ -215,7 +227,10 @@ class Http2Stream:
         self._write(out)
         if self._pending:
             self._wait()
-            self.sending_paused()
+            if self.tunnel is None:
+                self.sending_paused()
+            else:
+                self.tunnel.writing_changed()
 
     def send_waiting(self, frames: int = _ANY_NUMBER) -> None:
         """Send at most so many frames of what waits, after a window has grown."""
@@ -227,8 +242,10 @@ class Http2Stream:
         self._write(out)
         if self._pending:
             self._wait()
-        elif not self.ended_sending:
+        elif not self.ended_sending and self.tunnel is None:
             self.sending_resumed()
+        if self.tunnel is not None:
+            self.tunnel.writing_changed()
 
     def _wait(self) -> None:
         """Wait for the window of the connection, if that of the stream is open. If not, a WINDOW_UPDATE of the stream continues."""
@@ -273,7 +290,10 @@ class Http2Stream:
         if out:
             connection.write(out)
         if is_end:
-            self.sending_ended()
+            if self.tunnel is None:
+                self.sending_ended()
+            else:
+                self._tunnel_sent_end(self.tunnel)
 
     def increase_window(self, increment: int) -> None:
         """Handle a WINDOW_UPDATE of this stream, or a change of the initial window, which may be negative.
