@@ -133,7 +133,7 @@ def ping(payload: bytes = b"12345678", *, ack: bool = False, stream: int = 0) ->
     return frame(PING, ACK * ack, stream, payload)
 
 
-def goaway(last: int = 0, code: int = NO_ERROR, *, stream: int = 0) -> bytes:
+def go_away(last: int = 0, code: int = NO_ERROR, *, stream: int = 0) -> bytes:
     """GOAWAY."""
     return frame(GOAWAY, 0, stream, struct.pack(">II", last, code))
 
