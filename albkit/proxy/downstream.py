@@ -67,7 +67,7 @@ class DownstreamExchange(Protocol):
     """The client of an exchange. The same object serves all the exchanges of an HTTP/1 connection, one after the other."""
 
     protocol: ClassVar[str]
-    """`HTTP/1.1` or `HTTP/2`."""
+    """`HTTP/1.1` (for HTTP/1.0 too) or `HTTP/2`."""
     address: ClientAddress
     forwarded: ForwardedFields
     is_trusted_proxy: bool
@@ -78,6 +78,10 @@ class DownstreamExchange(Protocol):
     """Set while a hook runs: called if the client fails meanwhile, so that the exchange does not wait for the hook."""
     upstream: Upstream | None
     """The target connection that serves the exchange, or the place in the waiting line; `None` otherwise."""
+
+    @property
+    def gives_up_connection(self) -> bool:
+        """Whether a tunnel gets the connection. If not, it gets a stream, and the connection goes on (HTTP/2)."""
 
     def locate(self) -> ClientAddress:
         """The client's address, with the address that it connected to, if that is known."""

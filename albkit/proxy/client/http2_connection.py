@@ -116,6 +116,7 @@ class Http2ClientConnection(Http2Connection):
             self.is_ending = True
             return
         super().connection_made(transport)
+        self.counters.http2_connection_opened()
         self.is_trusted_proxy = listener.is_trusted_proxy(address, transport)
         self.forwarded = listener.forwarded_fields(address, is_trusted_proxy=self.is_trusted_proxy)
         limits = self.limits
@@ -169,7 +170,8 @@ class Http2ClientConnection(Http2Connection):
             self.decoder.decode(block)
             return
         self.last_stream = stream_id
-        self.guard.useful_frame()
+        if self.guard.is_spent:
+            self.guard.useful_frame()
         head = self._heads.head(block, ended, self._websocket_key)
         limits = self.limits
         # A stream that was reset counts until its exchange has ended, which takes a turn or two of the event loop.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import ClientAddress, RequestHead, ResponseHead
@@ -13,16 +13,14 @@ from albkit.proxy.client.client_exchange import ClientExchange
 from albkit.proxy.client.idle_tracker import IdleTracker
 from albkit.proxy.client.min_body_rate import MinBodyRate
 from albkit.proxy.downstream import NO_BODY, BodySink, Upstream, WholeBody
-from albkit.proxy.http2.stream import Http2Stream
+from albkit.proxy.http2.stream import Http2Stream, Owner
 from albkit.proxy.transports import locate
+from albkit.state.counters import Counters
 from albkit.wire.http1.forwarded import ForwardedFields
 from albkit.wire.http2.frames import ErrorCode, StreamError
 from albkit.wire.http2.hpack_encoder import ENCODED_LINES, encode_status
 from albkit.wire.http2.request import Http2Head
 from albkit.wire.http2.response import response_block
-
-if TYPE_CHECKING:
-    from albkit.proxy.client.http2_connection import Http2ClientConnection
 
 __all__ = ("Http2Exchange",)
 
@@ -30,6 +28,16 @@ _PROGRESS: Final = 1024
 """Bytes that a client must take between two sweeps, or all that waits, to count as a client that reads. A window update of 1 is no sign of
 life."""
 _CONTINUE: Final = encode_status(100)
+
+
+class ExchangeOwner(Owner, Protocol):
+    """What an exchange needs of its connection (`Http2ClientConnection`, which documents each)."""
+
+    counters: Counters
+    idle_timeout: float
+    is_ending: bool
+
+    def keep_exchange(self, exchange: Http2Exchange) -> bool: ...
 
 
 class Http2Exchange(ClientExchange, Http2Stream):
@@ -69,11 +77,12 @@ class Http2Exchange(ClientExchange, Http2Stream):
     )
 
     protocol: ClassVar[str] = "HTTP/2"
-    connection: Http2ClientConnection
+    gives_up_connection: ClassVar[bool] = False
+    connection: ExchangeOwner
     address: ClientAddress
     forwarded: ForwardedFields
 
-    def __init__(self, connection: Http2ClientConnection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, connection: ExchangeOwner, loop: asyncio.AbstractEventLoop) -> None:
         self.connection = connection
         self._loop = loop
         self._waiter: asyncio.Future[object] | None = None
@@ -88,6 +97,7 @@ class Http2Exchange(ClientExchange, Http2Stream):
         """Whether the response was handed over, or the stream is gone."""
         self.task: asyncio.Task[None] | None = None
         """Kept here, because the event loop itself does not keep tasks."""
+        self.is_open = False
         self.tunnel = None
         self._idle_tracker: IdleTracker | None = None
         self._min_body_rate: MinBodyRate | None = None
@@ -132,11 +142,6 @@ class Http2Exchange(ClientExchange, Http2Stream):
         """End the task, which waits for a stream."""
         self.is_retired = True
         self.wake()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether frames of the stream can still be sent."""
-        return self.connection.streams.get(self.id) is self
 
     # The request.
 
@@ -256,8 +261,14 @@ class Http2Exchange(ClientExchange, Http2Stream):
             self.response_started = True
             if not self.is_open:
                 return
+            block = response_block(response.lines, response.status)
+            if over and len(pieces) == 1 and not trailers:
+                sent = self.send_whole(block, pieces[0])
+                if sent:
+                    self.sent_bytes += sent
+                    return
             is_all = over and not pieces and not trailers
-            self.sent_bytes += self.send_block(response_block(response.lines, response.status), over=is_all)
+            self.sent_bytes += self.send_block(block, over=is_all)
             if is_all:
                 return
         if self.is_open:
@@ -296,9 +307,10 @@ class Http2Exchange(ClientExchange, Http2Stream):
         self.reset(ErrorCode.INTERNAL_ERROR)
 
     def was_reset(self, code: int, detail: str = "") -> None:
-        name = ErrorCode(code).name if code in ErrorCode._value2member_map_ else str(code)
+        if not detail:
+            self.connection.counters.http2_stream_reset()
         if self.tunnel is not None:
-            self.tunnel.connection_lost(ConnectionResetError(f"RST_STREAM {name}"))
+            self.tunnel.was_reset(code, detail)
             return
         self.has_left = True
         if self._head is not None:
@@ -310,7 +322,7 @@ class Http2Exchange(ClientExchange, Http2Stream):
             if detail:
                 self.fail(Failure(FailureKind.REQUEST_BODY_MALFORMED, detail))
             else:
-                self.client_left(f"RST_STREAM {name}")
+                self.client_left(f"RST_STREAM with code {code}")
 
     def connection_lost(self, detail: str) -> None:
         """The connection of the client is gone, and with it the stream."""

@@ -70,10 +70,10 @@ class Http2Connection(asyncio.Protocol):
         "_received",
         "_remembered",
         "_settings_seen",
-        "_table_update",
         "closes_when_empty",
         "decoder",
         "guard",
+        "has_table_update",
         "header_block",
         "initial_window",
         "is_active",
@@ -125,7 +125,8 @@ class Http2Connection(asyncio.Protocol):
         self.initial_window = DEFAULT_WINDOW
         """The window that the peer gives for each stream."""
         self.max_frame = MAX_FRAME
-        self._table_update = b""
+        self.has_table_update = False
+        """Whether the next header block has to start with a size update."""
         self._blocked: dict[Http2Stream, None] = {}
         """Streams that wait for the window of the connection; the longest waiting one first."""
         # Sending.
@@ -168,7 +169,7 @@ class Http2Connection(asyncio.Protocol):
         """A stream violated the protocol. It was reset."""
 
     def failed(self, error: Http2Error) -> None:
-        """The peer violated the protocol of the connection. GOAWAY was written; nothing more is read. End the connection and its streams."""
+        """The peer violated the protocol. GOAWAY was written, and nothing more is read: end the connection and its streams."""
         raise NotImplementedError
 
     # What the event loop calls.
@@ -299,7 +300,7 @@ class Http2Connection(asyncio.Protocol):
         ended = bool(flags & frames.END_STREAM)
         if start == end and not ended:
             self.guard.control_frame()
-        else:
+        elif self.guard.is_spent:
             self.guard.useful_frame()
         stream = self.streams.get(stream_id)
         if stream is not None:
@@ -411,7 +412,7 @@ class Http2Connection(asyncio.Protocol):
                 self.max_frame = value
             elif name == frames.SETTINGS_HEADER_TABLE_SIZE and value < 4096:
                 # The encoder uses no table. But a peer that makes its table smaller expects to hear of it (RFC 7541 section 4.2).
-                self._table_update = TABLE_SIZE_ZERO
+                self.has_table_update = True
         self.settings_received(settings)
         self.write((frames.SETTINGS_ACK,))
 
@@ -464,8 +465,10 @@ class Http2Connection(asyncio.Protocol):
 
     def check_over(self, stream: Http2Stream) -> None:
         """Remove a stream if both sides have ended it."""
-        if stream.ended_receiving and stream.ended_sending and not stream.pending_bytes and self._forget(stream):
-            self.guard.stream_completed()
+        if stream.is_open and stream.ended_receiving and stream.ended_sending and not stream.pending_bytes:
+            self._forget(stream)
+            if self.guard.is_spent:
+                self.guard.stream_completed()
             self.stream_over(stream)
 
     def reset_stream(self, stream: Http2Stream, code: int) -> None:
@@ -487,11 +490,12 @@ class Http2Connection(asyncio.Protocol):
 
     def _forget(self, stream: Http2Stream) -> bool:
         """Remove a stream, and what waits in it. Returns whether it was open."""
-        if self.streams.get(stream.id) is not stream:
+        if not stream.is_open:
             return False
+        stream.is_open = False
         del self.streams[stream.id]
-        self._blocked.pop(stream, None)
         if stream.pending_bytes:
+            self._blocked.pop(stream, None)
             stream.drop_pending()
         if self.closes_when_empty and not self.streams:
             self._loop.call_soon(self.emptied)
@@ -502,6 +506,7 @@ class Http2Connection(asyncio.Protocol):
         streams, self.streams = self.streams, {}
         self._blocked.clear()
         for stream in streams.values():
+            stream.is_open = False
             stream.drop_pending()
         return streams.values()
 
@@ -527,10 +532,10 @@ class Http2Connection(asyncio.Protocol):
 
     def take_table_update(self) -> bytes:
         """What has to stand at the start of the next header block."""
-        update = self._table_update
-        if update:
-            self._table_update = b""
-        return update
+        if not self.has_table_update:
+            return b""
+        self.has_table_update = False
+        return TABLE_SIZE_ZERO
 
     def write(self, pieces: Iterable[bytes]) -> None:
         """Send frames with all others of this turn of the event loop, in one write."""

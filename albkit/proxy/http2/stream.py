@@ -5,22 +5,67 @@ The stream of a client (`client.http2_exchange`) and the stream of a target (`ta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+from collections.abc import Iterable
+from typing import Final, Protocol
 
+from albkit.model.limits import Limits
+from albkit.proxy.http2.flood_guard import FloodGuard
 from albkit.wire.http2.frames import LARGEST_WINDOW, MAX_FRAME, ErrorCode, StreamError, headers_frames, window_update
 
-if TYPE_CHECKING:
-    from albkit.proxy.http2.connection import Http2Connection
-    from albkit.proxy.http2.stream_transport import StreamTransport
-
-__all__ = ("Http2Stream",)
+__all__ = ("Http2Stream", "Owner", "TunnelEvents")
 
 _DATA: Final = b"\0\0"
 _DATA_AT_END: Final = b"\0\1"
 """Kind and flags of a DATA frame, without and with END_STREAM."""
+_HEADERS: Final = b"\1\4"
+"""Kind and flags of a HEADERS frame with the whole block."""
+_TWO_HEADS: Final = 18
+"""Bytes of the heads of two frames."""
 _USEFUL: Final = 1024
 """Bytes of a DATA frame that is useful even if a window cut it short."""
 _ANY_NUMBER: Final = -1
+
+
+class TunnelEvents(Protocol):
+    """What a stream reports to the tunnel that it carries (`stream_transport`)."""
+
+    def data_received(self, data: bytes, ended: bool) -> None:
+        """Data came; `ended` says that it is the last."""
+
+    def writing_changed(self) -> None:
+        """More or less waits to be sent than before."""
+
+    def end_sent(self) -> None:
+        """The frame with END_STREAM was written."""
+
+    def was_reset(self, code: int, detail: str = "") -> None:
+        """As for `Http2Stream`."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+
+
+class Owner(Protocol):
+    """What a stream needs of its connection (`Http2Connection`, which documents each)."""
+
+    limits: Limits
+    guard: FloodGuard
+    is_full: bool
+    initial_window: int
+    stream_window: int
+    send_window: int
+    max_frame: int
+    has_table_update: bool
+
+    @property
+    def transport(self) -> asyncio.Transport | None: ...
+    def check_over(self, stream: Http2Stream) -> None: ...
+    def reset_stream(self, stream: Http2Stream, code: int) -> None: ...
+    def wait_for_window(self, stream: Http2Stream) -> None: ...
+    def hold(self, size: int) -> None: ...
+    def take_table_update(self) -> bytes: ...
+    def write(self, pieces: Iterable[bytes]) -> None: ...
 
 
 class Http2Stream:
@@ -42,13 +87,14 @@ class Http2Stream:
         "ended_sending",
         "id",
         "is_granting",
+        "is_open",
         "length_left",
         "receive_window",
         "send_window",
         "tunnel",
     )
 
-    connection: Http2Connection
+    connection: Owner
     id: int
 
     def open_stream(self, stream_id: int, *, ended_receiving: bool, length: int) -> None:
@@ -62,6 +108,8 @@ class Http2Stream:
         connection = self.connection
         self.id = stream_id
         self._id_bytes = stream_id.to_bytes(4, "big")
+        self.is_open = True
+        """Whether frames of the stream can still be sent. The connection changes this."""
         self.ended_receiving = ended_receiving
         self.ended_sending = False
         """Whether END_STREAM was handed to `send`. Some of the data may still wait."""
@@ -75,7 +123,7 @@ class Http2Stream:
         self._offset = 0
         self._trailers = b""
         self._sent_end = False
-        self.tunnel: StreamTransport | None = None
+        self.tunnel: TunnelEvents | None = None
 
     # What the two kinds of streams do differently.
 
@@ -109,7 +157,7 @@ class Http2Stream:
     def tunnel_over(self) -> None:
         """The tunnel that had this stream has closed it. The stream is no longer in `connection.streams`."""
 
-    def _tunnel_sent_end(self, tunnel: StreamTransport) -> None:
+    def _tunnel_sent_end(self, tunnel: TunnelEvents) -> None:
         self.connection.check_over(self)
         tunnel.end_sent()
 
@@ -149,7 +197,7 @@ class Http2Stream:
     def grant(self) -> None:
         """Let the peer send as many bytes as were taken."""
         size = self._ungranted
-        if size and not self.ended_receiving and self.connection.streams.get(self.id) is self:
+        if size and not self.ended_receiving and self.is_open:
             self._ungranted = 0
             self.receive_window += size
             self.connection.write((window_update(self.id, size),))
@@ -185,6 +233,27 @@ class Http2Stream:
             self.sending_ended()
         return sum(map(len, frames))
 
+    def send_whole(self, block: bytes, data: bytes) -> int:
+        """Send a header block and a whole small body. Most messages end so.
+
+        Returns:
+            The bytes of the frames; 0 if a window or a limit prevents it, and nothing was sent.
+        """
+        connection = self.connection
+        size = len(data)
+        if not 0 < size <= MAX_FRAME or size > self.send_window or size > connection.send_window or len(block) > MAX_FRAME:
+            return 0
+        if connection.has_table_update:
+            return 0
+        connection.send_window -= size
+        if connection.guard.is_spent:
+            connection.guard.useful_frame()
+        self.ended_sending = self._sent_end = True
+        number = self._id_bytes
+        connection.write((len(block).to_bytes(3, "big") + _HEADERS, number, block, size.to_bytes(3, "big") + _DATA_AT_END, number, data))
+        self.sending_ended()
+        return len(block) + size + _TWO_HEADS
+
     def send_data(self, pieces: list[bytes], over: bool, trailers: bytes = b"") -> None:
         """Send a part of the body, as far as the windows allow; the rest waits.
 
@@ -204,7 +273,8 @@ class Http2Stream:
             if 0 < size <= MAX_FRAME and size <= self.send_window and size <= connection.send_window and not trailers:
                 self.send_window -= size
                 connection.send_window -= size
-                connection.guard.useful_frame()
+                if connection.guard.is_spent:
+                    connection.guard.useful_frame()
                 connection.write((size.to_bytes(3, "big") + (_DATA_AT_END if over else _DATA), self._id_bytes, data))
                 if over:
                     self._sent_end = True
@@ -266,7 +336,7 @@ class Http2Stream:
         self._sent_end = is_last and self.ended_sending and not self._trailers
         out += (size.to_bytes(3, "big") + (_DATA_AT_END if self._sent_end else _DATA), self._id_bytes, self._pending[self._offset : end])
         # A peer that opens its windows byte by byte must not earn anything by that.
-        if is_last or size >= _USEFUL:
+        if connection.guard.is_spent and (is_last or size >= _USEFUL):
             connection.guard.useful_frame()
         self._offset = end
         if is_last:

@@ -48,7 +48,7 @@ class StreamTransport(asyncio.Transport):
         self._loop = loop
         self._protocol: Any = None
         self._kept: bytearray | None = None
-        """Data that came while reading was paused; it is delivered first. A bytearray, because the peer chooses how small the pieces are."""
+        """Data that came while reading was paused; it is delivered first. A bytearray, because the peer chose the size of the pieces."""
         self._paused = True
         self._eof_delivered = False
         self._sent_eof = stream.ended_sending

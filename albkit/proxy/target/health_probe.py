@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -189,4 +190,7 @@ def _describe(error: Exception) -> str:
         return "the target closed the connection without a whole answer"
     if isinstance(error, asyncio.LimitOverrunError):
         return f"the target's answer has a head of more than {_LARGEST_HEAD} bytes"
+    # Not by `reason`, which Python does not have for every alert.
+    if isinstance(error, ssl.SSLError) and "no application protocol" in str(error).lower().replace("_", " "):
+        return "the target refuses the protocol that is offered in the TLS handshake (ALPN); check the group's protocol_version"
     return str(error) or type(error).__name__

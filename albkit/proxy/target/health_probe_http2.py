@@ -8,7 +8,7 @@ from typing import Final
 from albkit.model.health import TargetHealthReason
 from albkit.model.health_check import HealthCheck
 from albkit.policy.health import CheckResult, failed, status_mismatch
-from albkit.proxy.target.health_probe_stream import NotHttp2, ProbeStream
+from albkit.proxy.target.health_probe_stream import ENABLE_HTTP2, ProbeStream
 from albkit.wire.grpc_health import EMPTY_MESSAGE, HEALTH_PATH, MalformedMessage, serving_status
 from albkit.wire.websocket.frames import CLOSE, close_payload, control_frame
 
@@ -65,18 +65,15 @@ class Http2Probe:
                 says which.
         """
         if self._scheme == "https":
-            self._check_alpn()
+            # RFC 9113 section 3.2: over TLS, both sides agree on HTTP/2 by ALPN.
+            agreed = self._writer.get_extra_info("ssl_object").selected_alpn_protocol()
+            if agreed != "h2":
+                what = "no ALPN protocol" if agreed is None else f"the ALPN protocol {agreed}"
+                return failed(f"the target chose {what} instead of h2; {ENABLE_HTTP2}")
         self._stream.open()
         if websocket:
             return await self._open_websocket()
         return await (self._call_grpc() if self._is_grpc else self._get())
-
-    def _check_alpn(self) -> None:
-        """Check that the TLS handshake agreed on HTTP/2 (RFC 9113 section 3.2)."""
-        agreed = self._writer.get_extra_info("ssl_object").selected_alpn_protocol()
-        if agreed != "h2":
-            what = "no ALPN protocol" if agreed is None else f"the ALPN protocol {agreed}"
-            raise NotHttp2(f"the target chose {what} instead of h2; enable HTTP/2 on it, or set the group's protocol_version to HTTP1")
 
     async def _get(self) -> CheckResult:
         """Send a GET. Its status decides; the body is not read."""

@@ -12,7 +12,7 @@ from albkit.wire.http2.frames import DEFAULT_WINDOW, MAX_FRAME, ErrorCode, Http2
 from albkit.wire.http2.hpack_decoder import HpackDecoder
 from albkit.wire.http2.hpack_encoder import encode_field
 
-__all__ = ("NotHttp2", "ProbeStream")
+__all__ = ("ENABLE_HTTP2", "ProbeStream")
 
 _STREAM: Final = 1
 """The one stream of the connection; those of a client have odd numbers (RFC 9113 section 5.1.1)."""
@@ -30,9 +30,8 @@ _MOST_BYTES = 256 * 1024
 _MOST_INTERIM = 10
 _SHOWN = 60
 
-
-class NotHttp2(ConnectionError):
-    """The target does not use HTTP/2. The text of the exception says what it does instead."""
+ENABLE_HTTP2: Final = "enable HTTP/2 on it, or set the group's protocol_version to HTTP1"
+"""What to do about a target that does not use HTTP/2."""
 
 
 class ProbeStream:
@@ -73,12 +72,13 @@ class ProbeStream:
         """Whether END_STREAM is set on that header section."""
         self._goaway = ""
         """What a GOAWAY of the target says."""
-        self._has_sent = self._has_closed = False
-        """Whether the stream is open, and whether our half of it is closed again."""
+        self._is_open = self._has_sent = self._has_closed = False
+        """Whether we have opened the connection, opened the stream, and ended our half of it."""
 
     def open(self) -> None:
         """Send the preface and SETTINGS. A client need not wait for those of the server (RFC 9113 section 3.4)."""
         self._write(_OPENING)
+        self._is_open = True
 
     def send(self, fields: Iterable[tuple[bytes, bytes]], body: bytes = b"", *, end: bool = True) -> None:
         """Send the request.
@@ -133,13 +133,15 @@ class ProbeStream:
                             await self.read_to_end()
                 if self._has_sent and not self.has_ended:
                     self._write(frames.rst_stream(_STREAM, ErrorCode.CANCEL))
-                self._send_goaway(ErrorCode.NO_ERROR)
+                if self._is_open:
+                    self._send_goaway(ErrorCode.NO_ERROR)
                 if self._writer.is_closing():
                     return
                 if not self._writer.can_write_eof():
-                    # TLS: this sends close_notify and reads until the target has sent its own.
+                    # TLS: this sends close_notify, and reads until the target has sent its own. Some servers send none (grpcio).
                     self._writer.close()
-                    await self._writer.wait_closed()
+                    async with asyncio.timeout(patience / 4):
+                        await self._writer.wait_closed()
                     return
                 self._writer.write_eof()
                 left = DEFAULT_WINDOW
@@ -161,13 +163,13 @@ class ProbeStream:
         size, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
         stream = int.from_bytes(head[5:], "big") & 0x7FFFFFFF
         if not self._has_settings and (kind != frames.SETTINGS or stream or flags & frames.ACK or size > MAX_FRAME):
-            raise NotHttp2(_describe(head))
+            raise ConnectionError(_describe(head))
+        if size > MAX_FRAME:
+            raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, f"a frame has more than {MAX_FRAME} bytes")
         self._frames += 1
         self._bytes += _FRAME_HEAD + size
         if self._frames > _MOST_FRAMES or self._bytes > _MOST_BYTES:
             raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"it sends more than {_MOST_FRAMES} frames or {_MOST_BYTES} bytes")
-        if size > MAX_FRAME:
-            raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, f"a frame has more than {MAX_FRAME} bytes")
         payload = await self._reader.readexactly(size)
         if self._block_goes_on is not (kind == frames.CONTINUATION):
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, "CONTINUATION is missing or follows no HEADERS")
@@ -310,7 +312,7 @@ _OF_CONNECTION: Final = frozenset((frames.SETTINGS, frames.PING, frames.GOAWAY))
 def _describe(beginning: bytes) -> str:
     """Say what a target sends that does not begin with SETTINGS."""
     if beginning.startswith(b"HTTP/"):
-        return "the target answers in HTTP/1; enable HTTP/2 on it, or set the group's protocol_version to HTTP1"
+        return f"the target answers in HTTP/1; {ENABLE_HTTP2}"
     if beginning[:2] == b"\x15\x03":
         return "the target answers with a TLS alert; it may expect TLS, so set the protocol to HTTPS"
     return f"the target does not answer in HTTP/2; it begins with {beginning!r}"

@@ -70,6 +70,7 @@ class Http1TargetConnection(TargetConnection):
         "response",
     )
 
+    gives_up_connection: Final = True
     response: ResponseHead
 
     def __init__(self, member: TargetState, pool: Pool[Http1TargetConnection], counters: Counters, limits: Limits) -> None:
