@@ -240,11 +240,11 @@ class Http2Exchange(ClientExchange, Http2Stream):
 
     def send_continue(self) -> None:
         if not self.ended_receiving and self.is_open:
-            self.sent_bytes += self.send_head(_CONTINUE, over=False)
+            self.sent_bytes += self.send_block(_CONTINUE, over=False)
 
     def send_interim(self, response: ResponseHead) -> None:
         if self.is_open:
-            self.sent_bytes += self.send_head(response_block(response.lines, response.status), over=False)
+            self.sent_bytes += self.send_block(response_block(response.lines, response.status), over=False)
 
     def start_response(self, response: ResponseHead, fields: bytes) -> None:
         if self.is_connect and 200 <= response.status < 300:
@@ -268,7 +268,7 @@ class Http2Exchange(ClientExchange, Http2Stream):
                     self.sent_bytes += sent
                     return
             is_all = over and not pieces and not trailers
-            self.sent_bytes += self.send_head(block, over=is_all)
+            self.sent_bytes += self.send_block(block, over=is_all)
             if is_all:
                 return
         if self.is_open:

@@ -79,6 +79,7 @@ class Http2Connection(asyncio.Protocol):
         "is_active",
         "is_ending",
         "is_full",
+        "largest_block",
         "last_stream",
         "limits",
         "max_frame",
@@ -103,6 +104,8 @@ class Http2Connection(asyncio.Protocol):
         """Whether HEADERS or DATA came since the last sweep. A PING is no activity (docs/alb.md 2.2)."""
         self.guard = FloodGuard(limits)
         self.decoder = HpackDecoder(limits.request_head, limits.http2_field)
+        self.largest_block = limits.request_head
+        """Bytes of a header block that comes in several frames."""
         self.streams: dict[int, Http2Stream] = {}
         """The open streams by their numbers."""
         self.last_stream = 0
@@ -353,8 +356,8 @@ class Http2Connection(asyncio.Protocol):
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         self.guard.control_frame()
         block.block += payload
-        if len(block.block) > self.limits.request_head:
-            raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"a header block of more than {self.limits.request_head} bytes")
+        if len(block.block) > self.largest_block:
+            raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"a header block of more than {self.largest_block} bytes")
         if flags & frames.END_HEADERS:
             self.header_block = None
             self.headers_received(block.stream_id, bytes(block.block), block.ended)

@@ -218,7 +218,7 @@ class Http2Stream:
         """Bytes that wait for a window."""
         return len(self._pending) - self._offset
 
-    def send_head(self, block: bytes, *, over: bool) -> int:
+    def send_block(self, block: bytes, *, over: bool) -> int:
         """Send a header block. Returns the bytes of its frames.
 
         Args:
