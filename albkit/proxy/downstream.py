@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from albkit.errors import Failure
 from albkit.model.message import ClientAddress, RequestHead, ResponseHead
@@ -66,6 +66,8 @@ class Waiting(Protocol):
 class DownstreamExchange(Protocol):
     """The client of an exchange. The same object serves all the exchanges of an HTTP/1 connection, one after the other."""
 
+    protocol: ClassVar[str]
+    """`HTTP/1.1` or `HTTP/2`."""
     address: ClientAddress
     forwarded: ForwardedFields
     is_trusted_proxy: bool

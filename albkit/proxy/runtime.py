@@ -15,6 +15,7 @@ from albkit.model.target_group import TargetGroup
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.descriptors import Descriptors
 from albkit.proxy.hook_tasks import HookTasks
+from albkit.proxy.http2.buffer_budget import BufferBudget
 from albkit.proxy.sweep import Sweep, interval_for
 from albkit.proxy.target.connection_pool import ConnectionPool
 from albkit.proxy.target.waiting_line import WaitingLine
@@ -121,6 +122,8 @@ class Runtime:
         self.choices = {state.group.name: TargetChoice(state, clock) for state in self.registry.groups}
         self.sweep = Sweep(loop, clock, interval_for(_shortest_deadline(settings)))
         self.connections = ConnectionPool(loop, counters, self.sweep, settings.limits)
+        self.http2_buffers = BufferBudget(settings.limits.http2_buffered_bytes)
+        """Bounds what waits in the streams of all HTTP/2 connections."""
         self.trace_ids = TraceIds(clock)
         self.clients: set[ClientConnection] = set()
         # A dict instead of a set, because it keeps the order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import ClientAddress, RequestHead, ResponseHead
@@ -16,13 +16,16 @@ from albkit.proxy.client.response_head import add_framing_fields, head_bytes, sw
 from albkit.proxy.downstream import NO_BODY, BodySink, Upstream, WholeBody
 from albkit.proxy.target.request_body_writer import LARGEST_WHOLE
 from albkit.proxy.transports import locate, send
-from albkit.wire.http1.forwarded import ForwardedFields
 from albkit.wire.http1.framing import Body, ChunkedBody, FramingError, SizedBody, encode_chunk, encode_last_chunk
+from albkit.wire.http2.frames import PREFACE
 
 __all__ = ("Http1Exchange",)
 
 _REQUESTS_PER_TURN: Final = 4
 """Pipelined requests that are read in one turn of the event loop. Then other connections are served first."""
+
+_PREFACE_START: Final = PREFACE[:18]
+"""Up to the empty line, the preface of HTTP/2 looks like a request head (RFC 9113 section 3.4)."""
 
 
 class Http1Exchange(ClientExchange):
@@ -51,14 +54,13 @@ class Http1Exchange(ClientExchange):
         "response_started",
         "sent_bytes",
         "served",
+        "switch_to_http2",
         "takes_no_more",
         "upstream",
     )
 
-    gives_up_connection: Final = True
-    address: ClientAddress
-    forwarded: ForwardedFields
-    is_trusted_proxy: bool
+    protocol: ClassVar[str] = "HTTP/1.1"
+    gives_up_connection: ClassVar[bool] = True
 
     def __init__(self, socket: ClientSocket, loop: asyncio.AbstractEventLoop) -> None:
         self._socket = socket
@@ -88,6 +90,8 @@ class Http1Exchange(ClientExchange):
         # The connection.
         self.served = 0
         """Requests that were read on this connection."""
+        self.switch_to_http2: Callable[[bytes], None] | None = None
+        """Called with the start of the preface of HTTP/2, if the client sent that instead of its first request; `None` if HTTP/2 is off."""
         self.is_last = False
         """Whether the connection ends after the next response."""
         self.takes_no_more = False
@@ -113,7 +117,10 @@ class Http1Exchange(ClientExchange):
             # Flow control: a client that pipelines requests but does not read the responses gets no further request read.
             head = receive_buffer.next_head() if not self.is_full else None
             if head is not None:
-                break
+                if self.served or head != _PREFACE_START or self.switch_to_http2 is None:
+                    break
+                self.switch_to_http2(head)
+                return None
             if self.has_left and receive_buffer:
                 raise Failure(FailureKind.REQUEST_HEAD_TRUNCATED)
             if self.has_left or self.takes_no_more:

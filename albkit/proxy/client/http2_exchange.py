@@ -64,6 +64,7 @@ class Http2Exchange(ClientExchange, Http2Stream):
         "received_bytes",
         "response_started",
         "sent_bytes",
+        "task",
         "upstream",
     )
 
@@ -85,6 +86,9 @@ class Http2Exchange(ClientExchange, Http2Stream):
         """Whether the task ends instead of waiting for another stream."""
         self._is_over = True
         """Whether the response was handed over, or the stream is gone."""
+        self.task: asyncio.Task[None] | None = None
+        """Kept here, because the event loop itself does not keep tasks."""
+        self.tunnel = None
         self._idle_tracker: IdleTracker | None = None
         self._min_body_rate: MinBodyRate | None = None
 
@@ -116,6 +120,13 @@ class Http2Exchange(ClientExchange, Http2Stream):
         self.sent_bytes = 0
         self._idle_tracker = self._min_body_rate = None
         self.wake()
+
+    def task_ended(self) -> None:
+        """The task serves no further stream. A response that waits for a window is still sent."""
+        self.task = None
+        if not self._is_over and self.tunnel is None:
+            # The task was cancelled.
+            self.cut()
 
     def retire(self) -> None:
         """End the task, which waits for a stream."""

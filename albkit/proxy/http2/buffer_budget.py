@@ -6,7 +6,11 @@ from typing import Protocol
 
 from albkit.wire.http2.frames import ErrorCode, Http2Error
 
-__all__ = ("BufferBudget", "Holder")
+__all__ = ("BufferBudget", "BuffersFull", "Holder")
+
+
+class BuffersFull(Http2Error):
+    """Too many bytes wait in all connections together, and most of them in this one."""
 
 
 class Holder(Protocol):
@@ -50,7 +54,7 @@ class BufferBudget:
         while size > 0 and self.total > self._most and self._held:
             largest = max(self._held, key=self._held.__getitem__)
             self.release(largest)
-            largest.fail(Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"more than {self._most} bytes wait (Limits.http2_buffered_bytes)"))
+            largest.fail(BuffersFull(ErrorCode.ENHANCE_YOUR_CALM, f"more than {self._most} bytes wait (Limits.http2_buffered_bytes)"))
 
     def release(self, holder: Holder) -> None:
         """Forget everything that a connection holds, because it is closed."""

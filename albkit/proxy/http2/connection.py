@@ -71,10 +71,10 @@ class Http2Connection(asyncio.Protocol):
         "_remembered",
         "_settings_seen",
         "_table_update",
+        "closes_when_empty",
         "decoder",
         "guard",
         "header_block",
-        "held_bytes",
         "initial_window",
         "is_active",
         "is_ending",
@@ -97,6 +97,8 @@ class Http2Connection(asyncio.Protocol):
         """`None` before the connection is made, and after it is lost."""
         self.is_ending = False
         """Whether the connection takes no more frames: it failed, or its end was sent."""
+        self.closes_when_empty = False
+        """Whether `emptied` is called when the last stream is over."""
         self.is_active = False
         """Whether HEADERS or DATA came since the last sweep. A PING is no activity (docs/alb.md 2.2)."""
         self.guard = FloodGuard(limits)
@@ -123,8 +125,6 @@ class Http2Connection(asyncio.Protocol):
         self._table_update = b""
         self._blocked: dict[Http2Stream, None] = {}
         """Streams that wait for the window of the connection; the longest waiting one first."""
-        self.held_bytes = 0
-        """Bytes that wait for a window in all streams."""
         # Sending.
         self.is_full = False
         """Whether the transport has as much to send as it may have."""
@@ -151,6 +151,9 @@ class Http2Connection(asyncio.Protocol):
 
     def goaway_received(self, last_stream: int, code: int, debug: bytes) -> None:
         """The peer takes no more streams."""
+
+    def emptied(self) -> None:
+        """The last stream is over, and `closes_when_empty` is set. The frames that ended it are written."""
 
     def ping_acknowledged(self) -> None:
         """The peer has answered a PING."""
@@ -208,7 +211,6 @@ class Http2Connection(asyncio.Protocol):
         self._out = []
         self._blocked.clear()
         self._budget.release(self)
-        self.held_bytes = 0
 
     def pause_writing(self) -> None:
         self.is_full = True
@@ -225,6 +227,11 @@ class Http2Connection(asyncio.Protocol):
                 stream.tunnel.writing_changed()
 
     # Reading.
+
+    @property
+    def has_preface(self) -> bool:
+        """Whether the peer's preface has come."""
+        return not self._preface_left
 
     def _read_preface(self, data: bytes) -> bytes:
         expected = self._preface_left
@@ -483,6 +490,8 @@ class Http2Connection(asyncio.Protocol):
         self._blocked.pop(stream, None)
         if stream.pending_bytes:
             stream.drop_pending()
+        if self.closes_when_empty and not self.streams:
+            self._loop.call_soon(self.emptied)
         return True
 
     def take_streams(self) -> Iterable[Http2Stream]:
@@ -509,7 +518,6 @@ class Http2Connection(asyncio.Protocol):
 
     def hold(self, size: int) -> None:
         """Count bytes that wait for a window; a negative size takes some away."""
-        self.held_bytes += size
         self._budget.change(self, size)
 
     # Sending.
@@ -523,6 +531,8 @@ class Http2Connection(asyncio.Protocol):
 
     def write(self, pieces: Iterable[bytes]) -> None:
         """Send frames with all others of this turn of the event loop, in one write."""
+        if self.is_ending:
+            return
         self._out += pieces
         if not self._flush_is_due:
             self._flush_is_due = True
@@ -531,18 +541,17 @@ class Http2Connection(asyncio.Protocol):
     def flush(self) -> None:
         """Send what was collected."""
         self._flush_is_due = False
-        out = self._out
+        out, self._out = self._out, []
         if out and self.transport is not None:
-            self._out = []
             send(self.transport, out, sum(map(len, out)))
 
     def fail(self, error: Http2Error) -> None:
         """End the connection with GOAWAY: the peer has violated the protocol, or exceeds a limit."""
         if self.is_ending:
             return
+        self.write((frames.goaway(self.last_stream, error.code, error.reason.encode()),))
+        self.flush()
         self.is_ending = True
         self._received = b""
         self.header_block = None
-        self.write((frames.goaway(self.last_stream, error.code, error.reason.encode()),))
-        self.flush()
         self.failed(error)

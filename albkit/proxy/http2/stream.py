@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from albkit.wire.http2.frames import LARGEST_WINDOW, MAX_FRAME, ErrorCode, Http2Error, StreamError, headers_frames, window_update
+from albkit.wire.http2.frames import LARGEST_WINDOW, MAX_FRAME, ErrorCode, StreamError, headers_frames, window_update
 
 if TYPE_CHECKING:
     from albkit.proxy.http2.connection import Http2Connection
