@@ -13,6 +13,7 @@ from typing import Final
 
 from albkit.state.bounded_cache import SHARED_BUDGET
 from albkit.wire.http1.grammar import TOKEN
+from albkit.wire.http2.fields import SELDOM_REPEATED
 from albkit.wire.http2.static_table import STATIC_NAMES, STATIC_TABLE
 
 __all__ = ("ENCODED_LINES", "TABLE_SIZE_ZERO", "EncodedLines", "encode_field", "encode_status")
@@ -21,13 +22,13 @@ TABLE_SIZE_ZERO: Final = b"\x20"
 """A size update to 0: this encoder uses no dynamic table (RFC 7541 section 6.3)."""
 
 _NEVER_INDEXED: Final = 0x10
+_NEW_NAME: Final = 0
+"""In place of the index of a name, which then follows (RFC 7541 section 6.2)."""
 _INDEXED: Final = 0x80
 _MAX_CACHED_LINE: Final = 1024
 """Bytes. Longer lines are encoded each time."""
 _ENTRY_OVERHEAD: Final = 256
 """Bytes that a cached line takes in addition to its text."""
-_SELDOM_REPEATED: Final = frozenset((b"x-amzn-trace-id", b"set-cookie"))
-"""Fields that differ in each message. They would only push out others."""
 _FORBIDDEN: Final = (b"\r", b"\n", b"\0")
 
 _INDEXED_PSEUDO: Final = {
@@ -60,11 +61,10 @@ def encode_field(name: bytes, value: bytes) -> bytes:
     indexed = _INDEXED_PSEUDO.get((name, value))
     if indexed is not None:
         return indexed
-    index = STATIC_NAMES.get(name)
-    if index is not None:
-        head = _encode_integer(index, 0x0F, _NEVER_INDEXED)
-    else:
-        head = b"\x10" + _encode_integer(len(name), 0x7F, 0) + name
+    index = STATIC_NAMES.get(name, _NEW_NAME)
+    head = _encode_integer(index, 0x0F, _NEVER_INDEXED)
+    if index == _NEW_NAME:
+        head += _encode_integer(len(name), 0x7F, 0) + name
     return head + _encode_integer(len(value), 0x7F, 0) + value
 
 
@@ -100,7 +100,14 @@ class EncodedLines(dict[bytes, bytes]):
 
     def __missing__(self, line: bytes) -> bytes:
         if b"\r\n" in line:
-            return b"".join([self[one] for one in line.split(b"\r\n")])
+            # The last line of such an item is often the trace id, which is always new. The others are the same for a whole connection.
+            start, _, last = line.rpartition(b"\r\n")
+            encoded = self.get(start)
+            if encoded is None:
+                encoded = b"".join([self[one] for one in start.split(b"\r\n")])
+                if b"\r\n" in start:
+                    self._store(start, encoded)
+            return encoded + self[last]
         name, colon, value = line.partition(b":")
         name = name.lower()
         value = value.strip(b" \t")
@@ -111,11 +118,15 @@ class EncodedLines(dict[bytes, bytes]):
         if name == b"te":
             value = value.lower()
         encoded = b"" if self._is_left_out(name, value) else encode_field(name, value)
-        if len(line) <= _MAX_CACHED_LINE and name not in _SELDOM_REPEATED:
+        if name not in SELDOM_REPEATED:
+            self._store(line, encoded)
+        return encoded
+
+    def _store(self, line: bytes, encoded: bytes) -> None:
+        if len(line) <= _MAX_CACHED_LINE:
             # Before `charge`, which may clear this cache.
             self[line] = encoded
             SHARED_BUDGET.charge(self, len(line) + len(encoded) + _ENTRY_OVERHEAD)
-        return encoded
 
     def _is_left_out(self, name: bytes, value: bytes) -> bool:
         # RFC 9113 section 8.2.2: of TE, only this value is allowed.
