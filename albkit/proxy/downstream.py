@@ -177,9 +177,6 @@ class DownstreamExchange(Protocol):
     def response_over(self) -> bool:
         """Whether another exchange may follow. If not, this ends the connection in good order."""
 
-    def finish(self) -> None:
-        """End the connection after what was written. The client is given time to read it."""
-
     def close(self) -> None:
         """Close a connection without a request in progress."""
 

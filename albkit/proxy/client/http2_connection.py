@@ -300,7 +300,6 @@ class Http2ClientConnection(Http2Connection):
     def _report(self, failure: Failure) -> None:
         """Count and log a failure that belongs to no exchange."""
         record = ExchangeRecord(cast("ClientAddress", self._address))
-        record.protocol = Http2Exchange.protocol
         record.failure = failure
         finish(record, self._listener.runtime)
 
