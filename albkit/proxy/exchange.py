@@ -59,7 +59,7 @@ async def serve(client: DownstreamExchange, listener: ListenerRuntime) -> None:
 async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bool:
     """Serve one exchange, and return whether another may follow on the connection."""
     runtime = listener.runtime
-    record = ExchangeRecord(client.address)
+    record = ExchangeRecord(client.address, client.protocol)
     try:
         # 1. Accept: wait for the next request head. `None` means that the client closed between two requests, which is not a failure.
         head = await client.head()

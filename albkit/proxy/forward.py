@@ -8,6 +8,7 @@ from albkit.model.message import RequestHead
 from albkit.model.stickiness.app_cookie import AppCookie
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import IDEMPOTENT
+from albkit.policy.protocol_versions import has_grpc_type, mismatch
 from albkit.policy.route_plan import RoutePlan
 from albkit.policy.stickiness import Stickiness
 from albkit.policy.target_choice import TargetChoice
@@ -203,7 +204,8 @@ def pick(
         session is bound to that target; and the field lines of the cookies that keep the client with the group.
 
     Raises:
-        Failure: 503, there is no target; or 500, code of the program failed.
+        Failure: 464, the request does not fit the protocol version of the group; 503, there is no target; or 500, code of the program
+            failed.
     """
     groups = plan.groups
     if groups is None:
@@ -219,6 +221,8 @@ def pick(
             raise Failure(FailureKind.NO_TARGETS, "all weights are 0")
         choice = chosen
     record.group = choice.group
+    if record.protocol != choice.fits_all_of:
+        _check_protocol(request, record.protocol, choice)
     if choice.stickiness is not None:
         bound = choice.bound(request, now)
         if bound is not None:
@@ -230,3 +234,13 @@ def pick(
     if member is None and not choice.is_full:
         raise Failure(FailureKind.NO_TARGETS, choice.group.group.name)
     return choice, member, False, cookies
+
+
+def _check_protocol(request: RequestHead, protocol: str, choice: TargetChoice) -> None:
+    """Refuse a request that does not fit the protocol version of the group (docs/alb.md 2.8)."""
+    group = choice.group.group
+    # gRPC uses POST only, so that no other request is searched for its type.
+    grpc = protocol == "HTTP/2" and request.method == "POST" and has_grpc_type(request.head)
+    wrong = mismatch(protocol, request.method, grpc=grpc, version=group.protocol_version)
+    if wrong:
+        raise Failure(FailureKind.PROTOCOL_VERSION_MISMATCH, f"{group.name}: {wrong}")
