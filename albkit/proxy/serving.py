@@ -1,6 +1,6 @@
 """Chooses the protocol of an accepted connection.
 
-A client that uses HTTP/2 without TLS begins as one of HTTP/1.1: `Http1ClientConnection` finds the preface of HTTP/2 in the place of its first
+A client that uses HTTP/2 without TLS starts like one of HTTP/1.1: `Http1ClientConnection` finds the preface of HTTP/2 instead of a first
 request, and hands the connection over.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import ClientAddress, RequestHead, ResponseHead
@@ -13,18 +13,16 @@ from albkit.proxy.client.client_exchange import ClientExchange
 from albkit.proxy.client.idle_tracker import IdleTracker
 from albkit.proxy.client.min_body_rate import MinBodyRate
 from albkit.proxy.downstream import NO_BODY, BodySink, Upstream, WholeBody
-from albkit.proxy.http2.stream import Http2Stream
+from albkit.proxy.http2.stream import Http2Stream, Owner
 from albkit.proxy.http2.stream_transport import StreamTransport
 from albkit.proxy.transports import locate
+from albkit.state.counters import Counters
 from albkit.wire.http1.forwarded import ForwardedFields
 from albkit.wire.http1.upgrade import websocket_lines
 from albkit.wire.http2.frames import ErrorCode, StreamError
 from albkit.wire.http2.hpack_encoder import ENCODED_LINES, encode_status
 from albkit.wire.http2.request import Http2Head
 from albkit.wire.http2.response import response_block
-
-if TYPE_CHECKING:
-    from albkit.proxy.client.http2_connection import Http2ClientConnection
 
 __all__ = ("Http2Exchange",)
 
@@ -34,6 +32,16 @@ life."""
 _CONTINUE: Final = encode_status(100)
 _SWITCHED: Final = 200
 """What 101 is over HTTP/2 (RFC 8441 section 5)."""
+
+
+class ExchangeOwner(Owner, Protocol):
+    """What an exchange needs of its connection (`Http2ClientConnection`, which documents each)."""
+
+    counters: Counters
+    idle_timeout: float
+    is_ending: bool
+
+    def keep_exchange(self, exchange: Http2Exchange) -> bool: ...
 
 
 class Http2Exchange(ClientExchange, Http2Stream):
@@ -74,11 +82,11 @@ class Http2Exchange(ClientExchange, Http2Stream):
 
     protocol: ClassVar[str] = "HTTP/2"
     gives_up_connection: ClassVar[bool] = False
-    connection: Http2ClientConnection
+    connection: ExchangeOwner
     address: ClientAddress
     forwarded: ForwardedFields
 
-    def __init__(self, connection: Http2ClientConnection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, connection: ExchangeOwner, loop: asyncio.AbstractEventLoop) -> None:
         self.connection = connection
         self._loop = loop
         self._waiter: asyncio.Future[object] | None = None
@@ -93,6 +101,7 @@ class Http2Exchange(ClientExchange, Http2Stream):
         """Whether the response was handed over, or the stream is gone."""
         self.task: asyncio.Task[None] | None = None
         """Kept here, because the event loop itself does not keep tasks."""
+        self.is_open = False
         self.tunnel = None
         self._idle_tracker: IdleTracker | None = None
         self._min_body_rate: MinBodyRate | None = None
@@ -137,11 +146,6 @@ class Http2Exchange(ClientExchange, Http2Stream):
         """End the task, which waits for a stream."""
         self.is_retired = True
         self.wake()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether frames of the stream can still be sent."""
-        return self.connection.streams.get(self.id) is self
 
     # The request.
 

@@ -165,7 +165,7 @@ class Http2Connection(asyncio.Protocol):
         """A stream violated the protocol. It was reset."""
 
     def failed(self, error: Http2Error) -> None:
-        """The peer violated the protocol of the connection. GOAWAY was written; nothing more is read. End the connection and its streams."""
+        """The peer violated the protocol. GOAWAY was written, and nothing more is read: end the connection and its streams."""
         raise NotImplementedError
 
     # What the event loop calls.
@@ -484,8 +484,9 @@ class Http2Connection(asyncio.Protocol):
 
     def _forget(self, stream: Http2Stream) -> bool:
         """Remove a stream, and what waits in it. Returns whether it was open."""
-        if self.streams.get(stream.id) is not stream:
+        if not stream.is_open:
             return False
+        stream.is_open = False
         del self.streams[stream.id]
         self._blocked.pop(stream, None)
         if stream.pending_bytes:
@@ -499,6 +500,7 @@ class Http2Connection(asyncio.Protocol):
         streams, self.streams = self.streams, {}
         self._blocked.clear()
         for stream in streams.values():
+            stream.is_open = False
             stream.drop_pending()
         return streams.values()
 

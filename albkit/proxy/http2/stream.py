@@ -5,15 +5,15 @@ The stream of a client (`client.http2_exchange`) and the stream of a target (`ta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+from collections.abc import Iterable
+from typing import Final, Protocol
 
+from albkit.model.limits import Limits
+from albkit.proxy.http2.flood_guard import FloodGuard
 from albkit.wire.http2.frames import LARGEST_WINDOW, MAX_FRAME, ErrorCode, StreamError, headers_frames, window_update
 
-if TYPE_CHECKING:
-    from albkit.proxy.http2.connection import Http2Connection
-    from albkit.proxy.http2.stream_transport import StreamTransport
-
-__all__ = ("Http2Stream",)
+__all__ = ("Http2Stream", "Owner", "TunnelEvents")
 
 _DATA: Final = b"\0\0"
 _DATA_AT_END: Final = b"\0\1"
@@ -21,6 +21,46 @@ _DATA_AT_END: Final = b"\0\1"
 _USEFUL: Final = 1024
 """Bytes of a DATA frame that is useful even if a window cut it short."""
 _ANY_NUMBER: Final = -1
+
+
+class TunnelEvents(Protocol):
+    """What a stream reports to the tunnel that it carries (`stream_transport`)."""
+
+    def data_received(self, data: bytes, ended: bool) -> None:
+        """Data came; `ended` says that it is the last."""
+
+    def writing_changed(self) -> None:
+        """More or less waits to be sent than before."""
+
+    def end_sent(self) -> None:
+        """The frame with END_STREAM was written."""
+
+    def was_reset(self, code: int, detail: str = "") -> None:
+        """As for `Http2Stream`."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+
+
+class Owner(Protocol):
+    """What a stream needs of its connection (`Http2Connection`, which documents each)."""
+
+    limits: Limits
+    guard: FloodGuard
+    is_full: bool
+    initial_window: int
+    stream_window: int
+    send_window: int
+    max_frame: int
+
+    @property
+    def transport(self) -> asyncio.Transport | None: ...
+    def check_over(self, stream: Http2Stream) -> None: ...
+    def reset_stream(self, stream: Http2Stream, code: int) -> None: ...
+    def wait_for_window(self, stream: Http2Stream) -> None: ...
+    def hold(self, size: int) -> None: ...
+    def take_table_update(self) -> bytes: ...
+    def write(self, pieces: Iterable[bytes]) -> None: ...
 
 
 class Http2Stream:
@@ -42,13 +82,14 @@ class Http2Stream:
         "ended_sending",
         "id",
         "is_granting",
+        "is_open",
         "length_left",
         "receive_window",
         "send_window",
         "tunnel",
     )
 
-    connection: Http2Connection
+    connection: Owner
     id: int
 
     def open_stream(self, stream_id: int, *, ended_receiving: bool, length: int) -> None:
@@ -62,6 +103,8 @@ class Http2Stream:
         connection = self.connection
         self.id = stream_id
         self._id_bytes = stream_id.to_bytes(4, "big")
+        self.is_open = True
+        """Whether frames of the stream can still be sent. The connection changes this."""
         self.ended_receiving = ended_receiving
         self.ended_sending = False
         """Whether END_STREAM was handed to `send`. Some of the data may still wait."""
@@ -75,7 +118,7 @@ class Http2Stream:
         self._offset = 0
         self._trailers = b""
         self._sent_end = False
-        self.tunnel: StreamTransport | None = None
+        self.tunnel: TunnelEvents | None = None
 
     # What the two kinds of streams do differently.
 
@@ -109,7 +152,7 @@ class Http2Stream:
     def tunnel_over(self) -> None:
         """The tunnel that had this stream has closed it. The stream is no longer in `connection.streams`."""
 
-    def _tunnel_sent_end(self, tunnel: StreamTransport) -> None:
+    def _tunnel_sent_end(self, tunnel: TunnelEvents) -> None:
         self.connection.check_over(self)
         tunnel.end_sent()
 
@@ -149,7 +192,7 @@ class Http2Stream:
     def grant(self) -> None:
         """Let the peer send as many bytes as were taken."""
         size = self._ungranted
-        if size and not self.ended_receiving and self.connection.streams.get(self.id) is self:
+        if size and not self.ended_receiving and self.is_open:
             self._ungranted = 0
             self.receive_window += size
             self.connection.write((window_update(self.id, size),))
