@@ -83,7 +83,9 @@ async def test_every_websocket_has_a_key_of_its_own() -> None:
         for _ in range(3):
             socket = connect(client)
             await client.head(socket.stream)
-        keys = [line for one in origin.conversations for line in one.received.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")]
+        keys = [
+            line for one in origin.conversations for line in one.received.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")
+        ]
         assert len(set(keys)) == len(keys) == 3
 
 

@@ -120,6 +120,7 @@ class Http2ClientConnection(Http2Connection):
         if address is None:
             self.is_ending = True
             return
+        self.counters.http2_connection_opened()
         super().connection_made(transport)
         self.counters.http2_connection_opened()
         self.is_trusted_proxy = listener.is_trusted_proxy(address, transport)
@@ -127,7 +128,7 @@ class Http2ClientConnection(Http2Connection):
         limits = self.limits
         settings = [
             (frames.SETTINGS_MAX_CONCURRENT_STREAMS, limits.http2_streams),
-            (frames.SETTINGS_INITIAL_WINDOW_SIZE, self.stream_window),
+            (frames.SETTINGS_INITIAL_WINDOW_SIZE, limits.in_flight),
             (frames.SETTINGS_MAX_HEADER_LIST_SIZE, limits.request_head),
         ]
         if listener.config.http2_websocket:

@@ -313,6 +313,8 @@ class Http2Exchange(ClientExchange, Http2Stream):
     def was_reset(self, code: int, detail: str = "") -> None:
         if not detail:
             self.connection.counters.http2_stream_reset()
+        if not detail:
+            self.connection.counters.http2_stream_reset()
         if self.tunnel is not None:
             self.tunnel.was_reset(code, detail)
             return
@@ -360,7 +362,7 @@ class Http2Exchange(ClientExchange, Http2Stream):
         self._pieces = None
         # The tunnel counts these.
         self.received_bytes -= len(early)
-        self.sent_bytes += self.send_head(response_block(lines, _SWITCHED), over=False)
+        self.sent_bytes += self.send_block(response_block(lines, _SWITCHED), over=False)
         return StreamTransport(self, self._loop), b"", early
 
     # Deadlines.
