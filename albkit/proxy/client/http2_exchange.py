@@ -14,9 +14,11 @@ from albkit.proxy.client.idle_tracker import IdleTracker
 from albkit.proxy.client.min_body_rate import MinBodyRate
 from albkit.proxy.downstream import NO_BODY, BodySink, Upstream, WholeBody
 from albkit.proxy.http2.stream import Http2Stream, Owner
+from albkit.proxy.http2.stream_transport import StreamTransport
 from albkit.proxy.transports import locate
 from albkit.state.counters import Counters
 from albkit.wire.http1.forwarded import ForwardedFields
+from albkit.wire.http1.upgrade import websocket_lines
 from albkit.wire.http2.frames import ErrorCode, StreamError
 from albkit.wire.http2.hpack_encoder import ENCODED_LINES, encode_status
 from albkit.wire.http2.request import Http2Head
@@ -30,6 +32,8 @@ life."""
 _SMALL: Final = 1024
 """Bytes up to which parts of a body that must wait are joined. A frame of one byte must not cost fifty bytes of memory."""
 _CONTINUE: Final = encode_status(100)
+_SWITCHED: Final = 200
+"""What 101 is over HTTP/2 (RFC 8441 section 5)."""
 
 
 class ExchangeOwner(Owner, Protocol):
@@ -256,11 +260,11 @@ class Http2Exchange(ClientExchange, Http2Stream):
 
     def send_continue(self) -> None:
         if not self.ended_receiving and self.is_open:
-            self.sent_bytes += self.send_head(_CONTINUE, over=False)
+            self.sent_bytes += self.send_block(_CONTINUE, over=False)
 
     def send_interim(self, response: ResponseHead) -> None:
         if self.is_open:
-            self.sent_bytes += self.send_head(response_block(response.lines, response.status), over=False)
+            self.sent_bytes += self.send_block(response_block(response.lines, response.status), over=False)
 
     def start_response(self, response: ResponseHead, fields: bytes) -> None:
         if self.is_connect and 200 <= response.status < 300:
@@ -277,8 +281,14 @@ class Http2Exchange(ClientExchange, Http2Stream):
             self.response_started = True
             if not self.is_open:
                 return
+            block = response_block(response.lines, response.status)
+            if over and len(pieces) == 1 and not trailers:
+                sent = self.send_whole(block, pieces[0])
+                if sent:
+                    self.sent_bytes += sent
+                    return
             is_all = over and not pieces and not trailers
-            self.sent_bytes += self.send_head(response_block(response.lines, response.status), over=is_all)
+            self.sent_bytes += self.send_block(block, over=is_all)
             if is_all:
                 return
         if self.is_open:
@@ -320,6 +330,8 @@ class Http2Exchange(ClientExchange, Http2Stream):
         self.reset(ErrorCode.INTERNAL_ERROR)
 
     def was_reset(self, code: int, detail: str = "") -> None:
+        if not detail:
+            self.connection.counters.http2_stream_reset()
         if self.tunnel is not None:
             self.tunnel.was_reset(code, detail)
             return
@@ -338,11 +350,11 @@ class Http2Exchange(ClientExchange, Http2Stream):
 
     def connection_lost(self, detail: str) -> None:
         """The connection of the client is gone, and with it the stream."""
+        if self.tunnel is not None:
+            self.tunnel.connection_lost(ConnectionResetError(detail) if detail else None)
+            return
         if self._is_over and self._head is None:
             self.wake()
-            return
-        if self.tunnel is not None:
-            self.tunnel.connection_lost(None if not detail else ConnectionResetError(detail))
             return
         self.has_left = True
         if self._head is not None:
@@ -357,7 +369,18 @@ class Http2Exchange(ClientExchange, Http2Stream):
             self.fail(Failure(FailureKind.STOPPED_IN_RESPONSE if self.response_started else FailureKind.STOPPED))
 
     def open_tunnel(self, response: ResponseHead, fields: bytes) -> tuple[asyncio.Transport, bytes, bytes]:
-        raise NotImplementedError
+        request = self._request
+        if self.has_left or request is None or not self.is_open:
+            raise Failure(FailureKind.CLIENT_CLOSED)
+        lines = websocket_lines(request, response)
+        if fields:
+            lines.append(fields)
+        self._is_over = self.response_started = True
+        early = b"".join(self._take_pieces())
+        # The tunnel counts these.
+        self.received_bytes -= len(early)
+        self.sent_bytes += self.send_block(response_block(lines, _SWITCHED), over=False)
+        return StreamTransport(self, self._loop), b"", early
 
     # Deadlines.
 
