@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ("COMMON_PROTOCOL", "has_grpc_type", "is_grpc_type", "mismatch")
+from albkit.model.message import RequestHead
+
+__all__ = ("COMMON_PROTOCOL", "is_grpc_request", "is_grpc_type", "mismatch")
 
 COMMON_PROTOCOL: Final = {"HTTP1": "HTTP/1.1", "HTTP2": "HTTP/2", "GRPC": ""}
 """By protocol version of the group: the client's protocol with which every request fits; empty if that depends on the request."""
@@ -16,14 +18,17 @@ _GRPC_LINE: Final = re.compile(rb"\ncontent-type:[ \t]*(?i:application/grpc)[ \t
 def is_grpc_type(content_type: str) -> bool:
     """Whether a Content-Type is that of gRPC: `application/grpc`, alone or followed by `+` or `;`.
 
-    See https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md. `application/grpc-web` is another protocol.
+    That is the rule of "gRPC over HTTP2", the specification of gRPC. `application/grpc-web` is another protocol.
     """
     return _GRPC_TYPE.fullmatch(content_type.strip(" \t")) is not None
 
 
-def has_grpc_type(head: bytes) -> bool:
-    """The same for the raw head of an HTTP/2 request, in which all names are in lower case. Faster than to build `RequestHead.headers`."""
-    return _GRPC_LINE.search(head) is not None
+def is_grpc_request(request: RequestHead) -> bool:
+    """Whether an HTTP/2 request is a gRPC request: a POST with that type.
+
+    Reads the raw head, in which all names of an HTTP/2 request are in lower case: that is faster than to build `RequestHead.headers`.
+    """
+    return request.method == "POST" and _GRPC_LINE.search(request.head) is not None
 
 
 def mismatch(protocol: str, method: str, *, grpc: bool, version: str) -> str:

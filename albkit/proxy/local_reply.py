@@ -6,7 +6,7 @@ from albkit.errors import Failure, FailureKind
 from albkit.model.actions.action import Answer
 from albkit.model.extensions import Response
 from albkit.model.message import RequestHead, ResponseHead
-from albkit.policy.protocol_versions import has_grpc_type
+from albkit.policy.protocol_versions import is_grpc_request
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.downstream import DownstreamExchange
 from albkit.state.record import ExchangeRecord
@@ -71,7 +71,7 @@ def reply_with_error(
     # 460 is for the log only: the client has disconnected.
     if status == 460:
         return False
-    if client.protocol == "HTTP/2" and request is not None and request.method == "POST" and _expects_grpc(request, failure):
+    if client.protocol == "HTTP/2" and request is not None and _expects_grpc(request, failure):
         _send(client, request, grpc_response(status, int(listener.runtime.clock.time())), b"", record, listener)
         # The 200 is only the envelope of a gRPC response. Logs and HTTPCode_ELB_* count what happened.
         record.elb_status_code = status
@@ -86,7 +86,7 @@ def reply_with_error(
 
 def _expects_grpc(request: RequestHead, failure: Failure) -> bool:
     """Whether the client is a gRPC client, and has reached something that uses gRPC: 464 means that it has not."""
-    return failure.kind is not FailureKind.PROTOCOL_VERSION_MISMATCH and has_grpc_type(request.head)
+    return failure.kind is not FailureKind.PROTOCOL_VERSION_MISMATCH and is_grpc_request(request)
 
 
 def _send(

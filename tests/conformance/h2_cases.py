@@ -12,7 +12,7 @@ from hyperframe.frame import GoAwayFrame, RstStreamFrame
 
 from tests.support.gateway import Running, running
 from tests.support.h2_client import H2Answer, H2Client
-from tests.support.h2_frames import NO_ERROR
+from tests.support.h2_frames import NO_ERROR, PROTOCOL_ERROR
 from tests.support.peers import Conversation, Target, response, target
 
 Step = bytes | Callable[[H2Client], Awaitable[Any]]
@@ -124,6 +124,13 @@ def served(stream: int = 1, *, status: int = 200, body: bytes | None = None) -> 
     return check
 
 
+async def turned_down(client: H2Client) -> None:
+    """Stream 1 is reset with PROTOCOL_ERROR or answered with 400, and the connection goes on."""
+    answer = await client.answer(1)
+    assert answer.reset == PROTOCOL_ERROR or answer.status == 400, answer
+    await client.alive()
+
+
 async def unharmed(client: H2Client) -> None:
     """Nothing comes of it: the connection goes on, with no stream reset."""
     await client.alive()
@@ -136,14 +143,14 @@ async def ended_well(client: H2Client) -> None:
     assert {frame.error_code for frame in client.frames if isinstance(frame, GoAwayFrame)} <= {NO_ERROR}
 
 
-def first_data(*sizes: int) -> Outcome:
-    """The first DATA frames of stream 1 have these sizes, and no more come for the time being."""
+def sent(total: int) -> Outcome:
+    """So many bytes of DATA come on stream 1, and no more for the time being."""
 
     async def check(client: H2Client) -> None:
-        while len(client.answers.setdefault(1, H2Answer()).body) < sum(sizes):
+        while len(client.answers.setdefault(1, H2Answer()).body) < total:
             assert await client.next_frame() is not None, client.frames
         await client.alive()
-        assert [frame.flow_controlled_length for frame in client.frames if type(frame).__name__ == "DataFrame"] == list(sizes)
+        assert len(client.answers[1].body) == total
 
     return check
 

@@ -6,6 +6,8 @@ section of RFC 9113, or of RFC 7540 if the later document has dropped the rule.
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from hyperframe.frame import ContinuationFrame, DataFrame, Frame, GoAwayFrame, HeadersFrame, SettingsFrame
 
@@ -17,14 +19,15 @@ from tests.conformance.h2_cases import (
     begun,
     cases,
     ended_well,
-    first_data,
     goaway,
     play,
     read,
     refused,
     reset,
+    sent,
     served,
     staged,
+    turned_down,
     unharmed,
 )
 from tests.support.h2_client import H2Client
@@ -321,24 +324,22 @@ async def test_malformed_request_is_reset_before_the_target_sees_it(case: Case) 
 
 
 @cases(
-    ("a blank in :path", get(1, "/a b")),
-    ("a line in :path", get(1, "/ HTTP/1.1\r\nx: y")),
-    ("a :path that begins with no slash", get(1, "a")),
-    ("a blank in :method", headers(1, request_fields("GET /x"))),
-    ("a line in :method", headers(1, request_fields("GET / HTTP/1.1\r\nx: y\r\n\r\nGET"))),
-    ("a line in :authority", headers(1, request_fields(authority="a\r\nx: y"))),
-    ("user information in :authority", headers(1, request_fields(authority="user@example.com"))),
-    ("a host that differs from :authority", get(1, "/", ("host", "other.example.com"))),
-    ("two host", asking(METHOD, SCHEME, PATH, ("host", "a"), ("host", "b"))),
+    ("a blank in :path", get(1, "/a b"), turned_down),
+    ("a line in :path", get(1, "/ HTTP/1.1\r\nx: y"), turned_down),
+    ("a :path that begins with no slash", get(1, "a"), turned_down),
+    ("a blank in :method", headers(1, request_fields("GET /x")), turned_down),
+    ("a line in :method", headers(1, request_fields("GET / HTTP/1.1\r\nx: y\r\n\r\nGET")), turned_down),
+    ("a line in :authority", headers(1, request_fields(authority="a\r\nx: y")), turned_down),
+    ("user information in :authority", headers(1, request_fields(authority="user@example.com")), turned_down),
+    ("a host that differs from :authority", get(1, "/", ("host", "other.example.com")), turned_down),
+    ("two host", asking(METHOD, SCHEME, PATH, ("host", "a"), ("host", "b")), turned_down),
 )
 async def test_request_that_http1_would_read_otherwise_reaches_no_target(case: Case) -> None:
     """It is reset with PROTOCOL_ERROR or answered with 400 (sections 8.2.1, 8.3.1 and 10.3)."""
     async with staged() as it:
         client = await it.client()
         await play(client, case.steps)
-        answer = await client.answer(1)
-        assert answer.reset == PROTOCOL_ERROR or answer.status == 400, answer
-        await client.alive()
+        await case.outcome(client)
         assert it.heads == []
 
 
@@ -455,27 +456,27 @@ async def test_streams_beyond_the_limit_are_refused_and_the_others_go_on() -> No
 
 
 @cases(
-    ("6.9.1 a window of 1", settings((INITIAL_WINDOW_SIZE, 1)), get(), first_data(1)),
-    ("6.9.2 no window, then 1", settings((INITIAL_WINDOW_SIZE, 0)), get(), begun(), settings((INITIAL_WINDOW_SIZE, 1)), first_data(1)),
-    ("6.5.3 the last value of a frame counts", settings((INITIAL_WINDOW_SIZE, 100), (INITIAL_WINDOW_SIZE, 1)), get(), first_data(1)),
+    ("6.9.1 a window of 1", settings((INITIAL_WINDOW_SIZE, 1)), get(), sent(1)),
+    ("6.9.2 no window, then 1", settings((INITIAL_WINDOW_SIZE, 0)), get(), begun(), settings((INITIAL_WINDOW_SIZE, 1)), sent(1)),
+    ("6.5.3 the last value of a frame counts", settings((INITIAL_WINDOW_SIZE, 100), (INITIAL_WINDOW_SIZE, 1)), get(), sent(1)),
     (
         "6.9.2 a negative window",
         settings((INITIAL_WINDOW_SIZE, 3)),
         get(1, "/big"),
-        first_data(3),
+        sent(3),
         settings((INITIAL_WINDOW_SIZE, 2)),
         read,
         window_update(1, 1),
         read,
         window_update(1, 1),
-        first_data(3, 1),
+        sent(4),
     ),
-    ("6.9 WINDOW_UPDATE opens so much", settings((INITIAL_WINDOW_SIZE, 0)), get(1, "/big"), begun(), window_update(1, 5), first_data(5)),
+    ("6.9 WINDOW_UPDATE opens so much", settings((INITIAL_WINDOW_SIZE, 0)), get(1, "/big"), begun(), window_update(1, 5), sent(5)),
     (
         "6.9 the window of the connection holds up a stream",
         settings((INITIAL_WINDOW_SIZE, 2**20)),
         get(1, "/big"),
-        first_data(16384, 16384, 16384, 16383),
+        sent(65535),
     ),
 )
 async def test_data_fits_the_windows(case: Case) -> None:
@@ -538,12 +539,14 @@ async def test_more_data_than_the_window_allows_is_a_flow_control_error() -> Non
     """Section 6.9.1: an error of the stream or of the connection."""
 
     async def deaf(conversation: Conversation) -> None:
-        await conversation.head()
+        conversation.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        conversation.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         await conversation.over.wait()
 
     async with staged(deaf) as it:
         client = await it.client(generous=False)
-        client.send(post(), *[data(1, bytes(16384)) for _ in range(256)])
+        # More than the sockets on the way to the target can hold.
+        client.send(post(), *[data(1, bytes(16384)) for _ in range(1024)])
         await refused(FLOW_CONTROL_ERROR)(client)
 
 

@@ -3,7 +3,16 @@ from __future__ import annotations
 import pytest
 
 import albkit as alb
-from albkit.policy.protocol_versions import COMMON_PROTOCOL, has_grpc_type, is_grpc_type, mismatch
+from albkit.model.message import RequestHead
+from albkit.policy.protocol_versions import COMMON_PROTOCOL, is_grpc_request, is_grpc_type, mismatch
+
+
+def _request(head: bytes) -> RequestHead:
+    request = RequestHead()
+    request.method = head.partition(b" ")[0].decode()
+    request.head = head
+    return request
+
 
 # docs/alb.md 2.8: protocol, method, gRPC, version, whether it fits.
 _TABLE = [
@@ -69,7 +78,7 @@ def test_type_of_grpc_ends_or_goes_on_with_a_plus_or_semicolon(content_type: str
     assert is_grpc_type(content_type) is grpc
     for blank in (" ", "", "\t"):
         head = f"POST /a.B/C HTTP/1.1\r\nhost: a\r\ncontent-type:{blank}{content_type}\r\nte: trailers\r\n\r\n"
-        assert has_grpc_type(head.encode()) is grpc
+        assert is_grpc_request(_request(head.encode())) is grpc
 
 
 @pytest.mark.parametrize(
@@ -83,4 +92,9 @@ def test_type_of_grpc_ends_or_goes_on_with_a_plus_or_semicolon(content_type: str
 )
 def test_words_of_grpc_elsewhere_in_a_head_do_not_count(head: bytes) -> None:
     """Only the field itself."""
-    assert not has_grpc_type(head)
+    assert not is_grpc_request(_request(head))
+
+
+def test_grpc_request_is_a_post() -> None:
+    """gRPC has no other method."""
+    assert not is_grpc_request(_request(b"PUT / HTTP/1.1\r\ncontent-type: application/grpc\r\n\r\n"))

@@ -244,11 +244,11 @@ class Http2Exchange(ClientExchange, Http2Stream):
 
     def send_continue(self) -> None:
         if not self.ended_receiving and self.is_open:
-            self.sent_bytes += self.send_head(_CONTINUE, over=False)
+            self.sent_bytes += self.send_block(_CONTINUE, over=False)
 
     def send_interim(self, response: ResponseHead) -> None:
         if self.is_open:
-            self.sent_bytes += self.send_head(response_block(response.lines, response.status), over=False)
+            self.sent_bytes += self.send_block(response_block(response.lines, response.status), over=False)
 
     def start_response(self, response: ResponseHead, fields: bytes) -> None:
         if self.is_connect and 200 <= response.status < 300:
@@ -265,8 +265,14 @@ class Http2Exchange(ClientExchange, Http2Stream):
             self.response_started = True
             if not self.is_open:
                 return
+            block = response_block(response.lines, response.status)
+            if over and len(pieces) == 1 and not trailers:
+                sent = self.send_whole(block, pieces[0])
+                if sent:
+                    self.sent_bytes += sent
+                    return
             is_all = over and not pieces and not trailers
-            self.sent_bytes += self.send_head(response_block(response.lines, response.status), over=is_all)
+            self.sent_bytes += self.send_block(block, over=is_all)
             if is_all:
                 return
         if self.is_open:
@@ -305,6 +311,10 @@ class Http2Exchange(ClientExchange, Http2Stream):
         self.reset(ErrorCode.INTERNAL_ERROR)
 
     def was_reset(self, code: int, detail: str = "") -> None:
+        if not detail:
+            self.connection.counters.http2_stream_reset()
+        if not detail:
+            self.connection.counters.http2_stream_reset()
         if self.tunnel is not None:
             self.tunnel.was_reset(code, detail)
             return
@@ -352,7 +362,7 @@ class Http2Exchange(ClientExchange, Http2Stream):
         self._pieces = None
         # The tunnel counts these.
         self.received_bytes -= len(early)
-        self.sent_bytes += self.send_head(response_block(lines, _SWITCHED), over=False)
+        self.sent_bytes += self.send_block(response_block(lines, _SWITCHED), over=False)
         return StreamTransport(self, self._loop), b"", early
 
     # Deadlines.
