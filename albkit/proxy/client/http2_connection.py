@@ -120,7 +120,6 @@ class Http2ClientConnection(Http2Connection):
         if address is None:
             self.is_ending = True
             return
-        self.counters.http2_connection_opened()
         super().connection_made(transport)
         self.counters.http2_connection_opened()
         self.is_trusted_proxy = listener.is_trusted_proxy(address, transport)

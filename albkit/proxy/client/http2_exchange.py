@@ -313,8 +313,6 @@ class Http2Exchange(ClientExchange, Http2Stream):
     def was_reset(self, code: int, detail: str = "") -> None:
         if not detail:
             self.connection.counters.http2_stream_reset()
-        if not detail:
-            self.connection.counters.http2_stream_reset()
         if self.tunnel is not None:
             self.tunnel.was_reset(code, detail)
             return
