@@ -16,7 +16,7 @@ from tests.support.frames import BINARY, TEXT, closing, frame, read_frame
 from tests.support.gateway import Running, leaving_nothing
 from tests.support.h2_client import H2Client
 from tests.support.h2_frames import CANCEL, PROTOCOL_ERROR, data
-from tests.support.h2_target import H2Stream, H2Target, StreamScript, h2_target
+from tests.support.h2_target import H2Stream, H2Target, h2_target
 from tests.support.h2_websockets import connect
 from tests.support.tunnels import gone
 
