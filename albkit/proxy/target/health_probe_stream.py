@@ -210,12 +210,10 @@ class ProbeStream:
             raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "it sends more than the window allows")
         if not self.status:
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, "DATA comes before the head of the response")
-        self._check_open()
         self.body += _without_padding(flags, payload)
         self.has_ended = bool(flags & frames.END_STREAM)
 
     def _on_headers(self, flags: int, payload: bytes) -> None:
-        self._check_open()
         payload = _without_padding(flags, payload)
         if flags & frames.PRIORITY_FLAG:
             if len(payload) < 5:
@@ -256,8 +254,6 @@ class ProbeStream:
     def _on_reset(self, payload: bytes) -> None:
         if len(payload) != 4:
             raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM does not have 4 bytes")
-        if self.has_ended:
-            return
         self.has_ended = True
         raise ConnectionError(f"the target reset the stream ({_name(payload)})")
 
@@ -287,10 +283,6 @@ class ProbeStream:
         self._goaway = f"the target closed the connection with GOAWAY ({_name(payload[4:8])}{said})"
         if int.from_bytes(payload[:4], "big") & 0x7FFFFFFF < _STREAM:
             raise ConnectionError(self._goaway)
-
-    def _check_open(self) -> None:
-        if self.has_ended:
-            raise Http2Error(ErrorCode.STREAM_CLOSED, "it sends a frame on a stream that it has ended")
 
     def _send_goaway(self, code: ErrorCode) -> None:
         """Say that no more frames come, and that no stream of the target was processed."""

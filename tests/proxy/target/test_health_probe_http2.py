@@ -426,6 +426,18 @@ async def test_wrong_frames_fail_a_grpc_check(sent: bytes, words: str) -> None:
     assert words in result.description
 
 
+async def test_goaway_without_our_stream_ends_the_check_at_once() -> None:
+    """No answer can follow, so nothing is waited for."""
+
+    async def script(conversation: Conversation) -> None:
+        conversation.send(raw.settings() + raw.go_away(0, raw.ENHANCE_YOUR_CALM))
+        await conversation.read_to_end()
+
+    async with target(script) as origin:
+        result = await ask(origin.address, alb.HealthCheck(interval=300, timeout=120))
+        assert result == CheckResult(FAILED, "Health checks failed: the target closed the connection with GOAWAY (ENHANCE_YOUR_CALM)")
+
+
 @contextlib.asynccontextmanager
 async def scripted(sent: bytes, received: list[bytes] | None = None) -> AsyncIterator[Target]:
     """A target that answers the preface with these bytes, says that it sends no more, and reads to the end."""
@@ -544,7 +556,17 @@ async def test_check_by_a_websocket_uses_extended_connect(sent: bytes, words: st
         await asyncio.wait_for((await origin.arrived()).over.wait(), 5)
     assert words in result.description
     assert result.passed is not bool(words)
-    assert (b"websocket" in received[0]) is (sent[12:13] != b"" and b"offer" not in words.encode())
-    if not words:
-        assert raw.frame(raw.DATA, raw.END_STREAM, 1, b"\x88\x82")[:9].replace(b"\0\0\x02", b"\0\0\x08") in received[0]
+    assert (b":protocol\x09websocket" in received[0]) is ("offer" not in words)
+    # A masked Close frame: two bytes, the key, and the code 1000.
+    assert (raw.data(1, bytes(8), end=True)[:9] + b"\x88\x82" in received[0]) is not bool(words)
     assert received[0].endswith(raw.go_away(0))
+
+
+async def test_target_without_a_window_gets_no_close_frame() -> None:
+    """The stream is reset instead."""
+    received: list[bytes] = []
+    sent = raw.settings(CONNECT, (raw.INITIAL_WINDOW_SIZE, 7)) + raw.headers(1, [(":status", "200")], end=False)
+    async with scripted(sent, received) as origin:
+        assert await ask(origin.address, alb.HealthCheck("/ws", protocol="WEBSOCKET", interval=0.2)) == CheckResult()
+        await asyncio.wait_for((await origin.arrived()).over.wait(), 5)
+    assert received[0].endswith(raw.rst_stream(1, raw.CANCEL) + raw.go_away(0))
