@@ -15,6 +15,7 @@ from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.attempts import find_room, first_answer
 from albkit.proxy.downstream import DownstreamExchange, WholeBody
 from albkit.proxy.runtime import Runtime
+from albkit.proxy.target.connector import uses_http2
 from albkit.proxy.target.request_body_writer import RequestBodyWriter
 from albkit.proxy.upstream import UpstreamExchange
 from albkit.state.record import ExchangeRecord
@@ -98,7 +99,7 @@ class Forwarding:
         self._client = client
         self._runtime = runtime
         self._body = body
-        self._upload = RequestBodyWriter(request) if body is None else None
+        self._upload = RequestBodyWriter(request, may_be_refused=uses_http2(choice.group.group)) if body is None else None
         self.request = request
         self.choice = choice
         self.policy = policy

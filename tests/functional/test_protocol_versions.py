@@ -1,11 +1,15 @@
-"""HTTP/1.1 clients and the protocol versions of target groups."""
+"""The protocol versions of clients and of target groups, and failures as gRPC clients see them."""
 
 from __future__ import annotations
 
 import pytest
 
 import albkit as alb
-from tests.support.balancing import balancing, listener, named
+from tests.support.balancing import balancing, group_of, listener, named
+from tests.support.h2_client import H2Client
+from tests.support.h2_frames import CANCEL, rst_stream
+
+GRPC = ("content-type", "application/grpc")
 
 
 @pytest.mark.parametrize("version", ["HTTP2", "GRPC"])
@@ -81,3 +85,70 @@ async def test_http2_request_to_a_listener_without_it_cannot_be_explained() -> N
         with pytest.raises(ValueError, match=r"listener main does not accept HTTP/2; .* Listener\(http2=True\)"):
             it.load_balancer.explain("GET", "http://a/", http2=True)
         assert it.load_balancer.explain("GET", "http://a/").target is None
+
+
+async def test_grpc_request_to_a_group_of_http1_gets_464() -> None:
+    """Before a target is chosen. Every other request of the connection is served."""
+    async with named("web") as (web,), balancing(listener(group_of(web.address))) as it:
+        client = await H2Client(await it.client()).start()
+        clash = await client.get("/a.B/C", GRPC, ("te", "trailers"), method="POST")
+        assert (clash.status, clash.get("grpc-status")) == (464, None)
+        assert web.conversations == []
+        assert (await client.get("/", ("content-type", "application/grpc-web"), method="POST")).body == b"web"
+        assert (await client.get("/", GRPC)).body == b"web"
+        counted = it.counters
+        assert (counted["RequestCount"], counted["Failure_ProtocolVersionMismatch"], counted["Http2ConnectionCount"]) == (2, 1, 1)
+        assert "GrpcRequestCount" not in counted
+
+
+async def test_grpc_group_takes_post_only() -> None:
+    """Of HTTP/2 clients."""
+    async with balancing(listener(group_of("127.0.0.1:9", protocol_version="GRPC"))) as it:
+        client = await H2Client(await it.client()).start()
+        assert [(await client.get("/", method=method)).status for method in ("GET", "PUT")] == [464, 464]
+        assert "RequestCount" not in it.counters
+
+
+@pytest.mark.parametrize("version", ["HTTP2", "GRPC"])
+async def test_failure_is_a_grpc_status_over_http2(version: str) -> None:
+    """One header block ends the stream. Counters and records have the status that another client gets."""
+    async with balancing(listener(group_of("127.0.0.1:9", protocol_version=version))) as it:
+        client = await H2Client(await it.client()).start()
+        answer = await client.get("/a.B/C", GRPC, ("te", "trailers"), method="POST")
+        assert (answer.status, answer.get("grpc-status"), answer.get("grpc-message")) == (200, "14", "unavailable")
+        assert answer.get("content-type") == "application/grpc"
+        assert (len(answer.blocks), answer.body, answer.has_ended) == (1, b"", True)
+        other = await client.get("/a.B/C", method="POST")
+        assert (other.status, other.get("grpc-status")) == (502, None)
+        counted = it.counters
+        assert counted["HTTPCode_ELB_502_Count"] == 2
+        assert (counted["RequestCount"], counted["GrpcRequestCount"]) == (2, 1)
+        assert it.load_balancer.counters_of("group")["GrpcRequestCount"] == 1
+
+
+async def test_stream_that_a_client_resets_is_counted() -> None:
+    """The connection goes on."""
+    async with named("web") as (web,), balancing(listener(group_of(web.address))) as it:
+        client = await H2Client(await it.client()).start()
+        stream = client.request("POST", "/", end=False)
+        client.send(rst_stream(stream, CANCEL))
+        assert (await client.get()).body == b"web"
+        assert it.counters["Http2StreamResetCount"] == 1
+
+
+async def test_changed_http2_holds_for_new_connections() -> None:
+    """`apply` with `http2=False`: open connections go on, new ones are refused."""
+    async with named("web") as (web,):
+
+        def described(*, http2: bool) -> alb.Listener:
+            return listener(group_of(web.address), name="main", http2=http2)
+
+        async with balancing(described(http2=True)) as it:
+            client = await H2Client(await it.client()).start()
+            await it.load_balancer.apply(described(http2=False))
+            assert (await client.get()).body == b"web"
+            late = await it.client()
+            late.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            assert (await late.response()).status == 505
+            await it.load_balancer.apply(described(http2=True))
+            assert (await (await H2Client(await it.client()).start()).get()).body == b"web"
