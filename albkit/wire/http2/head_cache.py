@@ -122,7 +122,7 @@ class HeadCache:
         """
         decoder = self._decoder
         if self._changes != decoder.changes:
-            self._clear()
+            self.clear()
         heads = self._heads
         known = heads.blocks[ended].get(block)
         if known is not None:
@@ -136,7 +136,7 @@ class HeadCache:
         fields = decoder.decode(block)
         found = request_head(fields, ended=ended, websocket_key=websocket_key)
         if self._changes != decoder.changes:
-            self._clear()
+            self.clear()
         elif not found.head.startswith(b"CONNECT ") and not found.is_connect:
             heads.put(block, ended, found, len(found.head))
             self._put_tail(block, ended, fields, found)
@@ -178,8 +178,8 @@ class HeadCache:
         max_head = self._decoder.max_list - size - _PSEUDO_OVERHEAD + len(tail)
         self._tails.put(key, ended, (tail, found.content_length, max_head), len(tail))
 
-    def _clear(self) -> None:
-        """Forget what was found with another dynamic table."""
+    def clear(self) -> None:
+        """Forget everything: the dynamic table has changed, or the connection is idle and should cost little memory."""
         self._changes = self._decoder.changes
         self._heads.clear()
         self._tails.clear()
