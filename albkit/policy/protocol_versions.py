@@ -18,7 +18,7 @@ _GRPC_LINE: Final = re.compile(rb"\ncontent-type:[ \t]*(?i:application/grpc)[ \t
 def is_grpc_type(content_type: str) -> bool:
     """Whether a Content-Type is that of gRPC: `application/grpc`, alone or followed by `+` or `;`.
 
-    See https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md. `application/grpc-web` is another protocol.
+    That is the rule of "gRPC over HTTP2", the specification of gRPC. `application/grpc-web` is another protocol.
     """
     return _GRPC_TYPE.fullmatch(content_type.strip(" \t")) is not None
 

@@ -24,9 +24,11 @@ __all__ = ("Http1Exchange",)
 _REQUESTS_PER_TURN: Final = 4
 """Pipelined requests that are read in one turn of the event loop. Then other connections are served first."""
 
-_PREFACE_LIKE: Final = re.compile(rb"PRI \* HTTP/2\.0\r\n\r\n|[^ \r\n]+ [^ \r\n]+ (?!HTTP/)[^ \r\n]+\r\n\r\n")
-"""Up to its empty line, the preface of HTTP/2 looks like a request head (RFC 9113 section 3.4). A line of three words without the version of
-HTTP/1, and nothing behind it, can only be a broken preface: HTTP/2 answers it with GOAWAY."""
+_PREFACE_LIKE: Final = re.compile(
+    rb"PRI \* HTTP/2\.0\r\n\r\n|[^ \r\n]+ [^ \r\n]+ (?!HTTP/)[^ \r\n]+\r\n\r\n",
+)
+"""Up to its empty line, the preface of HTTP/2 looks like a request head (RFC 9113 section 3.4). A line of three words without a version of
+HTTP/1, and nothing behind it, can only be a wrong preface: HTTP/2 answers it with GOAWAY."""
 
 
 class Http1Exchange(ClientExchange):

@@ -14,9 +14,11 @@ from albkit.proxy.client.idle_tracker import IdleTracker
 from albkit.proxy.client.min_body_rate import MinBodyRate
 from albkit.proxy.downstream import NO_BODY, BodySink, Upstream, WholeBody
 from albkit.proxy.http2.stream import Http2Stream, Owner
+from albkit.proxy.http2.stream_transport import StreamTransport
 from albkit.proxy.transports import locate
 from albkit.state.counters import Counters
 from albkit.wire.http1.forwarded import ForwardedFields
+from albkit.wire.http1.upgrade import websocket_lines
 from albkit.wire.http2.frames import ErrorCode, StreamError
 from albkit.wire.http2.hpack_encoder import ENCODED_LINES, encode_status
 from albkit.wire.http2.request import Http2Head
@@ -28,6 +30,8 @@ _PROGRESS: Final = 1024
 """Bytes that a client must take between two sweeps, or all that waits, to count as a client that reads. A window update of 1 is no sign of
 life."""
 _CONTINUE: Final = encode_status(100)
+_SWITCHED: Final = 200
+"""What 101 is over HTTP/2 (RFC 8441 section 5)."""
 
 
 class ExchangeOwner(Owner, Protocol):
@@ -326,11 +330,11 @@ class Http2Exchange(ClientExchange, Http2Stream):
 
     def connection_lost(self, detail: str) -> None:
         """The connection of the client is gone, and with it the stream."""
+        if self.tunnel is not None:
+            self.tunnel.connection_lost(ConnectionResetError(detail) if detail else None)
+            return
         if self._is_over and self._head is None:
             self.wake()
-            return
-        if self.tunnel is not None:
-            self.tunnel.connection_lost(None if not detail else ConnectionResetError(detail))
             return
         self.has_left = True
         if self._head is not None:
@@ -345,7 +349,19 @@ class Http2Exchange(ClientExchange, Http2Stream):
             self.fail(Failure(FailureKind.STOPPED_IN_RESPONSE if self.response_started else FailureKind.STOPPED))
 
     def open_tunnel(self, response: ResponseHead, fields: bytes) -> tuple[asyncio.Transport, bytes, bytes]:
-        raise NotImplementedError
+        request = self._request
+        if self.has_left or request is None or not self.is_open:
+            raise Failure(FailureKind.CLIENT_CLOSED)
+        lines = websocket_lines(request, response)
+        if fields:
+            lines.append(fields)
+        self._is_over = self.response_started = True
+        early = b"".join(self._pieces or ())
+        self._pieces = None
+        # The tunnel counts these.
+        self.received_bytes -= len(early)
+        self.sent_bytes += self.send_block(response_block(lines, _SWITCHED), over=False)
+        return StreamTransport(self, self._loop), b"", early
 
     # Deadlines.
 

@@ -177,7 +177,8 @@ class Http2Stream:
         if self.ended_receiving:
             raise StreamError(ErrorCode.STREAM_CLOSED, "DATA after END_STREAM")
         self.receive_window -= size
-        if self.receive_window < 0:
+        # The window may be negative already, if new settings have made it smaller (RFC 9113 section 6.9.2).
+        if self.receive_window < 0 and size:
             raise StreamError(ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the window of the stream")
         if self.length_left >= 0:
             self.length_left -= len(data)

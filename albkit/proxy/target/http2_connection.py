@@ -209,7 +209,7 @@ class Http2TargetConnection(Http2Connection, PooledConnection):
         self.is_secure = transport.get_extra_info("ssl_object") is not None
         settings = (
             (frames.SETTINGS_ENABLE_PUSH, 0),
-            (frames.SETTINGS_INITIAL_WINDOW_SIZE, self.stream_window),
+            (frames.SETTINGS_INITIAL_WINDOW_SIZE, self.limits.in_flight),
             (frames.SETTINGS_MAX_HEADER_LIST_SIZE, self.limits.response_head),
         )
         self.write((frames.PREFACE, frames.settings_frame(settings), frames.window_update(0, CONNECTION_WINDOW - DEFAULT_WINDOW)))

@@ -43,7 +43,7 @@ WITHOUT_BODY = (204, 205, 304)
 
 
 _GRPC_CODES = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
-"""gRPC codes by HTTP status (https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md)."""
+"""gRPC codes by HTTP status: gRPC's own table, which docs/alb.md 2.11 links to."""
 _GRPC_UNKNOWN = 2
 _GRPC_MESSAGES = {
     2: b"unknown",
@@ -99,7 +99,7 @@ def local_response(status: int, body: bytes, content_type: str, second: int, ext
 def grpc_response(status: int, second: int) -> ResponseHead:
     """Build the whole response that tells a gRPC client about a failure: a head with `grpc-status`, without a body.
 
-    gRPC calls this form "Trailers-Only" (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
+    "gRPC over HTTP2", the specification of gRPC, calls this form "Trailers-Only".
 
     Args:
         status: The status that another client would get.

@@ -171,9 +171,13 @@ async def test_grpc_call_has_the_fields_that_grpc_asks_for(tls: ssl.SSLContext |
             HEALTH, "0", 200, framed(b"\x08\x02"), [("grpc-status", "0")], FAILED, "health service answers NOT_SERVING", id="not-serving"
         ),
         pytest.param(HEALTH, "0", 200, framed(b""), [("grpc-status", "0")], FAILED, "health service answers UNKNOWN", id="unknown"),
-        pytest.param(HEALTH, "0", 200, b"", [("grpc-status", "0")], FAILED, "unreadable: the response contains no message", id="no-message"),
+        pytest.param(
+            HEALTH, "0", 200, b"", [("grpc-status", "0")], FAILED, "unreadable: the response contains no message", id="no-message"
+        ),
         pytest.param(HEALTH, "0", 200, framed(b"\x08"), [("grpc-status", "0")], FAILED, "not valid protobuf", id="no-protobuf"),
-        pytest.param("/a.B/C", "200", 200, b"", [("grpc-status", "0")], MISMATCH, "gRPC codes: [0] (GRPCUnexpectedStatus)", id="other-code"),
+        pytest.param(
+            "/a.B/C", "200", 200, b"", [("grpc-status", "0")], MISMATCH, "gRPC codes: [0] (GRPCUnexpectedStatus)", id="other-code"
+        ),
         pytest.param("/a.B/C", "0", 200, b"x", [("x", "y")], FAILED, "GRPCStatusHeaderEmpty: the answer has no grpc-status", id="none"),
         pytest.param("/a.B/C", "0", 200, b"x", [], FAILED, "GRPCStatusHeaderEmpty: the answer has no grpc-status", id="no-trailers"),
         pytest.param("/a.B/C", "0", 200, b"", [("grpc-status", "")], FAILED, "GRPCStatusHeaderEmpty", id="empty"),
@@ -368,7 +372,9 @@ GRPC_HEAD = raw.settings() + raw.headers(1, [(":status", "200"), ("content-type"
         pytest.param(raw.settings() + raw.headers(1, b"", whole=False) + raw.ping(), "CONTINUATION is missing", id="no-continuation"),
         pytest.param(raw.settings() + raw.continuation(1, b""), "follows no HEADERS", id="continuation-alone"),
         pytest.param(
-            raw.settings() + raw.headers(1, b"", whole=False) + raw.continuation(1, b"", whole=False) * 501, "500 frames", id="continuation-flood"
+            raw.settings() + raw.headers(1, b"", whole=False) + raw.continuation(1, b"", whole=False) * 501,
+            "500 frames",
+            id="continuation-flood",
         ),
         pytest.param(
             raw.settings() + raw.headers(1, bytes(16384), whole=False) + raw.continuation(1, bytes(16384), whole=False) * 2,
@@ -376,7 +382,9 @@ GRPC_HEAD = raw.settings() + raw.headers(1, [(":status", "200"), ("content-type"
             id="large-section",
         ),
         pytest.param(
-            raw.settings() + raw.headers(1, raw.literal("a", "b" * 4000, first=0x40) + b"\xbe" * 10_000), "ENHANCE_YOUR_CALM", id="hpack-bomb"
+            raw.settings() + raw.headers(1, raw.literal("a", "b" * 4000, first=0x40) + b"\xbe" * 10_000),
+            "ENHANCE_YOUR_CALM",
+            id="hpack-bomb",
         ),
         pytest.param(raw.settings() + raw.frame(raw.HEADERS, raw.PADDED, 1, b"\x05abc"), "PROTOCOL_ERROR", id="too-much-padding"),
         pytest.param(raw.settings() + raw.frame(raw.HEADERS, raw.PRIORITIZED, 1, b"1234"), "FRAME_SIZE_ERROR", id="half-a-priority"),
@@ -439,7 +447,9 @@ OK = [(":status", "200"), ("grpc-status", "12")]
         pytest.param(raw.headers(1, b"", whole=False) + raw.continuation(1, raw.block(OK)), id="continuation"),
         pytest.param(raw.headers(1, [(":status", "103"), ("link", "x")], end=False) * 10 + raw.headers(1, OK), id="interim"),
         pytest.param(raw.frame(99, 0xFF, 7, b"?") + raw.priority(5) + raw.window_update(0, 9) + raw.headers(1, OK), id="to-ignore"),
-        pytest.param(raw.settings((99, 5), (raw.MAX_CONCURRENT_STREAMS, 0), (raw.INITIAL_WINDOW_SIZE, 0)) + raw.headers(1, OK), id="settings"),
+        pytest.param(
+            raw.settings((99, 5), (raw.MAX_CONCURRENT_STREAMS, 0), (raw.INITIAL_WINDOW_SIZE, 0)) + raw.headers(1, OK), id="settings"
+        ),
         pytest.param(raw.settings(ack=True) + raw.go_away(1) + raw.headers(1, OK), id="goaway-with-our-stream"),
         pytest.param(raw.headers(1, OK[:1], end=False) + raw.data(1, b"x", padding=9) + raw.headers(1, OK[1:]), id="padded-data"),
         pytest.param(raw.headers(1, OK) + raw.rst_stream(1, raw.NO_ERROR), id="reset-behind-the-end"),
