@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -56,7 +55,7 @@ def at_hand(peers: Mapping[str, Peer], names: Iterable[str], baseline: Path | No
     for name in filter(wanted.__contains__, peers):
         missing = peers[name].missing()
         if missing:
-            print(f"{name} is skipped, because it is not installed: {'; '.join(shlex.join(need.command) for need in missing)}", flush=True)
+            print(f"{name} is skipped, because it is not installed: {'; '.join(need.how for need in missing)}", flush=True)
         else:
             found.append(peers[name])
     if baseline is not None:

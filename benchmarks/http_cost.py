@@ -20,7 +20,7 @@ from benchmarks.tables import as_text, tables
 from benchmarks.work import BROWSER, Requests
 
 _STICKY = albkit_of(CHECKOUT, "albkit-sticky", "albkit with LbCookie", "--sticky=lb_cookie", tunnels=False)
-_PEERS = {name: peer for name, peer in {**PEERS, "albkit-sticky": _STICKY}.items() if peer.http}
+_PEERS = {name: peer for name, peer in {**PEERS, "albkit-sticky": _STICKY}.items() if peer.http and peer.http1}
 _BY_DEFAULT = ("albkit", "nginx", "aiohttp")
 BUDGETS = (*plain_budgets("wrk"), *browser_budgets("browser"))
 _COMPARED = ("nginx", "aiohttp", "baseline")

@@ -11,7 +11,7 @@ from benchmarks.bench import Bench, RunningPeer
 from benchmarks.certificates import issue
 from benchmarks.loads import put_python_load
 from benchmarks.measure import MeasurementError, Program, free_ports, running
-from benchmarks.peers import KeyKind, Place, Setup, Shown, target
+from benchmarks.peers import KeyKind, Place, Setup, Shown, TargetProtocol, target
 
 __all__ = ("Sites", "sites")
 
@@ -41,13 +41,16 @@ def sites(bench: Bench, setups: Sequence[Setup]) -> Iterator[Sites]:
             return program
 
         certificates: dict[KeyKind, Shown] = {}
-        targets: dict[tuple[bool, int], list[int]] = {}
+        targets: dict[tuple[bool, int, TargetProtocol], list[int]] = {}
         found: dict[tuple[str, Setup], RunningPeer | str] = {}
         for setup in setups:
-            kind = (setup.tunnels, setup.targets)
+            kind = (setup.tunnels, setup.targets, setup.target_protocol)
             if kind not in targets:
                 ports = targets[kind] = free_ports(setup.targets)
-                start("target", target, Place(root, 0, ports, setup), bench.cores.load, listens_on=ports[-1])
+                # nghttpd, the target of HTTP/2, listens on one port only.
+                for those in [ports] if setup.target_protocol == "HTTP1" else [[port] for port in ports]:
+                    place = Place(root, 0, those, setup._replace(http2=False))
+                    start("target", target, place, bench.cores.load, listens_on=those[-1])
             if setup.tls and setup.tls not in certificates:
                 certificates[setup.tls] = issue(root, setup.tls)
             shown = certificates[setup.tls] if setup.tls else None
@@ -59,7 +62,7 @@ def sites(bench: Bench, setups: Sequence[Setup]) -> Iterator[Sites]:
                         program = start(peer.name, peer.command, place, bench.cores.proxy, listens_on=port)
                         if shown is not None:
                             # Before anything is measured: all have to agree on the same.
-                            put_python_load("agreement", port, core=bench.cores.load, timeout=_AGREED_TIMEOUT)
+                            put_python_load("agreement", port, core=bench.cores.load, timeout=_AGREED_TIMEOUT, http2=setup.http2)
                         found[peer.name, setup] = RunningPeer(peer.name, port, program, tls=shown is not None)
                     except MeasurementError as error:
                         if not bench.keep_going:

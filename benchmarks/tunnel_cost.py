@@ -19,7 +19,7 @@ from benchmarks.scenarios.tunnels import BUDGETS, SIZES, echo, handshake, idle_t
 from benchmarks.tables import as_text, tables
 from benchmarks.work import room
 
-_PEERS = {name: peer for name, peer in PEERS.items() if peer.tunnels}
+_PEERS = {name: peer for name, peer in PEERS.items() if peer.tunnels and peer.http1}
 _BY_DEFAULT = ("albkit", "albkit-raw", "nginx", "haproxy", "aiohttp")
 _MEASURES = (*map(str, SIZES), "handshakes", "memory")
 _COMPARED = ("nginx", "haproxy", "aiohttp", "baseline")

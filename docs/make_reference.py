@@ -260,7 +260,7 @@ SECTIONS = (
         "the health check of a target group",
         {
             "path": Part("HealthCheckPath", "1 to 1024 visible characters from `/`, without `#`"),
-            "matcher": Part("Matcher.HttpCode", "statuses and ranges of them, 200 to 499"),
+            "matcher": Part("Matcher.HttpCode, Matcher.GrpcCode", "statuses and ranges of them, 200 to 499; gRPC codes, 0 to 99"),
             "probe": Part("", "an `async` callable or `None`"),
         },
     ),

@@ -53,6 +53,12 @@ _EXPECTED = {
     "PROXY_HEADER_UNEXPECTED": ("request head", "client", 400, "never"),
     "TLS_ON_PLAIN_PORT": ("request head", "client", 400, "never"),
     "REQUEST_BODY_TOO_SLOW": ("request body", "client", 408, "never"),
+    # docs/alb.md 2.2 and 2.8
+    "PROTOCOL_VERSION_MISMATCH": ("route", "client", 464, "never"),
+    "HTTP2_PROTOCOL_ERROR": ("request head", "client", None, "never"),
+    "HTTP2_FLOOD": ("request head", "client", None, "never"),
+    "HTTP2_HEADER_TOO_LARGE": ("request head", "client", None, "never"),
+    "HTTP2_TOO_MANY_BYTES_BUFFERED": ("response body", "client", None, "never"),
     # docs/alb.md 6; what outlives the stop timeout is cut
     "NO_TARGETS": ("route", "load balancer", 503, "never"),
     "WAITING_LINE_FULL": ("route", "load balancer", 503, "never"),
@@ -88,6 +94,13 @@ _EXPECTED = {
     "RESPONSE_BODY_MALFORMED": ("response body", "target", None, "never"),
     "RESPONSE_BODY_TRUNCATED": ("response body", "target", None, "never"),
     "RESPONSE_BODY_TIMEOUT": ("response body", "target", None, "never"),
+    # RFC 9113 8.7, RFC 8441
+    "TARGET_REFUSED_STREAM": ("response head", "target", 502, "always"),
+    "TARGET_RESET_STREAM": ("response head", "target", 502, "if idempotent"),
+    "TARGET_PROTOCOL_ERROR": ("response head", "target", 502, "if idempotent"),
+    "TARGET_WITHOUT_WEBSOCKETS": ("response head", "target", 502, "never"),
+    "RESPONSE_NOT_HTTP2": ("connect", "target", 502, "always"),
+    "RESPONSE_NOT_SWITCHED": ("response head", "target", 502, "never"),
     "TUNNEL_IDLE": ("tunnel", "load balancer", None, "never"),
     "TUNNEL_RESET_BY_CLIENT": ("tunnel", "client", None, "never"),
     "TUNNEL_RESET_BY_TARGET": ("tunnel", "target", None, "never"),
@@ -122,7 +135,18 @@ def test_failure_kind_that_may_be_repeated_has_not_begun_to_answer(kind: Failure
     """Only a target's failure before the first byte of a response is ever tried again (docs/alb.md 2.8)."""
     if kind.retry is not Retry.NEVER:
         assert kind.side is Side.TARGET
-        assert kind.phase is (Phase.CONNECT if kind.retry is Retry.ALWAYS else Phase.RESPONSE_HEAD)
+        unsent = kind.retry is Retry.ALWAYS and kind is not FailureKind.TARGET_REFUSED_STREAM
+        assert kind.phase is (Phase.CONNECT if unsent else Phase.RESPONSE_HEAD)
+
+
+@pytest.mark.parametrize("kind", FailureKind, ids=lambda kind: kind.name)
+def test_failure_counts_against_the_target_that_caused_it(kind: FailureKind) -> None:
+    """A refused stream is the RFC's way to end a connection in good order, and a client can ask any target for a WebSocket."""
+    blameless = {"TARGET_REFUSED_STREAM", "TARGET_WITHOUT_WEBSOCKETS", "RESPONSE_NOT_SWITCHED"}
+    failure = Failure(kind)
+    assert failure.blames_target is (kind.side is Side.TARGET and kind.name not in blameless)
+    failure.is_stale = True
+    assert not failure.blames_target
 
 
 @pytest.mark.parametrize("kind", FailureKind, ids=lambda kind: kind.name)

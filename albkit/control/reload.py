@@ -275,7 +275,7 @@ def _change_group(new: TargetGroup, runtime: Runtime, registration: Registration
 
 
 def _connection_settings(group: TargetGroup) -> tuple[object, ...]:
-    return group.protocol, group.verify, group.client_certificate, group.proxy_protocol
+    return group.protocol, group.protocol_version, group.verify, group.client_certificate, group.proxy_protocol
 
 
 def _remove_groups(settings: Settings, runtime: Runtime, registration: Registration) -> None:

@@ -16,8 +16,12 @@ __all__ = ("HealthCheck",)
 
 _PATH = re.compile(r"/[!-~]*")
 _LONGEST_PATH = 1024
-_MATCHER = re.compile(r"[0-9]{3}(-[0-9]{3})?( *, *[0-9]{3}(-[0-9]{3})?)*")
-_CODES = (200, 499)
+_STATUSES = re.compile(r"[0-9]{3}(-[0-9]{3})?( *, *[0-9]{3}(-[0-9]{3})?)*")
+_GRPC_CODES = re.compile(r"[0-9]{1,2}(-[0-9]{1,2})?( *, *[0-9]{1,2}(-[0-9]{1,2})?)*")
+_GRPC_METHOD = re.compile(r"/[^/?]+/[^/?]+")
+_GRPC_DEFAULTS = {"/": "/AWS.ALB/healthcheck", "200": "12"}
+"""ALB's defaults of path and matcher in a GRPC group, by those in other groups. 12 is UNIMPLEMENTED: no server has such a method, and every
+server that works says so."""
 
 
 def _setting(name: str) -> Any:
@@ -38,21 +42,30 @@ class HealthCheck:
     of many targets are spread over the interval. Counters and logs of requests do not include them.
 
     A check over HTTP is `GET path` on a connection of its own, with `Host` as the target's address and `User-Agent: ELB-HealthChecker/2.0`.
-    It passes if the status is one of `matcher`. Redirects are not followed, and certificates are not verified.
+    It passes if the status is one of `matcher`. Redirects are not followed, and certificates are not verified. In a target group with
+    `protocol_version="HTTP2"`, the request is the same, over HTTP/2.
+
+    In a group with `protocol_version="GRPC"`, the check calls the gRPC method `path` with an empty message, and passes if the `grpc-status`
+    is one of `matcher`. The default path `"/"` then stands for ALB's `"/AWS.ALB/healthcheck"`, and the default matcher `"200"` for `"12"`
+    (UNIMPLEMENTED): a server without such a method answers so. `HealthCheck("/grpc.health.v1.Health/Check", matcher="0")` calls the
+    standard health service.
 
     Args:
-        path: Path and query of the request, 1 to 1024 visible characters that start with `/`, without `#`. Default: `"/"`.
+        path: Path and query of the request, 1 to 1024 visible characters that start with `/`, without `#`. In a GRPC group the
+            method to call, as `"/package.service/method"`. Default: `"/"`.
         port: 1 to 65535, to check another port than the target's own. For a target with a unix socket it is a port of this machine.
             Default: `None`, the target's own (ALB's `traffic-port`).
         protocol: `"HTTP"`, `"HTTPS"`, `"TCP"` (passes when the target accepts the connection) or `"WEBSOCKET"` (passes when the target
-            answers an upgrade on `path` with a valid 101; over TLS if requests to the target use TLS). The last two are albkit's own.
+            answers an upgrade on `path` with a valid 101, or in an HTTP2 group an extended CONNECT with 200 (RFC 8441); over TLS if
+            requests to the target use TLS; not in a GRPC group). The last two are albkit's own.
             Default: `None`, which is `"HTTP"` or `"HTTPS"`, the same as for requests to the target, and `"TCP"` behind TCP and TLS
             listeners.
         interval: Seconds between the starts of two checks of a target, 0.001 to 300. Default: `30`.
         timeout: Seconds for a check, above 0 to 120. A target's next check never starts before the last one is over. Default: `5`.
         healthy_threshold: Passed checks in a row that make an unhealthy target healthy, 1 to 10. Default: `5`.
         unhealthy_threshold: Failed checks in a row that make a healthy or a new target unhealthy, 1 to 10. Default: `2`.
-        matcher: The status codes that pass, from 200 to 499: `"200"`, `"200,202"` or `"200-299"`. Default: `"200"`.
+        matcher: The status codes that pass, from 200 to 499: `"200"`, `"200,202"` or `"200-299"`. In a GRPC group the gRPC codes that pass,
+            from 0 to 99: `"0"`, `"0,12"` or `"0-99"`. Default: `"200"`.
         probe: An `async` callable that receives the `Target` and returns whether it is healthy; it replaces the check over the network (see
             `albkit.extensions.HealthProbe`). Default: `None`.
 
@@ -92,7 +105,42 @@ class HealthCheck:
 
     def passes(self, status: int) -> bool:
         """Whether an HTTP check with this status code passes."""
-        return any(low <= status <= high for low, high in _ranges(self.matcher))
+        return _contains(self.matcher, status)
+
+    def passes_grpc(self, code: int) -> bool:
+        """Whether a check of a GRPC group with this `grpc-status` passes."""
+        return _contains(_GRPC_DEFAULTS.get(self.matcher, self.matcher), code)
+
+    def path_for(self, protocol_version: str) -> str:
+        """The path to request in a target group with this `protocol_version`."""
+        return _GRPC_DEFAULTS.get(self.path, self.path) if protocol_version == "GRPC" else self.path
+
+    def check_for(self, protocol_version: str, faults: Faults) -> None:
+        """Check what depends on the `protocol_version` of the target group."""
+        if self.probe is not None or self.protocol == "TCP":
+            return
+        if self.protocol == "WEBSOCKET":
+            if protocol_version == "GRPC":
+                faults.add("health_check.protocol", "'WEBSOCKET' is not for GRPC groups; use 'TCP', or leave it out to call a method")
+            return
+        is_grpc = _GRPC_CODES.fullmatch(self.matcher) is not None
+        if protocol_version != "GRPC":
+            if is_grpc:
+                faults.add(
+                    "health_check.matcher", f"{self.matcher!r} are gRPC codes, which are for GRPC groups; give statuses such as '200'"
+                )
+            return
+        if not is_grpc and self.matcher not in _GRPC_DEFAULTS:
+            faults.add(
+                "health_check.matcher",
+                f"{self.matcher!r} are HTTP statuses, but the group is GRPC; give gRPC codes, 0 to 99, or leave it out",
+            )
+        if not _GRPC_METHOD.fullmatch(self.path_for(protocol_version)):
+            faults.add("health_check.path", f"{self.path!r} is not a gRPC method; write it as '/package.service/method', or leave it out")
+
+
+def _contains(matcher: str, code: int) -> bool:
+    return any(low <= code <= high for low, high in _ranges(matcher))
 
 
 def _ranges(matcher: str) -> list[tuple[int, int]]:
@@ -101,9 +149,9 @@ def _ranges(matcher: str) -> list[tuple[int, int]]:
 
 
 def _fault_of_matcher(matcher: object) -> str | None:
-    low, high = _CODES
-    if not isinstance(matcher, str) or not _MATCHER.fullmatch(matcher):
-        return f"{matcher!r} is not a list of status codes; write them as '200', '200,202' or '200-299'"
+    if not isinstance(matcher, str) or not (_STATUSES.fullmatch(matcher) or _GRPC_CODES.fullmatch(matcher)):
+        return f"{matcher!r} is not a list of status codes; write them as '200', '200,202' or '200-299', and gRPC codes as '0' or '0-99'"
+    low, high = (200, 499) if _STATUSES.fullmatch(matcher) else (0, 99)
     for first, last in _ranges(matcher):
         if not low <= first <= last <= high:
             return f"{matcher!r} contains a code outside {low} to {high}, or a range whose end is below its start"

@@ -29,7 +29,7 @@ class Limits:
         early_bytes: Bytes that are buffered of what a client sends during an exchange (pipelined requests, or data before the 101 of an
             upgrade); beyond them, the load balancer stops reading from the client. Default: `65536`.
         in_flight: Bytes waiting to be sent in each direction of an exchange or tunnel; beyond them, the load balancer stops reading from
-            the sender. Default: `65536`.
+            the sender. It is also the flow control window of an HTTP/2 stream. Default: `65536`.
         connect_timeout: Seconds for a target to accept a connection; then the client gets 504. Default: `10`.
         handshake_timeout: Seconds for a client's PROXY protocol header and TLS handshake together; then its connection is closed. Default:
             `10`.
@@ -42,6 +42,18 @@ class Limits:
         idle_target_connections: Idle connections to keep per target; others are closed, and 0 keeps none. Default: `None`, which keeps
             1024, or the highest number in use at the same time during the last minute, if that is more.
         target_keep_alive: Seconds to keep an idle target connection, unless the target asks for less; then it is closed. Default: `60`.
+        http2_streams: Streams (requests and WebSockets) that a client may have open at the same time on one HTTP/2 connection; further ones
+            are refused with REFUSED_STREAM, which clients may retry. Default: `128`.
+        http2_requests: Requests that a client may send on one HTTP/2 connection; after them it gets GOAWAY, and must open a new connection.
+            Default: `10000`.
+        http2_field: Compressed bytes of one header of an HTTP/2 request; a longer one ends the connection with GOAWAY. Default: `8192`.
+        http2_resets: Streams of one HTTP/2 connection that may be reset beyond those that are completed; one more ends the connection with
+            GOAWAY. Completed streams lower the count, and 30 seconds clear it. Default: `200`.
+        http2_control_frames: Frames without use that a peer may send on one HTTP/2 connection beyond useful ones: SETTINGS, PING, PRIORITY,
+            CONTINUATION, empty DATA, small WINDOW_UPDATE and unknown frames; one more ends the connection with GOAWAY. 10 seconds clear
+            the count. Default: `1000`.
+        http2_buffered_bytes: Bytes that may wait for a flow control window on all HTTP/2 streams of the load balancer together; beyond it,
+            the connection that holds most of them is closed. Default: `67108864`.
 
     Raises:
         ConfigurationError: lists every limit that is out of range.
@@ -62,6 +74,12 @@ class Limits:
     hook_timeout: float = _limit("hook_timeout")
     idle_target_connections: int | None = _limit("idle_target_connections")
     target_keep_alive: float = _limit("target_keep_alive")
+    http2_streams: int = _limit("http2_streams")
+    http2_requests: int = _limit("http2_requests")
+    http2_field: int = _limit("http2_field")
+    http2_resets: int = _limit("http2_resets")
+    http2_control_frames: int = _limit("http2_control_frames")
+    http2_buffered_bytes: int = _limit("http2_buffered_bytes")
 
     def __attrs_post_init__(self) -> None:
         faults = Faults("Limits")

@@ -41,7 +41,11 @@ class Listener(ListenerSettings):
         ssl_policy: ALB's name of the TLS versions and ciphers to offer. Default: `"ELBSecurityPolicy-TLS13-1-2-Res-2021-06"`, TLS 1.2 and
             1.3 with forward secrecy and authenticated encryption.
         alpn_policy: For TLS listeners: which protocol to negotiate with clients that use ALPN, in NLB's words: `"None"`, `"HTTP1Only"`,
-            `"HTTP2Only"`, `"HTTP2Optional"` or `"HTTP2Preferred"`. HTTPS always negotiates `http/1.1`. Default: `"None"`.
+            `"HTTP2Only"`, `"HTTP2Optional"` or `"HTTP2Preferred"`. HTTPS listeners negotiate by `http2`. Default: `"None"`.
+        http2: For HTTP and HTTPS listeners: whether to accept HTTP/2 from clients, besides HTTP/1.1 on the same port. HTTPS clients
+            negotiate it by ALPN. HTTP clients use it by prior knowledge (RFC 9113 section 3.3), which ALB does not accept; `False` answers
+            them with 505. Default: `True`.
+        http2_websocket: Whether HTTP/2 clients may open WebSockets on a stream of their connection (RFC 8441). Default: `True`.
         mutual_authentication: `MutualAuthentication(...)`: whether to request certificates from clients, and what to do with them. Default:
             `None`.
         proxy_protocol: `"required"`: every connection begins with a PROXY protocol header (v1 or v2); rules, logs, hashes and

@@ -67,6 +67,10 @@ def _check_tls(listener: ListenerSettings, faults: Faults) -> None:
         faults.add("certificates", f'{listener.protocol} needs at least one; give certificates=Certificate("cert.pem", "key.pem")')
     if listener.alpn_policy != "None" and listener.protocol != "TLS":
         faults.add("alpn_policy", f"is for TLS listeners only, not for {listener.protocol}; leave it out")
+    if listener.is_stream:
+        for name in ("http2", "http2_websocket"):
+            if getattr(listener, name) != default("Listener", name):
+                faults.add(name, f"{listener.protocol} listeners pass every version of HTTP unchanged; leave it out, or use HTTP or HTTPS")
 
 
 def _check_proxy_protocol(listener: ListenerSettings, faults: Faults) -> None:
@@ -133,6 +137,11 @@ def check_actions_of_protocol(listener: ListenerSettings, default_actions: Seque
     for group in _groups(default_actions, rules):
         if group.protocol in ("TCP", "TLS"):
             faults.add("", f"target group {group.name!r} has protocol={group.protocol!r}, which is for TCP and TLS listeners only")
+        if group.protocol_version != "HTTP1" and listener.http2 is False:
+            wrong = (
+                f"target group {group.name!r} has protocol_version={group.protocol_version!r}, so all requests would get 464; leave it out"
+            )
+            faults.add("http2", wrong)
 
 
 def _check_stream(listener: ListenerSettings, default_actions: Sequence[Action], rules: Sequence[Rule], faults: Faults) -> None:
@@ -155,6 +164,10 @@ def _faults_of_stream_group(group: TargetGroup) -> list[str]:
     wrong: list[str] = []
     if group.protocol in ("HTTP", "HTTPS"):
         wrong.append(f"its protocol is {group.protocol}; use 'TCP', 'TLS' or None")
+    if group.protocol_version != "HTTP1":
+        wrong.append(
+            f"its protocol_version is {group.protocol_version}, but bytes are passed unchanged; leave it out, or use HTTP or HTTPS"
+        )
     if any(target.protocol is not None for target in group.fixed_targets):
         wrong.append("its targets must not have http:// or https:// before them; TargetGroup(protocol='TLS') encrypts")
     if group.stickiness is not None and (not isinstance(group.stickiness, BuiltInStickiness) or group.stickiness.reads_requests):

@@ -39,6 +39,8 @@ class ListenerSettings:
     certificates: tuple[Certificate, ...] = attrs.field(default=(), converter=as_tuple, kw_only=True)
     ssl_policy: str = attrs.field(default=cast("str", default("Listener", "ssl_policy")), kw_only=True)
     alpn_policy: str = attrs.field(default=cast("str", default("Listener", "alpn_policy")), kw_only=True)
+    http2: bool = attrs.field(default=cast("bool", default("Listener", "http2")), kw_only=True)
+    http2_websocket: bool = attrs.field(default=cast("bool", default("Listener", "http2_websocket")), kw_only=True)
     mutual_authentication: MutualAuthentication | None = attrs.field(default=None, kw_only=True)
     proxy_protocol: str | None = attrs.field(default=None, kw_only=True)
     trusted_networks: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, kw_only=True)
@@ -53,7 +55,7 @@ class ListenerSettings:
 
     def check(self, faults: Faults) -> None:
         """Check each setting by itself. `listener_checks` checks the combinations."""
-        faults.attribute(self, "port", "protocol", "reuse_port", "backlog", "alpn_policy")
+        faults.attribute(self, "port", "protocol", "reuse_port", "backlog", "alpn_policy", "http2", "http2_websocket")
         if self.name is not None:
             wrong = fault_of_name(self.name)
             if wrong:

@@ -97,6 +97,10 @@ class TargetGroup:
             settings. `None`: no target. Default: `"auto"`.
         protocol: The protocol of target connections: `"HTTP"` or `"HTTPS"`; behind TCP and TLS listeners `"TCP"` or `"TLS"`. A target whose
             URL has another scheme is a fault. Default: `None`, each target's own, or HTTP if it has none; TCP behind TCP and TLS listeners.
+        protocol_version: The HTTP version of target connections: `"HTTP1"`, `"HTTP2"` or `"GRPC"`. `"HTTP2"` and `"GRPC"` use HTTP/2, by
+            ALPN with HTTPS targets and by prior knowledge with HTTP targets. Requests that do not fit get 464, as in ALB: HTTP/1.1 requests
+            to an HTTP2 or GRPC group, gRPC requests to an HTTP1 group, and to a GRPC group HTTP/2 requests other than POST. Not for groups
+            behind TCP and TLS listeners. Default: `"HTTP1"`.
         verify: Whether to verify the certificates of HTTPS and TLS targets: `True` uses the machine's trust store, text is the path of a
             file of CA certificates. Default: `False`, as ALB.
         client_certificate: `Certificate(...)` that is sent to HTTPS and TLS targets that request one. Default: `None`.
@@ -130,6 +134,7 @@ class TargetGroup:
     )
     ejection: Ejection | str | None = attrs.field(default=cast("str", default("TargetGroup", "ejection")), kw_only=True)
     protocol: str | None = attrs.field(default=None, kw_only=True)
+    protocol_version: str = attrs.field(default=cast("str", default("TargetGroup", "protocol_version")), kw_only=True)
     verify: bool | str = attrs.field(default=False, kw_only=True)
     client_certificate: Certificate | None = attrs.field(default=None, kw_only=True)
     proxy_protocol: str | None = attrs.field(default=None, kw_only=True)
@@ -155,6 +160,11 @@ class TargetGroup:
             faults.add("ejection", f"{self.ejection!r} is not Ejection(...), 'auto' or None")
         if self.protocol is not None:
             faults.attribute(self, "protocol")
+        faults.attribute(self, "protocol_version")
+        if self.protocol_version in ("HTTP2", "GRPC") and self.protocol in ("TCP", "TLS"):
+            faults.add(
+                "protocol_version", f"{self.protocol_version!r} needs protocol 'HTTP' or 'HTTPS', not {self.protocol!r}; leave one out"
+            )
         if not isinstance(self.verify, bool | str) or self.verify == "":
             faults.add("verify", f"{self.verify!r} is not True, False or the path of a file of CA certificates")
         if self.client_certificate is not None and not isinstance(self.client_certificate, Certificate):
@@ -164,6 +174,8 @@ class TargetGroup:
         faults.attribute(self, "deregistration_delay", "slow_start", "waiting_line", "waiting_timeout")
         if self.health_check is not None and not isinstance(self.health_check, HealthCheck):
             faults.add("health_check", f"{self.health_check!r} is not HealthCheck(...) or None")
+        elif self.health_check is not None and self.protocol_version in ("HTTP1", "HTTP2", "GRPC"):
+            self.health_check.check_for(self.protocol_version, faults)
         self._check_minimum(faults)
         if not isinstance(self.tunnel, TunnelPolicy):
             faults.add("tunnel", f"{self.tunnel!r} is not TunnelPolicy(...)")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from albkit.errors import Failure
 from albkit.model.message import ClientAddress, RequestHead, ResponseHead
@@ -66,6 +66,8 @@ class Waiting(Protocol):
 class DownstreamExchange(Protocol):
     """The client of an exchange. The same object serves all the exchanges of an HTTP/1 connection, one after the other."""
 
+    protocol: ClassVar[str]
+    """`HTTP/1.1` (for HTTP/1.0 too) or `HTTP/2`."""
     address: ClientAddress
     forwarded: ForwardedFields
     is_trusted_proxy: bool
@@ -76,6 +78,10 @@ class DownstreamExchange(Protocol):
     """Set while a hook runs: called if the client fails meanwhile, so that the exchange does not wait for the hook."""
     upstream: Upstream | None
     """The target connection that serves the exchange, or the place in the waiting line; `None` otherwise."""
+
+    @property
+    def gives_up_connection(self) -> bool:
+        """Whether a tunnel gets the connection. If not, it gets a stream, and the connection goes on (HTTP/2)."""
 
     def locate(self) -> ClientAddress:
         """The client's address, with the address that it connected to, if that is known."""
@@ -170,9 +176,6 @@ class DownstreamExchange(Protocol):
 
     def response_over(self) -> bool:
         """Whether another exchange may follow. If not, this ends the connection in good order."""
-
-    def finish(self) -> None:
-        """End the connection after what was written. The client is given time to read it."""
 
     def close(self) -> None:
         """Close a connection without a request in progress."""

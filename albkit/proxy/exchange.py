@@ -59,7 +59,7 @@ async def serve(client: DownstreamExchange, listener: ListenerRuntime) -> None:
 async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bool:
     """Serve one exchange, and return whether another may follow on the connection."""
     runtime = listener.runtime
-    record = ExchangeRecord(client.address)
+    record = ExchangeRecord(client.address, client.protocol)
     try:
         # 1. Accept: wait for the next request head. `None` means that the client closed between two requests, which is not a failure.
         head = await client.head()
@@ -181,10 +181,11 @@ def _open_tunnel(
     runtime = listener.runtime
     upstream = forwarding.upstream
     response = upstream.response
-    record.elb_status_code = 101
-    record.received_bytes = client.received_bytes
+    record.elb_status_code = 101 if client.gives_up_connection else 200  # RFC 8441 section 5.
     policy = forwarding.policy
     extensions = negotiated_extensions(request, response) if policy.frames else None
+    # The place in the connection limit of the listener, if the tunnel takes it over.
+    host = client.address.host if client.gives_up_connection else None
     try:
         client_transport, head, early = client.open_tunnel(response, forwarding.set_cookie)
         try:
@@ -192,15 +193,20 @@ def _open_tunnel(
         except Failure:
             # From here on the client connection no longer has its transport. So this function must close it and release its place in the
             # listener's connection limit.
-            listener.release(client.address.host)
+            if host is not None:
+                listener.release(host)
             client_transport.abort()
             raise
     except Failure:
         forwarding.end(whole=False)
         raise
-    on_closed = partial(tunnel_closed, listener, client.address.host, forwarding.choice)
+    record.received_bytes, record.sent_bytes = client.received_bytes, client.sent_bytes
+    on_closed = partial(tunnel_closed, listener, host, forwarding.choice)
     protocol = response.upgrade.decode("latin-1").lower()
-    tunnel = Tunnel(client_transport, target_transport, upstream.member, record, protocol, policy, extensions, runtime, on_closed)
+    connections = client.gives_up_connection + upstream.gives_up_connection
+    tunnel = Tunnel(
+        client_transport, target_transport, upstream.member, record, protocol, policy, extensions, runtime, on_closed, connections
+    )
     # The record keeps the request, and the tunnel keeps the record, maybe for days. Free what is no longer needed.
     request.lines.clear()
     tunnel.open(head, behind, early, target_sent_fin=target_sent_fin, client_is_full=client.is_full, target_is_full=upstream.is_full)

@@ -15,6 +15,7 @@ from albkit.model.target_group import TargetGroup
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.descriptors import Descriptors
 from albkit.proxy.hook_tasks import HookTasks
+from albkit.proxy.http2.buffer_budget import BufferBudget
 from albkit.proxy.sweep import Sweep, interval_for
 from albkit.proxy.target.connection_pool import ConnectionPool
 from albkit.proxy.target.waiting_line import WaitingLine
@@ -83,6 +84,8 @@ class LiveTunnel(Tunnel, Stoppable, Protocol):
     """A tunnel, as `control` uses it."""
 
     member: TargetState
+    connections: int
+    """Connections that end with the tunnel: 2, or fewer if sides are streams of HTTP/2 connections."""
 
     @property
     def drain_spread(self) -> float:
@@ -118,12 +121,16 @@ class Runtime:
         self.registry = Registry(settings.groups)
         self.choices = {state.group.name: TargetChoice(state, clock) for state in self.registry.groups}
         self.sweep = Sweep(loop, clock, interval_for(_shortest_deadline(settings)))
-        self.connections = ConnectionPool(loop, counters, self.sweep, settings.limits)
+        self.http2_buffers = BufferBudget(settings.limits.http2_buffered_bytes)
+        """Bounds what waits in the streams of all HTTP/2 connections."""
+        self.connections = ConnectionPool(loop, counters, self.sweep, settings.limits, self.http2_buffers)
         self.trace_ids = TraceIds(clock)
         self.clients: set[ClientConnection] = set()
         # A dict instead of a set, because it keeps the order.
         self.tunnels: dict[LiveTunnel, None] = {}
         """Oldest first."""
+        self.tunnel_connections = 0
+        """Connections of all tunnels."""
         self.tunnel_opened: Callable[[LiveTunnel], None] = _ignore
         """Called after a tunnel was opened. Must not raise."""
         self.tunnel_closed: Callable[[LiveTunnel], None] = _ignore
@@ -190,9 +197,9 @@ class Runtime:
         """
         self._reserved.discard(descriptor)
         descriptors = self.descriptors
-        parties = len(self.clients) + len(self.tunnels) + len(self._reserved)
+        needed = 2 * (len(self.clients) + len(self._reserved) + 1) + self.tunnel_connections
         reserve_is_used = descriptor >= descriptors.highest
-        if 2 * (parties + 1) <= descriptors.for_sockets and not reserve_is_used:
+        if needed <= descriptors.for_sockets and not reserve_is_used:
             self._make_room(2)
             return True
         if reserve_is_used:
@@ -201,7 +208,7 @@ class Runtime:
         taken = max(descriptor, self._open_descriptors())
         log_out_of_sockets(
             "a client was rejected: %d clients and tunnels are connected, %d descriptors are in use; raise the limit of %d (ulimit -n)",
-            parties,
+            len(self.clients) + len(self.tunnels) + len(self._reserved),
             taken,
             descriptors.limit,
         )
@@ -214,7 +221,7 @@ class Runtime:
 
     def _open_descriptors(self) -> int:
         """The descriptors that the load balancer uses for connections. Listeners, DNS queries and files are part of the reserve."""
-        return len(self.clients) + 2 * len(self.tunnels) + len(self._reserved) + self.connections.count + self.checks
+        return len(self.clients) + self.tunnel_connections + len(self._reserved) + self.connections.count + self.checks
 
     def _make_room(self, count: int) -> None:
         """Close idle target connections, until `count` descriptors are free for sockets."""
@@ -227,6 +234,7 @@ class Runtime:
     def add_tunnel(self, tunnel: LiveTunnel) -> int:
         """Add a tunnel that was opened, and return its id."""
         self.tunnels[tunnel] = None
+        self.tunnel_connections += tunnel.connections
         self.sweep.add(tunnel)
         return next(self._tunnel_ids)
 
@@ -246,7 +254,9 @@ class Runtime:
 
         Only in this order is everything counted when `stop` returns.
         """
-        self.tunnels.pop(tunnel, None)
+        if tunnel in self.tunnels:
+            del self.tunnels[tunnel]
+            self.tunnel_connections -= tunnel.connections
 
     def check_drained(self) -> None:
         """Let `stop` continue if the last client and the last tunnel are gone."""

@@ -1,4 +1,8 @@
-"""Chooses the protocol of an accepted connection. Another protocol, such as HTTP/2, would be chosen here as well."""
+"""Chooses the protocol of an accepted connection.
+
+A client that uses HTTP/2 without TLS starts like one of HTTP/1.1: `Http1ClientConnection` finds the preface of HTTP/2 instead of a first
+request, and hands the connection over.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import asyncio
 from albkit.model.message import ClientAddress
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.client.http1_connection import Http1ClientConnection
+from albkit.proxy.client.http2_connection import Http2ClientConnection
 from albkit.proxy.exchange import serve
 from albkit.proxy.tunnel.layer4 import Layer4Connection
 
@@ -23,4 +28,7 @@ def receive(listener: ListenerRuntime, address: ClientAddress | None) -> asyncio
     """
     if listener.config.is_stream:
         return Layer4Connection(listener, address)
+    # Over TLS only: the session that a PROXY header describes is one between the client and the proxy in front.
+    if listener.config.is_secure and address is not None and address.tls is not None and address.tls.alpn == "h2":
+        return Http2ClientConnection(listener, serve, address)
     return Http1ClientConnection(listener, serve, address)

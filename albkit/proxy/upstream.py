@@ -25,6 +25,11 @@ class UpstreamExchange(Upstream, Protocol):
     """
 
     member: TargetState
+
+    @property
+    def gives_up_connection(self) -> bool:
+        """As in `DownstreamExchange`."""
+
     response: ResponseHead
     """The head of the response; set when the future that `send_head` got is done."""
 

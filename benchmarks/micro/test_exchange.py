@@ -31,7 +31,7 @@ _ANSWER = (
 )
 
 
-class _Transport:
+class Transport:
     """A transport without a socket, which passes everything written to a function."""
 
     def __init__(self, written: Callable[[bytes], None]) -> None:
@@ -57,6 +57,25 @@ class _Transport:
     close = abort
 
 
+def keep_connections(runtime: Runtime, loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """Give each target so many idle connections, which answer at once."""
+    for member in runtime.registry.groups[0].members.values():
+        for _ in range(count):
+            _keep_connection(runtime, loop, member)
+
+
+def _keep_connection(runtime: Runtime, loop: asyncio.AbstractEventLoop, member: Any) -> None:
+    connections = runtime.connections
+    connection = Http1TargetConnection(member, connections, runtime.counters, runtime.settings.limits)
+
+    def written(_: bytes) -> None:
+        loop.call_soon(connection.data_received, _ANSWER)
+
+    connection.connection_made(cast("Any", Transport(written)))
+    connections.add(connection)
+    connections.keep(connection, None)
+
+
 class _Exchanges:
     """Clients that send the next request after each response, and targets that answer at once."""
 
@@ -69,9 +88,7 @@ class _Exchanges:
         listener = alb.Listener(80, alb.Forward(group))
         self._runtime = Runtime(Settings([listener]), loop, SYSTEM, Counters())
         self._clients = [self._client(ListenerRuntime(self._runtime, listener, 80, None)) for _ in range(_AT_ONCE)]
-        for member in self._runtime.registry.groups[0].members.values():
-            for _ in range(_AT_ONCE):
-                self._keep_connection(member)
+        keep_connections(self._runtime, loop, _AT_ONCE)
 
     def _client(self, listener_runtime: ListenerRuntime) -> Http1ClientConnection:
         connection = Http1ClientConnection(listener_runtime, serve)
@@ -83,19 +100,8 @@ class _Exchanges:
             elif self.answered == _REQUESTS:
                 self._over.set_result(None)
 
-        connection.connection_made(cast("Any", _Transport(written)))
+        connection.connection_made(cast("Any", Transport(written)))
         return connection
-
-    def _keep_connection(self, member: Any) -> None:
-        connections = self._runtime.connections
-        connection = Http1TargetConnection(member, connections, self._runtime.counters, self._runtime.settings.limits)
-
-        def written(_: bytes) -> None:
-            self._loop.call_soon(connection.data_received, _ANSWER)
-
-        connection.connection_made(cast("Any", _Transport(written)))
-        connections.add(connection)
-        connections.keep(connection, None)
 
     def __call__(self) -> None:
         self.answered = 0

@@ -45,6 +45,7 @@ def _proxy(place: Place) -> list[str]:
     if setup.rules:
         rules.write_text("".join(f"{rule_path(number)} targets\n" for number in range(setup.rules)))
     cookie = " cookie t{}" if setup.sticky else ""
+    protocol = "" if setup.target_protocol == "HTTP1" else " proto h2"
     configuration = place.directory / "haproxy.cfg"
     configuration.write_text(
         _CONFIGURATION.format(
@@ -53,17 +54,24 @@ def _proxy(place: Place) -> list[str]:
             log="log stdout format raw local0" if setup.access_log else "",
             log_requests="log global\n    option httplog" if setup.access_log else "",
             port=place.port,
-            tls="" if place.shown is None else f" ssl crt {place.shown.both}",
+            tls=_protocols(place),
             protocol="http" if place.shown is None else "https",
             rules=f"use_backend %[path,map_beg({rules})]" if setup.rules else "",
             algorithm=_ALGORITHMS[setup.algorithm],
             cookie="cookie ROUTE insert indirect nocache" if setup.sticky else "",
             servers="\n    ".join(
-                f"server t{number} 127.0.0.1:{target}{cookie.format(number)}" for number, target in enumerate(place.targets)
+                f"server t{number} 127.0.0.1:{target}{cookie.format(number)}{protocol}" for number, target in enumerate(place.targets)
             ),
         )
     )
     return [str(installed("haproxy")), "-db", "-f", str(configuration)]
+
+
+def _protocols(place: Place) -> str:
+    """The options of its port: TLS, and HTTP/2."""
+    if place.shown is None:
+        return " proto h2" if place.setup.http2 else ""
+    return f" ssl crt {place.shown.both}{' alpn h2' if place.setup.http2 else ''}"
 
 
 PEER: Final = Peer(
@@ -76,4 +84,6 @@ PEER: Final = Peer(
     access_log=True,
     algorithms=_ALGORITHMS,
     sticky=("lb_cookie",),
+    http2=True,
+    target_protocols=("HTTP1", "HTTP2", "GRPC"),
 )

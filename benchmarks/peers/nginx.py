@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import Final
 
-from benchmarks.answers import BODY, FILES
+from benchmarks.answers import BODY, FILES, HUGE
 from benchmarks.measure import MeasurementError, installed, said
 from benchmarks.peers.peer import ANY_RULES, MOST_REQUESTS, Need, Peer, Place, rule_path
 
@@ -40,6 +40,17 @@ _TARGET_SERVER = """\
         location = /large {{ default_type application/octet-stream; sendfile on; alias {directory}/large; }}
         # Whatever looks into a body takes its length away, and then it goes out in a chunk for each buffer.
         location = /chunked {{ default_type text/html; ssi on; output_buffers 1 4k; alias {directory}/chunked; }}
+        location = /huge {{ default_type application/octet-stream; sendfile on; alias {directory}/huge; }}
+        # It answers when it has all of the body, which nginx itself does only for a body that it passes on.
+        location = /sink {{
+            client_max_body_size 0;
+            client_body_buffer_size {sink};
+            proxy_http_version 1.1;
+            proxy_method GET;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+            proxy_pass http://unix:{directory}/sink.sock:/x;
+        }}
     }}
 """
 
@@ -53,6 +64,7 @@ _PROXY_SERVER = """\
     server {{
         {listen}
         {log}
+        {streamed}
         # A body of 64 KiB or 1 MiB must not take the way over a file.
         client_body_buffer_size 128k;
         proxy_max_temp_file_size 0;
@@ -63,6 +75,24 @@ _PROXY_SERVER = """\
         proxy_set_header X-Forwarded-Proto $scheme;
         proxy_set_header X-Forwarded-Port $server_port;
         {locations}
+    }}
+"""
+
+_GRPC_SERVER = """\
+    upstream targets {{
+        {servers}
+        keepalive 1024;
+        keepalive_requests {most};
+    }}
+    server {{
+        {listen}
+        location / {{
+            grpc_pass grpc://targets;
+            grpc_set_header Host $host;
+            grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            grpc_set_header X-Forwarded-Proto $scheme;
+            grpc_set_header X-Forwarded-Port $server_port;
+        }}
     }}
 """
 
@@ -91,6 +121,7 @@ _TUNNEL_SERVER = """\
     }}
 """
 
+_STREAMED = "proxy_request_buffering off; client_max_body_size 0;"
 _LOCATION = "location {path} {{ proxy_pass http://targets; }}"
 _ALGORITHMS = {"round_robin": "", "least_outstanding_requests": "least_conn;", "weighted_random": "random;"}
 
@@ -102,11 +133,14 @@ def _proxy(place: Place) -> list[str]:
     connections = 2 * setup.connections * 9 // 8 + 200
     if setup.tunnels:
         return _started(place, _TUNNEL_SERVER.format(servers=servers, listen=_listen(place, [place.port])), connections)
+    if setup.target_protocol == "GRPC":
+        return _started(place, _GRPC_SERVER.format(servers=servers, listen=_listen(place, [place.port]), most=MOST_REQUESTS), connections)
     inside = _PROXY_SERVER.format(
         algorithm=_ALGORITHMS[setup.algorithm],
         servers=servers,
         listen=_listen(place, [place.port]),
         most=MOST_REQUESTS,
+        streamed=_STREAMED if setup.http2 else "",
         log=f"access_log {place.directory}/access.log;" if setup.access_log else "",
         locations=_indented(_LOCATION.format(path=path) for path in [*map(rule_path, range(setup.rules)), "/"]),
     )
@@ -114,17 +148,21 @@ def _proxy(place: Place) -> list[str]:
 
 
 def target(place: Place) -> list[str]:
-    """The target: small, large and chunked responses on each of its ports."""
+    """The target: small, large and chunked responses on each of its ports, and a sink for large bodies."""
     for path, content in FILES.items():
         (place.directory / path[1:]).write_bytes(content)
+    with (place.directory / "huge").open("wb") as huge:
+        # A hole, which takes no room on the disk.
+        huge.truncate(HUGE)
     body = BODY.decode().replace("\n", r"\n")
-    return _started(place, _TARGET_SERVER.format(listen=_listen(place, place.targets), body=body, directory=place.directory), 16384)
+    listen = f"{_listen(place, place.targets)} listen unix:{place.directory}/sink.sock;"
+    return _started(place, _TARGET_SERVER.format(listen=listen, body=body, directory=place.directory, sink=HUGE), 16384)
 
 
 def _listen(place: Place, ports: Iterable[int]) -> str:
     shown = place.shown
-    tls = "" if shown is None else " ssl"
-    lines = [f"listen 127.0.0.1:{port}{tls} backlog=4096;" for port in ports]
+    protocols = " ssl" * (shown is not None) + " http2" * place.setup.http2
+    lines = [f"listen 127.0.0.1:{port}{protocols} backlog=4096;" for port in ports]
     if shown is not None:
         # Before 1.23.4 it has no TLS 1.3 by itself.
         lines += [f"ssl_certificate {shown.certificate};", f"ssl_certificate_key {shown.key};", "ssl_protocols TLSv1.2 TLSv1.3;"]
@@ -156,4 +194,6 @@ PEER: Final = Peer(
     rules=ANY_RULES,
     access_log=True,
     algorithms=_ALGORITHMS,
+    http2=True,
+    target_protocols=("HTTP1", "GRPC"),
 )

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-__all__ = ("ANY_RULES", "CACHE", "MOST_REQUESTS", "ROUND_ROBIN_ONLY", "KeyKind", "Need", "Peer", "Place", "Setup", "Shown", "rule_path")
+__all__ = (
+    "ANY_RULES",
+    "CACHE",
+    "MOST_REQUESTS",
+    "ROUND_ROBIN_ONLY",
+    "KeyKind",
+    "Need",
+    "Peer",
+    "Place",
+    "Setup",
+    "Shown",
+    "TargetProtocol",
+    "rule_path",
+)
 
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "albkit-benchmarks"
 """The directory of npm packages and compiled programs."""
@@ -21,6 +35,8 @@ ROUND_ROBIN_ONLY: Final[Mapping[str, str]] = {"round_robin": ""}
 
 KeyKind = Literal["ecdsa", "rsa"]
 """P-256, or RSA with 2048 bits."""
+TargetProtocol = Literal["HTTP1", "HTTP2", "GRPC"]
+"""The protocol of the targets, in albkit's words."""
 
 
 class Setup(NamedTuple):
@@ -39,6 +55,12 @@ class Setup(NamedTuple):
     """The number of client connections that must be possible."""
     tls: KeyKind | None = None
     """The key type of the certificate; `None` without TLS."""
+    http2: bool = False
+    """Whether clients use HTTP/2: by ALPN with TLS, by prior knowledge without."""
+    target_protocol: TargetProtocol = "HTTP1"
+
+
+_WORDS: Final[Mapping[TargetProtocol, str]] = {"HTTP1": "HTTP/1.1", "HTTP2": "HTTP/2", "GRPC": "gRPC"}
 
 
 def rule_path(number: int) -> str:
@@ -72,14 +94,20 @@ class Place(NamedTuple):
 class Need(NamedTuple):
     """What must be installed."""
 
-    manager: Literal["apt", "npm", "pip"]
+    manager: Literal["apt", "npm", "pip", "manual"]
     package: str
+    """Its name; for `manual`, an instruction."""
     is_there: Callable[[], bool]
+
+    @property
+    def how(self) -> str:
+        """How to install it, for messages."""
+        return self.package if self.manager == "manual" else shlex.join(self.command)
 
     @property
     def command(self) -> list[str]:
         """The command that installs it."""
-        start = {
+        start: dict[str, list[str]] = {
             "apt": ["apt-get", "install", "-y", "--no-install-recommends"],
             "npm": ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(CACHE)],
             "pip": ["pip", "install"],
@@ -100,8 +128,14 @@ class Peer:
     version: Callable[[], str] = lambda: ""
     http: bool = True
     """Whether to measure it with requests."""
+    http1: bool = True
+    """Whether to measure it with HTTP/1.1 and with tunnels."""
     tunnels: bool = True
     """Whether it supports tunnels."""
+    http2: bool = False
+    """Whether it is configured for HTTP/2 with clients."""
+    target_protocols: Sequence[TargetProtocol] = ("HTTP1",)
+    """The protocols that it is configured for with targets."""
     rules: int = 0
     """How many rules it supports; 0 for none."""
     access_log: bool = False
@@ -122,7 +156,9 @@ class Peer:
 
     def takes_part(self, setup: Setup) -> bool:
         """Whether to measure it at all: a variant that differs only in tunnels need not be measured with requests."""
-        return setup.tunnels or self.http
+        if setup.http2:
+            return self.http
+        return self.http1 and (setup.tunnels or self.http)
 
     def lacks(self, setup: Setup) -> str | None:
         """Why it does not support this setup, in a few words; `None` if it does."""
@@ -140,4 +176,8 @@ class Peer:
             return "no TLS here"
         if setup.connections > self.clients:
             return f"no more than {self.clients:,} clients: it takes a thread for each"
+        if setup.http2 and not self.http2:
+            return "no HTTP/2 here"
+        if setup.target_protocol not in self.target_protocols:
+            return "no gRPC" if setup.target_protocol == "GRPC" else f"no {_WORDS[setup.target_protocol]} to targets"
         return None

@@ -45,11 +45,29 @@ def albkit_of(checkout: Path, name: str, what: str, *options: str, http: bool = 
             asked.append(f"--algorithm={setup.algorithm}")
         if setup.sticky:
             asked.append(f"--sticky={setup.sticky}")
+        if setup.http2:
+            asked.append("--http2")
+        if setup.target_protocol != "HTTP1":
+            asked.append(f"--target-protocol={setup.target_protocol}")
         asked += _shown(place)
         return ["env", f"PYTHONPATH={path}", *_python("albkit_proxy.py", *asked, place.port, *place.targets)]
 
     known = {algorithm: algorithm for algorithm in ALGORITHMS}
-    return Peer(name, what, command, version=_version, http=http, tunnels=tunnels, rules=ANY_RULES, algorithms=known, sticky=STICKINESS)
+    # A baseline from before HTTP/2 is left out of what needs it.
+    http2 = (checkout / "albkit" / "proxy" / "http2").is_dir()
+    return Peer(
+        name,
+        what,
+        command,
+        version=_version,
+        http=http,
+        tunnels=tunnels,
+        rules=ANY_RULES,
+        algorithms=known,
+        sticky=STICKINESS,
+        http2=http2,
+        target_protocols=("HTTP1", "HTTP2", "GRPC") if http2 else ("HTTP1",),
+    )
 
 
 def _version() -> str:

@@ -69,6 +69,8 @@ _LOOKS: Final = {
     "baseline": _Look("#c9a58f", "#a3694a", "o"),
     "nginx": _Look(PEER, "#3f7d58", "s"),
     "haproxy": _Look(PEER, "#4a6fa5", "^"),
+    "nghttpx": _Look(PEER, "#5d9fb0", "p"),
+    "envoy": _Look(PEER, "#a15c9c", "H"),
     "apache": _Look(PEER, "#8a6bab", "D"),
     "caddy": _Look(PEER, "#3d929e", "v"),
     "go": _Look(PEER, "#7f98b5", "<"),
@@ -157,10 +159,17 @@ def figure_in_words(value: float) -> str:
     return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
-_SHORT: Final = {"us": "microseconds", "ms": "milliseconds", "us/request": "microseconds per request", "us/MiB": "microseconds per MiB"}
+_SHORT: Final = {
+    "us": "microseconds",
+    "ms": "milliseconds",
+    "us/request": "microseconds per request",
+    "us/call": "microseconds per call",
+    "us/MiB": "microseconds per MiB",
+}
 _LONG: Final = {
     "us": "microseconds",
     "us/request": "CPU time per request, microseconds",
+    "us/call": "CPU time per call, microseconds",
     "us/MiB": "CPU time per MiB, microseconds",
     "KiB each": "memory for each, KiB",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from benchmarks.scenarios import imports, latency, requests, routing, slow, tls, tunnels
+from benchmarks.scenarios import http2, imports, latency, requests, routing, slow, tls, tunnels
 from benchmarks.scenarios.scenario import Scenario
 
 __all__ = ("SCENARIOS", "Scenario")
@@ -16,6 +16,7 @@ _EVERY = (
     *slow.SCENARIOS,
     *tunnels.SCENARIOS,
     *tls.SCENARIOS,
+    *http2.SCENARIOS,
     *imports.SCENARIOS,
 )
 SCENARIOS: Final = {scenario.name: scenario for scenario in _EVERY}

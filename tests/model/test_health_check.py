@@ -70,6 +70,7 @@ def test_health_check_takes_albs_word_for_the_targets_own_port() -> None:
         *[("timeout", value) for value in (0.001, 0.5, 1, 120)],
         *[(name, value) for name in ("healthy_threshold", "unhealthy_threshold") for value in (1, 2, 10)],
         *[("matcher", value) for value in ("200", "499", "200,202", "200-299", "200-200", "200-299,301,400-499", "404,200")],
+        *[("matcher", value) for value in ("0", "99", "12", "0,12", "0, 12", "0-99", "0-5,12,20-99")],
         *[("probe", value) for value in (None, _well)],
     ],
 )
@@ -98,7 +99,8 @@ _NO_NUMBERS = ("20", b"", True, False, math.nan, [], ())
             for name in ("healthy_threshold", "unhealthy_threshold")
             for value in (0, 11, 1.0, 2.5, None, math.inf, *_NO_NUMBERS)
         ],
-        *[("matcher", value) for value in ("199", "500", "200-500", "100-200", "0", "20", "2000", "299-200", "200-299-399")],
+        *[("matcher", value) for value in ("199", "500", "200-500", "100-200", "2000", "299-200", "200-299-399")],
+        *[("matcher", value) for value in ("100", "0-100", "99-0", "0-200", "0,200", "200,0", "12-", "-1", "0-1-2")],
         *[("matcher", value) for value in ("", ",", "200,", ",200", "200,,202", "200-", "-200", "2xx", "200;202", "200\n", "٢٠٠")],
         *[("matcher", value) for value in (None, 200, 200.0, True, b"200", ["200"], range(200, 300))],
         *[("probe", value) for value in ("ask", "", 7, True, False, [_well], alb.Target, _Unhashable())],
@@ -153,3 +155,36 @@ def test_matcher_tells_which_statuses_pass(matcher: str, passing: tuple[int, ...
     check = alb.HealthCheck(matcher=matcher)
     assert all(check.passes(status) for status in passing)
     assert not any(check.passes(status) for status in failing)
+
+
+@pytest.mark.parametrize(
+    ("matcher", "passing", "failing"),
+    [
+        ("0", (0,), (1, 12, 99)),
+        ("0,12", (0, 12), (1, 11, 13)),
+        ("0-99", (0, 16, 99), (100, 200)),
+        ("0-2, 14", (0, 1, 2, 14), (3, 13, 15)),
+        # Untouched, it is ALB's default for gRPC.
+        ("200", (12,), (0, 200)),
+    ],
+)
+def test_matcher_says_which_grpc_codes_pass(matcher: str, passing: tuple[int, ...], failing: tuple[int, ...]) -> None:
+    """Single ones and ranges with both their ends (docs/alb.md 1.8)."""
+    check = alb.HealthCheck(matcher=matcher)
+    assert all(check.passes_grpc(code) for code in passing)
+    assert not any(check.passes_grpc(code) for code in failing)
+
+
+@pytest.mark.parametrize(
+    ("path", "version", "requested"),
+    [
+        ("/", "HTTP1", "/"),
+        ("/", "HTTP2", "/"),
+        ("/", "GRPC", "/AWS.ALB/healthcheck"),
+        ("/up", "HTTP2", "/up"),
+        ("/grpc.health.v1.Health/Check", "GRPC", "/grpc.health.v1.Health/Check"),
+    ],
+)
+def test_path_depends_on_the_protocol_version(path: str, version: str, requested: str) -> None:
+    """The default path of a GRPC group is ALB's method (docs/alb.md 1.8)."""
+    assert alb.HealthCheck(path).path_for(version) == requested

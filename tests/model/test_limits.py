@@ -19,6 +19,8 @@ def test_limits_default_to_the_decided_bounds() -> None:
     assert limits.in_flight == 64 * 1024
     assert limits.connect_timeout == 10
     assert (limits.idle_target_connections, limits.target_keep_alive) == (None, 60)
+    assert (limits.http2_streams, limits.http2_requests, limits.http2_field) == (128, 10000, 8 * 1024)
+    assert (limits.http2_resets, limits.http2_control_frames, limits.http2_buffered_bytes) == (200, 1000, 64 * 1024 * 1024)
 
 
 @pytest.mark.parametrize("name", [attribute.name for attribute in attrs.fields(Limits)])

@@ -56,7 +56,11 @@ GOOD: list[tuple[Any, Any, dict[str, Any]]] = [
     (to("https://10.0.0.1:443", "http://10.0.0.2:80"), (), SECURE),
     (to(protocol="HTTPS"), rule(to(protocol="HTTP")), {}),
     (to(proxy_protocol="v2"), (), SECURE),
+    (ANSWER, (), {**SECURE, "http2": False, "http2_websocket": False}),
+    (to(protocol_version="HTTP2"), rule(to(protocol_version="GRPC")), {}),
+    (to(protocol_version="GRPC"), (), {**SECURE, "http2_websocket": False}),
     (to(), (), {"protocol": "TCP"}),
+    (to(), (), {"protocol": "TCP", "http2": True, "http2_websocket": True}),
     (to(protocol="TCP"), (), {"protocol": "TCP", "proxy_protocol": "required"}),
     (to(protocol="TLS"), (), {"protocol": "TCP"}),
     (to(protocol="TLS", client_certificate=CERTIFICATE), (), {**SECURE, "protocol": "TLS", "alpn_policy": "HTTP2Preferred"}),
@@ -99,6 +103,20 @@ BAD: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({**SECURE, "alpn_policy": "HTTP1Only"}, [("alpn_policy", "is for TLS listeners only, not for HTTPS")]),
     ({"alpn_policy": "HTTP2Only"}, [("alpn_policy", "is for TLS listeners only, not for HTTP")]),
     ({**SECURE, "protocol": "TLS", "default": to(), "alpn_policy": "h2"}, [("alpn_policy", "'h2'")]),
+    # HTTP/2.
+    ({"http2": 1, "http2_websocket": "yes"}, [("http2", "1 is neither True nor False"), ("http2_websocket", "'yes' is neither True nor")]),
+    (
+        {"protocol": "TCP", "default": to(), "http2": False},
+        [("http2", "TCP listeners pass every version of HTTP unchanged; leave it out, or use HTTP or HTTPS")],
+    ),
+    (
+        {**SECURE, "protocol": "TLS", "default": to(), "http2_websocket": False},
+        [("http2_websocket", "TLS listeners pass every version of HTTP unchanged; leave it out, or use HTTP or HTTPS")],
+    ),
+    (
+        {**SECURE, "http2": False, "rules": rule(to(protocol_version="GRPC"))},
+        [("http2", "target group 'group' has protocol_version='GRPC', so all requests would get 464; leave it out")],
+    ),
     # The PROXY protocol.
     ({"proxy_protocol": "maybe"}, [("proxy_protocol", "'maybe'")]),
     ({"proxy_protocol": True}, [("proxy_protocol", "True")]),
@@ -186,6 +204,7 @@ BAD: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
 OF_STREAM_GROUPS: list[tuple[alb.Forward, str]] = [
     (to(protocol="HTTP"), "its protocol is HTTP; use 'TCP', 'TLS' or None"),
     (to(protocol="HTTPS"), "its protocol is HTTPS; use 'TCP', 'TLS' or None"),
+    (to(protocol_version="HTTP2"), "its protocol_version is HTTP2, but bytes are passed unchanged; leave it out, or use HTTP or HTTPS"),
     (to("https://10.0.0.1:443"), "its targets must not have http:// or https:// before them; TargetGroup(protocol='TLS') encrypts"),
     (to("10.0.0.2:80", "http://10.0.0.1:80"), "its targets must not have http:// or https:// before them"),
     (to(stickiness=alb.LbCookie()), "its stickiness depends on requests; use SourceAddress() or None"),

@@ -13,6 +13,10 @@ def _paths(error: alb.ConfigurationError) -> list[str]:
     return [fault.partition(":")[0] for fault in error.faults]
 
 
+async def _well(_: alb.Target) -> bool:
+    return True
+
+
 @pytest.mark.parametrize(
     "targets",
     [
@@ -99,7 +103,7 @@ def test_target_group_has_albs_defaults() -> None:
     """Nothing but a name need be given (docs/alb.md 1.8)."""
     group = alb.TargetGroup("api")
     assert (group.stickiness, group.algorithm, group.deregistration_delay) == (None, "round_robin", 300)
-    assert (group.protocol, group.verify) == (None, False)
+    assert (group.protocol, group.protocol_version, group.verify) == (None, "HTTP1", False)
     assert group.tunnel == alb.TunnelPolicy()
     assert (group.health_check, group.minimum_healthy_targets) == (None, (1,))
 
@@ -113,6 +117,7 @@ def test_target_group_with_every_fault_tells_them_all() -> None:
             stickiness=3600,  # type: ignore[arg-type]
             algorithm="roundrobin",
             protocol="SPDY",
+            protocol_version="h2",
             verify="",
             deregistration_delay=-1,
             health_check="/up",  # type: ignore[arg-type]
@@ -129,6 +134,7 @@ def test_target_group_with_every_fault_tells_them_all() -> None:
         "algorithm",
         "stickiness",
         "protocol",
+        "protocol_version",
         "verify",
         "deregistration_delay",
         "health_check",
@@ -462,3 +468,72 @@ def test_algorithm_of_an_unknown_name_is_refused_with_those_that_are_known(algor
         alb.TargetGroup("api", algorithm=algorithm)
     assert _paths(raised.value) == ["algorithm"]
     assert all(name in raised.value.faults[0] for name in ("round_robin", "by_traffic", "ip_hash", "consistent_hash"))
+
+
+@pytest.mark.parametrize("protocol", [None, "HTTP", "HTTPS"])
+@pytest.mark.parametrize("version", ["HTTP1", "HTTP2", "GRPC"])
+def test_protocol_version_goes_with_http_and_https(version: str, protocol: str | None) -> None:
+    """All nine combinations are valid."""
+    assert alb.TargetGroup("api", "a:80", protocol=protocol, protocol_version=version).protocol_version == version
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "TLS"])
+@pytest.mark.parametrize("version", ["HTTP2", "GRPC"])
+def test_protocol_version_does_not_go_with_bytes(version: str, protocol: str) -> None:
+    """A group of a TCP or TLS listener has no HTTP version."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", protocol=protocol, protocol_version=version)
+    assert _paths(raised.value) == ["protocol_version"]
+    assert alb.TargetGroup("api", protocol=protocol).protocol_version == "HTTP1"
+
+
+@pytest.mark.parametrize("version", ["http1", "HTTP/2", "HTTP3", "grpc", "", None, 2, ["GRPC"]], ids=repr)
+def test_unknown_protocol_version_is_one_fault(version: Any) -> None:
+    """The fault lists the valid versions. The health check is not judged by an unknown version."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", protocol_version=version, health_check=alb.HealthCheck(matcher="0"))
+    (fault,) = raised.value.faults
+    assert fault.startswith("protocol_version: ")
+    assert "'HTTP1', 'HTTP2', 'GRPC'" in fault
+
+
+@pytest.mark.parametrize(
+    ("version", "check"),
+    [
+        ("HTTP1", alb.HealthCheck()),
+        ("HTTP2", alb.HealthCheck("/up", matcher="200-299")),
+        ("GRPC", alb.HealthCheck()),
+        ("GRPC", alb.HealthCheck(protocol="HTTPS")),
+        ("GRPC", alb.HealthCheck("/grpc.health.v1.Health/Check", matcher="0")),
+        ("GRPC", alb.HealthCheck(matcher="0-99")),
+        ("GRPC", alb.HealthCheck("/up", protocol="TCP", matcher="404")),
+        ("GRPC", alb.HealthCheck("/up", probe=_well, matcher="404")),
+        ("HTTP1", alb.HealthCheck(protocol="TCP", matcher="0")),
+        ("HTTP1", alb.HealthCheck("/ws", protocol="WEBSOCKET")),
+        ("HTTP2", alb.HealthCheck("/ws", protocol="WEBSOCKET")),
+    ],
+    ids=map(str, range(10)),
+)
+def test_health_check_that_fits_the_protocol_version_has_no_fault(version: str, check: alb.HealthCheck) -> None:
+    """Statuses for HTTP, gRPC codes and methods for gRPC; checks that read neither fit every group."""
+    assert alb.TargetGroup("api", protocol_version=version, health_check=check).health_check is check
+
+
+@pytest.mark.parametrize(
+    ("version", "check", "paths"),
+    [
+        ("HTTP1", alb.HealthCheck(matcher="0"), ["health_check.matcher"]),
+        ("HTTP2", alb.HealthCheck(matcher="12"), ["health_check.matcher"]),
+        ("GRPC", alb.HealthCheck(matcher="200-299"), ["health_check.matcher"]),
+        ("GRPC", alb.HealthCheck("/up"), ["health_check.path"]),
+        ("GRPC", alb.HealthCheck("/a/b/c"), ["health_check.path"]),
+        ("GRPC", alb.HealthCheck("/a/b?c", protocol="HTTP", matcher="404"), ["health_check.matcher", "health_check.path"]),
+        ("GRPC", alb.HealthCheck("/ws", protocol="WEBSOCKET"), ["health_check.protocol"]),
+    ],
+    ids=map(str, range(8)),
+)
+def test_health_check_that_does_not_fit_the_protocol_version_is_a_fault(version: str, check: alb.HealthCheck, paths: list[str]) -> None:
+    """Each fault names the setting of the check."""
+    with pytest.raises(alb.ConfigurationError) as raised:
+        alb.TargetGroup("api", protocol_version=version, health_check=check)
+    assert _paths(raised.value) == paths

@@ -92,12 +92,15 @@ class ListenerRuntime:
         # A new cache for each configuration, because the trusted networks may have changed.
         self._known: BoundedCache[str, bool] = BoundedCache()
 
-        def reader(peers: str) -> RequestReader:
-            judge = partial(verdict, settings.desync_mitigation_mode)
+        def reader(peers: str, *, is_http2: bool) -> RequestReader:
+            judge = None if is_http2 else partial(verdict, settings.desync_mitigation_mode)
             return RequestReader(settings, self.port, judge, tuple(self._names.values()), peers)
 
-        self._read = reader("others" if self._trusted else "anybody").read
-        self._read_of_trusted_proxy = reader("trusted").read if self._trusted else None
+        peers = "others" if self._trusted else "anybody"
+        self._read = reader(peers, is_http2=False).read
+        self._read_http2 = reader(peers, is_http2=True).read
+        self._read_of_trusted_proxy = reader("trusted", is_http2=False).read if self._trusted else None
+        self._read_http2_of_trusted_proxy = reader("trusted", is_http2=True).read if self._trusted else None
 
     def accept(
         self, connection: ClientConnection, transport: asyncio.Transport, admitted: ClientAddress | None = None, *, is_known: bool = True
@@ -193,11 +196,14 @@ class ListenerRuntime:
         Raises:
             Failure: the request is rejected, with the status to answer.
         """
+        is_http2 = client.protocol == "HTTP/2"
         try:
-            # trusted_networks may have changed since the connection was accepted.
-            if client.is_trusted_proxy and self._read_of_trusted_proxy is not None and self.trusts_proxy(client.address.host):
-                return self._of_trusted_proxy(self._read_of_trusted_proxy(head), client.address)
-            request = self._read(head)
+            if client.is_trusted_proxy:
+                read_of_proxy = self._read_http2_of_trusted_proxy if is_http2 else self._read_of_trusted_proxy
+                # trusted_networks may have changed since the connection was accepted.
+                if read_of_proxy is not None and self.trusts_proxy(client.address.host):
+                    return self._of_trusted_proxy(read_of_proxy(head), client.address)
+            request = self._read_http2(head) if is_http2 else self._read(head)
         except Failure:
             # Checked only after the parser has rejected the head, so that valid requests pay nothing for it.
             if head.startswith(PROXY_HEADERS):

@@ -14,6 +14,7 @@ from albkit.proxy.client.http1_states import (
     CLOSED,
     CLOSING,
     DETACH,
+    HAND_OVER,
     LINGER,
     LINGERING,
     LOSE,
@@ -233,6 +234,16 @@ class ClientSocket:
         if self.traces:
             self.trace("tunnel")
         self._forget_transport()
+        return transport, self.receive_buffer.take_all()
+
+    def hand_over(self) -> tuple[asyncio.Transport, bytes] | None:
+        """Give the transport to another protocol of the same connection, and the bytes that were not taken. `None` if it is gone."""
+        transport, self.transport = self.transport, None
+        if transport is None:
+            return None
+        self.state = HAND_OVER[self.state]
+        if self.traces:
+            self.trace("HTTP/2")
         return transport, self.receive_buffer.take_all()
 
     def lost(self) -> None:

@@ -13,7 +13,6 @@ This module connects them to the event loop, to the load balancer and to the tas
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
 from albkit.errors import Failure, FailureKind
@@ -23,17 +22,14 @@ from albkit.proxy.client.client_socket import ClientSocket
 from albkit.proxy.client.deadlines import Deadlines
 from albkit.proxy.client.http1_exchange import Http1Exchange
 from albkit.proxy.client.http1_states import ABORT, AWAITING_HEAD, CLOSING, IN_EXCHANGE, LINGERING, READING_BODY, RESETTING
-from albkit.proxy.downstream import DownstreamExchange
+from albkit.proxy.client.http2_connection import Http2ClientConnection, Serve
 
-__all__ = ("Http1ClientConnection", "Serve")
+__all__ = ("Http1ClientConnection",)
 
 _EXCHANGING: Final = (IN_EXCHANGE, READING_BODY)
 _SERVING: Final = (AWAITING_HEAD, *_EXCHANGING)
 _KEEPING: Final = (AWAITING_HEAD, IN_EXCHANGE)
 _ENDING: Final = (CLOSING, LINGERING, RESETTING)
-
-Serve = Callable[[DownstreamExchange, ListenerRuntime], Awaitable[None]]
-"""Serves the requests of a connection until there are no more."""
 
 
 class Http1ClientConnection(asyncio.Protocol):
@@ -54,6 +50,7 @@ class Http1ClientConnection(asyncio.Protocol):
         self._address = address
         self.socket = ClientSocket(runtime)
         self.exchange = Http1Exchange(self.socket, runtime.loop)
+        self.exchange.switch_to_http2 = self._switch_to_http2 if listener.config.http2 else None
         self._deadlines = Deadlines(self.socket, runtime.clock.monotonic() + runtime.settings.client_keep_alive)
         self._task: asyncio.Future[None] | None = None
 
@@ -83,6 +80,19 @@ class Http1ClientConnection(asyncio.Protocol):
         exchange.forwarded = listener.forwarded_fields(address, is_trusted_proxy=exchange.is_trusted_proxy)
         # The task starts in the next turn of the event loop. What arrives before waits in the receive buffer.
         self._task = listener.runtime.loop.create_task(self._run())
+
+    def _switch_to_http2(self, preface: bytes) -> None:
+        """The client sent the preface of HTTP/2 (prior knowledge, RFC 9113 section 3.3): it gets the protocol that it asks for."""
+        handed_over = self.socket.hand_over()
+        if handed_over is None:
+            return
+        transport, rest = handed_over
+        connection = Http2ClientConnection(self._listener, self._serve, self._address)
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        connection.data_received(preface + rest)
+        if self.socket.is_paused:
+            transport.resume_reading()
 
     async def _run(self) -> None:
         try:

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from albkit.errors import Failure, FailureKind
-from albkit.model.extensions import BodyTooLarge
 from albkit.model.message import ClientAddress, RequestHead, ResponseHead
 from albkit.proxy.client.buffered_body import BufferedBody
+from albkit.proxy.client.client_exchange import ClientExchange
 from albkit.proxy.client.client_socket import ClientSocket
 from albkit.proxy.client.http1_states import BODY, END_BODY, HEAD, IN_EXCHANGE, NEXT, PARK, READING_BODY
 from albkit.proxy.client.response_head import add_framing_fields, head_bytes, switching_head, with_head
 from albkit.proxy.downstream import NO_BODY, BodySink, Upstream, WholeBody
 from albkit.proxy.target.request_body_writer import LARGEST_WHOLE
 from albkit.proxy.transports import locate, send
-from albkit.wire.http1.forwarded import ForwardedFields
 from albkit.wire.http1.framing import Body, ChunkedBody, FramingError, SizedBody, encode_chunk, encode_last_chunk
 
 __all__ = ("Http1Exchange",)
 
 _REQUESTS_PER_TURN: Final = 4
 """Pipelined requests that are read in one turn of the event loop. Then other connections are served first."""
-_DEFAULT_LIMIT: Final = 1024 * 1024
-"""Bytes of a body that a hook gets unless it asks for more."""
-_LONGEST_SHOWN: Final = 200
-"""Characters of a request in logs."""
+
+_PREFACE_LIKE: Final = re.compile(
+    rb"PRI \* HTTP/2\.0\r\n\r\n|[^ \r\n]+ [^ \r\n]+ (?!HTTP/)[^ \r\n]+\r\n\r\n",
+)
+"""Up to its empty line, the preface of HTTP/2 looks like a request head (RFC 9113 section 3.4). A line of three words without a version of
+HTTP/1, and nothing behind it, can only be a wrong preface: HTTP/2 answers it with GOAWAY."""
 
 
-class Http1Exchange:
+class Http1Exchange(ClientExchange):
     """Fulfils `DownstreamExchange` for HTTP/1.0 and 1.1. One per connection, used for each request in turn."""
 
     __slots__ = (
@@ -55,13 +57,13 @@ class Http1Exchange:
         "response_started",
         "sent_bytes",
         "served",
+        "switch_to_http2",
         "takes_no_more",
         "upstream",
     )
 
-    address: ClientAddress
-    forwarded: ForwardedFields
-    is_trusted_proxy: bool
+    protocol: ClassVar[str] = "HTTP/1.1"
+    gives_up_connection: ClassVar[bool] = True
 
     def __init__(self, socket: ClientSocket, loop: asyncio.AbstractEventLoop) -> None:
         self._socket = socket
@@ -91,17 +93,13 @@ class Http1Exchange:
         # The connection.
         self.served = 0
         """Requests that were read on this connection."""
+        self.switch_to_http2: Callable[[bytes], None] | None = None
+        """Called with the start of the preface of HTTP/2, if the client sent that instead of its first request; `None` if HTTP/2 is off."""
         self.is_last = False
         """Whether the connection ends after the next response."""
         self.takes_no_more = False
         """Whether the connection ends instead of waiting for another request head."""
         self.has_left = False
-
-    @property
-    def shown_request(self) -> str:
-        """The latest request in short, for logs. Escaped, because a client chose its text."""
-        request = self._request
-        return ascii(f"{request.method} {request.path}"[:_LONGEST_SHOWN]) if request is not None else "no request"
 
     # The request head.
 
@@ -122,7 +120,10 @@ class Http1Exchange:
             # Flow control: a client that pipelines requests but does not read the responses gets no further request read.
             head = receive_buffer.next_head() if not self.is_full else None
             if head is not None:
-                break
+                if self.served or self.switch_to_http2 is None or not _PREFACE_LIKE.fullmatch(head):
+                    break
+                self.switch_to_http2(head)
+                return None
             if self.has_left and receive_buffer:
                 raise Failure(FailureKind.REQUEST_HEAD_TRUNCATED)
             if self.has_left or self.takes_no_more:
@@ -146,39 +147,6 @@ class Http1Exchange:
     def locate(self) -> ClientAddress:
         return locate(self.address if self._request is None else self._request.client, self._socket.transport)
 
-    # Waiting. An exchange waits for one thing at a time, so there is one future; whoever brings the thing about sets its result.
-
-    def wait(self) -> asyncio.Future[object]:
-        waiter = self._waiter = self._loop.create_future()
-        if self._failure is not None:
-            waiter.set_exception(self._failure)
-            self._failure = None
-        return waiter
-
-    def wake(self) -> None:
-        """Something has changed for an exchange that waits for a request head."""
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    def fail(self, failure: Failure) -> None:
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            self._failure = self._failure or failure
-            if self.interrupt is not None:
-                self.interrupt()
-        else:
-            waiter.set_exception(failure)
-
-    def client_left(self, detail: str = "") -> None:
-        """The client closed its connection before the response was complete."""
-        self.fail(Failure(FailureKind.CLIENT_CLOSED_IN_RESPONSE if self.response_started else FailureKind.CLIENT_CLOSED, detail))
-
-    def raise_failure(self) -> None:
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
-
     # The request body.
 
     @property
@@ -200,30 +168,6 @@ class Http1Exchange:
         self._body = None
         self.received_bytes += len(body)
         return [body], []
-
-    async def read_body(self, limit: int = _DEFAULT_LIMIT) -> bytes:
-        request = self._request
-        if request is None or not request.has_body:
-            return b""
-        if request.expects_continue:
-            request.expects_continue = False  # The forward action must not send a second 100.
-            self.send_continue()
-        buffered = self._buffered_body
-        if buffered is None:
-            buffered = self._buffered_body = BufferedBody()
-        if not buffered.over:
-            self.pump_body(buffered)
-            while not buffered.over and buffered.size <= limit:
-                buffered.arrived = self.wait()
-                try:
-                    await buffered.arrived
-                except Failure as failure:
-                    self._failure = failure  # A hook that catches it must not be able to ignore it.
-                    raise
-            self.park_body()
-        if buffered.size > limit:
-            raise BodyTooLarge(f"the request body has more than {limit} bytes")
-        return b"".join(buffered.pieces)
 
     def pump_body(self, sink: BodySink) -> None:
         socket = self._socket

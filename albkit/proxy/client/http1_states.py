@@ -13,6 +13,7 @@ and ends in one of these ways:
     RESET ───▶ RESETTING    an unfinished response that only the end of the connection delimits: RST follows the last byte
     ABORT ───▶ CLOSED       now, whatever is unsent
     DETACH ──▶ DETACHED     a tunnel takes over the transport
+    HAND_OVER ▶ DETACHED    HTTP/2 takes over the transport, before the first request
 
 An event maps each state in which it can happen to the state that follows: `socket.state = HEAD[socket.state]`. The state changes in no
 other way (a test checks that). A state that is missing here raises KeyError, because it is a bug in the caller. A state that is mapped to
@@ -33,6 +34,7 @@ __all__ = (
     "DETACH",
     "DETACHED",
     "END_BODY",
+    "HAND_OVER",
     "HEAD",
     "IN_EXCHANGE",
     "LINGER",
@@ -64,7 +66,7 @@ RESETTING: Final = "resetting"
 CLOSED: Final = "closed"
 """The connection was aborted or lost."""
 DETACHED: Final = "detached"
-"""A tunnel has the transport."""
+"""A tunnel, or HTTP/2, has the transport."""
 
 Event = dict[State, State]
 
@@ -121,5 +123,7 @@ LOSE: Final[Event] = {
     CLOSED: CLOSED,
 }
 """The transport reports that the connection is lost."""
+HAND_OVER: Final[Event] = {AWAITING_HEAD: DETACHED}
+"""The client sent the preface of HTTP/2 instead of a request: another protocol takes the transport."""
 DETACH: Final[Event] = {IN_EXCHANGE: DETACHED, CLOSED: DETACHED}
 """A tunnel takes the transport, after a 101."""

@@ -85,7 +85,8 @@ def _load(settings: Settings, now: float, before: Mapping[object, Termination]) 
 def _key_of(listener: Listener) -> object:
     """Everything that a termination is created from."""
     return (
-        *(listener.protocol, listener.certificates, listener.ssl_policy, listener.alpn_policy, listener.mutual_authentication),
+        *(listener.protocol, listener.certificates, listener.ssl_policy, listener.alpn_policy, listener.http2),
+        listener.mutual_authentication,
         stamp_of(listener.files),
     )
 

@@ -105,7 +105,9 @@ def _mutual_contexts(listener: Listener, faults: Faults, path: str) -> MutualCon
 
 
 def _alpn(listener: Listener) -> Sequence[str]:
-    return ("http/1.1",) if listener.protocol == "HTTPS" else _ALPN[listener.alpn_policy]
+    if listener.protocol == "TLS":
+        return _ALPN[listener.alpn_policy]
+    return ("h2", "http/1.1") if listener.http2 else ("http/1.1",)
 
 
 class _ServerSession:

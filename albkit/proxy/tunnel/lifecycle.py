@@ -15,7 +15,7 @@ def tunnel_opened(listener: ListenerRuntime, tunnel: Tunnel, policy: TunnelPolic
     """Count a tunnel whose both sides are connected."""
     runtime = listener.runtime
     member = tunnel.member
-    runtime.counters.tunnel_opened()
+    runtime.counters.tunnel_opened(tunnel.connections)
     member.counters.tunnel_opened()
     runtime.tunnel_opened(tunnel)
     if member.keeps_sessions:
@@ -26,20 +26,21 @@ def tunnel_opened(listener: ListenerRuntime, tunnel: Tunnel, policy: TunnelPolic
         tunnel.stop()
 
 
-def tunnel_closed(listener: ListenerRuntime, host: str, choice: TargetChoice, tunnel: Tunnel) -> None:
-    """Give back what a tunnel holds, after both its sockets are closed.
+def tunnel_closed(listener: ListenerRuntime, host: str | None, choice: TargetChoice, tunnel: Tunnel) -> None:
+    """Give back what a tunnel holds, after both its sides are closed.
 
     Args:
         listener: The listener that the client connected to.
-        host: The address that the connection of the client was counted for.
+        host: The address that the connection of the client was counted for; `None` if it outlives the tunnel (HTTP/2).
         choice: Of the target group.
         tunnel: The tunnel.
     """
     runtime = listener.runtime
-    listener.release(host)
+    if host is not None:
+        listener.release(host)
     if choice.hears_traffic:
         choice.transferred(tunnel.member, tunnel.record.received_bytes + tunnel.record.sent_bytes)
     choice.finished(tunnel.member, tunnel=True)
-    runtime.counters.tunnel_closed(tunnel.end)
+    runtime.counters.tunnel_closed(tunnel.end, tunnel.connections)
     finish(tunnel.record, runtime)
     runtime.tunnel_closed(tunnel)

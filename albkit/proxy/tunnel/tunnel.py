@@ -44,7 +44,8 @@ class Tunnel:
         policy: Sets the deadlines and limits.
         extensions: The extensions that a WebSocket handshake agreed on, empty for none; `None` if the bytes must not be read as frames.
         runtime: Of the load balancer.
-        on_closed: Called once, when both sockets are closed.
+        on_closed: Called once, when both sides are closed.
+        connections: How many connections the two transports are. A stream of an HTTP/2 connection is none.
     """
 
     __slots__ = (
@@ -59,6 +60,7 @@ class Tunnel:
         "_silent_since",
         "_used_since",
         "client_leg",
+        "connections",
         "end",
         "id",
         "member",
@@ -78,8 +80,10 @@ class Tunnel:
         extensions: bytes | None,
         runtime: Runtime,
         on_closed: Callable[[Tunnel], None],
+        connections: int = 2,
     ) -> None:
         self.member = member
+        self.connections = connections
         self.record = record
         self.protocol = protocol
         self.end: TunnelEnd | None = None

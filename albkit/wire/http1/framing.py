@@ -12,8 +12,11 @@ from typing import Final, Protocol
 from albkit.wire.http1.grammar import FIELD_LINE, TOKEN
 
 __all__ = (
+    "DROPPED_TRAILERS",
     "LAST_CHUNK",
     "MANY_CHUNKS",
+    "MAX_TRAILERS",
+    "REJECTED_TRAILERS",
     "Body",
     "ChunkedBody",
     "FramingError",
@@ -43,9 +46,10 @@ _MAX_LINE = 4096
 _MAX_OVERHEAD = 64 * 1024
 """Bytes of chunk extensions in one body. Without a limit, a sender could keep the load balancer reading without sending data (the class of
 CVE-2023-39326)."""
-_MAX_TRAILERS = 16 * 1024
+MAX_TRAILERS = 16 * 1024
+"""Bytes of the trailers of one message."""
 
-_REJECTED_TRAILERS = frozenset(
+REJECTED_TRAILERS = frozenset(
     (
         b"transfer-encoding",
         b"content-length",
@@ -64,7 +68,7 @@ _REJECTED_TRAILERS = frozenset(
 )
 """Fields for framing, routing and content processing must not be trailers (RFC 9110 section 6.5.1). The sender is broken or malicious, so
 the body is rejected."""
-_DROPPED_TRAILERS = (b"x-forwarded-", b"x-amzn-", b"authorization", b"proxy-auth", b"cookie", b"set-cookie", b"forwarded")
+DROPPED_TRAILERS = (b"x-forwarded-", b"x-amzn-", b"authorization", b"proxy-auth", b"cookie", b"set-cookie", b"forwarded")
 """Prefixes of fields for authentication and trust. As trailers they have not been checked, and a target that merges trailers into the
 header fields would believe them."""
 
@@ -269,7 +273,7 @@ class ChunkedBody:
     def _check_unfinished_line(self, data: bytes, pos: int) -> None:
         """Reject a line that can never become valid, instead of buffering it without limit."""
         # One more byte, for a CR at the end.
-        if len(data) - pos > (_MAX_TRAILERS if self._in_trailers else _MAX_LINE) + 1:
+        if len(data) - pos > (MAX_TRAILERS if self._in_trailers else _MAX_LINE) + 1:
             raise FramingError("a line of the chunked coding is too long")
         if not self._in_trailers and data[pos] not in b"0123456789abcdefABCDEF":
             raise FramingError("a chunk has no size")
@@ -298,12 +302,12 @@ class ChunkedBody:
             return
         self._trailer_bytes += len(line) + 2
         match = FIELD_LINE.fullmatch(line)
-        if match is None or self._trailer_bytes > _MAX_TRAILERS:
-            raise FramingError(f"invalid trailer {line[:50]!r}, or more than {_MAX_TRAILERS} bytes of trailers")
+        if match is None or self._trailer_bytes > MAX_TRAILERS:
+            raise FramingError(f"invalid trailer {line[:50]!r}, or more than {MAX_TRAILERS} bytes of trailers")
         name = match[1].lower()
-        if name in _REJECTED_TRAILERS:
+        if name in REJECTED_TRAILERS:
             raise FramingError(f"the field {name.decode('ascii')} must not be a trailer")
-        if not name.startswith(_DROPPED_TRAILERS):
+        if not name.startswith(DROPPED_TRAILERS):
             self.trailers.append(b"%s: %s" % (match[1], match[2].strip(b" \t")))
 
 

@@ -65,7 +65,8 @@ class RequestReader:
     Args:
         settings: The settings of the load balancer.
         port: The port that clients connect to.
-        verdict: Returns what desync mitigation does with requests of a class, given the name of the class.
+        verdict: Returns what desync mitigation does with requests of a class, given the name of the class. `None` for requests of HTTP/2,
+            whose heads albkit writes itself: they are always compliant (docs/alb.md 2.4).
         reserved: Names of more fields that only the load balancer may set.
         peers: Who sends these requests. `"anybody"` if the listener has no `trusted_networks`. If it has some, `"trusted"` for connections
             of these proxies, which report the address of their clients, and `"others"` for all other connections.
@@ -90,7 +91,7 @@ class RequestReader:
     )
 
     def __init__(
-        self, settings: Settings, port: int, verdict: Callable[[str], Verdict], reserved: Sequence[str] = (), peers: str = "anybody"
+        self, settings: Settings, port: int, verdict: Callable[[str], Verdict] | None, reserved: Sequence[str] = (), peers: str = "anybody"
     ) -> None:
         limits = settings.limits
         self._max_line = limits.request_line
@@ -133,6 +134,8 @@ class RequestReader:
             try:
                 request = self._parse(head, None)
             except _NeedsNormalization:
+                if self._verdict is None:
+                    raise Failure(FailureKind.REQUEST_MALFORMED) from None
                 return self._parse_normalized(head)
         return request
 
@@ -390,6 +393,9 @@ class RequestReader:
     def _classify(self, request: RequestHead, found: dict[int, bytes], classification: Classification | None) -> None:
         """Desync mitigation: classify the request, and reject it or have it close the connections if the mode says so."""
         request.close_after = False
+        if self._verdict is None:
+            request.classification = None
+            return
         if fields.TRANSFER_ENCODING in found:
             classification = worse(classification, classify_body(request.method, -1))
         elif fields.CONTENT_LENGTH in found:

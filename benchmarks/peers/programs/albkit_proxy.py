@@ -7,6 +7,9 @@ from typing import Any
 
 import albkit as alb
 
+_MOST_REQUESTS = 1_000_000_000
+"""Requests per HTTP/2 connection: far more than a run sends, as for the other proxies (`MOST_REQUESTS`)."""
+
 
 def _stickiness(kind: str) -> Any:
     """Looked up by name, because an older baseline has fewer kinds."""
@@ -29,6 +32,8 @@ def main() -> None:
     parser.add_argument("--raw", action="store_true", help="tunnels are not frame-tracked")
     parser.add_argument("--rules", type=int, default=0, help="path prefixes before the default")
     parser.add_argument("--algorithm", help="which target gets a request")
+    parser.add_argument("--http2", action="store_true", help="clients use HTTP/2, and as many requests per connection as they like")
+    parser.add_argument("--target-protocol", help="HTTP1, HTTP2 or GRPC")
     parser.add_argument("--certificate", help="the certificate for clients; without one there is no TLS")
     parser.add_argument("--key", help="the key of the certificate")
     parser.add_argument("port", type=int)
@@ -42,6 +47,8 @@ def main() -> None:
     # A baseline from before there were tunnel policies tracks no frames anyway.
     if given.raw and hasattr(alb, "TunnelPolicy"):
         settings["tunnel"] = alb.TunnelPolicy(frames=False)
+    if given.target_protocol is not None:
+        settings["protocol_version"] = given.target_protocol
     targets = [f"127.0.0.1:{port}" for port in given.targets]
     group = alb.TargetGroup("targets", targets, **settings)
     if given.sticky == "group":
@@ -52,7 +59,11 @@ def main() -> None:
     doors: dict[str, Any] = {}
     if given.certificate is not None:
         doors = {"protocol": "HTTPS", "certificates": alb.Certificate(given.certificate, given.key)}
-    alb.run(alb.Listener(given.port, action, host="127.0.0.1", rules=rules, **doors))
+    listener = alb.Listener(given.port, action, host="127.0.0.1", rules=rules, **doors)
+    if given.http2:
+        alb.run(listener, limits=alb.Limits(http2_requests=_MOST_REQUESTS))
+    else:
+        alb.run(listener)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,10 @@
-"""Every error, defined once.
-
-There are two families. A `ConfigurationError` is raised to a caller whose configuration cannot work. A `Failure` ends one exchange: its
-kind says who caused it, in which phase it occurred, which status the client gets and whether the request may be sent again. No code has to
-derive these from the text of an exception.
-"""
+"""Every way an exchange can fail."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import Enum, StrEnum
 
-__all__ = ("ConfigurationError", "Failure", "FailureKind", "Phase", "Retry", "Side", "name_of", "told")
-
-
-class ConfigurationError(ValueError):
-    """A configuration that cannot work.
-
-    `faults` lists every fault, each as `path: what is wrong and what would be right`. The path starts at the object that was being built
-    (`rules[2].conditions[0]: ...`). Correct all of them, then build the object again.
-    """
-
-    def __init__(self, subject: str, faults: Iterable[str]) -> None:
-        self.subject = subject
-        self.faults = tuple(faults)
-        super().__init__(subject, self.faults)
-
-    def __str__(self) -> str:
-        return f"{self.subject}: " + "; ".join(self.faults)
+__all__ = ("FailureKind", "Phase", "Retry", "Side")
 
 
 class Side(StrEnum):
@@ -58,7 +36,7 @@ class Retry(StrEnum):
     IF_IDEMPOTENT = "if idempotent"
     """The target may have acted on the request; no byte of an answer was read."""
     ALWAYS = "always"
-    """Nothing of the request was sent."""
+    """Nothing of the request was sent, or the target reports that it processed nothing of it."""
 
 
 class FailureKind(Enum):
@@ -140,7 +118,7 @@ class FailureKind(Enum):
     )
 
     # Caused by the client (docs/alb.md 2.3, 2.4; RFC 9112).
-    REQUEST_MALFORMED = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "the request head is not valid HTTP/1.1")
+    REQUEST_MALFORMED = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "the request head is not valid HTTP/1.1 or HTTP/2")
     REQUEST_BARE_LF = (
         Phase.REQUEST_HEAD,
         Side.CLIENT,
@@ -205,6 +183,37 @@ class FailureKind(Enum):
     )
     TLS_ON_PLAIN_PORT = (Phase.REQUEST_HEAD, Side.CLIENT, 400, Retry.NEVER, "a TLS handshake was sent to a plain HTTP port")
     REQUEST_BODY_TOO_SLOW = (Phase.REQUEST_BODY, Side.CLIENT, 408, Retry.NEVER, "the client sends the request body below the minimum rate")
+
+    # Caused by the client (docs/alb.md 2.2, 2.8; RFC 9113).
+    PROTOCOL_VERSION_MISMATCH = (
+        Phase.ROUTE,
+        Side.CLIENT,
+        464,
+        Retry.NEVER,
+        "the protocol version of the target group does not accept the request",
+    )
+    HTTP2_PROTOCOL_ERROR = (Phase.REQUEST_HEAD, Side.CLIENT, None, Retry.NEVER, "the client violated HTTP/2")
+    HTTP2_FLOOD = (
+        Phase.REQUEST_HEAD,
+        Side.CLIENT,
+        None,
+        Retry.NEVER,
+        "the client exceeded a limit on resets or on frames without use, and its HTTP/2 connection was closed",
+    )
+    HTTP2_HEADER_TOO_LARGE = (
+        Phase.REQUEST_HEAD,
+        Side.CLIENT,
+        None,
+        Retry.NEVER,
+        "a compressed header exceeds its size limit, and the HTTP/2 connection was closed",
+    )
+    HTTP2_TOO_MANY_BYTES_BUFFERED = (
+        Phase.RESPONSE_BODY,
+        Side.CLIENT,
+        None,
+        Retry.NEVER,
+        "too many bytes waited for flow control windows, and the HTTP/2 connection that held most of them was closed",
+    )
 
     # Caused by the load balancer, or decided by it.
     NO_TARGETS = (Phase.ROUTE, Side.LOAD_BALANCER, 503, Retry.NEVER, "the target group has no targets")
@@ -320,6 +329,38 @@ class FailureKind(Enum):
         "the target sent nothing more of the response for the idle timeout",
     )
 
+    # Caused by a target over HTTP/2 (RFC 9113, RFC 8441).
+    TARGET_REFUSED_STREAM = (
+        Phase.RESPONSE_HEAD,
+        Side.TARGET,
+        502,
+        Retry.ALWAYS,
+        "the target refused the HTTP/2 stream without processing the request",
+    )
+    TARGET_RESET_STREAM = (
+        Phase.RESPONSE_HEAD,
+        Side.TARGET,
+        502,
+        Retry.IF_IDEMPOTENT,
+        "the target reset the HTTP/2 stream without a response",
+    )
+    TARGET_PROTOCOL_ERROR = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.IF_IDEMPOTENT, "the target violated HTTP/2")
+    TARGET_WITHOUT_WEBSOCKETS = (
+        Phase.RESPONSE_HEAD,
+        Side.TARGET,
+        502,
+        Retry.NEVER,
+        "the target does not accept WebSockets over HTTP/2 (RFC 8441)",
+    )
+    RESPONSE_NOT_HTTP2 = (Phase.CONNECT, Side.TARGET, 502, Retry.ALWAYS, "the target does not use HTTP/2, as its group requires")
+    RESPONSE_NOT_SWITCHED = (
+        Phase.RESPONSE_HEAD,
+        Side.TARGET,
+        502,
+        Retry.NEVER,
+        "a WebSocket request over HTTP/2 got an ordinary 2xx response, which the client would take for the switch",
+    )
+
     # Tunnels that ended abnormally.
     TUNNEL_IDLE = (Phase.TUNNEL, Side.LOAD_BALANCER, None, Retry.NEVER, "the tunnel carried no byte for the idle timeout")
     TUNNEL_RESET_BY_CLIENT = (Phase.TUNNEL, Side.CLIENT, None, Retry.NEVER, "the client reset the tunnel")
@@ -364,49 +405,3 @@ class FailureKind(Enum):
         self.retry = retry
         self.sentence = sentence
         self.reason = "".join(word.capitalize() for word in self.name.split("_"))
-
-
-class Failure(Exception):
-    """One exchange has failed. Code decides by `kind` only; `detail` is for the reader of the log."""
-
-    def __init__(self, kind: FailureKind, detail: str = "") -> None:
-        super().__init__(kind, detail)
-        self.kind = kind
-        self.detail = detail
-        self.is_stale = False
-        """Whether a kept connection ended before a byte of the answer came, so that the target may have closed it before it got the
-        request. Set by the connection, which alone knows that. It has nothing to do with `kind.retry`."""
-
-    @property
-    def blames_target(self) -> bool:
-        """Whether the failure counts against the target, for ejection and anomaly detection."""
-        return self.kind.side is Side.TARGET and not self.is_stale
-
-    def __str__(self) -> str:
-        return f"{self.kind.reason}: {self.kind.sentence}" + (f" ({self.detail})" if self.detail else "")
-
-
-_LONGEST_TOLD = 500
-"""Characters of a `repr` that are kept."""
-
-
-def told(thing: object) -> str:
-    """Return the `repr` of an object of the program's own, for the log. If `repr` raises, the default of `object` takes its place."""
-    try:
-        text = repr(thing)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException:  # noqa: BLE001 - a __repr__ of the program's own may raise anything
-        text = object.__repr__(thing)
-    return str.__getitem__(text, slice(_LONGEST_TOLD))
-
-
-def name_of(thing: object) -> str:
-    """Return the name of a callable of the program's own, for the log, or its `repr` if it has none."""
-    try:
-        name = getattr(thing, "__qualname__", None)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException:  # noqa: BLE001 - as above
-        name = None
-    return name if type(name) is str else told(thing)

@@ -1,0 +1,1 @@
+"""What HTTP/2 connections with clients and with targets have in common."""

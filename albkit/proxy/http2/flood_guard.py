@@ -1,0 +1,84 @@
+"""Bounds what a peer can make the load balancer do without asking for anything useful (floods of frames, CVE-2019-9511 to 9518,
+CVE-2023-44487 "rapid reset", CVE-2025-8671 "made you reset")."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from albkit.model.limits import Limits
+from albkit.wire.http2.frames import ErrorCode, Http2Error
+
+__all__ = ("FloodGuard",)
+
+_CONTROL_REFILL: Final = 10.0
+"""Seconds in which an empty budget of control frames is full again."""
+_RESET_REFILL: Final = 30.0
+"""The same for resets."""
+_PER_USEFUL_FRAME: Final = 3
+"""Control frames that come with a useful frame: a client updates two windows and may send a PING (gRPC does) for each DATA frame."""
+
+
+class FloodGuard:
+    """Two budgets of one connection: for control frames and for resets. Useful frames and time refill them.
+
+    Args:
+        limits: Contains both budgets.
+    """
+
+    __slots__ = ("_control", "_limits", "_refilled", "_resets", "is_spent")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._control: float = limits.http2_control_frames
+        self._resets: float = limits.http2_resets
+        self._refilled = 0.0
+        self.is_spent = False
+        """Whether a budget is not full. If both are, `useful_frame` and `stream_completed` need not be called."""
+
+    def control_frame(self) -> None:
+        """The peer sent a frame that carries nothing: SETTINGS, PING, PRIORITY, empty DATA, CONTINUATION, WINDOW_UPDATE, unknown.
+
+        Raises:
+            Http2Error: it has sent too many of them.
+        """
+        self.is_spent = True
+        self._control -= 1
+        if self._control < 0:
+            raise Http2Error(
+                ErrorCode.ENHANCE_YOUR_CALM, f"more than {self._limits.http2_control_frames} control frames (Limits.http2_control_frames)"
+            )
+
+    def useful_frame(self) -> None:
+        """The peer opened a stream or sent data, or received a DATA frame whose size its windows did not limit."""
+        self._control = min(self._limits.http2_control_frames, self._control + _PER_USEFUL_FRAME)
+        self._look_if_full()
+
+    def _look_if_full(self) -> None:
+        limits = self._limits
+        self.is_spent = self._control < limits.http2_control_frames or self._resets < limits.http2_resets
+
+    def stream_reset(self) -> None:
+        """A stream was reset, by the peer or because of what the peer sent.
+
+        Raises:
+            Http2Error: the peer has caused too many resets.
+        """
+        self.is_spent = True
+        self._resets -= 1
+        if self._resets < 0:
+            raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"more than {self._limits.http2_resets} reset streams (Limits.http2_resets)")
+
+    def stream_completed(self) -> None:
+        """A stream ended in good order. It makes up for one reset."""
+        self._resets = min(self._limits.http2_resets, self._resets + 1)
+        self._look_if_full()
+
+    def refill(self, now: float) -> None:
+        """Refill both budgets for the time since the last call. `now` is the sweep's time."""
+        if self._refilled:
+            seconds = now - self._refilled
+            limits = self._limits
+            self._control = min(limits.http2_control_frames, self._control + seconds * limits.http2_control_frames / _CONTROL_REFILL)
+            self._resets = min(limits.http2_resets, self._resets + seconds * limits.http2_resets / _RESET_REFILL)
+            self._look_if_full()
+        self._refilled = now
