@@ -337,7 +337,14 @@ class LoadBalancer:
         return registration.describe(choice, None if targets is None else targets_from(targets))
 
     def explain(
-        self, method: str, url: str, *, headers: Fields = (), client: str = "127.0.0.1", listener: str | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Fields = (),
+        client: str = "127.0.0.1",
+        listener: str | None = None,
+        http2: bool = False,
     ) -> Explanation:
         """Explain what would happen to a request, without sending anything and without advancing any rotation.
 
@@ -349,13 +356,16 @@ class LoadBalancer:
             headers: Headers, as a mapping or pairs; a Host among them takes precedence over the URL's.
             client: The address that the request would come from.
             listener: The name of the listener to use instead.
+            http2: Whether the client uses HTTP/2. A request that does not fit the `protocol_version` of its target group gets 464, which
+                `why` explains; a Content-Type of `application/grpc` makes it a gRPC request.
 
         Raises:
             LookupError: there is no listener of this name.
+            ValueError: the listener does not accept HTTP/2.
             RuntimeError: the load balancer is not running.
         """
         runtime, _ = self._control()
-        return explain(method, url, headers, client, listener, self._running, runtime)
+        return explain(method, url, headers, client, listener, self._running, runtime, http2=http2)
 
     def subscribe(self, subscriber: EventSubscriber) -> Callable[[], None]:
         """Call a function with every event (see `albkit.events`). Call the returned function to unsubscribe."""

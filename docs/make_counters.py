@@ -13,7 +13,7 @@ from pathlib import Path
 
 from albkit.errors import FailureKind
 from albkit.model.tunnel import TunnelEnd
-from albkit.state.counters import METRICS, TRAFFIC_METRICS, Metric
+from albkit.state.metrics import METRICS, TRAFFIC_METRICS, Metric
 
 PAGE = Path(__file__).parent / "counters.md"
 

@@ -14,6 +14,7 @@ from albkit.model.rule import Rule
 from albkit.model.stickiness.stickiness import BuiltInStickiness
 from albkit.model.target import Target
 from albkit.policy.describe import describe_action, describe_condition
+from albkit.policy.protocol_versions import is_grpc_type, mismatch
 from albkit.policy.route_plan import RoutePlan
 from albkit.policy.rule_table import CompiledRule
 from albkit.proxy.accept.listener import RunningListener
@@ -49,11 +50,17 @@ def explain(
     listener: str | None,
     running: Sequence[RunningListener],
     runtime: Runtime,
+    *,
+    http2: bool,
 ) -> Explanation:
     """See `LoadBalancer.explain`."""
     target_url = URL(url, encoded=True)
     entered = _listener(target_url, listener, running)
     request = _request(method, target_url, headers, client, entered)
+    if http2 and not entered.listener.http2:
+        raise ValueError(
+            f"listener {entered.listener.name or entered.port} does not accept HTTP/2; leave out http2, or set Listener(http2=True)"
+        )
     table = entered.listener_runtime.rules
     chosen = table.match(request)
     why = [*_before(table.rules, chosen, request), _because(chosen)]
@@ -62,10 +69,12 @@ def explain(
     if plan.groups is None:
         why.append(plan.routing.describe())
         return Explanation(chosen.rule, None, None, tuple(why))
-    return _forwarded(chosen, plan, request, runtime, why)
+    return _forwarded(chosen, plan, request, runtime, why, "HTTP/2" if http2 else "HTTP/1.1")
 
 
-def _forwarded(chosen: CompiledRule[RoutePlan], plan: RoutePlan, request: RequestHead, runtime: Runtime, why: list[str]) -> Explanation:
+def _forwarded(
+    chosen: CompiledRule[RoutePlan], plan: RoutePlan, request: RequestHead, runtime: Runtime, why: list[str], protocol: str
+) -> Explanation:
     now = runtime.clock.time()
     groups = plan.groups
     choice = None
@@ -81,6 +90,11 @@ def _forwarded(chosen: CompiledRule[RoutePlan], plan: RoutePlan, request: Reques
         why.append("503: all weights are 0")
         return Explanation(chosen.rule, None, None, tuple(why))
     name = choice.group.group.name
+    grpc = is_grpc_type(request.headers.get("Content-Type", ""))
+    clash = mismatch(protocol, request.method, grpc=grpc, version=choice.group.group.protocol_version)
+    if clash:
+        why.append(f"464: group {name}: {clash}")
+        return Explanation(chosen.rule, name, None, tuple(why))
     try:
         # The same order as for a real request: session first, then the algorithm.
         bound = choice.bound(request, now)

@@ -192,7 +192,7 @@ class FailureKind(Enum):
         Retry.NEVER,
         "the protocol version of the target group does not accept the request",
     )
-    HTTP2_PROTOCOL_ERROR = (Phase.REQUEST_HEAD, Side.CLIENT, None, Retry.NEVER, "the client violated HTTP/2, and its connection was closed")
+    HTTP2_PROTOCOL_ERROR = (Phase.REQUEST_HEAD, Side.CLIENT, None, Retry.NEVER, "the client violated HTTP/2")
     HTTP2_FLOOD = (
         Phase.REQUEST_HEAD,
         Side.CLIENT,
@@ -358,7 +358,7 @@ class FailureKind(Enum):
         Side.TARGET,
         502,
         Retry.NEVER,
-        "the target answered a WebSocket request over HTTP/2 with an ordinary 2xx response, which the client would take for the switch",
+        "a WebSocket request over HTTP/2 got an ordinary 2xx response, which the client would take for the switch",
     )
 
     # Tunnels that ended abnormally.

@@ -56,8 +56,8 @@ class HealthCheck:
         port: 1 to 65535, to check another port than the target's own. For a target with a unix socket it is a port of this machine.
             Default: `None`, the target's own (ALB's `traffic-port`).
         protocol: `"HTTP"`, `"HTTPS"`, `"TCP"` (passes when the target accepts the connection) or `"WEBSOCKET"` (passes when the target
-            answers an upgrade on `path` with a valid 101; over TLS if requests to the target use TLS). The last two are albkit's own;
-            `"WEBSOCKET"` is for HTTP1 groups.
+            answers an upgrade on `path` with a valid 101, or in an HTTP2 group an extended CONNECT with 200 (RFC 8441); over TLS if
+            requests to the target use TLS; not in a GRPC group). The last two are albkit's own.
             Default: `None`, which is `"HTTP"` or `"HTTPS"`, the same as for requests to the target, and `"TCP"` behind TCP and TLS
             listeners.
         interval: Seconds between the starts of two checks of a target, 0.001 to 300. Default: `30`.
@@ -120,10 +120,8 @@ class HealthCheck:
         if self.probe is not None or self.protocol == "TCP":
             return
         if self.protocol == "WEBSOCKET":
-            if protocol_version != "HTTP1":
-                faults.add(
-                    "health_check.protocol", f"'WEBSOCKET' checks use HTTP/1.1, but the group {protocol_version}; use 'TCP' or 'HTTP'"
-                )
+            if protocol_version == "GRPC":
+                faults.add("health_check.protocol", "'WEBSOCKET' is not for GRPC groups; use 'TCP', or leave it out to call a method")
             return
         is_grpc = _GRPC_CODES.fullmatch(self.matcher) is not None
         if protocol_version != "GRPC":

@@ -7,7 +7,7 @@ import attrs
 from albkit.model.health import TargetHealthReason, TargetHealthState
 from albkit.model.health_check import HealthCheck
 
-__all__ = ("CheckResult", "HealthTrack")
+__all__ = ("CheckResult", "HealthTrack", "failed", "status_mismatch")
 
 
 @attrs.frozen
@@ -26,6 +26,16 @@ class CheckResult:
     def passed(self) -> bool:
         """Whether the check passed."""
         return self.reason is None
+
+
+def failed(why: str) -> CheckResult:
+    """The result of a check that got no answer, or no readable one."""
+    return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed: {why}")
+
+
+def status_mismatch(status: int) -> CheckResult:
+    """The result of a check that got a status that does not pass."""
+    return CheckResult(TargetHealthReason.RESPONSE_CODE_MISMATCH, f"Health checks failed with these codes: [{status}]")
 
 
 class HealthTrack:

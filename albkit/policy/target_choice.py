@@ -12,6 +12,7 @@ from albkit.policy.concurrency import Capacity, has_room
 from albkit.policy.ejection import Ejector, has_enough
 from albkit.policy.eligibility import GOOD, Census
 from albkit.policy.guarded_algorithm import GuardedAlgorithm
+from albkit.policy.protocol_versions import COMMON_PROTOCOL
 from albkit.policy.slow_start import SlowStart
 from albkit.policy.stickiness import Stickiness, stickiness_for
 from albkit.policy.weights import drawn_by_weight
@@ -47,6 +48,7 @@ class TargetChoice:
         "_ejector",
         "_notifies",
         "_slow_start",
+        "fits_all_of",
         "group",
         "hears_answers",
         "hears_traffic",
@@ -62,6 +64,8 @@ class TargetChoice:
         self._slow_start = SlowStart(clock.random)
         self._ejector = Ejector(group, clock.monotonic)
         self._take_algorithm()
+        self.fits_all_of = ""
+        """The protocol of clients whose requests all fit the group: most requests need no other comparison than with this."""
         self._binding: Any = None
         """The setting for which `stickiness` was created."""
         self._bindable: dict[TargetState, str | None] = {}
@@ -85,6 +89,7 @@ class TargetChoice:
         """The same for an algorithm that knows these members."""
         group = self.group
         chosen = set(group.eligible)
+        self.fits_all_of = COMMON_PROTOCOL[group.group.protocol_version]
         self._refresh_stickiness()
         self._ejector.settle()
         self._slow_start.look_at_all(group.members.values(), group.group.slow_start, self._clock.monotonic())

@@ -67,7 +67,7 @@ class DownstreamExchange(Protocol):
     """The client of an exchange. The same object serves all the exchanges of an HTTP/1 connection, one after the other."""
 
     protocol: ClassVar[str]
-    """`HTTP/1.1` or `HTTP/2`."""
+    """`HTTP/1.1` (for HTTP/1.0 too) or `HTTP/2`."""
     address: ClientAddress
     forwarded: ForwardedFields
     is_trusted_proxy: bool

@@ -59,7 +59,7 @@ async def serve(client: DownstreamExchange, listener: ListenerRuntime) -> None:
 async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bool:
     """Serve one exchange, and return whether another may follow on the connection."""
     runtime = listener.runtime
-    record = ExchangeRecord(client.address)
+    record = ExchangeRecord(client.address, client.protocol)
     try:
         # 1. Accept: wait for the next request head. `None` means that the client closed between two requests, which is not a failure.
         head = await client.head()
@@ -182,7 +182,6 @@ def _open_tunnel(
     upstream = forwarding.upstream
     response = upstream.response
     record.elb_status_code = 101 if client.gives_up_connection else 200  # RFC 8441 section 5.
-    record.received_bytes = client.received_bytes
     policy = forwarding.policy
     extensions = negotiated_extensions(request, response) if policy.frames else None
     # The place in the connection limit of the listener, if the tunnel takes it over.
@@ -201,6 +200,7 @@ def _open_tunnel(
     except Failure:
         forwarding.end(whole=False)
         raise
+    record.received_bytes, record.sent_bytes = client.received_bytes, client.sent_bytes
     on_closed = partial(tunnel_closed, listener, host, forwarding.choice)
     protocol = response.upgrade.decode("latin-1").lower()
     connections = client.gives_up_connection + upstream.gives_up_connection

@@ -8,12 +8,14 @@ from albkit.model.message import RequestHead
 from albkit.model.stickiness.app_cookie import AppCookie
 from albkit.model.tunnel import TunnelPolicy
 from albkit.policy.failover import IDEMPOTENT
+from albkit.policy.protocol_versions import is_grpc_request, mismatch
 from albkit.policy.route_plan import RoutePlan
 from albkit.policy.stickiness import Stickiness
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.attempts import find_room, first_answer
 from albkit.proxy.downstream import DownstreamExchange, WholeBody
 from albkit.proxy.runtime import Runtime
+from albkit.proxy.target.connector import uses_http2
 from albkit.proxy.target.request_body_writer import RequestBodyWriter
 from albkit.proxy.upstream import UpstreamExchange
 from albkit.state.record import ExchangeRecord
@@ -46,6 +48,8 @@ async def forward(
         if request.upgrade:
             member = find_room(request, choice, member, policy, bound=bound)
     member.counters.request_routed(choice.group.fails_open)
+    if choice.fits_all_of != "HTTP/1.1" and is_grpc_request(request):
+        member.counters.grpc_request_routed()
 
     # Complete the request.
     if plan.rewrite is not None:
@@ -95,7 +99,7 @@ class Forwarding:
         self._client = client
         self._runtime = runtime
         self._body = body
-        self._upload = RequestBodyWriter(request) if body is None else None
+        self._upload = RequestBodyWriter(request, may_be_refused=uses_http2(choice.group.group)) if body is None else None
         self.request = request
         self.choice = choice
         self.policy = policy
@@ -203,7 +207,8 @@ def pick(
         session is bound to that target; and the field lines of the cookies that keep the client with the group.
 
     Raises:
-        Failure: 503, there is no target; or 500, code of the program failed.
+        Failure: 464, the request does not fit the protocol version of the group; 503, there is no target; or 500, code of the program
+            failed.
     """
     groups = plan.groups
     if groups is None:
@@ -219,6 +224,8 @@ def pick(
             raise Failure(FailureKind.NO_TARGETS, "all weights are 0")
         choice = chosen
     record.group = choice.group
+    if record.protocol != choice.fits_all_of:
+        _check_protocol(request, record.protocol, choice)
     if choice.stickiness is not None:
         bound = choice.bound(request, now)
         if bound is not None:
@@ -230,3 +237,12 @@ def pick(
     if member is None and not choice.is_full:
         raise Failure(FailureKind.NO_TARGETS, choice.group.group.name)
     return choice, member, False, cookies
+
+
+def _check_protocol(request: RequestHead, protocol: str, choice: TargetChoice) -> None:
+    """Refuse a request that does not fit the protocol version of the group (docs/alb.md 2.8)."""
+    group = choice.group.group
+    grpc = protocol == "HTTP/2" and is_grpc_request(request)
+    wrong = mismatch(protocol, request.method, grpc=grpc, version=group.protocol_version)
+    if wrong:
+        raise Failure(FailureKind.PROTOCOL_VERSION_MISMATCH, f"{group.name}: {wrong}")

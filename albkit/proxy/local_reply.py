@@ -6,10 +6,11 @@ from albkit.errors import Failure, FailureKind
 from albkit.model.actions.action import Answer
 from albkit.model.extensions import Response
 from albkit.model.message import RequestHead, ResponseHead
+from albkit.policy.protocol_versions import is_grpc_request
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.downstream import DownstreamExchange
 from albkit.state.record import ExchangeRecord
-from albkit.wire.http1.responses import WITHOUT_BODY, error_page, hook_response, local_response
+from albkit.wire.http1.responses import WITHOUT_BODY, error_page, grpc_response, hook_response, local_response
 
 __all__ = ("reply_with_action", "reply_with_error", "reply_with_response")
 
@@ -56,7 +57,7 @@ def reply_with_response(
 def reply_with_error(
     client: DownstreamExchange, request: RequestHead | None, failure: Failure, record: ExchangeRecord, listener: ListenerRuntime
 ) -> bool:
-    """Send the error page of a failure, if the client can still receive it.
+    """Send the error page of a failure, or the `grpc-status` for a gRPC client, if the client can still receive it.
 
     Returns:
         Whether it was sent. If so, the exchange ends like any other. If not, the caller must cut the connection.
@@ -70,12 +71,22 @@ def reply_with_error(
     # 460 is for the log only: the client has disconnected.
     if status == 460:
         return False
+    if client.protocol == "HTTP/2" and request is not None and _expects_grpc(request, failure):
+        _send(client, request, grpc_response(status, int(listener.runtime.clock.time())), b"", record, listener)
+        # The 200 is only the envelope of a gRPC response. Logs and HTTPCode_ELB_* count what happened.
+        record.elb_status_code = status
+        return True
     # A 405 must have this field (RFC 9110 section 15.5.6).
     extra_lines = (_ALLOW,) if failure.kind is FailureKind.REQUEST_METHOD_REFUSED else ()
     page = error_page(status)
     head = local_response(status, page, "text/html", int(listener.runtime.clock.time()), extra_lines)
     _send(client, request, head, page, record, listener)
     return True
+
+
+def _expects_grpc(request: RequestHead, failure: Failure) -> bool:
+    """Whether the client is a gRPC client, and has reached something that uses gRPC: 464 means that it has not."""
+    return failure.kind is not FailureKind.PROTOCOL_VERSION_MISMATCH and is_grpc_request(request)
 
 
 def _send(

@@ -121,9 +121,9 @@ class Runtime:
         self.registry = Registry(settings.groups)
         self.choices = {state.group.name: TargetChoice(state, clock) for state in self.registry.groups}
         self.sweep = Sweep(loop, clock, interval_for(_shortest_deadline(settings)))
-        self.connections = ConnectionPool(loop, counters, self.sweep, settings.limits)
         self.http2_buffers = BufferBudget(settings.limits.http2_buffered_bytes)
         """Bounds what waits in the streams of all HTTP/2 connections."""
+        self.connections = ConnectionPool(loop, counters, self.sweep, settings.limits, self.http2_buffers)
         self.trace_ids = TraceIds(clock)
         self.clients: set[ClientConnection] = set()
         # A dict instead of a set, because it keeps the order.

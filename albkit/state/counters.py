@@ -7,7 +7,7 @@ There are two classes:
 - `Counters`, one per load balancer: everything that has nothing to do with a target.
 
 Only the methods of these classes change a counter. Each method is named after the event that its caller reports. To add a counter, add an
-attribute, a method and a row in the table at the end of this file, then run `python docs/make_counters.py`.
+attribute, a method and a row in one of the tables of `metrics`, then run `python docs/make_counters.py`.
 """
 
 from __future__ import annotations
@@ -21,20 +21,9 @@ import attrs
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import RequestHead
 from albkit.model.tunnel import TunnelEnd
+from albkit.state.metrics import METRICS, TRAFFIC_METRICS
 
-__all__ = ("METRICS", "TRAFFIC_METRICS", "Counters", "Metric", "TrafficCounters")
-
-
-@attrs.frozen
-class Metric:
-    """One row of docs/counters.md."""
-
-    name: str
-    """The name that ALB uses, if ALB has such a metric."""
-    unit: str
-    """A plural noun."""
-    meaning: str
-    """One sentence in Markdown."""
+__all__ = ("Counters", "TrafficCounters")
 
 
 # Slots and plain integers: adding to one costs less than any look-up by name, and these are on the path of every request.
@@ -43,6 +32,7 @@ class TrafficCounters:
     """The metrics of one target. A group keeps one more for its former targets, and a load balancer for its former groups."""
 
     requests: int = 0
+    grpc_requests: int = 0
     target_2xx: int = 0
     target_3xx: int = 0
     target_4xx: int = 0
@@ -66,6 +56,10 @@ class TrafficCounters:
         self.requests += 1
         if fails_open:
             self.unhealthy_routing_requests += 1
+
+    def grpc_request_routed(self) -> None:
+        """The request of the last `request_routed` is a gRPC request."""
+        self.grpc_requests += 1
 
     def flow_routed(self, fails_open: bool) -> None:
         """The target was chosen for a connection of a TCP or TLS listener.
@@ -155,6 +149,8 @@ class Counters:
     elb_5xx: int = 0
     fixed_responses: int = 0
     forwarded_invalid_headers: int = 0
+    http2_connections: int = 0
+    http2_stream_resets: int = 0
     idle_connections_closed: int = 0
     new_connections: int = 0
     non_sticky_requests: int = 0
@@ -179,6 +175,14 @@ class Counters:
     def connection_closed(self) -> None:
         """A connection was closed, or a tunnel took it over."""
         self.active_connections -= 1
+
+    def http2_connection_opened(self) -> None:
+        """A client connection uses HTTP/2. Call `connection_opened` as well."""
+        self.http2_connections += 1
+
+    def http2_stream_reset(self) -> None:
+        """A client reset an HTTP/2 stream."""
+        self.http2_stream_resets += 1
 
     def connection_rejected(self) -> None:
         """A client connection was closed right after it was accepted, because of a limit."""
@@ -341,93 +345,3 @@ _NON_COMPLIANT: Final = frozenset(
     ),
 )
 """Rejections that count as non-compliant requests. A request that is rejected has no classification."""
-
-TRAFFIC_METRICS: Final = {
-    "requests": Metric("RequestCount", "requests", "Requests for which a target was chosen. Retries do not count again."),
-    "target_2xx": Metric("HTTPCode_Target_2XX_Count", "responses", "Responses of targets with a status of 200 to 299."),
-    "target_3xx": Metric("HTTPCode_Target_3XX_Count", "responses", "Responses of targets with a status of 300 to 399."),
-    "target_4xx": Metric("HTTPCode_Target_4XX_Count", "responses", "Responses of targets with a status of 400 to 499."),
-    "target_5xx": Metric("HTTPCode_Target_5XX_Count", "responses", "Responses of targets with a status of 500 to 599."),
-    "target_connection_errors": Metric(
-        "TargetConnectionErrorCount",
-        "connections",
-        "Connections to targets that failed, not counting health checks and TLS handshakes.",
-    ),
-    "target_tls_errors": Metric("TargetTLSNegotiationErrorCount", "connections", "TLS handshakes with targets that failed."),
-    "processed_bytes": Metric(
-        "ProcessedBytes",
-        "bytes",
-        "Bytes received from and sent to clients, heads and WebSocket frames included. Added when an exchange or tunnel ends.",
-    ),
-    "retries": Metric("RetryCount", "requests", "Retries after an attempt failed. Counted for the target that is tried next."),
-    "tunnels": Metric("TunnelCount", "tunnels", "Tunnels that were opened: WebSockets, other upgrades, TCP and TLS connections."),
-    "flows": Metric("NewFlowCount", "connections", "Connections of TCP and TLS listeners for which a target was chosen."),
-    "unhealthy_routing_requests": Metric(
-        "UnhealthyRoutingRequestCount", "requests", "Requests that were routed while the target group failed open."
-    ),
-    "ejections": Metric("TargetEjectionCount", "ejections", "Times that a target was ejected because requests failed (outlier ejection)."),
-    "rejected_requests": Metric(
-        "TargetControlRequestRejectCount", "requests", "Requests answered with 503 because all targets were at `max_concurrency`."
-    ),
-}
-"""By attribute of `TrafficCounters`: the metrics per target, per target group and for the load balancer."""
-
-METRICS: Final = {
-    "active_connections": Metric("ActiveConnectionCount", "connections", "Connections with clients and targets that are open now."),
-    "active_flows": Metric("ActiveFlowCount", "connections", "Connections of TCP and TLS listeners that are open now and have a target."),
-    "active_tunnels": Metric("ActiveTunnelCount", "tunnels", "Tunnels that are open now."),
-    "active_waiting": Metric(
-        "ActiveWaitingRequestCount", "requests", "Requests that are queued now: all targets are at `max_concurrency`."
-    ),
-    "app_cookie_non_sticky_requests": Metric(
-        "AppCookieNonStickinessCount", "requests", "Requests without a session to a group with `AppCookie`. A target was chosen anew."
-    ),
-    "client_tls_errors": Metric("ClientTLSNegotiationErrorCount", "connections", "TLS handshakes with clients that failed."),
-    "cookies_refused": Metric(
-        "StickinessCookieRefusedCount",
-        "requests",
-        "Requests whose stickiness cookie was ignored, because it is expired, forged or of another configuration.",
-    ),
-    "desync_non_compliant": Metric(
-        "DesyncMitigationMode_NonCompliant_Request_Count",
-        "requests",
-        "Requests that do not comply with RFC 9112, rejected or not.",
-    ),
-    "dns_failures": Metric("DnsFailureCount", "queries", "Queries for a `DnsName` that no name server answered."),
-    "dropped_invalid_headers": Metric(
-        "DroppedInvalidHeaderRequestCount", "requests", "Requests from which header fields with irregular names were dropped."
-    ),
-    "elb_3xx": Metric("HTTPCode_ELB_3XX_Count", "responses", "Redirects that the load balancer sent."),
-    "elb_4xx": Metric("HTTPCode_ELB_4XX_Count", "responses", "Errors 400 to 499 that the load balancer generated."),
-    "elb_5xx": Metric("HTTPCode_ELB_5XX_Count", "responses", "Errors 500 to 599 that the load balancer generated."),
-    "elb_500": Metric("HTTPCode_ELB_500_Count", "responses", "Errors 500 that the load balancer generated."),
-    "elb_502": Metric("HTTPCode_ELB_502_Count", "responses", "Errors 502 that the load balancer generated."),
-    "elb_503": Metric("HTTPCode_ELB_503_Count", "responses", "Errors 503 that the load balancer generated."),
-    "elb_504": Metric("HTTPCode_ELB_504_Count", "responses", "Errors 504 that the load balancer generated."),
-    "fixed_responses": Metric("HTTP_Fixed_Response_Count", "responses", "`FixedResponse` actions that answered a request."),
-    "forwarded_invalid_headers": Metric(
-        "ForwardedInvalidHeaderRequestCount", "requests", "Requests that were forwarded with header fields with irregular names."
-    ),
-    "idle_connections_closed": Metric(
-        "IdleTargetConnectionsClosedCount", "connections", "Idle connections to targets that the load balancer closed."
-    ),
-    "new_connections": Metric("NewConnectionCount", "connections", "Connections with clients and targets that were opened."),
-    "non_sticky_requests": Metric(
-        "NonStickyRequestCount", "requests", "Requests without a session to a sticky group. A target was chosen anew."
-    ),
-    "reading_paused": Metric(
-        "ReadingPausedCount",
-        "pauses",
-        "Times that reading from one side was paused because the other is slower (backpressure).",
-    ),
-    "redirect_url_limit_exceeded": Metric(
-        "HTTP_Redirect_Url_Limit_Exceeded_Count", "responses", "Redirects whose `Location` would exceed 8 KiB. The response is a 507."
-    ),
-    "redirects": Metric("HTTP_Redirect_Count", "responses", "`Redirect` actions that answered a request."),
-    "rejected_connections": Metric(
-        "RejectedConnectionCount", "connections", "Client connections that were closed right after they were accepted, because of a limit."
-    ),
-    "rule_evaluations": Metric("RuleEvaluations", "rules", "Rules that were evaluated. The default action does not count."),
-    "tunnel_pings": Metric("TunnelPingCount", "pings", "WebSocket pings that the load balancer sent."),
-}
-"""By attribute of `Counters`: the metrics for the load balancer only."""

@@ -22,6 +22,7 @@ class ExchangeRecord:
 
     Args:
         client: The peer of the connection.
+        protocol: As in `protocol`.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class ExchangeRecord:
         "failure",
         "group",
         "matched_rule_priority",
+        "protocol",
         "received_at",
         "received_bytes",
         "redirect_url",
@@ -46,7 +48,10 @@ class ExchangeRecord:
         "target_status_code",
     )
 
-    def __init__(self, client: ClientAddress) -> None:
+    def __init__(self, client: ClientAddress, protocol: str = "") -> None:
+        self.protocol = protocol
+        """The client's protocol: `HTTP/1.1` (for HTTP/1.0 too) or `HTTP/2`. Empty for connections of TCP and TLS listeners, and for those
+        that ended before their first request."""
         self.client = client
         """The peer of the connection. After the head was read, the client that a trusted proxy in front names, if there is one."""
         self.request: RequestHead | None = None
@@ -78,7 +83,8 @@ class ExchangeRecord:
         self.failed_attempts: list[tuple[TargetState, Failure]] | None = None
         """The attempts that failed, in order; `None` if none did. If no attempt followed, the failure of the last one is also `failure`."""
         self.elb_status_code = 0
-        """The status that the client received; 0 if none could be sent."""
+        """The status that the client received; 0 if none could be sent. If a gRPC client received a `grpc-status` in place of an error
+        page, it is the status of that page."""
         self.target_status_code = 0
         """The status that the target sent; 0 if it sent none."""
         self.received_bytes = 0

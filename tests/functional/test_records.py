@@ -13,6 +13,7 @@ from albkit.errors import FailureKind
 from albkit.state.counters import Counters
 from albkit.state.record import ExchangeRecord
 from tests.support.balancing import balancing, listener
+from tests.support.h2_client import H2Client
 from tests.support.peers import HEAD_END, RawClient, free_port, request, target
 from tests.support.tunnels import UPGRADE, echo, gone, switching
 
@@ -61,6 +62,7 @@ async def test_forwarded_request_is_recorded_with_all_its_steps(records: Records
         member = it.runtime.registry.group("api").members[origin.address]
         assert (record.action, record.matched_rule_priority, record.attempts, record.failed_attempts) == ("forward", 10, 1, None)
         assert (record.group, record.target) == (it.runtime.registry.group("api"), member)
+        assert record.protocol == "HTTP/1.1"
         assert (record.elb_status_code, record.target_status_code, record.failure) == (200, 200, None)
         assert (record.received_bytes, record.sent_bytes) == (client.sent, len(client.received))
         assert in_order(record)
@@ -252,3 +254,19 @@ def group(*targets: str, **settings: Any) -> alb.TargetGroup:
 
 def rule(action: Any) -> alb.Rule:
     return alb.Rule(10, alb.PathPattern("/api*"), action)
+
+
+async def test_record_has_the_protocol_of_the_client(records: Records) -> None:
+    """That of an HTTP/2 stream, and none for a connection of a TCP listener, whose bytes are not read."""
+    async with (
+        target(echo) as origin,
+        balancing(listener(alb.FixedResponse(404)), listener(alb.Forward(group(origin.address)), protocol="TCP")) as it,
+    ):
+        client = await H2Client(await it.client()).start()
+        assert (await client.get()).status == 404
+        assert (await settled(records)).protocol == "HTTP/2"
+        stream = await it.client_of(1)
+        stream.send(b"x")
+        await stream.read_exactly(1)
+        await stream.close()
+        assert (await settled(records, 2)).protocol == ""

@@ -15,8 +15,15 @@ _NOTHING_SENT = {
     FailureKind.TARGET_CONNECT_TIMEOUT,
     FailureKind.TARGET_TLS_FAILED,
     FailureKind.TARGET_TLS_TIMEOUT,
+    FailureKind.RESPONSE_NOT_HTTP2,
+    FailureKind.TARGET_REFUSED_STREAM,  # RFC 9113 section 8.7: nothing was processed.
 }
-_DIED_BEFORE_A_BYTE = {FailureKind.TARGET_CLOSED, FailureKind.TARGET_RESET}
+_DIED_BEFORE_A_BYTE = {
+    FailureKind.TARGET_CLOSED,
+    FailureKind.TARGET_RESET,
+    FailureKind.TARGET_RESET_STREAM,
+    FailureKind.TARGET_PROTOCOL_ERROR,
+}
 _IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}  # RFC 9110 section 9.2.2
 
 

@@ -9,7 +9,8 @@ import albkit
 from albkit.errors import FailureKind
 from albkit.model.message import ClientAddress
 from albkit.model.tunnel import TunnelEnd
-from albkit.state.counters import METRICS, TRAFFIC_METRICS, Counters, TrafficCounters
+from albkit.state.counters import Counters, TrafficCounters
+from albkit.state.metrics import METRICS, TRAFFIC_METRICS
 from albkit.state.record import ExchangeRecord
 
 _ALB = {
@@ -37,6 +38,7 @@ _ALB = {
 _OF_TARGETS = {
     # docs/alb.md 8: those that ALB has per target group as well
     "requests": "RequestCount",
+    "grpc_requests": "GrpcRequestCount",
     "target_2xx": "HTTPCode_Target_2XX_Count",
     "target_3xx": "HTTPCode_Target_3XX_Count",
     "target_4xx": "HTTPCode_Target_4XX_Count",
@@ -51,6 +53,11 @@ _OF_TARGETS = {
     "flows": "NewFlowCount",
     "ejections": "TargetEjectionCount",
     "rejected_requests": "TargetControlRequestRejectCount",
+}
+
+_OF_HTTP2 = {
+    "http2_connections": "Http2ConnectionCount",
+    "http2_stream_resets": "Http2StreamResetCount",
 }
 
 _OF_TUNNELS = {
@@ -96,8 +103,8 @@ def test_failure_of_each_kind_has_a_counter(kind: FailureKind) -> None:
     assert {name: count for name, count in counters.as_mapping().items() if count} == {f"Failure_{kind.reason}": 1}
 
 
-@pytest.mark.parametrize(("attribute", "metric"), _OF_TUNNELS.items(), ids=_OF_TUNNELS.values())
-def test_counter_of_tunnels_is_read_under_a_name_of_our_own(attribute: str, metric: str) -> None:
+@pytest.mark.parametrize(("attribute", "metric"), (_OF_HTTP2 | _OF_TUNNELS).items(), ids=(_OF_HTTP2 | _OF_TUNNELS).values())
+def test_counter_of_tunnels_and_http2_is_read_under_a_name_of_our_own(attribute: str, metric: str) -> None:
     """ALB has no such metrics; what is counted shows under its name and nowhere else."""
     counters = Counters()
     setattr(counters, attribute, 7)

@@ -13,6 +13,6 @@ def test_exchange_record_begins_with_nothing_known() -> None:
     assert record.matched_rule_priority == -1
     assert (record.request, record.failure) == (None, None)
     assert (record.group, record.target, record.failed_attempts) == (None,) * 3
-    assert (record.action, record.redirect_url) == ("", b"")
+    assert (record.action, record.redirect_url, record.protocol) == ("", b"", "")
     assert (record.attempts, record.elb_status_code, record.target_status_code, record.received_bytes, record.sent_bytes) == (0,) * 5
     assert "__dict__" not in dir(record)

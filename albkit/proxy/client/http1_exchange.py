@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import ClassVar, Final
 
@@ -17,15 +18,17 @@ from albkit.proxy.downstream import NO_BODY, BodySink, Upstream, WholeBody
 from albkit.proxy.target.request_body_writer import LARGEST_WHOLE
 from albkit.proxy.transports import locate, send
 from albkit.wire.http1.framing import Body, ChunkedBody, FramingError, SizedBody, encode_chunk, encode_last_chunk
-from albkit.wire.http2.frames import PREFACE
 
 __all__ = ("Http1Exchange",)
 
 _REQUESTS_PER_TURN: Final = 4
 """Pipelined requests that are read in one turn of the event loop. Then other connections are served first."""
 
-_PREFACE_START: Final = PREFACE[:18]
-"""Up to the empty line, the preface of HTTP/2 looks like a request head (RFC 9113 section 3.4)."""
+_PREFACE_LIKE: Final = re.compile(
+    rb"PRI \* HTTP/2\.0\r\n\r\n|[^ \r\n]+ [^ \r\n]+ (?!HTTP/)[^ \r\n]+\r\n\r\n",
+)
+"""Up to its empty line, the preface of HTTP/2 looks like a request head (RFC 9113 section 3.4). A line of three words without a version of
+HTTP/1, and nothing behind it, can only be a wrong preface: HTTP/2 answers it with GOAWAY."""
 
 
 class Http1Exchange(ClientExchange):
@@ -117,7 +120,7 @@ class Http1Exchange(ClientExchange):
             # Flow control: a client that pipelines requests but does not read the responses gets no further request read.
             head = receive_buffer.next_head() if not self.is_full else None
             if head is not None:
-                if self.served or head != _PREFACE_START or self.switch_to_http2 is None:
+                if self.served or self.switch_to_http2 is None or not _PREFACE_LIKE.fullmatch(head):
                     break
                 self.switch_to_http2(head)
                 return None

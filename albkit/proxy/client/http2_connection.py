@@ -38,6 +38,8 @@ Serve = Callable[[DownstreamExchange, ListenerRuntime], Awaitable[None]]
 _EVERY_STREAM: Final = frames.LARGEST_WINDOW
 """The last stream in a first GOAWAY: the client is warned, and what it has sent already is still served (RFC 9113 section 6.8)."""
 _SHUTDOWN_PING: Final = b"shutdown"
+_MOST_GAPS: Final = 16
+"""Gaps in the numbers of the streams that are remembered. Clients leave none; what depends on this is only the code of an error."""
 _KEY_BYTES: Final = 16
 """Of a Sec-WebSocket-Key (RFC 6455 section 4.1)."""
 
@@ -54,6 +56,7 @@ class Http2ClientConnection(Http2Connection):
     __slots__ = (
         "_address",
         "_expires",
+        "_gaps",
         "_goaway_is_final",
         "_goaway_sent",
         "_head_since",
@@ -91,6 +94,8 @@ class Http2ClientConnection(Http2Connection):
         """Those whose task runs: they serve a stream, or wait for one."""
         self._idle_exchanges: list[Http2Exchange] = []
         self._requests = 0
+        self._gaps: list[range] = []
+        """Numbers of streams that the client has left out."""
         self._goaway_sent = False
         self._goaway_is_final = False
         self._idle_tracker = IdleTracker()
@@ -116,12 +121,13 @@ class Http2ClientConnection(Http2Connection):
             self.is_ending = True
             return
         super().connection_made(transport)
+        self.counters.http2_connection_opened()
         self.is_trusted_proxy = listener.is_trusted_proxy(address, transport)
         self.forwarded = listener.forwarded_fields(address, is_trusted_proxy=self.is_trusted_proxy)
         limits = self.limits
         settings = [
             (frames.SETTINGS_MAX_CONCURRENT_STREAMS, limits.http2_streams),
-            (frames.SETTINGS_INITIAL_WINDOW_SIZE, self.stream_window),
+            (frames.SETTINGS_INITIAL_WINDOW_SIZE, limits.in_flight),
             (frames.SETTINGS_MAX_HEADER_LIST_SIZE, limits.request_head),
         ]
         if listener.config.http2_websocket:
@@ -168,8 +174,12 @@ class Http2ClientConnection(Http2Connection):
             # The client has been told that this stream is not served (RFC 9113 section 6.8). It may use another connection.
             self.decoder.decode(block)
             return
+        lowest = self.last_stream + 2 if self.last_stream else 1
+        if stream_id > lowest and len(self._gaps) < _MOST_GAPS:
+            self._gaps.append(range(lowest, stream_id, 2))
         self.last_stream = stream_id
-        self.guard.useful_frame()
+        if self.guard.is_spent:
+            self.guard.useful_frame()
         head = self._heads.head(block, ended, self._websocket_key)
         limits = self.limits
         # A stream that was reset counts until its exchange has ended, which takes a turn or two of the event loop.
@@ -193,7 +203,9 @@ class Http2ClientConnection(Http2Connection):
         stream = self.streams.get(stream_id)
         if stream is None:
             if not self.was_reset_here(stream_id):
-                raise Http2Error(ErrorCode.STREAM_CLOSED if stream_id & 1 else ErrorCode.PROTOCOL_ERROR, "HEADERS of a closed stream")
+                was_opened = stream_id & 1 and not any(stream_id in gap for gap in self._gaps)
+                # RFC 9113 section 5.1.1: the number of a new stream must be higher than all before.
+                raise Http2Error(ErrorCode.STREAM_CLOSED if was_opened else ErrorCode.PROTOCOL_ERROR, "HEADERS of a closed stream")
             return
         if stream.ended_receiving:
             raise StreamError(ErrorCode.STREAM_CLOSED, "HEADERS after END_STREAM")
@@ -299,7 +311,7 @@ class Http2ClientConnection(Http2Connection):
 
     def _report(self, failure: Failure) -> None:
         """Count and log a failure that belongs to no exchange."""
-        record = ExchangeRecord(cast("ClientAddress", self._address))
+        record = ExchangeRecord(cast("ClientAddress", self._address), Http2Exchange.protocol)
         record.failure = failure
         finish(record, self._listener.runtime)
 

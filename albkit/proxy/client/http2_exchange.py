@@ -14,9 +14,11 @@ from albkit.proxy.client.idle_tracker import IdleTracker
 from albkit.proxy.client.min_body_rate import MinBodyRate
 from albkit.proxy.downstream import NO_BODY, BodySink, Upstream, WholeBody
 from albkit.proxy.http2.stream import Http2Stream, Owner
+from albkit.proxy.http2.stream_transport import StreamTransport
 from albkit.proxy.transports import locate
 from albkit.state.counters import Counters
 from albkit.wire.http1.forwarded import ForwardedFields
+from albkit.wire.http1.upgrade import websocket_lines
 from albkit.wire.http2.frames import ErrorCode, StreamError
 from albkit.wire.http2.hpack_encoder import ENCODED_LINES, encode_status
 from albkit.wire.http2.request import Http2Head
@@ -28,6 +30,8 @@ _PROGRESS: Final = 1024
 """Bytes that a client must take between two sweeps, or all that waits, to count as a client that reads. A window update of 1 is no sign of
 life."""
 _CONTINUE: Final = encode_status(100)
+_SWITCHED: Final = 200
+"""What 101 is over HTTP/2 (RFC 8441 section 5)."""
 
 
 class ExchangeOwner(Owner, Protocol):
@@ -240,11 +244,11 @@ class Http2Exchange(ClientExchange, Http2Stream):
 
     def send_continue(self) -> None:
         if not self.ended_receiving and self.is_open:
-            self.sent_bytes += self.send_head(_CONTINUE, over=False)
+            self.sent_bytes += self.send_block(_CONTINUE, over=False)
 
     def send_interim(self, response: ResponseHead) -> None:
         if self.is_open:
-            self.sent_bytes += self.send_head(response_block(response.lines, response.status), over=False)
+            self.sent_bytes += self.send_block(response_block(response.lines, response.status), over=False)
 
     def start_response(self, response: ResponseHead, fields: bytes) -> None:
         if self.is_connect and 200 <= response.status < 300:
@@ -261,8 +265,14 @@ class Http2Exchange(ClientExchange, Http2Stream):
             self.response_started = True
             if not self.is_open:
                 return
+            block = response_block(response.lines, response.status)
+            if over and len(pieces) == 1 and not trailers:
+                sent = self.send_whole(block, pieces[0])
+                if sent:
+                    self.sent_bytes += sent
+                    return
             is_all = over and not pieces and not trailers
-            self.sent_bytes += self.send_head(response_block(response.lines, response.status), over=is_all)
+            self.sent_bytes += self.send_block(block, over=is_all)
             if is_all:
                 return
         if self.is_open:
@@ -301,6 +311,8 @@ class Http2Exchange(ClientExchange, Http2Stream):
         self.reset(ErrorCode.INTERNAL_ERROR)
 
     def was_reset(self, code: int, detail: str = "") -> None:
+        if not detail:
+            self.connection.counters.http2_stream_reset()
         if self.tunnel is not None:
             self.tunnel.was_reset(code, detail)
             return
@@ -318,11 +330,11 @@ class Http2Exchange(ClientExchange, Http2Stream):
 
     def connection_lost(self, detail: str) -> None:
         """The connection of the client is gone, and with it the stream."""
+        if self.tunnel is not None:
+            self.tunnel.connection_lost(ConnectionResetError(detail) if detail else None)
+            return
         if self._is_over and self._head is None:
             self.wake()
-            return
-        if self.tunnel is not None:
-            self.tunnel.connection_lost(None if not detail else ConnectionResetError(detail))
             return
         self.has_left = True
         if self._head is not None:
@@ -337,7 +349,19 @@ class Http2Exchange(ClientExchange, Http2Stream):
             self.fail(Failure(FailureKind.STOPPED_IN_RESPONSE if self.response_started else FailureKind.STOPPED))
 
     def open_tunnel(self, response: ResponseHead, fields: bytes) -> tuple[asyncio.Transport, bytes, bytes]:
-        raise NotImplementedError
+        request = self._request
+        if self.has_left or request is None or not self.is_open:
+            raise Failure(FailureKind.CLIENT_CLOSED)
+        lines = websocket_lines(request, response)
+        if fields:
+            lines.append(fields)
+        self._is_over = self.response_started = True
+        early = b"".join(self._pieces or ())
+        self._pieces = None
+        # The tunnel counts these.
+        self.received_bytes -= len(early)
+        self.sent_bytes += self.send_block(response_block(lines, _SWITCHED), over=False)
+        return StreamTransport(self, self._loop), b"", early
 
     # Deadlines.
 

@@ -25,13 +25,15 @@ class FloodGuard:
         limits: Contains both budgets.
     """
 
-    __slots__ = ("_control", "_limits", "_refilled", "_resets")
+    __slots__ = ("_control", "_limits", "_refilled", "_resets", "is_spent")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._control: float = limits.http2_control_frames
         self._resets: float = limits.http2_resets
         self._refilled = 0.0
+        self.is_spent = False
+        """Whether a budget is not full. If both are, `useful_frame` and `stream_completed` need not be called."""
 
     def control_frame(self) -> None:
         """The peer sent a frame that carries nothing: SETTINGS, PING, PRIORITY, empty DATA, CONTINUATION, WINDOW_UPDATE, unknown.
@@ -39,6 +41,7 @@ class FloodGuard:
         Raises:
             Http2Error: it has sent too many of them.
         """
+        self.is_spent = True
         self._control -= 1
         if self._control < 0:
             raise Http2Error(
@@ -47,9 +50,12 @@ class FloodGuard:
 
     def useful_frame(self) -> None:
         """The peer opened a stream or sent data, or received a DATA frame whose size its windows did not limit."""
-        control = self._control + _PER_USEFUL_FRAME
-        most = self._limits.http2_control_frames
-        self._control = control if control < most else most  # noqa: FURB136 - min() would be another call per request
+        self._control = min(self._limits.http2_control_frames, self._control + _PER_USEFUL_FRAME)
+        self._look_if_full()
+
+    def _look_if_full(self) -> None:
+        limits = self._limits
+        self.is_spent = self._control < limits.http2_control_frames or self._resets < limits.http2_resets
 
     def stream_reset(self) -> None:
         """A stream was reset, by the peer or because of what the peer sent.
@@ -57,14 +63,15 @@ class FloodGuard:
         Raises:
             Http2Error: the peer has caused too many resets.
         """
+        self.is_spent = True
         self._resets -= 1
         if self._resets < 0:
             raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"more than {self._limits.http2_resets} reset streams (Limits.http2_resets)")
 
     def stream_completed(self) -> None:
         """A stream ended in good order. It makes up for one reset."""
-        if self._resets < self._limits.http2_resets:
-            self._resets += 1
+        self._resets = min(self._limits.http2_resets, self._resets + 1)
+        self._look_if_full()
 
     def refill(self, now: float) -> None:
         """Refill both budgets for the time since the last call. `now` is the sweep's time."""
@@ -73,4 +80,5 @@ class FloodGuard:
             limits = self._limits
             self._control = min(limits.http2_control_frames, self._control + seconds * limits.http2_control_frames / _CONTROL_REFILL)
             self._resets = min(limits.http2_resets, self._resets + seconds * limits.http2_resets / _RESET_REFILL)
+            self._look_if_full()
         self._refilled = now

@@ -18,6 +18,10 @@ __all__ = ("Http2Stream", "Owner", "TunnelEvents")
 _DATA: Final = b"\0\0"
 _DATA_AT_END: Final = b"\0\1"
 """Kind and flags of a DATA frame, without and with END_STREAM."""
+_HEADERS: Final = b"\1\4"
+"""Kind and flags of a HEADERS frame with the whole block."""
+_TWO_HEADS: Final = 18
+"""Bytes of the heads of two frames."""
 _USEFUL: Final = 1024
 """Bytes of a DATA frame that is useful even if a window cut it short."""
 _ANY_NUMBER: Final = -1
@@ -52,6 +56,7 @@ class Owner(Protocol):
     stream_window: int
     send_window: int
     max_frame: int
+    has_table_update: bool
 
     @property
     def transport(self) -> asyncio.Transport | None: ...
@@ -172,7 +177,8 @@ class Http2Stream:
         if self.ended_receiving:
             raise StreamError(ErrorCode.STREAM_CLOSED, "DATA after END_STREAM")
         self.receive_window -= size
-        if self.receive_window < 0:
+        # The window may be negative already, if new settings have made it smaller (RFC 9113 section 6.9.2).
+        if self.receive_window < 0 and size:
             raise StreamError(ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the window of the stream")
         if self.length_left >= 0:
             self.length_left -= len(data)
@@ -213,7 +219,7 @@ class Http2Stream:
         """Bytes that wait for a window."""
         return len(self._pending) - self._offset
 
-    def send_head(self, block: bytes, *, over: bool) -> int:
+    def send_block(self, block: bytes, *, over: bool) -> int:
         """Send a header block. Returns the bytes of its frames.
 
         Args:
@@ -227,6 +233,27 @@ class Http2Stream:
             self.ended_sending = self._sent_end = True
             self.sending_ended()
         return sum(map(len, frames))
+
+    def send_whole(self, block: bytes, data: bytes) -> int:
+        """Send a header block and a whole small body. Most messages end so.
+
+        Returns:
+            The bytes of the frames; 0 if a window or a limit prevents it, and nothing was sent.
+        """
+        connection = self.connection
+        size = len(data)
+        if not 0 < size <= MAX_FRAME or size > self.send_window or size > connection.send_window or len(block) > MAX_FRAME:
+            return 0
+        if connection.has_table_update:
+            return 0
+        connection.send_window -= size
+        if connection.guard.is_spent:
+            connection.guard.useful_frame()
+        self.ended_sending = self._sent_end = True
+        number = self._id_bytes
+        connection.write((len(block).to_bytes(3, "big") + _HEADERS, number, block, size.to_bytes(3, "big") + _DATA_AT_END, number, data))
+        self.sending_ended()
+        return len(block) + size + _TWO_HEADS
 
     def send_data(self, pieces: list[bytes], over: bool, trailers: bytes = b"") -> None:
         """Send a part of the body, as far as the windows allow; the rest waits.
@@ -247,7 +274,8 @@ class Http2Stream:
             if 0 < size <= MAX_FRAME and size <= self.send_window and size <= connection.send_window and not trailers:
                 self.send_window -= size
                 connection.send_window -= size
-                connection.guard.useful_frame()
+                if connection.guard.is_spent:
+                    connection.guard.useful_frame()
                 connection.write((size.to_bytes(3, "big") + (_DATA_AT_END if over else _DATA), self._id_bytes, data))
                 if over:
                     self._sent_end = True
@@ -309,7 +337,7 @@ class Http2Stream:
         self._sent_end = is_last and self.ended_sending and not self._trailers
         out += (size.to_bytes(3, "big") + (_DATA_AT_END if self._sent_end else _DATA), self._id_bytes, self._pending[self._offset : end])
         # A peer that opens its windows byte by byte must not earn anything by that.
-        if is_last or size >= _USEFUL:
+        if connection.guard.is_spent and (is_last or size >= _USEFUL):
             connection.guard.useful_frame()
         self._offset = end
         if is_last:

@@ -1,15 +1,16 @@
-"""One socket to a target: what all protocols on it have in common, and what the pool needs of it."""
+"""A connection to a target that serves one exchange at a time, or a tunnel."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar, cast
 
 from albkit.model.limits import Limits
 from albkit.model.message import ClientAddress
 from albkit.proxy.downstream import DownstreamExchange
+from albkit.proxy.target.pooled_connection import PooledConnection
 from albkit.proxy.target.small_reads import SmallReadProtocol
 from albkit.proxy.tls.transport import TlsTransport
 from albkit.proxy.transports import bound_buffers
@@ -42,11 +43,11 @@ class Pool(Protocol[Kept]):
             timeout: Seconds for which the target keeps the connection, if it sent `Keep-Alive: timeout=`.
         """
 
-    def remove(self, connection: TargetConnection) -> None:
+    def remove(self, connection: PooledConnection) -> None:
         """Forget a connection that was closed, or handed over to a tunnel."""
 
 
-class TargetConnection(asyncio.Protocol):
+class TargetConnection(PooledConnection):
     """One socket to a target, with or without TLS.
 
     Args:
@@ -77,13 +78,10 @@ class TargetConnection(asyncio.Protocol):
     def __init__(self, member: TargetState, pool: Pool[Any], counters: Counters, limits: Limits) -> None:
         self.member = member
         self.owner: ClientAddress | None = None
-        """The only client that this connection may serve, because its PROXY protocol header named that client; else `None`."""
         self.transport: asyncio.Transport | None = None
-        """`None` before the connection is made, after it is lost, and after a tunnel took it."""
         self.is_full = False
         """Whether as much as `Limits.in_flight` allows waits to be sent."""
         self.is_last = False
-        """Whether the pool must not keep the connection after the exchange that it serves now."""
         self.active = True
         """Whether bytes came since the last sweep."""
         self.idle_limit = 0.0
@@ -116,6 +114,11 @@ class TargetConnection(asyncio.Protocol):
     def client(self) -> DownstreamExchange | None:
         """The client whose exchange is on this connection now."""
         return None
+
+    @property
+    def clients(self) -> Iterable[DownstreamExchange]:
+        client = self.client
+        return () if client is None else (client,)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's transport is not a subclass.
@@ -152,7 +155,6 @@ class TargetConnection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def sweep(self, now: float) -> None:
-        """Close the connection if it was idle for too long. During an exchange, the sweep of the client looks after both sides."""
         if not self.is_idle:
             return
         if self.active:
@@ -162,16 +164,14 @@ class TargetConnection(asyncio.Protocol):
             self._counters.idle_connection_closed()
             self.abort()
 
+    def retire(self) -> None:
+        self.is_last = True
+
     def abort(self) -> None:
-        """Close the connection now."""
         if self.transport is not None:
             self.transport.abort()
 
     def insert_below(self, protocol: asyncio.Protocol) -> None:
-        """Let another protocol (TLS) read the socket, and give it the bytes that have come already.
-
-        This connection gets a new transport when the other protocol calls `connection_made`.
-        """
         transport = self.transport
         if transport is None:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from itertools import islice
+from functools import partial
 from typing import TypeVar
 
 from albkit.errors import Failure, FailureKind
@@ -13,12 +13,16 @@ from albkit.model.limits import Limits
 from albkit.model.message import ClientAddress
 from albkit.model.target_group import TargetGroup
 from albkit.proxy.downstream import DownstreamExchange, Waiting
+from albkit.proxy.http2.buffer_budget import BufferBudget
 from albkit.proxy.sweep import Sweep
-from albkit.proxy.target.connection import TargetConnection
-from albkit.proxy.target.connector import Connector
+from albkit.proxy.target.connector import Connector, uses_http2
 from albkit.proxy.target.http1_connection import Http1TargetConnection
+from albkit.proxy.target.http2_connection import Http2TargetConnection
+from albkit.proxy.target.pooled_connection import PooledConnection
 from albkit.proxy.target.raw_connection import RawConnection
+from albkit.proxy.target.shared_connections import SharedConnections
 from albkit.proxy.target.small_reads import SMALL_READ
+from albkit.proxy.target.target_connections import LEAST_KEPT, TargetConnections
 from albkit.proxy.tls.targets import TargetContexts
 from albkit.proxy.transports import peer_has_left
 from albkit.proxy.upstream import UpstreamExchange
@@ -27,77 +31,49 @@ from albkit.state.target import TargetState
 
 __all__ = ("ConnectionPool",)
 
-_LEAST_KEPT = 1024
-"""Idle connections per target that are always kept, unless `Limits.idle_target_connections` sets another number."""
 _MINUTE = 60.0
-_AT_ONCE = 64
-"""Surplus connections that one round of the sweep closes per target, so that the end of a traffic peak does not block the event loop."""
 _LEAST_SHED = 16
 """Connections that are closed at a time when file descriptors run short, so that not every new client costs a search of all targets."""
 
-AnyConnection = TypeVar("AnyConnection", bound=TargetConnection)
+AnyConnection = TypeVar("AnyConnection", bound=PooledConnection)
 
 
 def _nothing(_: int) -> None:
     """There is room."""
 
 
-class _PerTarget:
-    """The connections to one target. It exists while there is one."""
-
-    __slots__ = ("_most", "_most_before", "idle", "open")
-
-    def __init__(self) -> None:
-        self.open: set[TargetConnection] = set()
-        self.idle: dict[Http1TargetConnection, None] = {}
-        """The most recently used one comes last and is lent first. If there is less to do, the others stay unused until they time out."""
-        self._most = self._most_before = 0
-        """The most connections in use at a time, in this minute and in the one before; counted only if there are more than are always
-        kept."""
-
-    def is_full(self, most: int | None) -> bool:
-        """Whether a connection that is about to become idle is one too many to keep.
-
-        Args:
-            most: `Limits.idle_target_connections`; `None` for as many as were in use at a time in the last minute.
-        """
-        if most is not None:
-            return len(self.idle) >= most
-        self._most = max(self._most, len(self.open) - len(self.idle))
-        return len(self.idle) >= self._worth_keeping
-
-    @property
-    def _worth_keeping(self) -> int:
-        return max(_LEAST_KEPT, self._most, self._most_before)
-
-    def turn_minute(self) -> None:
-        """Start counting a new minute."""
-        self._most, self._most_before = len(self.open) - len(self.idle), self._most
-
-    def surplus(self) -> list[Http1TargetConnection]:
-        """Some of the idle connections that are too many by now, least recently used first."""
-        return list(islice(self.idle, min(_AT_ONCE, max(0, len(self.idle) - self._worth_keeping))))
-
-
 class ConnectionPool:
     """Lends connections to exchanges and tunnels.
 
-    A lease is an `UpstreamExchange`. With HTTP/1.1 it is the connection itself, which comes back by `keep`.
+    A lease is an `UpstreamExchange`. With HTTP/1.1 it is the connection itself, which comes back by `keep`. With HTTP/2 it is a stream of a
+    connection that many exchanges share; `SharedConnections` lends it.
+
+    Args:
+        loop: The event loop.
+        counters: Of the load balancer.
+        sweep: Closes connections that are idle for too long.
+        limits: Of the load balancer.
+        budget: Bounds what waits in all HTTP/2 connections.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, counters: Counters, sweep: Sweep, limits: Limits) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, counters: Counters, sweep: Sweep, limits: Limits, budget: BufferBudget) -> None:
         self._loop = loop
         self.soon = loop.call_soon
         """Used by connections that give up their turn of the event loop."""
         self._counters = counters
         self._sweep = sweep
         self._limits = limits
+        self._budget = budget
         self.small_read_buffer = memoryview(bytearray(SMALL_READ))
         """Used by connections whose client is slow, for the time of one read."""
-        self._pools: dict[TargetState, _PerTarget] = {}
+        self._pools: dict[TargetState, TargetConnections] = {}
         self._owned: dict[ClientAddress, dict[TargetState, dict[Http1TargetConnection, None]]] = {}
         """The idle connections whose PROXY protocol header named a client, by that client and target."""
-        self._open: set[TargetConnection] = set()
+        self._rooms: dict[TargetState, dict[ClientAddress | None, SharedConnections]] = {}
+        """The HTTP/2 connections by target and, with the PROXY protocol, by client; also while the first one is being opened."""
+        self._rooms_of: dict[ClientAddress, set[SharedConnections]] = {}
+        """Those that were opened for a client."""
+        self._open: set[PooledConnection] = set()
         self._closed: asyncio.Event | None = None
         """Set when the last connection is closed; `None` until `abort`."""
         self.contexts = TargetContexts()
@@ -117,17 +93,18 @@ class ConnectionPool:
     def idle(self, member: TargetState) -> int:
         """Idle connections to one target."""
         pool = self._pools.get(member)
-        return len(pool.idle) if pool is not None else 0
+        return pool.idle_count if pool is not None else 0
 
     def bound_to(self, member: TargetState) -> list[DownstreamExchange]:
         """The clients whose exchanges are with this target now."""
         pool = self._pools.get(member)
-        return [connection.client for connection in pool.open if connection.client is not None] if pool is not None else []
+        return [client for connection in pool.open for client in connection.clients] if pool is not None else []
 
     # Leases.
 
     def take(self, member: TargetState, owner: ClientAddress | None, *, careful: bool) -> UpstreamExchange | None:
-        """Lend an idle connection, the most recently used one first. `None` if there is none that can be trusted: then `lease` opens one.
+        """Lend an idle connection, the most recently used one first, or a stream of an open one. `None` if there is none that can be
+        trusted: then `lease` opens one.
 
         Args:
             member: The target.
@@ -137,6 +114,9 @@ class ConnectionPool:
         pool = self._pools.get(member)
         if pool is None:
             return None
+        if pool.shared is not None:
+            shared = pool.shared.get(owner)
+            return shared.take(careful=careful) if shared is not None else None
         # By object, not by value: `owner` is the address object of one client connection, whose end closes these connections too.
         idle = pool.idle if owner is None else self._owned.get(owner, {}).get(member)
         while idle:
@@ -150,7 +130,7 @@ class ConnectionPool:
         return None
 
     async def lease(self, member: TargetState, group: TargetGroup, client: Waiting) -> UpstreamExchange:
-        """Open a connection for an exchange.
+        """Open a connection for an exchange. With HTTP/2, several requests may share it, and one that is open may be lent.
 
         Args:
             member: The target.
@@ -160,6 +140,8 @@ class ConnectionPool:
         Raises:
             Failure: the target refused, cannot be reached or took too long; or the client left.
         """
+        if uses_http2(group):
+            return await self._room(member, group, client).lease(group, client)
         return await self._open_connection(member, group, client, Http1TargetConnection)
 
     async def connect_raw(self, member: TargetState, group: TargetGroup, client: Waiting) -> RawConnection:
@@ -179,8 +161,9 @@ class ConnectionPool:
             return kind(member, self, self._counters, self._limits)
 
         # A task of its own, because a failure of the client ends the wait at once, but a connect in progress must be cleaned up.
+        owner = client.locate() if group.proxy_protocol is not None else None
         waiter = client.wait()
-        task = self._loop.create_task(self._connector.connect(make, member.target, group, client))
+        task = self._loop.create_task(self._connector.connect(make, member.target, group, owner))
         task.add_done_callback(lambda done: _hand_over(done, waiter))
         try:
             await waiter
@@ -195,17 +178,17 @@ class ConnectionPool:
         self.add(connection)
         return connection
 
-    def add(self, connection: TargetConnection) -> None:
+    def add(self, connection: PooledConnection) -> None:
         """Count an open connection, and remember it until `remove`."""
         self._open.add(connection)
         pool = self._pools.get(connection.member)
         if pool is None:
-            pool = self._pools[connection.member] = _PerTarget()
+            pool = self._pools[connection.member] = TargetConnections()
         pool.open.add(connection)
         self._sweep.add(connection)
         self._counters.connection_opened()
 
-    def remove(self, connection: TargetConnection) -> None:
+    def remove(self, connection: PooledConnection) -> None:
         """Forget a connection that was closed, or handed over to a tunnel."""
         if connection not in self._open:
             return
@@ -240,7 +223,7 @@ class ConnectionPool:
         pool = self._pools[member]
         # With few open connections there cannot be too many idle ones: so most requests need not count them.
         most = self._most_idle
-        if connection.idle_limit == 0 or (len(pool.open) > (_LEAST_KEPT if most is None else most) and pool.is_full(most)):
+        if connection.idle_limit == 0 or (len(pool.open) > (LEAST_KEPT if most is None else most) and pool.is_full(most)):
             self._counters.idle_connection_closed()
             connection.abort()
             return
@@ -252,16 +235,20 @@ class ConnectionPool:
     def drop_idle(self, member: TargetState) -> None:
         """Close the idle connections to a target that gets no more requests."""
         pool = self._pools.get(member)
-        for connection in tuple(pool.idle) if pool is not None else ():
+        for connection in pool.oldest_idle(pool.idle_count) if pool is not None else ():
             self._remove_idle(connection)
-            connection.abort()
+            connection.close_idle()
 
     def outdate(self, member: TargetState) -> None:
         """Let the open connections to a target serve no further request: new ones are opened in another way, as with new TLS settings."""
         self.drop_idle(member)
         pool = self._pools.get(member)
-        for connection in pool.open if pool is not None else ():
-            connection.is_last = True
+        if pool is not None:
+            pool.shared = None
+            for connection in pool.open:
+                connection.retire()
+        for room in tuple(self._rooms.pop(member, {}).values()):
+            room.retire()
 
     def drop_owned(self, owner: ClientAddress) -> None:
         """Close the idle connections that were opened for a client that has left."""
@@ -269,6 +256,8 @@ class ConnectionPool:
             for connection in idle:
                 del self._pools[member].idle[connection]
                 connection.abort()
+        for room in tuple(self._rooms_of.get(owner, ())):
+            room.retire()
 
     def sweep(self, now: float) -> None:
         """Close idle connections that are more than were in use at a time in the last minute."""
@@ -285,22 +274,25 @@ class ConnectionPool:
     def shed(self, count: int) -> None:
         """Close at least `count` idle connections, or all if there are fewer: first of the target with most, least recently used first."""
         left = max(count, _LEAST_SHED)
-        for pool in sorted(self._pools.values(), key=lambda pool: len(pool.idle), reverse=True):
-            closed = list(islice(pool.idle, left))
+        for pool in sorted(self._pools.values(), key=lambda pool: pool.idle_count, reverse=True):
+            closed = pool.oldest_idle(left)
             self._close_surplus(closed)
             left -= len(closed)
             if left <= 0:
                 break
 
-    def _close_surplus(self, connections: list[Http1TargetConnection]) -> None:
+    def _close_surplus(self, connections: list[PooledConnection]) -> None:
         for connection in connections:
             self._counters.idle_connection_closed()
             self._remove_idle(connection)
-            connection.abort()
+            connection.close_idle()
 
-    def _remove_idle(self, connection: TargetConnection) -> None:
+    def _remove_idle(self, connection: PooledConnection) -> None:
         """Lend this connection no more, if it is idle."""
         pool = self._pools[connection.member]
+        if isinstance(connection, Http2TargetConnection):
+            pool.idle_shared.pop(connection, None)
+            return
         if not isinstance(connection, Http1TargetConnection) or connection not in pool.idle:
             return
         del pool.idle[connection]
@@ -312,6 +304,76 @@ class ConnectionPool:
                 del mine[connection.member]
             if not mine:
                 del self._owned[owner]
+
+    # HTTP/2.
+
+    def _room(self, member: TargetState, group: TargetGroup, client: Waiting) -> SharedConnections:
+        """What lends streams to this client."""
+        owner = client.locate() if group.proxy_protocol is not None else None
+        rooms = self._rooms.setdefault(member, {})
+        room = rooms.get(owner)
+        if room is None:
+            room = rooms[owner] = SharedConnections(self, self._loop, member, owner, self._connect_shared)
+            if owner is not None:
+                self._rooms_of.setdefault(owner, set()).add(room)
+                # A trusted proxy names the client of each request. A connection that was opened for one of them serves no other.
+                room.is_outdated = owner is not client.address
+        return room
+
+    async def _connect_shared(self, room: SharedConnections, group: TargetGroup) -> Http2TargetConnection:
+        """Open an HTTP/2 connection, and wait for the target's settings: no request is sent to a target that does not use HTTP/2."""
+        self.make_room(1)
+        member = room.member
+        make = partial(Http2TargetConnection, member, room, self._loop, self._counters, self._limits, self._budget)
+        connection = await self._connector.connect(make, member.target, group, room.owner)
+        try:
+            connection.start()
+            async with asyncio.timeout(self._limits.connect_timeout):
+                await connection.ready
+        except TimeoutError:
+            connection.abort()
+            detail = f"{member.target}: no SETTINGS within {self._limits.connect_timeout:g} s"
+            raise Failure(FailureKind.TARGET_CONNECT_TIMEOUT, detail) from None
+        except BaseException:
+            connection.abort()
+            raise
+        if connection.transport is None:
+            raise Failure(FailureKind.TARGET_UNREACHABLE, "closed as soon as it was connected")
+        self.add(connection)
+        self._pools[member].shared = self._rooms.get(member)
+        return connection
+
+    def keep_shared(self, connection: Http2TargetConnection) -> None:
+        """Keep a connection without streams for later requests, or close it."""
+        member = connection.member
+        pool = self._pools.get(member)
+        if pool is None or connection not in pool.open:
+            return  # It is lost.
+        most = self._most_idle
+        if self._closed is not None or (member.state is TargetHealthState.DRAINING and not member.keeps_sessions):
+            connection.retire()
+        elif self._limits.target_keep_alive == 0 or (len(pool.open) > (LEAST_KEPT if most is None else most) and pool.is_full(most)):
+            self._counters.idle_connection_closed()
+            connection.retire()
+        else:
+            pool.idle_shared[connection] = None
+
+    def use_shared(self, connection: Http2TargetConnection) -> None:
+        """A connection that was kept gets a stream."""
+        self._pools[connection.member].idle_shared.pop(connection, None)
+
+    def drop_room(self, room: SharedConnections) -> None:
+        """Forget what lent streams: it has neither connections nor requests."""
+        rooms = self._rooms.get(room.member)
+        if rooms is not None and rooms.get(room.owner) is room:
+            del rooms[room.owner]
+            if not rooms:
+                del self._rooms[room.member]
+        if room.owner is not None:
+            of_owner = self._rooms_of.get(room.owner, set())
+            of_owner.discard(room)
+            if not of_owner:
+                self._rooms_of.pop(room.owner, None)
 
     # The end.
 

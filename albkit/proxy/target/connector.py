@@ -13,19 +13,22 @@ from albkit.model.limits import Limits
 from albkit.model.message import ClientAddress
 from albkit.model.target import Target
 from albkit.model.target_group import TargetGroup
-from albkit.proxy.downstream import Waiting
-from albkit.proxy.target.connection import TargetConnection
+from albkit.proxy.target.pooled_connection import PooledConnection
 from albkit.proxy.tls.contexts import in_words
 from albkit.proxy.tls.targets import TargetContexts
 from albkit.proxy.tls.transport import TlsTransport
 from albkit.wire.proxy_protocol.writer import write_v1, write_v2
 
-__all__ = ("OUT_OF_SOCKETS", "Connector", "proxy_header", "server_name")
+__all__ = ("OUT_OF_SOCKETS", "Connector", "proxy_header", "server_name", "uses_http2")
 
 OUT_OF_SOCKETS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 """Errors of `connect` that are the fault of this machine, and not of the target."""
 
-AnyConnection = TypeVar("AnyConnection", bound=TargetConnection)
+_NO_PROTOCOL = "NO_APPLICATION_PROTOCOL"
+"""The alert of a server that accepts none of the offered protocols (RFC 7301 section 3.2)."""
+_ADVICE = "enable HTTP/2 on it, or set the group's protocol_version to HTTP1"
+
+AnyConnection = TypeVar("AnyConnection", bound=PooledConnection)
 
 
 class Connector:
@@ -42,14 +45,16 @@ class Connector:
         self._limits = limits
         self._contexts = contexts
 
-    async def connect(self, make: Callable[[], AnyConnection], target: Target, group: TargetGroup, client: Waiting) -> AnyConnection:
+    async def connect(
+        self, make: Callable[[], AnyConnection], target: Target, group: TargetGroup, owner: ClientAddress | None
+    ) -> AnyConnection:
         """Open a connection.
 
         Args:
             make: Returns the protocol that is to stand on the socket, or on TLS.
             target: Where to connect to.
             group: Says whether to use TLS and the PROXY protocol.
-            client: The client that a PROXY protocol header names. The connection must serve no other client then.
+            owner: The client that the PROXY protocol header names; the connection must serve no other. `None` if the group uses none.
 
         Raises:
             Failure: the target refused, cannot be reached or took too long.
@@ -63,14 +68,14 @@ class Connector:
         except OSError as error:
             raise _connect_failure(error, target, self._limits.connect_timeout) from None
         # The PROXY protocol header comes before everything else, TLS included.
-        if group.proxy_protocol is not None:
-            address = connection.owner = client.locate()
-            transport.write(proxy_header(group.proxy_protocol, address))
+        connection.owner = owner
+        if owner is not None and group.proxy_protocol is not None:
+            transport.write(proxy_header(group.proxy_protocol, owner))
         if group.is_secure(target):
             await self._shake_hands(connection, transport, target, group)
         return connection
 
-    async def _shake_hands(self, connection: TargetConnection, transport: asyncio.Transport, target: Target, group: TargetGroup) -> None:
+    async def _shake_hands(self, connection: PooledConnection, transport: asyncio.Transport, target: Target, group: TargetGroup) -> None:
         """Put TLS between the socket and the connection."""
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         finished: asyncio.Future[Exception | None] = self._loop.create_future()
@@ -98,9 +103,23 @@ class Connector:
         except BaseException:
             transport.abort()
             raise
-        if error is not None:
+        if error is None and uses_http2(group):
+            agreed = session.selected_alpn_protocol()
+            if agreed != "h2":
+                transport.abort()
+                raise Failure(
+                    FailureKind.RESPONSE_NOT_HTTP2, f"{target}: it chose {agreed or 'no protocol'} instead of h2 by ALPN; {_ADVICE}"
+                )
+        elif error is not None:
             transport.abort()
+            if uses_http2(group) and _NO_PROTOCOL in str(error).upper():
+                raise Failure(FailureKind.RESPONSE_NOT_HTTP2, f"{target}: it does not accept h2 by ALPN; {_ADVICE}")
             raise Failure(FailureKind.TARGET_TLS_FAILED, f"{target}: {in_words(error)}")
+
+
+def uses_http2(group: TargetGroup) -> bool:
+    """Whether the connections to the targets of a group use HTTP/2."""
+    return group.protocol_version != "HTTP1"
 
 
 def server_name(target: Target) -> str:

@@ -1,10 +1,13 @@
-"""Sends one health check to one target: an HTTP request, a WebSocket handshake, or a connection only (docs/alb.md 5.4)."""
+"""Sends one health check to one target: an HTTP request, a gRPC call, a WebSocket handshake, or a connection only (docs/alb.md 5.4)."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from base64 import b64encode
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from albkit.clock import Clock
 from albkit.errors import Failure
@@ -13,8 +16,9 @@ from albkit.model.health_check import HealthCheck
 from albkit.model.message import ResponseHead
 from albkit.model.target import Target
 from albkit.model.target_group import TargetGroup
-from albkit.policy.health import CheckResult
+from albkit.policy.health import CheckResult, failed, status_mismatch
 from albkit.proxy.target.connector import OUT_OF_SOCKETS, server_name
+from albkit.proxy.target.health_probe_http2 import Http2Probe
 from albkit.proxy.tls.targets import TargetContexts
 from albkit.wire.http1.response import check_partial_head, read_response
 from albkit.wire.http1.upgrade import websocket_accept
@@ -61,6 +65,7 @@ class HealthProber:
         protocol = check.protocol or ("TCP" if of_streams or spoken == "TLS" else spoken)  # As NLB does.
         secure = protocol == "HTTPS" or (protocol == "WEBSOCKET" and group.is_secure(target))
         streams = None
+        close: Callable[[float], Awaitable[None]]
         limit = asyncio.timeout(check.timeout)
         try:
             async with limit:
@@ -68,9 +73,16 @@ class HealthProber:
                 await self._begin(streams[1], target, group, secure=secure)
                 if protocol == "TCP":
                     return CheckResult()
-                response, result = await (self._shake_hands if protocol == "WEBSOCKET" else self._get)(*streams, check, target)
+                if group.protocol_version == "HTTP1":
+                    response, result = await (self._shake_hands if protocol == "WEBSOCKET" else self._get)(*streams, check, target)
+                    close = partial(self._close, *streams, response)
+                else:
+                    version, mask = group.protocol_version, self._clock.entropy(4)
+                    probe = Http2Probe(*streams, check, _authority(check, target), _USER_AGENT, version, mask, secure=secure)
+                    result = await probe.ask(websocket=protocol == "WEBSOCKET")
+                    close = probe.close
             # The result is known: how the connection closes does not change it.
-            await self._close(*streams, response, min(_CLOSE_TIMEOUT, check.interval))
+            await close(min(_CLOSE_TIMEOUT, check.interval))
             return result
         except TimeoutError:
             return timed_out(limit, check.timeout)
@@ -78,7 +90,7 @@ class HealthProber:
             # ValueError: a host name that DNS cannot look up.
             if isinstance(error, OSError) and error.errno in OUT_OF_SOCKETS:
                 return None
-            return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed: {_describe(error)}")
+            return failed(_describe(error))
         finally:
             if streams is not None:
                 streams[1].transport.abort()
@@ -101,7 +113,7 @@ class HealthProber:
     ) -> tuple[ResponseHead, CheckResult]:
         writer.write(_request(check, target, "Connection: close"))
         response = await _response(reader)
-        return response, CheckResult() if check.passes(response.status) else _mismatch(response.status)
+        return response, CheckResult() if check.passes(response.status) else status_mismatch(response.status)
 
     async def _shake_hands(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, check: HealthCheck, target: Target
@@ -111,12 +123,11 @@ class HealthProber:
         writer.write(_request(check, target, *fields))
         response = await _response(reader)
         if response.status != 101:
-            return response, _mismatch(response.status)
+            return response, status_mismatch(response.status)
         accepted = [line.partition(b":")[2].strip(b" \t") for line in response.lines if line.lower().startswith(b"sec-websocket-accept:")]
         if response.upgrade.lower() == b"websocket" and accepted == [websocket_accept(key)]:
             return response, CheckResult()
-        words = "Health checks failed: the 101 is no answer to a WebSocket handshake"
-        return response, CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, words)
+        return response, failed("the 101 is no answer to a WebSocket handshake")
 
     async def _close(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, response: ResponseHead, patience: float) -> None:
         """Let the target finish its response: a reset in the middle of it would show up in the log of the target at every check."""
@@ -141,13 +152,15 @@ def timed_out(limit: asyncio.Timeout, seconds: float) -> CheckResult | None:
     return CheckResult(TargetHealthReason.TIMEOUT, "Request timed out") if late < max(0.1, seconds / 2) else None
 
 
-def _request(check: HealthCheck, target: Target, *fields: str) -> bytes:
+def _authority(check: HealthCheck, target: Target) -> str:
     if target.path is not None:
-        host = "localhost" if check.port is None else f"localhost:{check.port}"
-    else:
-        name = f"[{target.host}]" if ":" in target.host else target.host
-        host = f"{name}:{check.port or target.port}"
-    lines = [f"GET {check.path} HTTP/1.1", f"Host: {host}", f"User-Agent: {_USER_AGENT}", *fields]
+        return "localhost" if check.port is None else f"localhost:{check.port}"
+    name = f"[{target.host}]" if ":" in target.host else target.host
+    return f"{name}:{check.port or target.port}"
+
+
+def _request(check: HealthCheck, target: Target, *fields: str) -> bytes:
+    lines = [f"GET {check.path} HTTP/1.1", f"Host: {_authority(check, target)}", f"User-Agent: {_USER_AGENT}", *fields]
     return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
@@ -172,13 +185,12 @@ async def _head(reader: asyncio.StreamReader) -> bytes:
     return bytes(head)
 
 
-def _mismatch(status: int) -> CheckResult:
-    return CheckResult(TargetHealthReason.RESPONSE_CODE_MISMATCH, f"Health checks failed with these codes: [{status}]")
-
-
 def _describe(error: Exception) -> str:
     if isinstance(error, asyncio.IncompleteReadError):
         return "the target closed the connection without a whole answer"
     if isinstance(error, asyncio.LimitOverrunError):
         return f"the target's answer has a head of more than {_LARGEST_HEAD} bytes"
+    # Not by `reason`, which Python does not have for every alert.
+    if isinstance(error, ssl.SSLError) and "no application protocol" in str(error).lower().replace("_", " "):
+        return "the target refuses the protocol that is offered in the TLS handshake (ALPN); check the group's protocol_version"
     return str(error) or type(error).__name__

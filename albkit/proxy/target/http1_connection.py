@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import ClassVar, Final
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
@@ -70,7 +70,7 @@ class Http1TargetConnection(TargetConnection):
         "response",
     )
 
-    gives_up_connection: Final = True
+    gives_up_connection: ClassVar[bool] = True
     response: ResponseHead
 
     def __init__(self, member: TargetState, pool: Pool[Http1TargetConnection], counters: Counters, limits: Limits) -> None:

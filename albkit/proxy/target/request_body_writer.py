@@ -17,14 +17,19 @@ LARGEST_WHOLE: Final = 64 * 1024
 class RequestBodyWriter:
     """Passes a request body on as it comes.
 
-    The beginning of the body of an idempotent request is kept, so that it can be sent again if the target fails before it answers.
+    The beginning of the body is kept if it can be sent again when the target fails before it answers: if the request is idempotent, or if
+    the target can refuse a request that it has not processed.
+
+    Args:
+        request: The request.
+        may_be_refused: Whether the target uses HTTP/2 (RFC 9113 section 8.7).
     """
 
     __slots__ = ("_kept", "_over", "_resends", "_size", "_trailers", "_upstream", "repeatable")
 
-    def __init__(self, request: RequestHead) -> None:
+    def __init__(self, request: RequestHead, *, may_be_refused: bool = False) -> None:
         self._upstream: UpstreamExchange | None = None
-        self._kept: list[bytes] | None = [] if request.method in IDEMPOTENT else None
+        self._kept: list[bytes] | None = [] if may_be_refused or request.method in IDEMPOTENT else None
         self._size = 0
         self._over = False
         self._trailers: list[bytes] = []

@@ -11,8 +11,8 @@ from albkit.proxy.tls.contexts import show
 
 __all__ = ("TargetContexts", "load_target_contexts", "takes_files", "target_context")
 
-Key = tuple[bool | str, Certificate | None, bool]
-"""What to verify against, which certificate to send, and whether HTTP is used on top."""
+Key = tuple[bool | str, Certificate | None, str]
+"""What to verify against, which certificate to send, and the ALPN protocol to offer."""
 
 
 class TargetContexts:
@@ -23,10 +23,10 @@ class TargetContexts:
 
     def of(self, group: TargetGroup, *, checks: bool = False) -> ssl.SSLContext:
         """The context of a group. Like ALB's, health checks verify nothing (docs/alb.md 5.4); `checks` selects their context."""
-        key: Key = (False if checks else group.verify, group.client_certificate, group.protocol != "TLS")
+        key: Key = (False if checks else group.verify, group.client_certificate, _alpn(group))
         context = self._contexts.get(key)
         if context is None:
-            context = self._contexts[key] = target_context(key[0], http=key[2])
+            context = self._contexts[key] = target_context(key[0], alpn=key[2])
         return context
 
     def knows(self, key: Key) -> bool:
@@ -59,14 +59,14 @@ def load_target_contexts(group: TargetGroup, contexts: TargetContexts, faults: F
     if not takes_files(group):
         return  # A context without files is created when it is first needed.
     path = f"target group {group.name!r}"
-    http = group.protocol != "TLS"
+    alpn = _alpn(group)
     made: list[tuple[Key, ssl.SSLContext]] = []
     for verify in dict.fromkeys((group.verify, False)):
-        key: Key = (verify, group.client_certificate, http)
+        key: Key = (verify, group.client_certificate, alpn)
         if contexts.knows(key):
             continue
         try:
-            made.append((key, target_context(verify, http=http)))
+            made.append((key, target_context(verify, alpn=alpn)))
         except OSError as error:  # ssl.SSLError is one.
             faults.add(f"{path}.verify", f"cannot read CA certificates from {verify!r}: {error}; give the path of a PEM file")
     shown = group.client_certificate
@@ -93,8 +93,18 @@ def _show(certificate: Certificate, made: list[tuple[Key, ssl.SSLContext]], faul
     return True
 
 
-def target_context(verify: bool | str, *, http: bool) -> ssl.SSLContext:
+def _alpn(group: TargetGroup) -> str:
+    if group.protocol == "TLS":
+        return ""
+    return "http/1.1" if group.protocol_version == "HTTP1" else "h2"
+
+
+def target_context(verify: bool | str, *, alpn: str) -> ssl.SSLContext:
     """Create a context that verifies with the machine's trust store, with a file of CA certificates, or not at all.
+
+    Args:
+        verify: `True`, the path of the file, or `False`.
+        alpn: The ALPN protocol to offer; empty for none.
 
     Raises:
         OSError: the file cannot be read.
@@ -105,6 +115,6 @@ def target_context(verify: bool | str, *, http: bool) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     else:
         context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
-    if http:
-        context.set_alpn_protocols(["http/1.1"])
+    if alpn:
+        context.set_alpn_protocols([alpn])
     return context

@@ -15,21 +15,45 @@ from albkit.model.message import ResponseHead
 from albkit.wire.http1.grammar import TOKEN
 from albkit.wire.http1.response import UPGRADE_OPTION
 
-__all__ = ("WITHOUT_BODY", "ResponseFields", "error_page", "hook_response", "local_response", "plain_http_response", "validated_response")
+__all__ = (
+    "WITHOUT_BODY",
+    "ResponseFields",
+    "error_page",
+    "grpc_response",
+    "hook_response",
+    "local_response",
+    "plain_http_response",
+    "validated_response",
+)
 
 _REASONS = {
     460: "Client Closed Request",
     463: "Too Many X-Forwarded-For Addresses",
+    464: "Incompatible Protocol Version",
     503: "Service Temporarily Unavailable",
     504: "Gateway Time-out",
     # RFC 9110's phrase, for Python before 3.13.
     414: "URI Too Long",
 }
-"""Phrases that ALB uses instead of the registered ones."""
+"""Phrases that ALB uses instead of the registered ones, and phrases for its own statuses."""
 
 
 WITHOUT_BODY = (204, 205, 304)
 """Statuses whose responses have no body, whatever was configured (RFC 9110 section 15). A 205 has a Content-Length of 0."""
+
+
+_GRPC_CODES = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+"""gRPC codes by HTTP status: gRPC's own table, which docs/alb.md 2.11 links to."""
+_GRPC_UNKNOWN = 2
+_GRPC_MESSAGES = {
+    2: b"unknown",
+    7: b"permission denied",
+    12: b"unimplemented",
+    13: b"internal",
+    14: b"unavailable",
+    16: b"unauthenticated",
+}
+"""None has a character that `grpc-message` would have to percent-encode."""
 
 
 def reason(status: int) -> str:
@@ -70,6 +94,27 @@ def local_response(status: int, body: bytes, content_type: str, second: int, ext
         lines.append(b"Content-Type: " + content_type.encode())
         lines.append(b"Content-Length: %d" % len(body))
     return _local_head(status, [*lines, *extra_lines], 0 if status in (204, 304) else len(body))
+
+
+def grpc_response(status: int, second: int) -> ResponseHead:
+    """Build the whole response that tells a gRPC client about a failure: a head with `grpc-status`, without a body.
+
+    "gRPC over HTTP2", the specification of gRPC, calls this form "Trailers-Only".
+
+    Args:
+        status: The status that another client would get.
+        second: As in `local_response`.
+    """
+    code = _GRPC_CODES.get(status, _GRPC_UNKNOWN)
+    lines = [
+        b"HTTP/1.1 200 OK",
+        b"Server: awselb/2.0",
+        b"Date: " + http_date(second),
+        b"Content-Type: application/grpc",
+        b"grpc-status: %d" % code,
+        b"grpc-message: " + _GRPC_MESSAGES[code],
+    ]
+    return _local_head(200, lines, 0)
 
 
 def plain_http_response(second: int) -> bytes:

@@ -6,9 +6,10 @@ from base64 import b64encode
 from collections.abc import Iterable
 from hashlib import sha1
 
+from albkit.errors import Failure, FailureKind
 from albkit.model.message import RequestHead, ResponseHead
 
-__all__ = ("accepts", "negotiated_extensions", "protocols_allowed", "protocols_to_offer", "websocket_accept")
+__all__ = ("accepts", "negotiated_extensions", "protocols_allowed", "protocols_to_offer", "websocket_accept", "websocket_lines")
 
 # HTTP/2 over cleartext TCP. A client could send requests through the tunnel that no rule has checked (h2c smuggling).
 _REFUSED = (b"h2c",)
@@ -16,6 +17,8 @@ _REFUSED = (b"h2c",)
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _ACCEPT = b"sec-websocket-accept"
 _EXTENSIONS = b"sec-websocket-extensions"
+# RFC 9110 section 9.3.6: a 2xx to CONNECT has neither.
+_FRAMING = (b"content-length", b"transfer-encoding")
 
 
 def protocols_to_offer(value: bytes) -> bytes:
@@ -69,6 +72,31 @@ def negotiated_extensions(request: RequestHead, response: ResponseHead) -> bytes
         elif name == _EXTENSIONS:
             extensions.append(value.strip(b" \t"))
     return b", ".join(extensions) if accepted == websocket_accept(key.encode("utf-8", "surrogateescape")) else None
+
+
+def websocket_lines(request: RequestHead, response: ResponseHead) -> list[bytes]:
+    """Return the lines of a 101 for a client that needs no proof that the target understands WebSocket (RFC 8441 section 5).
+
+    Args:
+        request: The handshake that the target got, with a key of the load balancer.
+        response: The target's 101. It is not changed.
+
+    Raises:
+        Failure: 502, the answer to the key is missing or wrong.
+    """
+    key = request.headers.get("Sec-WebSocket-Key", "").encode("utf-8", "surrogateescape")
+    lines = response.lines[:1]
+    accepted: list[bytes] = []
+    for line in response.lines[1:]:
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name == _ACCEPT:
+            accepted.append(value.strip(b" \t"))
+        elif name not in _FRAMING:
+            lines.append(line)
+    if accepted != [websocket_accept(key)]:
+        raise Failure(FailureKind.RESPONSE_MALFORMED, "the 101 does not have the right Sec-WebSocket-Accept")
+    return lines
 
 
 def websocket_accept(key: bytes) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 
 import albkit as alb
 from albkit.model.limits import Limits
+from albkit.proxy.http2.buffer_budget import BufferBudget
 from albkit.proxy.target.connection_pool import ConnectionPool
 from albkit.state.counters import Counters
 from tests.support.peers import Conversation, target
@@ -26,7 +27,7 @@ async def test_connection_that_is_made_as_its_client_is_cancelled_is_closed() ->
         group = alb.TargetGroup("group", origin.address)
         member: Any = SimpleNamespace(target=group.fixed_targets[0])
         sweep: Any = SimpleNamespace(add=lambda _: None, discard=lambda _: None)
-        connections = ConnectionPool(loop, Counters(), sweep, Limits())
+        connections = ConnectionPool(loop, Counters(), sweep, Limits(), BufferBudget(0))
 
         def wait() -> asyncio.Future[object]:
             waiter: asyncio.Future[object] = loop.create_future()

@@ -20,7 +20,7 @@ def test_groups_that_verify_alike_are_read_for_once(tmp_path: Path, monkeypatch:
     authority.write_bytes(Authority("Test CA").pem())
     made: list[bool | str] = []
     make = targets.target_context
-    monkeypatch.setattr(targets, "target_context", lambda verify, http: (made.append(verify), make(verify, http=http))[1])
+    monkeypatch.setattr(targets, "target_context", lambda verify, alpn: (made.append(verify), make(verify, alpn=alpn))[1])
     contexts, faults = TargetContexts(), Faults("LoadBalancer")
     groups = [alb.TargetGroup(name, "https://127.0.0.1:1", verify=str(authority)) for name in ("a", "b", "c")]
     for group in (*groups, alb.TargetGroup("plain", "127.0.0.1:1")):
