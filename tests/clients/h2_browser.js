@@ -65,16 +65,16 @@ async function main() {
   process.stdin.on("end", () => browser.close().finally(() => process.exit()));
 
   const context = await browser.newContext({ ignoreHTTPSErrors: true });
-  const pages = [];
-  const protocols = [];
-  for (let tab = 0; tab < Number(tabs); tab++) {
+  const opened = async () => {
     const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE);
     await page.goto(url);
-    protocols.push(await page.evaluate(listen));
-    pages.push(page);
-  }
-  tell({ protocols });
+    return page;
+  };
+  // The first one before the others, so that there is a connection for them to share.
+  const pages = [await opened()];
+  pages.push(...(await Promise.all(Array.from({ length: tabs - 1 }, opened))));
+  tell({ protocols: await Promise.all(pages.map((page) => page.evaluate(listen))) });
 
   await told();
   tell({ heard: await Promise.all(pages.map((page) => page.evaluate("window.heard"))) });
