@@ -51,7 +51,7 @@ class H2WebSocket(Peer):
         await self.client.send_body(self.stream, data_, end=False)
 
     async def read(self, size: int = 65536) -> bytes:
-        while (answer := self.answer) and len(answer.body) == self._read:
+        while len((answer := self.answer).body) == self._read:
             if answer.reset is not None:
                 raise ConnectionResetError(f"RST_STREAM with {answer.reset}")
             if answer.has_ended:

@@ -203,6 +203,8 @@ class StreamTransport(asyncio.Transport):
             return
         self._closing = True
         self._kept = None
+        # What still comes is discarded. Without this, a peer that reads slowly could send for ever.
+        self._stream.pause_receiving()
         if not self._sent_eof:
             self._sent_eof = True
             self._stream.send_data([], True)  # Calls `end_sent` if nothing waits.
