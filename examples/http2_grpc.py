@@ -68,7 +68,7 @@ async def call(channel: grpc.aio.Channel) -> None:
     """Call the services, as a client that knows nothing of a load balancer."""
     counted = Counter([await channel.unary_unary("/shop.Prices/Price")(b"pen") for _ in range(6)])
     print("calls per server:", {name.decode(): count for name, count in sorted(counted.items())})
-    assert counted == dict.fromkeys(NAMES, 2)
+    expect(counted, dict.fromkeys(NAMES, 2))
 
     stream = channel.stream_stream("/shop.Prices/Total")()
     for item in ITEMS:
@@ -76,15 +76,22 @@ async def call(channel: grpc.aio.Channel) -> None:
         await stream.write(item)
         print((await stream.read()).decode())
     await stream.done_writing()
-    assert await stream.code() is grpc.StatusCode.OK
+    expect(await stream.code(), grpc.StatusCode.OK)
 
     # A status of the server, one of the load balancer for a server that it cannot reach, and a fixed response of 404.
-    assert await status_of(channel, "/shop.Prices/Price", b"unicorn") is grpc.StatusCode.NOT_FOUND
-    assert await status_of(channel, "/shop.Closed/Price", b"pen") is grpc.StatusCode.UNAVAILABLE
-    assert await status_of(channel, "/shop.Unknown/Price", b"pen") is grpc.StatusCode.UNIMPLEMENTED
+    expect(await status_of(channel, "/shop.Prices/Price", b"unicorn"), grpc.StatusCode.NOT_FOUND)
+    expect(await status_of(channel, "/shop.Closed/Price", b"pen"), grpc.StatusCode.UNAVAILABLE)
+    expect(await status_of(channel, "/shop.Unknown/Price", b"pen"), grpc.StatusCode.UNIMPLEMENTED)
+
+
+def expect(seen: object, expected: object) -> None:
+    """Exit with status 1 if something is not as described."""
+    if seen != expected:
+        raise SystemExit(f"expected {expected}, saw {seen}")
 
 
 async def main() -> None:
+    """Start three servers and a load balancer, and call the servers through it."""
     logging.getLogger("albkit").setLevel(logging.CRITICAL)
     async with AsyncExitStack() as stack:
         addresses = []
@@ -92,10 +99,12 @@ async def main() -> None:
             server, address = await start_server(name)
             stack.push_async_callback(server.stop, None)
             addresses.append(address)
-        lb = await stack.enter_async_context(alb.LoadBalancer(gateway(addresses)))
+        lb = alb.LoadBalancer(gateway(addresses))
+        healthy = asyncio.Event()
+        lb.subscribe(lambda _: healthy.set() if lb.counters["HealthyHostCount"] == len(NAMES) else None)
+        await stack.enter_async_context(lb)
         async with asyncio.timeout(10):
-            while lb.counters["HealthyHostCount"] < len(NAMES):
-                await asyncio.sleep(0.05)
+            await healthy.wait()
         async with grpc.aio.insecure_channel(lb.listeners[0].url.removeprefix("http://")) as channel:
             await call(channel)
         print("gRPC requests:", lb.counters["GrpcRequestCount"])
