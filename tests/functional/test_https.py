@@ -840,8 +840,8 @@ async def test_idle_connection_is_told_goodbye_when_the_balancer_stops() -> None
 )
 @by_version
 async def test_http_1_1_is_agreed_on(version: str, offered: tuple[str, ...], agreed: str | None) -> None:
-    """Whatever else is offered, in whatever order."""
-    async with target() as origin, secured(origin.address) as it:
+    """Without HTTP/2: whatever else is offered, in whatever order."""
+    async with target() as origin, secured(origin.address, http2=False) as it:
         client = await it.secure(client_context(version, alpn=offered))
         assert client.tls.selected_alpn_protocol() == agreed
         assert (await client.get()).status == 200
@@ -850,7 +850,7 @@ async def test_http_1_1_is_agreed_on(version: str, offered: tuple[str, ...], agr
 @by_version
 async def test_client_that_offers_something_else_alone_goes_on_without(version: str) -> None:
     """Nothing is agreed on, and HTTP/1.1 is served: a client that speaks nothing else than h2 finds out, as with OpenSSL's servers."""
-    async with target() as origin, secured(origin.address) as it:
+    async with target() as origin, secured(origin.address, http2=False) as it:
         client = await it.secure(client_context(version, alpn=("h2",)))
         assert client.tls.selected_alpn_protocol() is None
         assert (await client.get()).status == 200

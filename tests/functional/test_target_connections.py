@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import albkit as alb
-from albkit.proxy.target import connection_pool
+from albkit.proxy.target import connection_pool, target_connections
 from albkit.proxy.target.connector import Connector
 from albkit.proxy.target.http1_connection import Http1TargetConnection
 from tests.support.balancing import balancing, listener
@@ -339,6 +339,11 @@ def kept(gateway: Running) -> int:
     return sum(map(gateway.runtime.connections.idle, state.members.values()))
 
 
+def keep_at_least(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    for module in (connection_pool, target_connections):
+        monkeypatch.setattr(module, "LEAST_KEPT", count)
+
+
 async def test_crowd_that_comes_again_finds_its_connections() -> None:
     """As many as were in use are kept: the same crowd makes no new ones, and the last one used is the first one taken."""
     crowd = Crowd()
@@ -357,7 +362,7 @@ async def test_crowd_that_comes_again_finds_its_connections() -> None:
 
 async def test_what_a_crowd_has_left_is_closed_when_a_minute_did_not_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Above the least number only what the last minute has used at a time is kept, the ones first that were not used for longest."""
-    monkeypatch.setattr(connection_pool, "_LEAST_KEPT", 4)
+    keep_at_least(monkeypatch, 4)
     crowd = Crowd()
     limits = alb.Limits(target_keep_alive=3600)
     async with target(crowd.script) as origin, running(origin.address, limits=limits, idle_timeout=4000) as gateway:
@@ -394,7 +399,7 @@ async def test_number_of_kept_connections_that_was_set_is_not_exceeded() -> None
 
 async def test_retries_on_fresh_connections_do_not_fill_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second try connects anew beside the idle ones; one at a time is in use, so no more than the least number is kept."""
-    monkeypatch.setattr(connection_pool, "_LEAST_KEPT", 3)
+    keep_at_least(monkeypatch, 3)
     async with target() as origin:
         # One that is dead and never left out, so that every second request is tried again.
         group = alb.TargetGroup("group", [origin.address, f"127.0.0.1:{free_port()}"], ejection=None)

@@ -18,23 +18,25 @@ PATIENCE = 10.0
 _PLACES = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
 
 
-def program(name: str) -> str:
-    """Its path; skips the test where it is missing, and fails it under CI."""
+def program(name: str, package: str | None = None) -> str:
+    """Its path; skips the test where it is missing, and fails it under CI. `package` is Debian's, if it has another name."""
     found = shutil.which(name, path=_PLACES)
     if found is None:
-        missing = f"there is no program {name}; on Debian: apt-get install {name}"
+        missing = f"there is no program {name}; on Debian: apt-get install {package or name}"
         if os.environ.get("CI"):
             pytest.fail(missing)
         pytest.skip(missing)
     return found
 
 
-async def output_of(*command: str, within: float = PATIENCE) -> tuple[int, str, str]:
-    """Run a program to its end: its exit status, what it said, and its complaints."""
-    process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+async def output_of(*command: str, within: float = PATIENCE, fed: bytes | None = None) -> tuple[int, str, str]:
+    """Run a program to its end, with `fed` as its input: its exit status, what it said, and its complaints."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=subprocess.DEVNULL if fed is None else subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     try:
         async with asyncio.timeout(within):
-            said, complaints = await process.communicate()
+            said, complaints = await process.communicate(fed)
     except TimeoutError:
         process.kill()
         await process.communicate()

@@ -286,7 +286,16 @@ async def secured(*targets: Any, hooks: Any = (), tunnel: alb.TunnelPolicy | Non
         yield it
 
 
-_OF_LISTENER = ("certificates", "ssl_policy", "request_header_names", "proxy_protocol", "trusted_networks", "response_headers", "rules")
+_OF_LISTENER = (
+    "certificates",
+    "http2",
+    "proxy_protocol",
+    "request_header_names",
+    "response_headers",
+    "rules",
+    "ssl_policy",
+    "trusted_networks",
+)
 
 
 class SecureTarget(Target):

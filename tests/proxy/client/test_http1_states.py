@@ -19,6 +19,7 @@ CLOSE       CLOSING        CLOSING        CLOSING       -        CLOSING    -   
 RESET       -              RESETTING      RESETTING     -        RESETTING  =          -         -
 ABORT       CLOSED         CLOSED         CLOSED        CLOSED   CLOSED     CLOSED     =         =
 LOSE        =              =              =             CLOSED   CLOSED     CLOSED     =         -
+HAND_OVER   DETACHED       -              -             -        -          -          -         -
 DETACH      -              DETACHED       -             -        -          -          DETACHED  -
 """
 
