@@ -16,7 +16,7 @@ __all__ = ("FrameReader",)
 
 _FRAMES_PER_TURN: Final = 250
 """Frames that are read in one turn of the event loop. Then other connections are served first."""
-_DECODED_PER_FRAME: Final = 7
+_DECODED_PER_FRAME: Final = 6
 """Bytes of decoded fields that count as one more frame, as a shift: a small block can hold a thousand references to fields."""
 _HEAD: Final = 9
 """Bytes of the head of a frame."""
