@@ -22,7 +22,7 @@ _HEADERS: Final = b"\1\4"
 """Kind and flags of a HEADERS frame with the whole block."""
 _TWO_HEADS: Final = 18
 """Bytes of the heads of two frames."""
-_USEFUL: Final = 1024
+_USEFUL: Final = 256
 """Bytes of a DATA frame that is useful even if a window cut it short."""
 _ANY_NUMBER: Final = -1
 
