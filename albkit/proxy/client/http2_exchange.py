@@ -8,6 +8,7 @@ from typing import ClassVar, Final, Protocol
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import ClientAddress, RequestHead, ResponseHead
+from albkit.policy.protocol_versions import is_grpc_request
 from albkit.proxy.client.buffered_body import BufferedBody
 from albkit.proxy.client.client_exchange import ClientExchange
 from albkit.proxy.client.idle_tracker import IdleTracker
@@ -32,6 +33,7 @@ life."""
 _SMALL: Final = 1024
 """Bytes up to which parts of a body that must wait are joined. A frame of one byte must not cost fifty bytes of memory."""
 _CONTINUE: Final = encode_status(100)
+_GRPC_UNAVAILABLE: Final = ENCODED_LINES[b"grpc-status: 14"] + ENCODED_LINES[b"grpc-message: unavailable"]
 _SWITCHED: Final = 200
 """What 101 is over HTTP/2 (RFC 8441 section 5)."""
 
@@ -327,7 +329,12 @@ class Http2Exchange(ClientExchange, Http2Stream):
     def cut(self) -> None:
         self._is_over = True
         self._take_pieces()
-        self.reset(ErrorCode.INTERNAL_ERROR)
+        request = self._request
+        if self.response_started and self.is_open and not self.pending_bytes and request is not None and is_grpc_request(request):
+            # A gRPC client reads a reset as "internal" and does not try again. It reads trailers even behind half a message.
+            self.send_data([], True, _GRPC_UNAVAILABLE)
+        else:
+            self.reset(ErrorCode.INTERNAL_ERROR)
 
     def was_reset(self, code: int, detail: str = "") -> None:
         if not detail:
