@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator
 
 import pytest
+from hyperframe.frame import GoAwayFrame
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
@@ -553,14 +554,10 @@ async def test_expired_connection_keeps_its_tunnels() -> None:
     async with h2_ends(alb.TunnelPolicy(idle_timeout=4000, ping_interval=None), client_keep_alive=60) as both:
         both.later(61)
         client = both.socket.client
-        refused = client.request("GET", "/")
-        client.send(b"")
-        from hyperframe.frame import GoAwayFrame
-
+        assert (await client.get("/")).status == 200
         await client.wait_for(GoAwayFrame)
         both.socket.send(HELLO)
         assert await both.target.read_exactly(len(HELLO)) == HELLO
-        client.send(b"\0\0\4\3\0\0\0\0" + bytes([refused]) + (8).to_bytes(4, "big"))
         both.socket.send_fin()
         both.target.send_fin()
         await client.end()

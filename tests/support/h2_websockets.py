@@ -14,7 +14,7 @@ from tests.support.clock import FakeClock
 from tests.support.gateway import Running, running
 from tests.support.h2_client import H2Answer, H2Client
 from tests.support.h2_frames import CANCEL, Field, data, rst_stream
-from tests.support.peers import Conversation, Peer, RawClient, Script, target
+from tests.support.peers import Conversation, Peer, RawClient, Script, response, target
 from tests.support.tunnels import Ends, holding
 
 __all__ = ("H2Ends", "H2WebSocket", "accepting", "h2_ends", "opened", "switched")
@@ -111,10 +111,14 @@ def switched(head: bytes, *fields: bytes) -> bytes:
 
 
 def accepting(then: Script | None = None, *fields: bytes) -> Script:
-    """A target over HTTP/1.1 that switches, whatever the key, and then does as told."""
+    """A target over HTTP/1.1 that switches, whatever the key, and then does as told. Other requests get 200."""
 
     async def script(conversation: Conversation) -> None:
-        conversation.send(switched(await conversation.head(), *fields))
+        head = await conversation.head()
+        while b"\r\nupgrade: websocket\r\n" not in head.lower():
+            conversation.send(response())
+            head = await conversation.head()
+        conversation.send(switched(head, *fields))
         await conversation.drain()
         if then is not None:
             await then(conversation)

@@ -154,9 +154,6 @@ class Http2Stream:
 
     # What a tunnel changes. It gets the events of the stream, except `was_reset`: the two kinds of streams pass that on.
 
-    def tunnel_over(self) -> None:
-        """The tunnel that had this stream has closed it. The stream is no longer in `connection.streams`."""
-
     def _tunnel_sent_end(self, tunnel: TunnelEvents) -> None:
         self.connection.check_over(self)
         tunnel.end_sent()

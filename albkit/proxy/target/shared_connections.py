@@ -156,7 +156,9 @@ class SharedConnections:
         self._waiting.pop(waiter, None)
         if not self._waiting:
             for task in tuple(self._connecting):
-                task.cancel()
+                if task.cancel():
+                    # At once, so that a request that comes now opens a connection of its own.
+                    self._connecting.discard(task)
         self._end_if_unused()
 
     def _serve_waiting(self) -> None:
@@ -185,6 +187,11 @@ class SharedConnections:
 
     def _connected(self, task: asyncio.Task[Http2TargetConnection]) -> None:
         """A connection was opened, or failed."""
+        if task not in self._connecting:
+            # Nobody waits for it: it was cancelled.
+            if not task.cancelled():
+                task.exception()
+            return
         self._connecting.discard(task)
         if task.cancelled():
             self._fail_surplus(None)
