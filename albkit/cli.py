@@ -12,6 +12,7 @@ from albkit import __version__, demo
 __all__ = ("main",)
 
 _DEMO_PORT = 8080
+_DEMO_HTTPS_PORT = 8443
 _INTERRUPTED = 130
 """The status that shells report for a process that SIGINT has ended."""
 
@@ -28,8 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.check:
-            return demo.check(options.port or 0)
-        return demo.serve(_DEMO_PORT if options.port is None else options.port)
+            return demo.check(options.port or 0, options.https_port or 0)
+        port, https_port = options.port, options.https_port
+        if https_port is None:
+            https_port = _DEMO_HTTPS_PORT if port is None else 0
+        return demo.serve(_DEMO_PORT if port is None else port, https_port)
     except BrokenPipeError:
         # The reader of our output has gone (`albkit demo | head -1`). At exit the interpreter flushes stdout once more and would report the
         # same error: https://docs.python.org/3/library/signal.html#note-on-sigpipe
@@ -56,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
         type=_port,
         metavar="N",
         help=f"the port to listen on; 0 takes a free one (default: {_DEMO_PORT}; with --check, a free one)",
+    )
+    command.add_argument(
+        "--https-port",
+        type=_port,
+        metavar="N",
+        help=f"the port for HTTPS, which needs albkit[tls] (default: {_DEMO_HTTPS_PORT}; with --port or --check, a free one)",
     )
     command.add_argument("--check", action="store_true", help="test the demo with real clients, print one line per test, and exit")
     return parser

@@ -25,7 +25,7 @@ HTTP2_BROWSER: Final[Mapping[str, str]] = {
 _PATHS_PER_SECOND: Final = 20_000
 """More than one connection requests in a second."""
 _GRPC: Final = {"content-type": "application/grpc", "te": "trailers"}
-_STUCK: Final = 60
+_STUCK: Final = 120
 _WARM_UP: Final = 300
 _TRANSFERS: Final = 2
 

@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -110,7 +111,7 @@ def test_check_of_a_right_gateway_exits_with_0_and_costs_little() -> None:
 
 def test_check_of_a_wrong_gateway_exits_with_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What failed is shown beside what held."""
-    monkeypatch.setattr(demo, "Demo", lambda port: Demo(port, xff_header_processing="remove"))
+    monkeypatch.setattr(demo, "Demo", lambda port, https_port: Demo(port, https_port, xff_header_processing="remove"))
     assert cli.main(["demo", "--check"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[2] for line in lines if line.startswith("  FAILED")] == ["targets get the client's address"]
@@ -120,7 +121,7 @@ def test_check_of_a_wrong_gateway_exits_with_1(monkeypatch: pytest.MonkeyPatch, 
 def test_interrupted_check_exits_as_a_shell_reports_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """128 and the number of SIGINT; no traceback."""
 
-    def interrupted(_: int) -> int:
+    def interrupted(port: int, https_port: int) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(demo, "check", interrupted)
@@ -168,6 +169,39 @@ def test_demo_takes_the_port_it_is_given() -> None:
         assert any("8080" in line for line in it.lines) == (port == 8080)
 
 
+def test_demo_takes_the_port_for_https_that_it_is_given() -> None:
+    """Both ports answer, and the second one asks for TLS."""
+    port = free_port()
+    with program("demo", "--port", "0", "--https-port", str(port)) as it:
+        url = it.await_ready()
+        assert get(f"{url}/name").strip() in ("red", "green", "blue")
+        assert f"           https://127.0.0.1:{port}" in it.lines
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with urllib.request.urlopen(f"https://127.0.0.1:{port}/name", timeout=10, context=context) as answer:
+            assert answer.read().decode().strip() in ("red", "green", "blue")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ports"),
+    [
+        ([], (8080, 8443)),
+        (["--port", "9000"], (9000, 0)),
+        (["--https-port", "9443"], (8080, 9443)),
+        (["--port", "0", "--https-port", "9443"], (0, 9443)),
+        (["--check"], (0, 0)),
+        (["--check", "--port", "9000", "--https-port", "9443"], (9000, 9443)),
+    ],
+)
+def test_ports_of_the_demo(arguments: list[str], ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without options, the ports that one remembers; a free one for HTTPS as soon as one of them was chosen."""
+    asked: list[tuple[int, int]] = []
+    for name in ("serve", "check"):
+        monkeypatch.setattr(demo, name, lambda *given: asked.append(given))
+    cli.main(["demo", *arguments])
+    assert asked == [ports]
+
+
 def test_demo_prints_addresses_that_answer_and_the_rules() -> None:
     """The targets can be asked directly, and the table shows every rule."""
     with program("demo", "--port", "0") as it:
@@ -178,7 +212,7 @@ def test_demo_prints_addresses_that_answer_and_the_rules() -> None:
             name: f"{name}\n" for name in ("red", "green", "blue")
         }
     start = next(index for index, line in enumerate(it.lines) if line.startswith("  PRIORITY"))
-    assert [line.split()[0] for line in it.lines[start + 1 : start + 6]] == ["10", "20", "30", "40", "default"]
+    assert [line.split()[0] for line in it.lines[start + 1 : start + 7]] == ["10", "20", "30", "40", "50", "default"]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -196,7 +230,7 @@ def test_printed_curl_commands_work_as_pasted(tmp_path: Path) -> None:
         ]
         again = subprocess.run(commands[1], shell=True, capture_output=True, text=True, timeout=20, check=True).stdout
         assert it.end(signal.SIGTERM) == (0, "")
-    spread, sticky, stream, host, teapot = answers
+    spread, sticky, stream, host, teapot, http2, https = answers
     assert sorted(spread.split()[:3]) == ["blue", "green", "red"]
     assert spread.split()[3:] == spread.split()[:3]
     assert sticky.split() == [sticky.split()[0]] * 6
@@ -205,13 +239,14 @@ def test_printed_curl_commands_work_as_pasted(tmp_path: Path) -> None:
     assert '"target": "blue"' in host
     assert "X-Forwarded-For: 127.0.0.1" in host
     assert teapot.startswith("HTTP/1.1 418 ")
+    assert [http2.split()[1], https.split()[1]] == ["HTTP/2", "HTTP/2"]
 
 
-def test_five_things_to_try_are_printed() -> None:
+def test_six_things_to_try_are_printed() -> None:
     """Numbered, so that one can see that none is missing."""
     with program("demo", "--port", "0") as it:
         it.await_ready()
-        assert [line[0] for line in it.lines if re.match(r"\d\. ", line)] == ["1", "2", "3", "4", "5"]
+        assert [line[0] for line in it.lines if re.match(r"\d\. ", line)] == ["1", "2", "3", "4", "5", "6"]
 
 
 def test_reader_that_leaves_ends_the_demo_without_a_traceback() -> None:

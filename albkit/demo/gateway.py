@@ -1,4 +1,4 @@
-"""The demo's rules, and the running demo: three targets and the load balancer in front of them."""
+"""The demo's rules, and the running demo: three targets and the load balancer in front of them, with HTTPS if it can be had."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any
 
+import attrs
+
+from albkit.demo.certificate import self_signed
 from albkit.demo.targets import NAMES, ChatRoom, DemoTarget
 from albkit.load_balancer import LoadBalancer
 from albkit.model.actions.fixed_response import FixedResponse
 from albkit.model.actions.forward import Forward
+from albkit.model.certificate import Certificate
 from albkit.model.conditions.host_header import HostHeader
 from albkit.model.conditions.path_pattern import PathPattern
 from albkit.model.listener import Listener
@@ -31,11 +35,13 @@ def demo_listener(port: int, targets: Sequence[DemoTarget]) -> Listener:
     web = TargetGroup("web", addresses, stickiness=LbCookie(duration=3600))
     api = TargetGroup("api", addresses)
     last = TargetGroup(f"{targets[-1].name}-only", addresses[-1])
+    greeter = TargetGroup("greeter", [target.grpc_address for target in targets], protocol_version="GRPC")
     rules = [
         Rule(10, PathPattern("/teapot"), FixedResponse(418, TEAPOT)),
         Rule(20, HostHeader("*.demo.localhost"), Forward(last)),
         Rule(30, PathPattern("/api/*"), Forward(api)),
         Rule(40, PathPattern("/ws"), Forward(web)),
+        Rule(50, PathPattern("/demo.Greeter/*"), Forward(greeter)),
     ]
     return Listener(port, Forward(web), rules, host="127.0.0.1")
 
@@ -45,6 +51,7 @@ class Demo:
 
     Args:
         port: The load balancer's port; 0 takes a free one.
+        https_port: The same for HTTPS. Without the packages of `albkit[tls]` there is no HTTPS.
         describe: Creates the listener, for a demo with other rules.
         settings: As for `LoadBalancer`.
     """
@@ -52,9 +59,12 @@ class Demo:
     targets: tuple[DemoTarget, ...]
     listener: Listener
     load_balancer: LoadBalancer
+    certificate: bytes | None
+    """The certificate of the HTTPS listener, as PEM; `None` without HTTPS."""
 
-    def __init__(self, port: int = 0, describe: Describe = demo_listener, **settings: Any) -> None:
+    def __init__(self, port: int = 0, https_port: int = 0, describe: Describe = demo_listener, **settings: Any) -> None:
         self._port = port
+        self._https_port = https_port
         self._describe = describe
         self._settings = {"stop_timeout": 2, **settings}
         self._stack = AsyncExitStack()
@@ -64,6 +74,11 @@ class Demo:
         """The URL of the load balancer."""
         return self.load_balancer.listeners[0].url
 
+    @property
+    def https_url(self) -> str:
+        """The URL of the load balancer for HTTPS; empty without HTTPS."""
+        return self.load_balancer.listeners[1].url if self.certificate is not None else ""
+
     async def __aenter__(self) -> Demo:
         async with AsyncExitStack() as stack:
             room = ChatRoom()
@@ -72,7 +87,14 @@ class Demo:
                 await target.start()
                 stack.push_async_callback(target.stop)
             self.listener = self._describe(self._port, self.targets)
-            self.load_balancer = LoadBalancer(self.listener, **self._settings)
+            listeners = [self.listener]
+            self.certificate = None
+            pair = self_signed()
+            if pair is not None:
+                self.certificate = pair[0]
+                certificate = Certificate(*pair)
+                listeners.append(attrs.evolve(self.listener, port=self._https_port, protocol="HTTPS", certificates=certificate))
+            self.load_balancer = LoadBalancer(listeners, **self._settings)
             await stack.enter_async_context(self.load_balancer)
             # Only now: if a target or the load balancer cannot start, everything before it is stopped here.
             self._stack = stack.pop_all()

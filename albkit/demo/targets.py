@@ -10,6 +10,8 @@ from importlib.resources import files
 
 from aiohttp import WSMsgType, web
 
+from albkit.demo.grpc_service import GrpcService
+
 __all__ = ("NAMES", "ChatRoom", "DemoTarget")
 
 NAMES = ("red", "green", "blue")
@@ -57,7 +59,7 @@ class ChatRoom:
 
 
 class DemoTarget:
-    """One target: a page, an HTTP API and a WebSocket.
+    """One target: a page, an HTTP API and a WebSocket; and a gRPC service on another port.
 
     Args:
         name: Its name.
@@ -70,6 +72,7 @@ class DemoTarget:
         self._room = room
         self._sockets: set[web.WebSocketResponse] = set()
         self._runner: web.AppRunner | None = None
+        self._grpc = GrpcService(name)
 
     @property
     def address(self) -> str:
@@ -77,12 +80,17 @@ class DemoTarget:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def grpc_address(self) -> str:
+        """Host and port of the gRPC service."""
+        return f"127.0.0.1:{self._grpc.port}"
+
+    @property
     def is_running(self) -> bool:
         """Whether it accepts connections."""
         return self._runner is not None
 
     async def start(self) -> None:
-        """Listen on a free port of the loopback interface."""
+        """Listen on two free ports of the loopback interface."""
         app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[_never_cached])
         app.add_routes(
             [
@@ -102,6 +110,7 @@ class DemoTarget:
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await self._grpc.start()
         except BaseException:
             await runner.cleanup()
             raise
@@ -112,6 +121,7 @@ class DemoTarget:
         """Stop listening and close every connection. Does nothing if it is not running."""
         runner, self._runner = self._runner, None
         if runner is not None:
+            await self._grpc.stop()
             await runner.cleanup()
 
     async def _close_websockets(self, _: web.Application) -> None:

@@ -8,12 +8,15 @@ import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import aiohttp
 from attrs import frozen
 
+from albkit.demo import http2_steps
+from albkit.demo.expectations import Unexpected, expect, expect_that
 from albkit.demo.gateway import TEAPOT
+from albkit.demo.http2 import Http2Client, connect
 from albkit.demo.targets import DemoTarget
 
 __all__ = ("STEPS", "Outcome", "Step", "Tour")
@@ -22,20 +25,6 @@ _PATIENCE = 5.0
 """Seconds for one step; a load balancer that hangs fails it."""
 _COOKIES = ("AWSALB", "AWSALBCORS")
 _BODY_SIZE = 2**20
-
-
-class _Unexpected(Exception):
-    """A step has seen something unexpected."""
-
-
-def _expect(what: str, expected: object, seen: object) -> None:
-    if seen != expected:
-        raise _Unexpected(f"{what}: expected {expected!r}, saw {seen!r}")
-
-
-def _expect_that(held: bool, expected: str, seen: object) -> None:
-    if not held:
-        raise _Unexpected(f"expected {expected}, saw {seen!r}")
 
 
 @frozen
@@ -58,12 +47,24 @@ class Tour:
         url: The URL of the load balancer.
         targets: Its targets; one step stops one of them.
         counters: Returns the load balancer's current counters.
+        http2_url: The URL for HTTP/2, if it is another one.
+        certificate: The certificate to trust at `http2_url`, as PEM.
     """
 
-    def __init__(self, url: str, targets: Sequence[DemoTarget], counters: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(
+        self,
+        url: str,
+        targets: Sequence[DemoTarget],
+        counters: Callable[[], Mapping[str, int]],
+        *,
+        http2_url: str = "",
+        certificate: bytes | None = None,
+    ) -> None:
         self.url = url
         self.targets = targets
         self.counters = counters
+        self._http2_url = http2_url or url
+        self._certificate = certificate
 
     @property
     def names(self) -> list[str]:
@@ -85,7 +86,7 @@ class Tour:
         try:
             async with asyncio.timeout(_PATIENCE):
                 return Outcome(step.title, True, await step.walk(self))
-        except _Unexpected as unexpected:
+        except Unexpected as unexpected:
             seen = str(unexpected)
         except TimeoutError:
             seen = f"expected the step to end within {_PATIENCE:g} seconds, but it did not"
@@ -107,8 +108,12 @@ class Tour:
         """A WebSocket, and the name of the target that greeted it."""
         async with client.ws_connect("/ws") as socket:
             hello = await socket.receive_json()
-            _expect("the first message's type", "hello", hello["type"])
+            expect("the first message's type", "hello", hello["type"])
             yield socket, hello["target"]
+
+    def http2(self) -> AbstractAsyncContextManager[Http2Client]:
+        """A client with one HTTP/2 connection."""
+        return connect(self._http2_url, self._certificate)
 
 
 @frozen
@@ -122,25 +127,25 @@ class Step:
 async def _text(client: aiohttp.ClientSession, path: str, host: str | None = None) -> str:
     async with client.get(path, headers={"Host": host} if host else None) as answer:
         text = await answer.text()
-        _expect(f"the status of GET {path}", 200, answer.status)
+        expect(f"the status of GET {path}", 200, answer.status)
         return text.strip()
 
 
 async def _page(tour: Tour) -> str:
     async with tour.client() as client, client.get("/") as answer:
         text = await answer.text()
-        _expect("the status", 200, answer.status)
-        _expect("the content type", "text/html", answer.content_type)
-        _expect_that("<title>albkit demo</title>" in text, "the demo's page", text[:60])
+        expect("the status", 200, answer.status)
+        expect("the content type", "text/html", answer.content_type)
+        expect_that("<title>albkit demo</title>" in text, "the demo's page", text[:60])
         names = [name for name in tour.names if f'<html lang="en" data-target="{name}">' in text]
-        _expect_that(len(names) == 1, "the name of one target in it", names)
+        expect_that(len(names) == 1, "the name of one target in it", names)
         return f"{len(text)} characters from {names[0]}"
 
 
 async def _spread(tour: Tour) -> str:
     async with tour.client() as client:
         seen = Counter([await _text(client, "/api/name") for _ in range(12)])
-    _expect("answers per target", dict.fromkeys(tour.names, 4), dict(sorted(seen.items())))
+    expect("answers per target", dict.fromkeys(tour.names, 4), dict(sorted(seen.items())))
     return "12 requests, " + ", ".join(f"{count} to {name}" for name, count in seen.items())
 
 
@@ -148,10 +153,10 @@ async def _forwarded(tour: Tour) -> str:
     async with tour.client() as client, client.get("/api/whoami", headers={"X-Forwarded-For": "203.0.113.7"}) as answer:
         lines = (await answer.json())["headers"]
     arrived = {name: value for name, _, value in (line.partition(": ") for line in lines)}
-    _expect("X-Forwarded-For at the target", "203.0.113.7, 127.0.0.1", arrived.get("X-Forwarded-For"))
-    _expect("X-Forwarded-Proto at the target", "http", arrived.get("X-Forwarded-Proto"))
+    expect("X-Forwarded-For at the target", "203.0.113.7, 127.0.0.1", arrived.get("X-Forwarded-For"))
+    expect("X-Forwarded-Proto at the target", "http", arrived.get("X-Forwarded-Proto"))
     trace = arrived.get("X-Amzn-Trace-Id", "")
-    _expect_that(trace.startswith("Root=1-"), "a trace id at the target", trace)
+    expect_that(trace.startswith("Root=1-"), "a trace id at the target", trace)
     return f"{arrived['X-Forwarded-For']}; {trace}"
 
 
@@ -162,10 +167,10 @@ async def _cookies(tour: Tour) -> str:
             lines = answer.headers.getall("Set-Cookie", [])
         async with client.get("/api/name") as answer:
             unasked = answer.headers.getall("Set-Cookie", [])
-    _expect("the cookies of the page", sorted(_COOKIES), sorted(values))
-    _expect_that(len(set(values.values())) == 1, "the same value in both", values)
-    _expect_that(all("; Expires=" in line and "; Path=/" in line for line in lines), "an expiry and a path in both", lines)
-    _expect("the cookies of the API, whose group is not sticky", [], unasked)
+    expect("the cookies of the page", sorted(_COOKIES), sorted(values))
+    expect_that(len(set(values.values())) == 1, "the same value in both", values)
+    expect_that(all("; Expires=" in line and "; Path=/" in line for line in lines), "an expiry and a path in both", lines)
+    expect("the cookies of the API, whose group is not sticky", [], unasked)
     return f"{' and '.join(values)}, and none from the API"
 
 
@@ -179,9 +184,9 @@ async def _session(tour: Tour) -> str:
         targets = [await _text(session, "/name") for session in sessions]
         # One session after the other: alternating requests would look the same as round robin over three targets.
         seen = [Counter([await _text(session, "/name") for _ in range(19)]) for session in sessions]
-    _expect("the targets of three sessions", tour.names, sorted(targets))
+    expect("the targets of three sessions", tour.names, sorted(targets))
     for number, (target, stayed) in enumerate(zip(targets, seen, strict=True), 1):
-        _expect(f"the targets of 19 further requests of session {number}", {target: 19}, dict(stayed))
+        expect(f"the targets of 19 further requests of session {number}", {target: 19}, dict(stayed))
     return "3 sessions of 20 requests, each connection new: " + ", ".join(f"20 to {name}" for name in targets)
 
 
@@ -189,20 +194,20 @@ async def _echo(tour: Tour) -> str:
     binary = os.urandom(70_000)
     async with tour.client() as client, tour.websocket(client) as (socket, name):
         await socket.send_str("hällo")
-        _expect("the echo of a text", "hällo", await socket.receive_str())
+        expect("the echo of a text", "hällo", await socket.receive_str())
         await socket.send_bytes(binary)
-        _expect_that(await socket.receive_bytes() == binary, f"{len(binary)} bytes back as they were sent", "others")
+        expect_that(await socket.receive_bytes() == binary, f"{len(binary)} bytes back as they were sent", "others")
     return f"a text and {len(binary)} bytes, by {name}"
 
 
 async def _pinned(tour: Tour) -> str:
     async with tour.client(new_connections=True) as client:
         async with tour.websocket(client) as (_, name):
-            _expect("the cookies of the 101", sorted(_COOKIES), sorted(cookie.key for cookie in client.cookie_jar))
-        _expect("the page's target behind a WebSocket", name, await _text(client, "/name"))
+            expect("the cookies of the 101", sorted(_COOKIES), sorted(cookie.key for cookie in client.cookie_jar))
+        expect("the page's target behind a WebSocket", name, await _text(client, "/name"))
         for _ in range(6):
             async with tour.websocket(client) as (_, again):
-                _expect("the target of a further WebSocket", name, again)
+                expect("the target of a further WebSocket", name, again)
     return f"the page and 7 WebSockets with {name}, bound by the cookie of the first 101"
 
 
@@ -216,7 +221,7 @@ async def _chat(tour: Tour) -> str:
         await speaker.send_json({"say": "good morning"})
         for socket in (listener, speaker):
             message = await socket.receive_json()
-            _expect("the message", ("chat", speakers, "good morning"), (message["type"], message["target"], message["text"]))
+            expect("the message", ("chat", speakers, "good morning"), (message["type"], message["target"], message["text"]))
     return f"said at {speakers}, read at {listeners}"
 
 
@@ -231,22 +236,22 @@ async def _body(tour: Tour) -> str:
         for form, data in (("with its length", body), ("chunked", in_chunks())):
             async with client.post("/api/echo", data=data) as answer:
                 back = await answer.read()
-            _expect(f"the status of a body sent {form}", 200, answer.status)
-            _expect_that(back == body, f"{len(body)} bytes back as they were sent {form}", f"{len(back)} bytes")
+            expect(f"the status of a body sent {form}", 200, answer.status)
+            expect_that(back == body, f"{len(body)} bytes back as they were sent {form}", f"{len(back)} bytes")
     return f"{len(body)} bytes with their length, the same chunked"
 
 
 async def _stream(tour: Tour) -> str:
     sent, received = [], []
     async with tour.client() as client, client.get("/api/stream?events=4&interval=0.15") as answer:
-        _expect("the content type", "text/event-stream", answer.content_type)
+        expect("the content type", "text/event-stream", answer.content_type)
         async for line in answer.content:
             if line.startswith(b"data: "):
                 received.append(time.time())
                 sent.append(json.loads(line[6:])["sent"])
-    _expect("the number of events", 4, len(sent))
+    expect("the number of events", 4, len(sent))
     for number in range(3):
-        _expect_that(received[number] < sent[number + 1], f"event {number + 1} before event {number + 2} was sent", "it later")
+        expect_that(received[number] < sent[number + 1], f"event {number + 1} before event {number + 2} was sent", "it later")
     late = max(arrival - start for start, arrival in zip(sent, received, strict=True))
     return f"4 events, each before the next was sent, at most {late * 1000:.1f} ms in transit"
 
@@ -257,17 +262,17 @@ async def _slow(tour: Tour) -> str:
         answers = await asyncio.gather(*(client.get("/api/slow?seconds=0.3") for _ in range(10)))
         took = time.monotonic() - started
         bodies = [await answer.json() for answer in answers]
-    _expect("the seconds slept", [0.3] * 10, [body["slept"] for body in bodies])
-    _expect_that(took < 2, "10 answers of 0.3 seconds side by side in less than 2", f"{took:.1f} seconds")
+    expect("the seconds slept", [0.3] * 10, [body["slept"] for body in bodies])
+    expect_that(took < 2, "10 answers of 0.3 seconds side by side in less than 2", f"{took:.1f} seconds")
     return f"10 answers of 0.3 seconds in {took:.2f} seconds"
 
 
 async def _fixed(tour: Tour) -> str:
     async with tour.client() as client, client.get("/teapot") as answer:
         text = await answer.text()
-        _expect("the status", 418, answer.status)
-        _expect("the content type", "text/plain", answer.content_type)
-        _expect("the text", TEAPOT, text)
+        expect("the status", 418, answer.status)
+        expect("the content type", "text/plain", answer.content_type)
+        expect("the text", TEAPOT, text)
         return f"418, {text.strip()!r}"
 
 
@@ -276,8 +281,8 @@ async def _host(tour: Tour) -> str:
     async with tour.client() as client:
         inside = [await _text(client, "/api/name", "any.demo.localhost") for _ in range(6)]
         outside = [await _text(client, "/api/name", "demo.localhost") for _ in range(6)]
-    _expect("the targets of any.demo.localhost", {wanted}, set(inside))
-    _expect("the targets of demo.localhost, to which the rule does not apply", tour.names, sorted(set(outside)))
+    expect("the targets of any.demo.localhost", {wanted}, set(inside))
+    expect("the targets of demo.localhost, to which the rule does not apply", tour.names, sorted(set(outside)))
     return f"any.demo.localhost always to {wanted}, demo.localhost to all"
 
 
@@ -290,9 +295,9 @@ async def _lost_target(tour: Tour) -> str:
         moved = [await _text(client, "/name") for _ in range(6)]
         spread = Counter([await _text(client, "/api/name") for _ in range(12)])
     retries = tour.counters()["RetryCount"] - retries
-    _expect_that(len(set(moved)) == 1 and moved[0] in tour.names, f"one of {tour.names} to take the session over", dict(Counter(moved)))
-    _expect("the targets that answer", tour.names, sorted(spread))
-    _expect_that(retries > 0, "some retries", retries)
+    expect_that(len(set(moved)) == 1 and moved[0] in tour.names, f"one of {tour.names} to take the session over", dict(Counter(moved)))
+    expect("the targets that answer", tour.names, sorted(spread))
+    expect_that(retries > 0, "some retries", retries)
     return f"{name} stopped: 18 of 18 GETs answered, {retries} of them by a retry; the session moved to {moved[0]}"
 
 
@@ -314,10 +319,10 @@ async def _counters(tour: Tour) -> str:
         if counted == expected and not after["ActiveTunnelCount"]:
             break
         await asyncio.sleep(0.01)
-    _expect("what was counted", expected, counted)
-    _expect("the tunnels open meanwhile", 1, open_tunnels)
-    _expect("the tunnels open at the end", 0, tour.counters()["ActiveTunnelCount"])
-    _expect("answers of 5xx by the gateway in the whole tour", 0, tour.counters()["HTTPCode_ELB_5XX_Count"])
+    expect("what was counted", expected, counted)
+    expect("the tunnels open meanwhile", 1, open_tunnels)
+    expect("the tunnels open at the end", 0, tour.counters()["ActiveTunnelCount"])
+    expect("answers of 5xx by the gateway in the whole tour", 0, tour.counters()["HTTPCode_ELB_5XX_Count"])
     return ", ".join(f"{name} +{count}" for name, count in expected.items()) + ", no 5xx in the whole tour"
 
 
@@ -335,6 +340,11 @@ STEPS = (
     Step("slow responses do not delay each other", _slow),
     Step("a fixed response needs no target", _fixed),
     Step("a rule routes by host", _host),
+    Step("HTTP/2 serves the page", http2_steps.page),
+    Step("HTTP/2 requests share one connection", http2_steps.slow),
+    Step("eight event streams leave room for a request", http2_steps.streams),
+    Step("a WebSocket opens on an HTTP/2 stream", http2_steps.websocket),
+    Step("gRPC calls are balanced one by one", http2_steps.grpc),
     Step("a stopped target costs no failed GET", _lost_target),
     Step("the counters are right", _counters),
 )

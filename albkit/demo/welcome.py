@@ -21,21 +21,35 @@ _TO_TRY = """\
      curl -s -H 'Host: any.demo.localhost' '{url}/api/whoami'
      curl -i '{url}/teapot'
 """
+_HTTPS = """\
+6. Use HTTP/2: without TLS, and over TLS. The demo has made the certificate itself, so a browser warns before it opens the page:
+     curl -s --http2-prior-knowledge -w 'HTTP/%{{http_version}}\\n' '{url}/api/name'
+     curl -sk -w 'HTTP/%{{http_version}}\\n' '{https}/api/name'
+"""
+_NO_HTTPS = """\
+6. Use HTTP/2 without TLS. For HTTPS, install the packages of albkit[tls], for example with: pip install '.[tls]'
+     curl -s --http2-prior-knowledge -w 'HTTP/%{{http_version}}\\n' '{url}/api/name'
+"""
 
 
 def welcome(demo: Demo) -> list[str]:
-    """The addresses, the rules and five things to try, line by line."""
-    url = demo.url
-    addresses = [("gateway", url), *((target.name, f"http://{target.address}") for target in demo.targets)]
-    names = {target.address: target.name for target in demo.targets}
+    """The addresses, the rules and six things to try, line by line."""
+    url, https = demo.url, demo.https_url
+    addresses = [
+        ("gateway", url),
+        *([("", https)] if https else []),
+        *((target.name, f"http://{target.address}") for target in demo.targets),
+    ]
+    names = {address: target.name for target in demo.targets for address in (target.address, target.grpc_address)}
+    to_try = (_TO_TRY + (_HTTPS if https else _NO_HTTPS)).format(url=url, https=https, ws=url.replace("http", "ws", 1))
     return [
         *_indented(aligned(addresses)),
         "",
         *_indented(rules_table(demo.listener, names)),
         "",
-        "Five things to try",
+        "Six things to try",
         "",
-        *_TO_TRY.format(url=url, ws=url.replace("http", "ws", 1)).splitlines(),
+        *to_try.splitlines(),
         "",
     ]
 

@@ -1,4 +1,4 @@
-"""Reads the response of the gRPC health checking protocol (grpc/grpc: doc/health-checking.md) without a protobuf library."""
+"""Reads the response of the gRPC health checking protocol (https://grpc.io/docs/guides/health-checking/) without a protobuf library."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Final
 __all__ = ("EMPTY_MESSAGE", "HEALTH_PATH", "MalformedMessage", "serving_status")
 
 EMPTY_MESSAGE: Final = bytes(5)
-"""An uncompressed message of length 0: the flag and four bytes of length (grpc/grpc: doc/PROTOCOL-HTTP2.md, Length-Prefixed-Message). As a
-`HealthCheckRequest` it has no service name, which asks about the server as a whole."""
+"""A message without content: one byte says that it is not compressed, four have its length, 0. As a `HealthCheckRequest` it contains no
+service name, so it asks about the server as a whole."""
 HEALTH_PATH: Final = "/grpc.health.v1.Health/Check"
 
 _PREFIX = 5
@@ -17,7 +17,7 @@ _STATUS = 1
 _NAMES = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
-"""Bytes (protobuf.dev, Encoding: Base 128 Varints)."""
+"""Bytes (https://protobuf.dev/programming-guides/encoding/, Base 128 Varints)."""
 
 
 class MalformedMessage(ValueError):

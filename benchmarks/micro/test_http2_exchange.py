@@ -19,7 +19,18 @@ from albkit.proxy.client.http2_connection import Http2ClientConnection
 from albkit.proxy.exchange import serve
 from albkit.proxy.runtime import Runtime
 from albkit.state.counters import Counters
-from albkit.wire.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, frame
+from albkit.wire.http2.frames import (
+    DATA,
+    DEFAULT_WINDOW,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    LARGEST_WINDOW,
+    PREFACE,
+    SETTINGS,
+    frame,
+    window_update,
+)
 from benchmarks.micro import Benchmark
 from benchmarks.micro.test_exchange import Transport, keep_connections
 from benchmarks.work_http2 import HTTP2_BROWSER
@@ -53,7 +64,8 @@ class _Client:
         self._blocks = cycle(blocks[1:])
         self.connection = Http2ClientConnection(listener, serve)
         self.connection.connection_made(cast("Any", Transport(self._written)))
-        self.connection.data_received(PREFACE + frame(SETTINGS, 0, 0))
+        # The window of the connection is opened for all responses of a run.
+        self.connection.data_received(PREFACE + frame(SETTINGS, 0, 0) + window_update(0, LARGEST_WINDOW - DEFAULT_WINDOW))
 
     def request(self, count: int) -> None:
         """Send so many requests in one read."""

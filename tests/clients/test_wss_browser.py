@@ -80,6 +80,8 @@ async def test_page_talks_through_wss_and_reads_1001_when_the_load_balancer_stop
             assert {name: value[8:] for name, value in back.items()} == {name: cookie["value"][8:] for name, cookie in cookies.items()}
             (tunnel,) = it.load_balancer.tunnels
             assert tunnel.protocol == "websocket"
+            # Chromium opens the WebSocket as a stream of the connection that has loaded the page (RFC 8441).
+            assert tunnel.record.protocol == "HTTP/2"  # type: ignore[attr-defined]
             tls = tunnel.client.tls
             assert tls is not None
             assert (tls.version, tls.server_name) == ("TLSv1.3", "localhost")

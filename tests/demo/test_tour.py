@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import attrs
 import pytest
 
 import albkit as alb
@@ -30,6 +31,11 @@ TITLES = {
     "slow": "slow responses do not delay each other",
     "fixed": "a fixed response needs no target",
     "host": "a rule routes by host",
+    "h2-page": "HTTP/2 serves the page",
+    "h2-slow": "HTTP/2 requests share one connection",
+    "h2-streams": "eight event streams leave room for a request",
+    "h2-websocket": "a WebSocket opens on an HTTP/2 stream",
+    "h2-grpc": "gRPC calls are balanced one by one",
     "lost": "a stopped target costs no failed GET",
     "counters": "the counters are right",
 }
@@ -41,7 +47,8 @@ def steps(*names: str) -> list[Step]:
 
 
 def tour_of(demo: Demo, url: str | None = None) -> Tour:
-    return Tour(url or demo.url, demo.targets, lambda: demo.load_balancer.counters)
+    counters = lambda: demo.load_balancer.counters  # noqa: E731
+    return Tour(url or demo.url, demo.targets, counters, http2_url=demo.https_url, certificate=demo.certificate)
 
 
 def failed(outcomes: Sequence[Outcome]) -> dict[str, str]:
@@ -79,6 +86,26 @@ def sticky_api(port: int, targets: Sequence[DemoTarget]) -> alb.Listener:
 def narrow_api(port: int, targets: Sequence[DemoTarget]) -> alb.Listener:
     """The third target gets nothing."""
     return alb.Listener(port, alb.Forward(group("web", targets[:2])), host="127.0.0.1")
+
+
+def without_http2(port: int, targets: Sequence[DemoTarget]) -> alb.Listener:
+    right = demo_listener(port, targets)
+    return attrs.evolve(right, http2=False, rules=[rule for rule in right.rules if rule.priority != 50])
+
+
+def without_http2_websocket(port: int, targets: Sequence[DemoTarget]) -> alb.Listener:
+    return attrs.evolve(demo_listener(port, targets), http2_websocket=False)
+
+
+def no_grpc_rule(port: int, targets: Sequence[DemoTarget]) -> alb.Listener:
+    return without_rule(50, port, targets)
+
+
+def one_greeter(port: int, targets: Sequence[DemoTarget]) -> alb.Listener:
+    """All calls have the same target."""
+    greeter = alb.TargetGroup("one", targets[0].grpc_address, protocol_version="GRPC")
+    right = without_rule(50, port, targets)
+    return attrs.evolve(right, rules=[*right.rules, alb.Rule(50, alb.PathPattern("/demo.Greeter/*"), alb.Forward(greeter))])
 
 
 def no_stickiness(port: int, targets: Sequence[DemoTarget]) -> alb.Listener:
@@ -121,6 +148,14 @@ async def test_right_gateway_behind_a_relay_passes_every_step() -> None:
         (no_host_rule, "host"),
         (greedy_host_rule, "host"),
         (no_stickiness, "lost"),
+        (without_http2, "h2-page"),
+        (without_http2, "h2-slow"),
+        (without_http2, "h2-streams"),
+        (without_http2, "h2-websocket"),
+        (without_http2, "h2-grpc"),
+        (without_http2_websocket, "h2-websocket"),
+        (no_grpc_rule, "h2-grpc"),
+        (one_greeter, "h2-grpc"),
         (no_teapot, "counters"),
     ],
 )
@@ -133,6 +168,25 @@ async def test_gateway_with_wrong_rules_fails_the_step(describe: Callable[[int, 
     assert told[0].startswith("  FAILED  ")
     assert "expected" in told[0]
     assert "saw" in told[0]
+
+
+@pytest.mark.parametrize("step", ["h2-slow", "h2-streams"])
+async def test_gateway_with_too_few_streams_fails_the_step(step: str) -> None:
+    """The step needs more streams at a time than a browser has connections."""
+    async with Demo(limits=alb.Limits(http2_streams=6)) as demo:
+        outcomes = await tour_of(demo).walk(lambda _: None, steps(step))
+    assert list(failed(outcomes)) == [TITLES[step]]
+    assert "RST_STREAM with code 7" in outcomes[0].seen
+
+
+async def test_without_the_packages_for_tls_http2_is_shown_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pip install .` is enough for the demo and all of its tour."""
+    monkeypatch.setattr("albkit.demo.certificate.find_spec", lambda _: None)
+    async with Demo() as demo:
+        assert (demo.certificate, demo.https_url, len(demo.load_balancer.listeners)) == (None, "", 1)
+        outcomes = await tour_of(demo).walk(lambda _: None)
+    assert failed(outcomes) == {}
+    assert "by prior knowledge" in next(outcome.seen for outcome in outcomes if outcome.title == TITLES["h2-page"])
 
 
 async def test_gateway_that_removes_forwarded_for_fails_the_step() -> None:
@@ -172,23 +226,24 @@ async def test_counters_that_stand_still_fail_the_step() -> None:
     """Not even the other steps' counts are mistaken for its own."""
     async with Demo() as demo:
         frozen = dict(demo.load_balancer.counters)
-        outcomes = await Tour(demo.url, demo.targets, lambda: frozen).walk(lambda _: None, steps("counters"))
+        tour = Tour(demo.url, demo.targets, lambda: frozen)
+        outcomes = await tour.walk(lambda _: None, steps("counters"))
     assert list(failed(outcomes)) == [TITLES["counters"]]
 
 
 async def test_server_that_answers_anything_with_nothing_fails_every_step() -> None:
     """No step is content with a 200."""
     async with Demo() as demo, target(None, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as origin:
-        outcomes = await tour_of(demo, f"http://{origin.address}").walk(lambda _: None)
+        outcomes = await Tour(f"http://{origin.address}", demo.targets, lambda: demo.load_balancer.counters).walk(lambda _: None)
     assert list(failed(outcomes)) == list(TITLES.values())
 
 
 async def test_gateway_that_is_not_there_fails_every_step() -> None:
     """A refused connection is an outcome, not a traceback."""
     async with Demo() as demo:
-        url = demo.url
+        tour = tour_of(demo)
         await demo.load_balancer.stop()
-        outcomes = await tour_of(demo, url).walk(lambda _: None)
+        outcomes = await tour.walk(lambda _: None)
     assert list(failed(outcomes)) == list(TITLES.values())
 
 

@@ -14,7 +14,7 @@ from tests.support.clock import FakeClock
 from tests.support.gateway import Running, running
 from tests.support.h2_client import H2Answer, H2Client
 from tests.support.h2_frames import CANCEL, Field, data, rst_stream
-from tests.support.peers import Conversation, Peer, RawClient, Script, target
+from tests.support.peers import Conversation, Peer, RawClient, Script, response, target
 from tests.support.tunnels import Ends, holding
 
 __all__ = ("H2Ends", "H2WebSocket", "accepting", "h2_ends", "opened", "switched")
@@ -51,7 +51,7 @@ class H2WebSocket(Peer):
         await self.client.send_body(self.stream, data_, end=False)
 
     async def read(self, size: int = 65536) -> bytes:
-        while (answer := self.answer) and len(answer.body) == self._read:
+        while len((answer := self.answer).body) == self._read:
             if answer.reset is not None:
                 raise ConnectionResetError(f"RST_STREAM with {answer.reset}")
             if answer.has_ended:
@@ -111,10 +111,14 @@ def switched(head: bytes, *fields: bytes) -> bytes:
 
 
 def accepting(then: Script | None = None, *fields: bytes) -> Script:
-    """A target over HTTP/1.1 that switches, whatever the key, and then does as told."""
+    """A target over HTTP/1.1 that switches, whatever the key, and then does as told. Other requests get 200."""
 
     async def script(conversation: Conversation) -> None:
-        conversation.send(switched(await conversation.head(), *fields))
+        head = await conversation.head()
+        while b"\r\nupgrade: websocket\r\n" not in head.lower():
+            conversation.send(response())
+            head = await conversation.head()
+        conversation.send(switched(head, *fields))
         await conversation.drain()
         if then is not None:
             await then(conversation)

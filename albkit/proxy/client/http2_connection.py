@@ -148,6 +148,11 @@ class Http2ClientConnection(Http2Connection):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        # A client that reads nothing could ask for more and more: responses, PINGs, SETTINGS. (Targets are always read: if both ends of a
+        # connection waited for each other in this way, they would wait for ever.)
+        self.is_paused = True
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
         self.counters.reading_was_paused()
         for exchange in self.exchanges:
             if exchange.upstream is not None:
@@ -155,6 +160,10 @@ class Http2ClientConnection(Http2Connection):
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        if self.is_full:
+            return  # What waited has filled the socket again.
+        self.is_paused = False
+        self.continue_reading()
         for exchange in tuple(self.exchanges):
             if exchange.upstream is not None and not exchange.pending_bytes:
                 exchange.upstream.resume_reading()
@@ -162,7 +171,11 @@ class Http2ClientConnection(Http2Connection):
     # Streams.
 
     def is_idle_stream(self, stream_id: int) -> bool:
-        return stream_id > self.last_stream or not stream_id & 1
+        return not stream_id & 1 or (stream_id > self.last_stream and not self._goaway_is_final)
+
+    def was_reset_here(self, stream_id: int) -> bool:
+        # After the last GOAWAY, streams that it does not name may be on their way.
+        return super().was_reset_here(stream_id) or (self._goaway_is_final and stream_id > self.last_stream and stream_id & 1 == 1)
 
     def headers_received(self, stream_id: int, block: bytes, ended: bool) -> None:
         if stream_id <= self.last_stream:
@@ -173,6 +186,7 @@ class Http2ClientConnection(Http2Connection):
         if self._goaway_is_final:
             # The client has been told that this stream is not served (RFC 9113 section 6.8). It may use another connection.
             self.decoder.decode(block)
+            self.guard.stream_reset()
             return
         lowest = self.last_stream + 2 if self.last_stream else 1
         if stream_id > lowest and len(self._gaps) < _MOST_GAPS:
@@ -231,17 +245,19 @@ class Http2ClientConnection(Http2Connection):
         exchange.is_trusted_proxy = self.is_trusted_proxy
         self.exchanges.add(exchange)
         exchange.task = listener.runtime.loop.create_task(self._run(exchange))
+        # Not in `_run`: a task that is cancelled before its first step does not run at all.
+        exchange.task.add_done_callback(lambda _: self._task_ended(exchange))
         return exchange
 
     async def _run(self, exchange: Http2Exchange) -> None:
-        try:
-            await self._serve(exchange, self._listener)
-        finally:
-            self.exchanges.discard(exchange)
-            if exchange in self._idle_exchanges:
-                self._idle_exchanges.remove(exchange)
-            exchange.task_ended()
-            self._leave_runtime()
+        await self._serve(exchange, self._listener)
+
+    def _task_ended(self, exchange: Http2Exchange) -> None:
+        self.exchanges.discard(exchange)
+        if exchange in self._idle_exchanges:
+            self._idle_exchanges.remove(exchange)
+        exchange.task_ended()
+        self._leave_runtime()
 
     def keep_exchange(self, exchange: Http2Exchange) -> bool:
         """Keep an exchange for the next stream. Returns whether its task has to wait for it."""
@@ -335,6 +351,7 @@ class Http2ClientConnection(Http2Connection):
         for exchange in tuple(self.exchanges):
             exchange.abandon()
         self._retire_idle_exchanges()
+        self.is_ending = True
         if self.transport is not None:
             self.transport.abort()
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Final, Protocol
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import ClientAddress, RequestHead, ResponseHead
+from albkit.policy.protocol_versions import is_grpc_request
 from albkit.proxy.client.buffered_body import BufferedBody
 from albkit.proxy.client.client_exchange import ClientExchange
 from albkit.proxy.client.idle_tracker import IdleTracker
@@ -29,7 +30,10 @@ __all__ = ("Http2Exchange",)
 _PROGRESS: Final = 1024
 """Bytes that a client must take between two sweeps, or all that waits, to count as a client that reads. A window update of 1 is no sign of
 life."""
+_SMALL: Final = 1024
+"""Bytes up to which parts of a body that must wait are joined. A frame of one byte must not cost fifty bytes of memory."""
 _CONTINUE: Final = encode_status(100)
+_GRPC_UNAVAILABLE: Final = ENCODED_LINES[b"grpc-status: 14"] + ENCODED_LINES[b"grpc-message: unavailable"]
 _SWITCHED: Final = 200
 """What 101 is over HTTP/2 (RFC 8441 section 5)."""
 
@@ -40,6 +44,8 @@ class ExchangeOwner(Owner, Protocol):
     counters: Counters
     idle_timeout: float
     is_ending: bool
+
+    def hold(self, size: int) -> None: ...
 
     def keep_exchange(self, exchange: Http2Exchange) -> bool: ...
 
@@ -176,9 +182,22 @@ class Http2Exchange(ClientExchange, Http2Stream):
             self._body_taken = ended
             sink.feed([data] if data else [], ended, [])
         elif data and not self._is_over:
-            if self._pieces is None:
-                self._pieces = []
-            self._pieces.append(data)
+            pieces = self._pieces
+            if pieces is None:
+                self._pieces = [data]
+            elif len(pieces[-1]) + len(data) <= _SMALL:
+                pieces[-1] += data
+            else:
+                pieces.append(data)
+            self.connection.hold(len(data))
+
+    def _take_pieces(self) -> list[bytes]:
+        """Remove and return what has come of the body and was not taken yet."""
+        pieces, self._pieces = self._pieces, None
+        if pieces is None:
+            return []
+        self.connection.hold(-sum(map(len, pieces)))
+        return pieces
 
     def take_trailers(self, lines: list[bytes]) -> None:
         """The trailers of the request have come, which end it.
@@ -205,8 +224,7 @@ class Http2Exchange(ClientExchange, Http2Stream):
         if not self.ended_receiving:
             return None
         self._body_taken = True
-        pieces, self._pieces = self._pieces or [], None
-        return pieces, self._request_trailers
+        return self._take_pieces(), self._request_trailers
 
     def pump_body(self, sink: BodySink) -> None:
         self._sink = sink
@@ -217,7 +235,7 @@ class Http2Exchange(ClientExchange, Http2Stream):
             sink.feed(pieces, buffered.over, buffered.trailers)
         if self._body_taken:
             return
-        pieces, self._pieces = self._pieces or [], None
+        pieces = self._take_pieces()
         if pieces or self.ended_receiving:
             self._body_taken = self.ended_receiving
             sink.feed(pieces, self.ended_receiving, self._request_trailers)
@@ -297,7 +315,9 @@ class Http2Exchange(ClientExchange, Http2Stream):
 
     def response_over(self) -> bool:
         self._is_over = True
-        self._pieces = None
+        self._take_pieces()
+        # One that came behind the last byte from the target, while the task did not run, is no concern of the next stream.
+        self._failure = None
         # If data still waits for a window, the stream goes on without the task.
         return not self.is_open and self.connection.keep_exchange(self)
 
@@ -308,7 +328,13 @@ class Http2Exchange(ClientExchange, Http2Stream):
 
     def cut(self) -> None:
         self._is_over = True
-        self.reset(ErrorCode.INTERNAL_ERROR)
+        self._take_pieces()
+        request = self._request
+        if self.response_started and self.is_open and not self.pending_bytes and request is not None and is_grpc_request(request):
+            # A gRPC client reads a reset as "internal" and does not try again. It reads trailers even behind half a message.
+            self.send_data([], True, _GRPC_UNAVAILABLE)
+        else:
+            self.reset(ErrorCode.INTERNAL_ERROR)
 
     def was_reset(self, code: int, detail: str = "") -> None:
         if not detail:
@@ -321,6 +347,7 @@ class Http2Exchange(ClientExchange, Http2Stream):
             # The task has not looked yet: no exchange has begun.
             self._head = None
             self._is_over = True
+            self._take_pieces()
             self.connection.keep_exchange(self)
         elif not self._is_over:
             if detail:
@@ -356,8 +383,7 @@ class Http2Exchange(ClientExchange, Http2Stream):
         if fields:
             lines.append(fields)
         self._is_over = self.response_started = True
-        early = b"".join(self._pieces or ())
-        self._pieces = None
+        early = b"".join(self._take_pieces())
         # The tunnel counts these.
         self.received_bytes -= len(early)
         self.sent_bytes += self.send_block(response_block(lines, _SWITCHED), over=False)
@@ -380,8 +406,16 @@ class Http2Exchange(ClientExchange, Http2Stream):
         if self.is_full and self.upstream is not None:
             self.upstream.read_in_small_chunks()
         waiting = self.pending_bytes
+        is_full = self.connection.is_full
+        if waiting and not (is_full and self.send_window > 0):
+            progress = waiting // _PROGRESS
+        elif is_full and self.response_started:
+            progress = unsent
+        else:
+            # What other streams of the connection send is no progress of this one.
+            progress = tracker.unsent
         awaits_body = self._sink is not None and not self._body_taken and self.is_granting
-        idle = tracker.seconds(now, waiting // _PROGRESS if waiting else unsent, self.upstream, received=self.is_active)
+        idle = tracker.seconds(now, progress, self.upstream, received=self.is_active)
         self.is_active = False
         self._check_rate(now, awaits_body=awaits_body)
         if idle < self.connection.idle_timeout:
@@ -389,7 +423,7 @@ class Http2Exchange(ClientExchange, Http2Stream):
         if self._is_over:
             self.reset(ErrorCode.CANCEL)
         elif self.response_started:
-            self.fail(Failure(FailureKind.CLIENT_STALLED if waiting or unsent else FailureKind.RESPONSE_BODY_TIMEOUT))
+            self.fail(Failure(FailureKind.CLIENT_STALLED if waiting or is_full else FailureKind.RESPONSE_BODY_TIMEOUT))
         else:
             self.fail(Failure(FailureKind.REQUEST_BODY_TIMEOUT if awaits_body else FailureKind.TARGET_TIMEOUT))
 

@@ -12,11 +12,12 @@ class IdleTracker:
 
     Nothing is noted per byte. Each sweep compares the connection with what it was at the last sweep."""
 
-    __slots__ = ("_since", "_unsent")
+    __slots__ = ("_since", "unsent")
 
     def __init__(self) -> None:
         self._since = 0.0
-        self._unsent = 0
+        self.unsent = 0
+        """Bytes that waited to be sent at the last sweep."""
 
     def seconds(self, now: float, unsent: int, upstream: Upstream | None, *, received: bool) -> float:
         """Seconds for which nothing has moved. To be called once per sweep.
@@ -28,8 +29,8 @@ class IdleTracker:
             received: Whether bytes have arrived from the client since the last sweep.
         """
         # 0.0 is the first sweep: the time before it is unknown, and does not count.
-        moved = received or unsent != self._unsent or self._since == 0.0
-        self._unsent = unsent
+        moved = received or unsent != self.unsent or self._since == 0.0
+        self.unsent = unsent
         if upstream is not None and upstream.active:
             upstream.active = False
             moved = True

@@ -26,6 +26,8 @@ CONNECTION_WINDOW: Final = 1024 * 1024
 """Bytes of DATA that a peer may send on all streams before it has to wait for an update, which it gets as soon as they arrive. The windows
 of the streams bound what is kept; that of the connection must never stop one stream because another one is slow."""
 
+_MOST_QUEUED: Final = 64 * 1024
+"""Bytes of DATA that are collected for one write. More are written at once, so that a full socket is noticed."""
 _MOST_REMEMBERED: Final = 256
 """Streams that were reset here and that are remembered: the peer may send frames of them until it has seen the reset."""
 
@@ -45,6 +47,7 @@ class Http2Connection(FrameReader):
         "_budget",
         "_flush_is_due",
         "_out",
+        "_queued",
         "_remembered",
         "closes_when_empty",
         "decoder",
@@ -81,11 +84,13 @@ class Http2Connection(FrameReader):
         self.has_table_update = False
         """Whether the next header block has to start with a size update."""
         self._blocked: dict[Http2Stream, None] = {}
-        """Streams that wait for the window of the connection; the longest waiting one first."""
+        """Streams that wait for the window of the connection, or for the socket; the longest waiting one first."""
         # Sending.
         self.is_full = False
         """Whether the transport has as much to send as it may have."""
         self._out: list[bytes] = []
+        self._queued = 0
+        """Bytes of DATA in `_out`."""
         self._flush_is_due = False
 
     # What the two kinds of connections do differently.
@@ -100,7 +105,7 @@ class Http2Connection(FrameReader):
         """A stream has ended in good order and is no longer in `streams`."""
 
     def stream_failed(self, stream_id: int, error: StreamError) -> None:
-        """A stream violated the protocol. It was reset."""
+        """A stream that is not in `streams` violated the protocol. It was reset."""
 
     def failed(self, error: Http2Error) -> None:
         """The peer violated the protocol. GOAWAY was written, and nothing more is read: end the connection and its streams."""
@@ -124,6 +129,7 @@ class Http2Connection(FrameReader):
     def resume_writing(self) -> None:
         self.is_full = False
         self._tell_tunnels()
+        self._serve_blocked()
 
     def _tell_tunnels(self) -> None:
         """`is_full` has changed. The two kinds of connections do the same for their exchanges."""
@@ -143,7 +149,7 @@ class Http2Connection(FrameReader):
         stream = self.streams.get(stream_id)
         if stream is not None:
             stream.data_received(data, size, ended)
-        elif stream_id not in self._remembered:
+        elif not self.was_reset_here(stream_id):
             if not stream_id or self.is_idle_stream(stream_id):
                 raise Http2Error(ErrorCode.PROTOCOL_ERROR, "DATA of an idle stream")
             raise Http2Error(ErrorCode.STREAM_CLOSED, "DATA of a closed stream")
@@ -173,19 +179,25 @@ class Http2Connection(FrameReader):
             stream.was_reset(code)
 
     def settings_frame_received(self, settings: Sequence[tuple[int, int]]) -> None:
+        window = self.initial_window
         for name, value in settings:
             if name == frames.SETTINGS_INITIAL_WINDOW_SIZE:
-                self._change_initial_window(value)
+                window = value
             elif name == frames.SETTINGS_MAX_FRAME_SIZE:
                 self.max_frame = value
             elif name == frames.SETTINGS_HEADER_TABLE_SIZE and value < 4096:
                 # The encoder uses no table. But a peer that makes its table smaller expects to hear of it (RFC 7541 section 4.2).
                 self.has_table_update = True
+        # Once per frame, however often it stands there: this costs time for each stream.
+        if window != self.initial_window:
+            self._change_initial_window(window)
         self.settings_received(settings)
         self.write((frames.SETTINGS_ACK,))
 
     def settings_acknowledged(self) -> None:
         change = self.limits.in_flight - self.stream_window
+        if not change:
+            return
         self.stream_window += change
         for stream in self.streams.values():
             stream.receive_window += change
@@ -210,8 +222,8 @@ class Http2Connection(FrameReader):
             stream.was_reset(error.code, error.reason)
         else:
             self.refuse_stream(stream_id, error.code)
+            self.stream_failed(stream_id, error)
         self.guard.stream_reset()
-        self.stream_failed(stream_id, error)
 
     # Streams.
 
@@ -271,7 +283,7 @@ class Http2Connection(FrameReader):
     def _serve_blocked(self) -> None:
         """Let the streams that wait send in turns, one frame each, so that a large response does not hold up the others."""
         blocked = self._blocked
-        while blocked and self.send_window > 0:
+        while blocked and self.send_window > 0 and not self.is_full:
             stream = next(iter(blocked))
             del blocked[stream]
             stream.send_waiting(1)
@@ -289,11 +301,20 @@ class Http2Connection(FrameReader):
         self.has_table_update = False
         return TABLE_SIZE_ZERO
 
-    def write(self, pieces: Iterable[bytes]) -> None:
-        """Send frames with all others of this turn of the event loop, in one write."""
+    def write(self, pieces: Iterable[bytes], size: int = 0) -> None:
+        """Send frames with all others of this turn of the event loop, in one write.
+
+        Args:
+            pieces: The frames.
+            size: Bytes of DATA in them.
+        """
         if self.is_ending:
             return
         self._out += pieces
+        self._queued += size
+        if self._queued > _MOST_QUEUED:
+            self.flush()
+            return
         if not self._flush_is_due:
             self._flush_is_due = True
             self._loop.call_soon(self.flush)
@@ -302,6 +323,7 @@ class Http2Connection(FrameReader):
         """Send what was collected."""
         self._flush_is_due = False
         out, self._out = self._out, []
+        self._queued = 0
         if out and self.transport is not None:
             send(self.transport, out, sum(map(len, out)))
 

@@ -16,6 +16,8 @@ _RESET_REFILL: Final = 30.0
 """The same for resets."""
 _PER_USEFUL_FRAME: Final = 3
 """Control frames that come with a useful frame: a client updates two windows and may send a PING (gRPC does) for each DATA frame."""
+_PER_2_KIB: Final = 11
+"""Data sent, as a shift, that earns one more: clients in Go update both windows for every 4 KiB that the program reads."""
 
 
 class FloodGuard:
@@ -48,9 +50,9 @@ class FloodGuard:
                 ErrorCode.ENHANCE_YOUR_CALM, f"more than {self._limits.http2_control_frames} control frames (Limits.http2_control_frames)"
             )
 
-    def useful_frame(self) -> None:
-        """The peer opened a stream or sent data, or received a DATA frame whose size its windows did not limit."""
-        self._control = min(self._limits.http2_control_frames, self._control + _PER_USEFUL_FRAME)
+    def useful_frame(self, sent: int = 0) -> None:
+        """The peer opened a stream or sent data, or was sent `sent` bytes in a DATA frame whose size its windows did not limit."""
+        self._control = min(self._limits.http2_control_frames, self._control + _PER_USEFUL_FRAME + (sent >> _PER_2_KIB))
         self._look_if_full()
 
     def _look_if_full(self) -> None:

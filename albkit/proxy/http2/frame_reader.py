@@ -50,6 +50,7 @@ class FrameReader(asyncio.Protocol):
         "header_block",
         "is_active",
         "is_ending",
+        "is_paused",
         "largest_block",
         "limits",
         "transport",
@@ -74,6 +75,8 @@ class FrameReader(asyncio.Protocol):
         self._preface_left = frames.PREFACE if awaits_preface else b""
         self._settings_seen = False
         self._is_resting = False
+        self.is_paused = False
+        """Whether the connection is not read for another reason than a rest. A subclass changes this."""
 
     # What the frames do. `Http2Connection` implements these.
 
@@ -157,8 +160,13 @@ class FrameReader(asyncio.Protocol):
         """Other connections were served after a read of many frames."""
         self._is_resting = False
         self.data_received(b"")
-        if not self._is_resting and self.transport is not None:
-            self.transport.resume_reading()
+        self.continue_reading()
+
+    def continue_reading(self) -> None:
+        """Read again, unless there is still a reason not to."""
+        transport = self.transport
+        if transport is not None and not (self._is_resting or self.is_paused or transport.is_closing()):
+            transport.resume_reading()
 
     def eof_received(self) -> bool:
         return False
@@ -215,9 +223,10 @@ class FrameReader(asyncio.Protocol):
         return data[position:] if position else data
 
     def _rest(self) -> None:
-        if self.transport is not None:
+        transport = self.transport
+        if transport is not None and not transport.is_closing():
             self._is_resting = True
-            self.transport.pause_reading()
+            transport.pause_reading()
 
     def _data(self, data: bytes, start: int, end: int, flags: int, stream_id: int) -> None:
         size = end - start

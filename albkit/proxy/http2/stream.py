@@ -65,7 +65,7 @@ class Owner(Protocol):
     def wait_for_window(self, stream: Http2Stream) -> None: ...
     def hold(self, size: int) -> None: ...
     def take_table_update(self) -> bytes: ...
-    def write(self, pieces: Iterable[bytes]) -> None: ...
+    def write(self, pieces: Iterable[bytes], size: int = 0) -> None: ...
 
 
 class Http2Stream:
@@ -154,9 +154,6 @@ class Http2Stream:
 
     # What a tunnel changes. It gets the events of the stream, except `was_reset`: the two kinds of streams pass that on.
 
-    def tunnel_over(self) -> None:
-        """The tunnel that had this stream has closed it. The stream is no longer in `connection.streams`."""
-
     def _tunnel_sent_end(self, tunnel: TunnelEvents) -> None:
         self.connection.check_over(self)
         tunnel.end_sent()
@@ -244,14 +241,15 @@ class Http2Stream:
         size = len(data)
         if not 0 < size <= MAX_FRAME or size > self.send_window or size > connection.send_window or len(block) > MAX_FRAME:
             return 0
-        if connection.has_table_update:
+        if connection.has_table_update or connection.is_full:
             return 0
         connection.send_window -= size
         if connection.guard.is_spent:
-            connection.guard.useful_frame()
+            connection.guard.useful_frame(size)
         self.ended_sending = self._sent_end = True
         number = self._id_bytes
-        connection.write((len(block).to_bytes(3, "big") + _HEADERS, number, block, size.to_bytes(3, "big") + _DATA_AT_END, number, data))
+        out = (len(block).to_bytes(3, "big") + _HEADERS, number, block, size.to_bytes(3, "big") + _DATA_AT_END, number, data)
+        connection.write(out, size)
         self.sending_ended()
         return len(block) + size + _TWO_HEADS
 
@@ -271,12 +269,13 @@ class Http2Stream:
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             size = len(data)
             # Most bodies are small: one frame, and nothing waits.
-            if 0 < size <= MAX_FRAME and size <= self.send_window and size <= connection.send_window and not trailers:
+            fits = 0 < size <= MAX_FRAME and size <= self.send_window and size <= connection.send_window
+            if fits and not connection.is_full and not trailers:
                 self.send_window -= size
                 connection.send_window -= size
                 if connection.guard.is_spent:
-                    connection.guard.useful_frame()
-                connection.write((size.to_bytes(3, "big") + (_DATA_AT_END if over else _DATA), self._id_bytes, data))
+                    connection.guard.useful_frame(size)
+                connection.write((size.to_bytes(3, "big") + (_DATA_AT_END if over else _DATA), self._id_bytes, data), size)
                 if over:
                     self._sent_end = True
                     if self.tunnel is None:
@@ -293,9 +292,10 @@ class Http2Stream:
             connection.hold(len(data))
         self._trailers = trailers
         out: list[bytes] = []
+        before = self.pending_bytes
         while self._pending and self._add_frame(out):
             pass
-        self._write(out)
+        self._write(out, before - self.pending_bytes)
         if self._pending:
             self._wait()
             if self.tunnel is None:
@@ -308,9 +308,10 @@ class Http2Stream:
         if not self._pending:
             return
         out: list[bytes] = []
+        before = self.pending_bytes
         while self._pending and frames and self._add_frame(out):
             frames -= 1
-        self._write(out)
+        self._write(out, before - self.pending_bytes)
         if self._pending:
             self._wait()
         elif not self.ended_sending and self.tunnel is None:
@@ -319,16 +320,16 @@ class Http2Stream:
             self.tunnel.writing_changed()
 
     def _wait(self) -> None:
-        """Wait for the window of the connection, if that of the stream is open. If not, a WINDOW_UPDATE of the stream continues."""
+        """Wait for the connection, if the window of the stream is open. If not, a WINDOW_UPDATE of the stream continues."""
         if self.send_window > 0:
             self.connection.wait_for_window(self)
 
     def _add_frame(self, out: list[bytes]) -> bool:
-        """Add one DATA frame. Returns `False` if a window is closed."""
+        """Add one DATA frame. Returns `False` if a window is closed, or the socket is full."""
         connection = self.connection
         left = len(self._pending) - self._offset
         size = min(left, MAX_FRAME, self.send_window, connection.send_window)
-        if size <= 0:
+        if size <= 0 or connection.is_full:
             return False
         self.send_window -= size
         connection.send_window -= size
@@ -338,7 +339,7 @@ class Http2Stream:
         out += (size.to_bytes(3, "big") + (_DATA_AT_END if self._sent_end else _DATA), self._id_bytes, self._pending[self._offset : end])
         # A peer that opens its windows byte by byte must not earn anything by that.
         if connection.guard.is_spent and (is_last or size >= _USEFUL):
-            connection.guard.useful_frame()
+            connection.guard.useful_frame(size)
         self._offset = end
         if is_last:
             self._pending = b""
@@ -346,8 +347,8 @@ class Http2Stream:
         connection.hold(-size)
         return True
 
-    def _write(self, out: list[bytes]) -> None:
-        """Write frames, and the end of the stream behind the last data."""
+    def _write(self, out: list[bytes], size: int) -> None:
+        """Write frames with so many bytes of data, and the end of the stream behind the last of it."""
         connection = self.connection
         is_end = self.ended_sending and not self._pending
         if is_end and not self._sent_end:
@@ -359,7 +360,7 @@ class Http2Stream:
             else:
                 out += (b"\0\0\0" + _DATA_AT_END, self._id_bytes)
         if out:
-            connection.write(out)
+            connection.write(out, size)
         if is_end:
             if self.tunnel is None:
                 self.sending_ended()

@@ -203,6 +203,8 @@ class StreamTransport(asyncio.Transport):
             return
         self._closing = True
         self._kept = None
+        # What still comes is discarded. Without this, a peer that reads slowly could send for ever.
+        self._stream.pause_receiving()
         if not self._sent_eof:
             self._sent_eof = True
             self._stream.send_data([], True)  # Calls `end_sent` if nothing waits.
@@ -240,15 +242,12 @@ class StreamTransport(asyncio.Transport):
         # Cleared first, so that the protocol can be collected, and is not called again.
         protocol, self._protocol = self._protocol, None
         kept, self._kept = self._kept, None
-        try:
-            if protocol is not None:
-                if with_rest and kept is not None:
-                    protocol.data_received(bytes(kept))
-                if with_rest and self._stream.ended_receiving and not self._eof_delivered:
-                    protocol.eof_received()
-                protocol.connection_lost(exc)
-        finally:
-            self._stream.tunnel_over()
+        if protocol is not None:
+            if with_rest and kept is not None:
+                protocol.data_received(bytes(kept))
+            if with_rest and self._stream.ended_receiving and not self._eof_delivered:
+                protocol.eof_received()
+            protocol.connection_lost(exc)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol = protocol

@@ -7,10 +7,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
+from albkit.errors import Failure
 from albkit.wire.http2 import frames
-from albkit.wire.http2.frames import DEFAULT_WINDOW, MAX_FRAME, ErrorCode, Http2Error
+from albkit.wire.http2.fields import trailer_lines
+from albkit.wire.http2.frames import DEFAULT_WINDOW, MAX_FRAME, ErrorCode, Http2Error, StreamError
 from albkit.wire.http2.hpack_decoder import HpackDecoder
 from albkit.wire.http2.hpack_encoder import encode_field
+from albkit.wire.http2.response import response_head
 
 __all__ = ("ENABLE_HTTP2", "ProbeStream")
 
@@ -154,7 +157,7 @@ class ProbeStream:
             await self._read_one()
         except asyncio.IncompleteReadError as error:
             raise ConnectionError(self._goaway or self._cut(error.partial)) from None
-        except Http2Error as error:
+        except (Http2Error, StreamError) as error:
             self._send_goaway(error.code)
             raise ConnectionError(f"the target breaks the rules of HTTP/2: {error.reason} ({error.code.name})") from None
 
@@ -207,12 +210,10 @@ class ProbeStream:
             raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "it sends more than the window allows")
         if not self.status:
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, "DATA comes before the head of the response")
-        self._check_open()
         self.body += _without_padding(flags, payload)
         self.has_ended = bool(flags & frames.END_STREAM)
 
     def _on_headers(self, flags: int, payload: bytes) -> None:
-        self._check_open()
         payload = _without_padding(flags, payload)
         if flags & frames.PRIORITY_FLAG:
             if len(payload) < 5:
@@ -234,28 +235,25 @@ class ProbeStream:
     def _on_fields(self, fields: list[tuple[bytes, bytes]]) -> None:
         """A whole header section: an interim response, the head of the final one, or trailers."""
         if self.status:
-            if not self._block_ends or any(name[:1] == b":" for name, _ in fields):
-                raise Http2Error(ErrorCode.PROTOCOL_ERROR, "the trailers are malformed")
+            if not self._block_ends:
+                raise Http2Error(ErrorCode.PROTOCOL_ERROR, "the trailers do not end the stream")
+            trailer_lines(fields)
             self.fields += fields
             return
-        statuses = [value for name, value in fields if name[:1] == b":"]
-        if len(statuses) != 1 or fields[0][0] != b":status" or not _is_status(statuses[0]):
-            raise Http2Error(ErrorCode.PROTOCOL_ERROR, "the head of the response has no valid :status")
-        status = int(statuses[0])
+        try:
+            status = response_head(fields, "GET", ended=self._block_ends).status
+        except Failure as error:
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR, f"the head of the response is malformed, {error.detail}") from None
         if status >= 200:
             self.status, self.fields = status, fields[1:]
             return
         self._interim += 1
-        if status == 101 or self._block_ends:
-            raise Http2Error(ErrorCode.PROTOCOL_ERROR, f"an interim response is malformed: [{status}]")
         if self._interim > _MOST_INTERIM:
             raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"it sends more than {_MOST_INTERIM} interim responses")
 
     def _on_reset(self, payload: bytes) -> None:
         if len(payload) != 4:
             raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM does not have 4 bytes")
-        if self.has_ended:
-            return
         self.has_ended = True
         raise ConnectionError(f"the target reset the stream ({_name(payload)})")
 
@@ -285,10 +283,6 @@ class ProbeStream:
         self._goaway = f"the target closed the connection with GOAWAY ({_name(payload[4:8])}{said})"
         if int.from_bytes(payload[:4], "big") & 0x7FFFFFFF < _STREAM:
             raise ConnectionError(self._goaway)
-
-    def _check_open(self) -> None:
-        if self.has_ended:
-            raise Http2Error(ErrorCode.STREAM_CLOSED, "it sends a frame on a stream that it has ended")
 
     def _send_goaway(self, code: ErrorCode) -> None:
         """Say that no more frames come, and that no stream of the target was processed."""
@@ -323,10 +317,6 @@ def _without_padding(flags: int, payload: bytes) -> bytes:
         return payload
     start, end = frames.strip_padding(payload, 0, len(payload))
     return payload[start:end]
-
-
-def _is_status(value: bytes) -> bool:
-    return len(value) == 3 and value.isdigit() and b"100" <= value <= b"599"
 
 
 def _name(code: bytes) -> str:

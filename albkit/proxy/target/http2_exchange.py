@@ -27,6 +27,7 @@ _PROGRESS: Final = 1024
 _MOST_PIECES: Final = 100
 """Pieces of a body that are kept apart. A target that sends single bytes must not cost an object for each."""
 _WEBSOCKET: Final = b"websocket"
+_SWITCHED: Final = 101
 _ONLY_FOR_BODIES: Final = (b"content-length:", b"sec-websocket-accept:")
 """Fields of the answer to an extended CONNECT that mean nothing there (RFC 9110 section 8.6, RFC 8441 section 5)."""
 _TIMEOUTS: Final = (FailureKind.TARGET_TIMEOUT, FailureKind.RESPONSE_BODY_TIMEOUT)
@@ -211,7 +212,7 @@ class Http2TargetExchange(TargetStream):
 
     def _switch(self, response: ResponseHead) -> None:
         """Turn the answer to an extended CONNECT into the 101 that HTTP/1.1 has in its place (RFC 8441 section 5)."""
-        response.status = 101
+        response.status = _SWITCHED
         response.upgrade = _WEBSOCKET
         response.bodiless = True
         response.content_length = 0
@@ -221,7 +222,7 @@ class Http2TargetExchange(TargetStream):
         response.lines = [b"HTTP/1.1 101 Switching Protocols", *lines]
 
     def _take_trailers(self, fields: Sequence[tuple[bytes, bytes]], ended: bool) -> None:
-        if not ended or self.tunnel is not None:
+        if not ended or self.response.status == _SWITCHED:
             raise StreamError(ErrorCode.PROTOCOL_ERROR, "trailers without END_STREAM, or on a tunnel")
         if self.length_left > 0:
             raise StreamError(ErrorCode.PROTOCOL_ERROR, "the body is shorter than its Content-Length")

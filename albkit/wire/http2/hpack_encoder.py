@@ -9,6 +9,7 @@ All literals are never-indexed. A field that a client protects in this way must 
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from albkit.state.bounded_cache import SHARED_BUDGET
@@ -22,14 +23,14 @@ TABLE_SIZE_ZERO: Final = b"\x20"
 """A size update to 0: this encoder uses no dynamic table (RFC 7541 section 6.3)."""
 
 _NEVER_INDEXED: Final = 0x10
-_NEW_NAME: Final = 0
-"""In place of the index of a name, which then follows (RFC 7541 section 6.2)."""
+_NEW_NAME: Final = b"\x10"
+"""A never-indexed field whose name follows (RFC 7541 section 6.2.3)."""
 _INDEXED: Final = 0x80
 _MAX_CACHED_LINE: Final = 1024
 """Bytes. Longer lines are encoded each time."""
 _ENTRY_OVERHEAD: Final = 256
 """Bytes that a cached line takes in addition to its text."""
-_FORBIDDEN: Final = (b"\r", b"\n", b"\0")
+_FORBIDDEN = re.compile(rb"[\r\n\0]")
 
 _INDEXED_PSEUDO: Final = {
     field: bytes((_INDEXED | index,)) for index, field in enumerate(STATIC_TABLE) if field[0].startswith(b":") and field[1]
@@ -56,16 +57,21 @@ def _encode_integer(value: int, prefix: int, flags: int) -> bytes:
     return bytes(octets)
 
 
+_STATIC_STARTS: Final = {name: _encode_integer(index, 0x0F, _NEVER_INDEXED) for name, index in STATIC_NAMES.items()}
+"""How a field with a name of the static table begins."""
+_LENGTHS: Final = tuple(bytes((length,)) for length in range(0x7F))
+
+
 def encode_field(name: bytes, value: bytes) -> bytes:
     """Encode a field or pseudo-field. The caller has checked that its name is in lower case and that both are allowed."""
     indexed = _INDEXED_PSEUDO.get((name, value))
     if indexed is not None:
         return indexed
-    index = STATIC_NAMES.get(name, _NEW_NAME)
-    head = _encode_integer(index, 0x0F, _NEVER_INDEXED)
-    if index == _NEW_NAME:
-        head += _encode_integer(len(name), 0x7F, 0) + name
-    return head + _encode_integer(len(value), 0x7F, 0) + value
+    start = _STATIC_STARTS.get(name)
+    if start is None:
+        start = _NEW_NAME + _encode_integer(len(name), 0x7F, 0) + name
+    size = len(value)
+    return start + (_LENGTHS[size] if size < 0x7F else _encode_integer(size, 0x7F, 0)) + value
 
 
 _STATUSES: Final = {status: encode_field(b":status", b"%d" % status) for status in range(100, 600)}
@@ -113,7 +119,7 @@ class EncodedLines(dict[bytes, bytes]):
         value = value.strip(b" \t")
         if not colon or not TOKEN.fullmatch(name):
             raise ValueError(f"not a field line: {line[:100]!r}")
-        if any(octet in value for octet in _FORBIDDEN):
+        if _FORBIDDEN.search(value):
             raise ValueError(f"the value of {name.decode('ascii')} contains CR, LF or NUL")
         if name == b"te":
             value = value.lower()

@@ -10,7 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from albkit.state.bounded_cache import BoundedCache
 from albkit.wire.http1.grammar import TOKEN
+from albkit.wire.http1.header_cache import METHODS
 from albkit.wire.http2.fields import CONNECTION_SPECIFIC, LENGTH, FieldLines, malformed, trailer_lines
 from albkit.wire.http2.hpack_encoder import EncodedLines, encode_field
 
@@ -209,6 +211,10 @@ _LEFT_OUT = CONNECTION_SPECIFIC | {b"host", b"http2-settings"}
 _encoded: Final = EncodedLines(_LEFT_OUT)
 _encoded_for_websocket: Final = EncodedLines(_LEFT_OUT | {b"sec-websocket-key"})
 _FORBIDDEN_IN_PSEUDO = re.compile(rb"[\x00-\x20\x7f]")
+_METHODS: Final = {method: encode_field(_METHOD, method) for method in METHODS}
+_ENCODED_SCHEMES: Final = {scheme: encode_field(_SCHEME, scheme) for scheme in _SCHEMES}
+_authorities: Final[BoundedCache[bytes, bytes]] = BoundedCache()
+"""The encoded `:authority` of each value of Host."""
 
 
 def request_block(lines: Sequence[bytes], scheme: bytes, *, connect_protocol: bytes = b"") -> bytes:
@@ -223,20 +229,36 @@ def request_block(lines: Sequence[bytes], scheme: bytes, *, connect_protocol: by
         ValueError: A line contains bytes that cannot be sent, such as a CR, LF or NUL in a value.
     """
     method, target, _ = lines[0].split(b" ")
-    authority = _find_host(lines)
-    if _FORBIDDEN_IN_PSEUDO.search(target) or _FORBIDDEN_IN_PSEUDO.search(authority) or not TOKEN.fullmatch(method):
-        raise ValueError(f"the request line {lines[0][:100]!r} or the host {authority[:100]!r} cannot be sent")
+    start = _METHODS.get(method) or _encode_method(method)
+    if _FORBIDDEN_IN_PSEUDO.search(target):
+        raise ValueError(f"the target {target[:100]!r} cannot be sent")
+    encoded = _encoded
     if connect_protocol:
+        start = encode_field(_METHOD, b"CONNECT") + encode_field(_PROTOCOL, connect_protocol)
         encoded = _encoded_for_websocket
-        pieces = [encode_field(_METHOD, b"CONNECT"), encode_field(_PROTOCOL, connect_protocol)]
+    host = _find_host(lines)
+    authority = _authorities.get(host)
+    if authority is None:
+        authority = _encode_authority(host)
     else:
-        encoded = _encoded
-        pieces = [encode_field(_METHOD, method)]
-    pieces += (encode_field(_SCHEME, scheme), encode_field(_PATH, target))
-    if authority:
-        pieces.append(encode_field(_AUTHORITY, authority))
-    pieces += map(encoded.__getitem__, lines[1:])
-    return b"".join(pieces)
+        _authorities.count_hit()
+    return b"".join((start, _ENCODED_SCHEMES[scheme], encode_field(_PATH, target), authority, *map(encoded.__getitem__, lines[1:])))
+
+
+def _encode_method(method: bytes) -> bytes:
+    if not TOKEN.fullmatch(method):
+        raise ValueError(f"the method {method[:100]!r} cannot be sent")
+    return encode_field(_METHOD, method)
+
+
+def _encode_authority(host: bytes) -> bytes:
+    """Encode `:authority`; without a host there is none."""
+    if _FORBIDDEN_IN_PSEUDO.search(host):
+        raise ValueError(f"the host {host[:100]!r} cannot be sent")
+    encoded = encode_field(_AUTHORITY, host) if host else b""
+    if not _authorities.skip_put():
+        _authorities.put(host, encoded, len(encoded))
+    return encoded
 
 
 def _find_host(lines: Sequence[bytes]) -> bytes:

@@ -358,15 +358,22 @@ GRPC_HEAD = raw.settings() + raw.headers(1, [(":status", "200"), ("content-type"
         pytest.param(raw.settings() + raw.frame(raw.PUSH_PROMISE, 4, 1, bytes(4)), "PUSH_PROMISE", id="push"),
         pytest.param(raw.settings() + raw.data(1), "DATA comes before the head", id="data-first"),
         pytest.param(raw.settings() + raw.headers(3, [(":status", "200")]), "stream 3, which is not open", id="other-stream"),
-        pytest.param(raw.settings() + raw.headers(1, [("x", "y")]), "no valid :status", id="no-status"),
-        pytest.param(raw.settings() + raw.headers(1, []), "no valid :status", id="empty-head"),
-        pytest.param(raw.settings() + raw.headers(1, [(":status", "+20")]), "no valid :status", id="odd-status"),
-        pytest.param(raw.settings() + raw.headers(1, [(":status", "600")]), "no valid :status", id="status-600"),
-        pytest.param(raw.settings() + raw.headers(1, [(":status", "200")] * 2), "no valid :status", id="two-statuses"),
-        pytest.param(raw.settings() + raw.headers(1, [("x", "y"), (":status", "200")]), "no valid :status", id="late-status"),
-        pytest.param(raw.settings() + raw.headers(1, [(":status", "200"), (":path", "/")]), "no valid :status", id="odd-pseudo-field"),
-        pytest.param(raw.settings() + raw.headers(1, [(":status", "101")], end=False), "malformed: [101]", id="101"),
-        pytest.param(raw.settings() + raw.headers(1, [(":status", "100")]), "malformed: [100]", id="interim-end"),
+        pytest.param(raw.settings() + raw.headers(1, [("x", "y")]), "the head of the response is malformed", id="no-status"),
+        pytest.param(raw.settings() + raw.headers(1, []), "the head of the response is malformed", id="empty-head"),
+        pytest.param(raw.settings() + raw.headers(1, [(":status", "+20")]), "the head of the response is malformed", id="odd-status"),
+        pytest.param(raw.settings() + raw.headers(1, [(":status", "600")]), "the head of the response is malformed", id="status-600"),
+        pytest.param(raw.settings() + raw.headers(1, [(":status", "200")] * 2), "the head of the response is malformed", id="two-statuses"),
+        pytest.param(
+            raw.settings() + raw.headers(1, [("x", "y"), (":status", "200")]), "the head of the response is malformed", id="late-status"
+        ),
+        pytest.param(
+            raw.settings() + raw.headers(1, [(":status", "200"), (":path", "/")]),
+            "the head of the response is malformed",
+            id="odd-pseudo-field",
+        ),
+        pytest.param(raw.settings() + raw.headers(1, [(":status", "200"), ("X", "y")]), "malformed, the field name b'X'", id="upper-case"),
+        pytest.param(raw.settings() + raw.headers(1, [(":status", "101")], end=False), "malformed, status 101", id="101"),
+        pytest.param(raw.settings() + raw.headers(1, [(":status", "100")]), "malformed, status 100", id="interim-end"),
         pytest.param(raw.settings() + raw.headers(1, [(":status", "100")], end=False) * 11, "more than 10 interim", id="interim-flood"),
         pytest.param(raw.settings() + raw.headers(1, b"\xff\xff\xff\xff\xff\xff\xff"), "COMPRESSION_ERROR", id="hpack"),
         pytest.param(raw.settings() + raw.headers(1, b"", whole=False) + raw.ping(), "CONTINUATION is missing", id="no-continuation"),
@@ -404,8 +411,8 @@ async def test_wrong_frames_fail_with_a_description(sent: bytes, words: str) -> 
     [
         pytest.param(GRPC_HEAD, "without a whole answer", id="no-trailers"),
         pytest.param(GRPC_HEAD + raw.rst_stream(1, raw.INTERNAL_ERROR), "reset the stream (INTERNAL_ERROR)", id="reset"),
-        pytest.param(GRPC_HEAD + raw.headers(1, [("grpc-status", "12")], end=False), "the trailers are malformed", id="no-end"),
-        pytest.param(GRPC_HEAD + raw.headers(1, [(":status", "200"), ("grpc-status", "12")]), "the trailers are malformed", id="status"),
+        pytest.param(GRPC_HEAD + raw.headers(1, [("grpc-status", "12")], end=False), "the trailers do not end the stream", id="no-end"),
+        pytest.param(GRPC_HEAD + raw.headers(1, [(":status", "200"), ("grpc-status", "12")]), "the field name b':status'", id="status"),
         pytest.param(GRPC_HEAD + raw.data(1, bytes(16384)) * 4, "FLOW_CONTROL_ERROR", id="beyond-the-window"),
         pytest.param(GRPC_HEAD + raw.data(1, b"") * 501, "500 frames", id="empty-data"),
         pytest.param(GRPC_HEAD + raw.frame(raw.DATA, raw.PADDED, 1, b""), "FRAME_SIZE_ERROR", id="no-padding-length"),
@@ -417,6 +424,18 @@ async def test_wrong_frames_fail_a_grpc_check(sent: bytes, words: str) -> None:
         result = await ask(origin.address, version="GRPC")
     assert result.reason == FAILED
     assert words in result.description
+
+
+async def test_goaway_without_our_stream_ends_the_check_at_once() -> None:
+    """No answer can follow, so nothing is waited for."""
+
+    async def script(conversation: Conversation) -> None:
+        conversation.send(raw.settings() + raw.go_away(0, raw.ENHANCE_YOUR_CALM))
+        await conversation.read_to_end()
+
+    async with target(script) as origin:
+        result = await ask(origin.address, alb.HealthCheck(interval=300, timeout=120))
+        assert result == CheckResult(FAILED, "Health checks failed: the target closed the connection with GOAWAY (ENHANCE_YOUR_CALM)")
 
 
 @contextlib.asynccontextmanager
@@ -537,7 +556,17 @@ async def test_check_by_a_websocket_uses_extended_connect(sent: bytes, words: st
         await asyncio.wait_for((await origin.arrived()).over.wait(), 5)
     assert words in result.description
     assert result.passed is not bool(words)
-    assert (b"websocket" in received[0]) is (sent[12:13] != b"" and b"offer" not in words.encode())
-    if not words:
-        assert raw.frame(raw.DATA, raw.END_STREAM, 1, b"\x88\x82")[:9].replace(b"\0\0\x02", b"\0\0\x08") in received[0]
+    assert (b":protocol\x09websocket" in received[0]) is ("offer" not in words)
+    # A masked Close frame: two bytes, the key, and the code 1000.
+    assert (raw.data(1, bytes(8), end=True)[:9] + b"\x88\x82" in received[0]) is not bool(words)
     assert received[0].endswith(raw.go_away(0))
+
+
+async def test_target_without_a_window_gets_no_close_frame() -> None:
+    """The stream is reset instead."""
+    received: list[bytes] = []
+    sent = raw.settings(CONNECT, (raw.INITIAL_WINDOW_SIZE, 7)) + raw.headers(1, [(":status", "200")], end=False)
+    async with scripted(sent, received) as origin:
+        assert await ask(origin.address, alb.HealthCheck("/ws", protocol="WEBSOCKET", interval=0.2)) == CheckResult()
+        await asyncio.wait_for((await origin.arrived()).over.wait(), 5)
+    assert received[0].endswith(raw.rst_stream(1, raw.CANCEL) + raw.go_away(0))

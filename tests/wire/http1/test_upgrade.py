@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from albkit.wire.http1.upgrade import accepts, negotiated_extensions, protocols_allowed, protocols_to_offer, websocket_accept
+from albkit.errors import Failure, FailureKind
+from albkit.model.message import RequestHead, ResponseHead
+from albkit.wire.http1.upgrade import (
+    accepts,
+    negotiated_extensions,
+    protocols_allowed,
+    protocols_to_offer,
+    websocket_accept,
+    websocket_lines,
+)
 from tests.wire.heads import Reading, get, head
 
 
@@ -177,3 +186,26 @@ def test_key_that_is_no_text_is_answered_by_its_bytes(reading: Reading) -> None:
 def test_accept_answers_a_key(key: bytes, accept: bytes) -> None:
     """The SHA-1 of the key and the GUID of RFC 6455 (section 4.2.2), in base64; the first one is the example of section 1.3."""
     assert websocket_accept(key) == accept
+
+
+def _lines(reading: Reading, *answered: bytes) -> tuple[ResponseHead, list[bytes]]:
+    """A 101 with these lines, and what a client over HTTP/2 gets of it."""
+    request: RequestHead = reading.request(get(_KEY, _VERSION))
+    response = ResponseHead()
+    response.lines = [b"HTTP/1.1 101 Switching Protocols", *answered]
+    return response, websocket_lines(request, response)
+
+
+def test_lines_for_http2_have_no_accept_and_no_framing(reading: Reading) -> None:
+    """The rest stays in its order, and the response of the target is not changed."""
+    response, lines = _lines(reading, b"a: b", _ACCEPT, b"Content-Length: 0", b"Sec-WebSocket-Protocol: chat", b"transfer-encoding: x")
+    assert lines == [b"HTTP/1.1 101 Switching Protocols", b"a: b", b"Sec-WebSocket-Protocol: chat"]
+    assert len(response.lines) == 6
+
+
+@pytest.mark.parametrize("answered", [(), (_ACCEPT, _ACCEPT), (b"Sec-WebSocket-Accept: " + _OF_NO_KEY,)], ids=["none", "two", "another"])
+def test_lines_for_http2_need_the_right_accept(reading: Reading, answered: tuple[bytes, ...]) -> None:
+    """The client cannot check it."""
+    with pytest.raises(Failure) as caught:
+        _lines(reading, *answered)
+    assert caught.value.kind is FailureKind.RESPONSE_MALFORMED

@@ -197,7 +197,6 @@ def test_cache_stays_small(cache: HeadCache) -> None:
         assert entries <= 128
         assert size <= 32 * 1024
         assert len(cache._heads.blocks[0]) + len(cache._heads.blocks[1]) <= 64
-    cache.head(_block([*_pseudo(), (b"x", b"y" * 30_000)]), True) if False else None
 
 
 def test_large_head_is_not_cached() -> None:
@@ -213,22 +212,21 @@ def test_large_head_is_not_cached() -> None:
 
 def test_client_that_repeats_nothing_stops_filling_the_cache(cache: HeadCache) -> None:
     """Storing would cost more than it saves. Later it is tried again."""
-    sizes = set()
+    sizes = []
     for number in range(2000):
         cache.head(_block([*_pseudo(b"/%d" % number), (b"x", b"%d" % number)]), True)
-        sizes.add(_size(cache)[0])
-    assert 0 in sizes
+        sizes.append(_size(cache)[0])
     assert max(sizes) > 10
-    skipped = cache._heads._skips_left
-    assert skipped
-    cache.head(_block([*_pseudo(b"/new"), (b"x", b"new")]), True)
-    assert cache._heads._skips_left == skipped - 1
+    assert sum(size <= 2 for size in sizes) > 1000
 
 
 # With and without caches.
 
 _NAMES = (b"x-a", b"x-b", b"cookie", b"user-agent", b"host", b"content-length", b"x-" + b"long" * 20, b"accept", b"te", b"Bad", b":path")
 _PATHS = (b"/", b"/index.html", b"/a?b", b"/" + b"long" * 30, b"/a b", b"*", b"")
+
+
+_SIZES = (0, 64, 300, 4096)
 
 
 class _Client:
@@ -238,14 +236,17 @@ class _Client:
         self._rnd = rnd
         self._encoder = hpack.Encoder()
         pool = [(rnd.choice(_NAMES[:9]), rnd.choice((b"", b"1", b"a.example", b"v" * 30, b"w" * 300))) for _ in range(8)]
-        self._tails = [rnd.sample(pool, rnd.randint(0, 5)) for _ in range(4)]
+        self._indexes = rnd.choice((0, 0, 0.01, 0.5))
+        """How often it enters the fields of a request into its table."""
+        self._tails = [rnd.sample(pool, rnd.randint(0, 5)) for _ in range(3)]
 
     def requests(self, count: int) -> Iterator[tuple[bytes, bool, bytes]]:
         """Blocks, each with whether the stream has ended and with the key of a WebSocket."""
         rnd = self._rnd
         for _ in range(count):
-            if rnd.random() < 0.02:
-                self._encoder.header_table_size = rnd.choice((0, 64, 300, 4096))
+            if rnd.random() < 0.01:
+                # hpack keeps back an update to the size that the table already has.
+                self._encoder.header_table_size = rnd.choice([size for size in _SIZES if size != self._encoder.header_table_size])
             yield self._block(), rnd.random() < 0.7, rnd.choice((b"", _KEY))
 
     def _block(self) -> bytes:
@@ -254,7 +255,7 @@ class _Client:
         fields = pseudo + rnd.choice(self._tails)
         if rnd.random() < 0.1:
             self._spoil(fields)
-        indexes = rnd.random() < 0.3
+        indexes = rnd.random() < self._indexes
         block = self._encoder.encode([], huffman=False)
         for field in fields:
             known = field in self._encoder.header_table.dynamic_entries
@@ -303,14 +304,14 @@ def _outcome(read: HeadCache | HpackDecoder, block: bytes, ended: bool, key: byt
 
 @pytest.mark.parametrize("seed", range(4))
 def test_heads_are_the_same_with_and_without_the_cache(seed: int) -> None:
-    """And so are errors and tables, for 100,000 blocks of encoders with all means of HPACK, with trailers in between."""
+    """And so are errors and tables, for 40,000 blocks of encoders with all means of HPACK, with trailers in between."""
     rnd = random.Random(seed)
     blocks = decoded = errors = 0
-    for _ in range(cases(500)):
+    for _ in range(cases(100)):
         cached, plain = _CountingDecoder(4_000, 500), HpackDecoder(4_000, 500)
         cache = HeadCache(cached)
         encoder_of_trailers = rnd.random() < 0.3
-        for block, ended, key in _Client(rnd).requests(50):
+        for block, ended, key in _Client(rnd).requests(100):
             expected = _outcome(plain, block, ended, key)
             assert _outcome(cache, block, ended, key) == expected
             assert (cached._entries, cached._size, cached.changes) == (plain._entries, plain._size, plain.changes)
