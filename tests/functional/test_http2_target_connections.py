@@ -483,14 +483,14 @@ def opened_streams(received: bytes) -> list[int]:
     return streams
 
 
-@pytest.mark.parametrize("seed", range(cases(40)))
+@pytest.mark.parametrize("seed", range(cases(20)))
 async def test_random_frames_of_targets_leave_nothing(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever targets send, every stream, task and byte is released, and nothing fails inside the load balancer."""
     chance = random.Random(seed)
 
     async def script(conversation: Any) -> None:
         conversation.send(h2_frames.settings((4, chance.choice((0, 10, 65535))), (8, chance.randrange(2)), (3, chance.choice((1, 3, 50)))))
-        with contextlib.suppress(ConnectionError, OSError):
+        with contextlib.suppress(ConnectionError):
             while not (streams := opened_streams(conversation.received)):
                 if not await conversation.read():
                     return
@@ -501,7 +501,7 @@ async def test_random_frames_of_targets_leave_nothing(seed: int, caplog: pytest.
                         await conversation.read()
                 streams = opened_streams(conversation.received)
             if chance.random() < 0.3:
-                conversation.reset()
+                conversation.writer.transport.abort()
 
     async def use(it: Balancing) -> None:
         client = await client_of(it, generous=chance.random() < 0.7)

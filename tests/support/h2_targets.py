@@ -23,7 +23,7 @@ async def in_front_of(*targets: str, limits: alb.Limits | None = None, group: An
     async with balancing(listener(forward), **settings) as it:
         runtime = it.runtime
         yield it
-        assert runtime.http2_buffers.total == 0
+    assert runtime.http2_buffers.total == 0
     assert not runtime.connections._rooms
     assert not runtime.connections._rooms_of
 
