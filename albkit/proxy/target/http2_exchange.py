@@ -112,8 +112,9 @@ class Http2TargetExchange(TargetStream):
         self._was_used = connection.is_used
         client.upstream = self
         connection.exchanges.add(self)
-        if connection.transport is None or connection.is_ending:
-            self._fail(FailureKind.TARGET_UNREACHABLE, "closed before the request was sent")
+        if connection.is_going_away:
+            refusal = connection.refusal()
+            self._fail(refusal.kind, refusal.detail)
         elif request.upgrade and _WEBSOCKET in [protocol.strip(b" \t").lower() for protocol in request.upgrade.split(b",")]:
             if connection.takes_websockets:
                 self._is_connect = True
