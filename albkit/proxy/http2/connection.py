@@ -26,6 +26,8 @@ CONNECTION_WINDOW: Final = 1024 * 1024
 """Bytes of DATA that a peer may send on all streams before it has to wait for an update, which it gets as soon as they arrive. The windows
 of the streams bound what is kept; that of the connection must never stop one stream because another one is slow."""
 
+_STREAMS_PER_FRAME: Final = 16
+"""Open streams for which a change of their windows counts as one more control frame."""
 _MOST_QUEUED: Final = 64 * 1024
 """Bytes of DATA that are collected for one write. More are written at once, so that a full socket is noticed."""
 _MOST_REMEMBERED: Final = 256
@@ -50,7 +52,6 @@ class Http2Connection(FrameReader):
         "_queued",
         "_remembered",
         "closes_when_empty",
-        "decoder",
         "has_table_update",
         "initial_window",
         "is_full",
@@ -190,6 +191,7 @@ class Http2Connection(FrameReader):
                 self.has_table_update = True
         # Once per frame, however often it stands there: this costs time for each stream.
         if window != self.initial_window:
+            self.guard.control_frame(len(self.streams) // _STREAMS_PER_FRAME)
             self._change_initial_window(window)
         self.settings_received(settings)
         self.write((frames.SETTINGS_ACK,))

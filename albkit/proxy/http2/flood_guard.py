@@ -37,14 +37,17 @@ class FloodGuard:
         self.is_spent = False
         """Whether a budget is not full. If both are, `useful_frame` and `stream_completed` need not be called."""
 
-    def control_frame(self) -> None:
+    def control_frame(self, count: int = 1) -> None:
         """The peer sent a frame that carries nothing: SETTINGS, PING, PRIORITY, empty DATA, CONTINUATION, WINDOW_UPDATE, unknown.
+
+        Args:
+            count: More than 1 for a frame that costs more.
 
         Raises:
             Http2Error: it has sent too many of them.
         """
         self.is_spent = True
-        self._control -= 1
+        self._control -= count
         if self._control < 0:
             raise Http2Error(
                 ErrorCode.ENHANCE_YOUR_CALM, f"more than {self._limits.http2_control_frames} control frames (Limits.http2_control_frames)"

@@ -10,11 +10,14 @@ from albkit.model.limits import Limits
 from albkit.proxy.http2.flood_guard import FloodGuard
 from albkit.wire.http2 import frames
 from albkit.wire.http2.frames import MAX_FRAME, ErrorCode, Http2Error, StreamError
+from albkit.wire.http2.hpack_decoder import HpackDecoder
 
 __all__ = ("FrameReader",)
 
-_FRAMES_PER_TURN: Final = 500
+_FRAMES_PER_TURN: Final = 250
 """Frames that are read in one turn of the event loop. Then other connections are served first."""
+_DECODED_PER_FRAME: Final = 6
+"""Bytes of decoded fields that count as one more frame, as a shift: a small block can hold a thousand references to fields."""
 _HEAD: Final = 9
 """Bytes of the head of a frame."""
 _ID: Final = 0x7FFFFFFF
@@ -32,7 +35,7 @@ class _HeaderBlock:
 
 
 class FrameReader(asyncio.Protocol):
-    """Finds the frames in what arrives. `Http2Connection` says what they do.
+    """Finds the frames in what arrives. `Http2Connection` says what they do, and creates `decoder`.
 
     Args:
         loop: The event loop.
@@ -46,6 +49,7 @@ class FrameReader(asyncio.Protocol):
         "_preface_left",
         "_received",
         "_settings_seen",
+        "decoder",
         "guard",
         "header_block",
         "is_active",
@@ -55,6 +59,8 @@ class FrameReader(asyncio.Protocol):
         "limits",
         "transport",
     )
+
+    decoder: HpackDecoder
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits, *, awaits_preface: bool) -> None:
         self._loop = loop
@@ -191,6 +197,7 @@ class FrameReader(asyncio.Protocol):
         position = 0
         size = len(data)
         left = _FRAMES_PER_TURN
+        decoder = self.decoder
         while size - position >= _HEAD:
             high, low, kind, flags, stream_id = frames.unpack_head(data, position)
             start = position + _HEAD
@@ -217,7 +224,10 @@ class FrameReader(asyncio.Protocol):
             if self.is_ending:
                 return b""
             left -= 1
-            if not left and size - position >= _HEAD:
+            if decoder.decoded_bytes:
+                left -= decoder.decoded_bytes >> _DECODED_PER_FRAME
+                decoder.decoded_bytes = 0
+            if left <= 0 and size - position >= _HEAD:
                 self._rest()
                 break
         return data[position:] if position else data

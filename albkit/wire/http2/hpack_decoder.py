@@ -107,7 +107,7 @@ class HpackDecoder:
             acknowledged a smaller one.
     """
 
-    __slots__ = ("_capacity", "_entries", "_max_field", "_max_table", "_size", "changes", "max_list")
+    __slots__ = ("_capacity", "_entries", "_max_field", "_max_table", "_size", "changes", "decoded_bytes", "max_list")
 
     def __init__(self, max_list: int, max_field: int, max_table: int = _DEFAULT_TABLE) -> None:
         self.max_list = max_list
@@ -117,6 +117,8 @@ class HpackDecoder:
         self._size = 0
         self._entries: deque[_Field] = deque()
         """The dynamic table, the newest entry first."""
+        self.decoded_bytes = 0
+        """Bytes of fields that were decoded, counted as for `max_list`. The caller may set this back."""
         self.changes = 0
         """How many blocks have changed the dynamic table. What was learned from a block may be reused while this number stays the same."""
 
@@ -164,6 +166,7 @@ class HpackDecoder:
             raise HpackError("a field block is truncated, or refers to an entry that does not exist") from None
         if changed:
             self.changes += 1
+        self.decoded_bytes += size
         return fields
 
     def split_pseudo(self, block: bytes) -> tuple[list[_Field], int] | None:

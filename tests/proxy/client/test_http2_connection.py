@@ -45,7 +45,7 @@ async def test_rest_does_not_end_while_the_client_reads_nothing() -> None:
     """Both reasons not to read have to end."""
     it = Connected(Server(), limits=Limits(http2_control_frames=5000)).begin()
     it.transport.calls.clear()
-    it.receive(ping() * 501)
+    it.receive(ping() * 251)
     it.connection.pause_writing()
     await turns()
     assert "resume_reading" not in it.transport.calls
@@ -167,8 +167,8 @@ async def test_tiny_pieces_of_a_body_are_kept_in_few_objects() -> None:
     it = Connected(Server(), limits=Limits(in_flight=2**20)).begin()
     it.receive(post(1))
     await turns()
-    for _ in range(20):
-        it.receive(*[data(1, b"x") for _ in range(450)])
+    for _ in range(45):
+        it.receive(*[data(1, b"x") for _ in range(200)])
     exchange = it.exchange()
     pieces = exchange._pieces
     assert pieces is not None
@@ -244,7 +244,7 @@ async def test_streams_beyond_the_limit_are_refused() -> None:
 async def test_abandoned_connection_reads_nothing_more() -> None:
     """A rest may end behind it."""
     it = Connected(Server(), limits=Limits(http2_control_frames=5000)).begin()
-    it.receive(ping() * 1200)
+    it.receive(ping() * 600)
     it.connection.abandon()
     calls = it.transport.calls
     calls.clear()
