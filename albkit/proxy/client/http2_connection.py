@@ -197,8 +197,7 @@ class Http2ClientConnection(Http2Connection):
         head = self._heads.head(block, ended, self._websocket_key)
         limits = self.limits
         # A stream that was reset counts until its exchange has ended, which takes a turn or two of the event loop.
-        busy = len(self.exchanges) - len(self._idle_exchanges)
-        if len(self.streams) >= limits.http2_streams or busy >= 2 * limits.http2_streams:
+        if len(self.streams) >= limits.http2_streams or (not self._idle_exchanges and len(self.exchanges) >= 2 * limits.http2_streams):
             self.refuse_stream(stream_id, ErrorCode.REFUSED_STREAM)
             self.guard.stream_reset()
             return
