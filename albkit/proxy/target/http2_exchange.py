@@ -370,7 +370,8 @@ class Http2TargetExchange(TargetStream):
         elif is_ours:
             self._fail(FailureKind.RESPONSE_BODY_TRUNCATED if self._answered else FailureKind.TARGET_CLOSED, f"closed with {detail}")
         else:
-            self._fail(FailureKind.RESPONSE_BODY_MALFORMED if self._answered else FailureKind.RESPONSE_MALFORMED, detail)
+            # Another stream of the connection may be to blame. So this request may be sent again.
+            self._fail(FailureKind.RESPONSE_BODY_MALFORMED if self._answered else FailureKind.TARGET_PROTOCOL_ERROR, detail)
 
     def connection_lost(self, exc: Exception | None, detail: str) -> None:
         if exc is not None:
