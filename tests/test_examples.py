@@ -53,7 +53,7 @@ def test_there_are_examples() -> None:
 def test_there_are_samples_with_their_output() -> None:
     """Each document on a task shows programs, and what each prints."""
     pages = {sample.name.rpartition("-")[0] for sample in SAMPLES}
-    assert pages >= {"balancing", "changing", "extending", "health", "listening", "sessions", "tls", "tunnels"}
+    assert pages >= {"balancing", "changing", "extending", "health", "http2", "listening", "sessions", "tls", "tunnels"}
     assert all(sample.output for sample in SAMPLES)
     assert {page.stem for page in PAGES_WITH_SNIPPETS} >= {"features", "health", "sessions"}
 

@@ -1,4 +1,4 @@
-"""What an exchange needs of its client. `client.http1_exchange` implements it for HTTP/1; an HTTP/2 stream can implement it as well.
+"""What an exchange needs of its client. `client.http1_exchange` implements it for HTTP/1, `client.http2_exchange` for HTTP/2.
 
 "Downstream" is Envoy's word for the client's side.
 """

@@ -1,7 +1,7 @@
 """The target's side of one exchange, as an interface: the counterpart of `DownstreamExchange`.
 
-An HTTP/1.1 connection implements it (`target.http1_connection`). An HTTP/2 stream or a target inside this process can implement it as well,
-so nothing here assumes a socket.
+An HTTP/1.1 connection (`target.http1_connection`) and an HTTP/2 stream (`target.http2_exchange`) implement it. A target inside this process
+can implement it as well, so nothing here assumes a socket.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ async def test_curl_gets_two_answers_over_http() -> None:
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 async def test_curl_verifies_our_certificate(version: str, files: Files) -> None:
-    """By a name of its own choosing, and of no other name; ALPN agrees on HTTP/1.1 though curl asks for h2 first."""
+    """By a name of its own choosing, and of no other name; ALPN agrees on HTTP/1.1 or HTTP/2, as curl asks."""
     door = telling(protocol="HTTPS", certificates=alb.Certificate(files.certificate, files.key))
     async with all_going(door) as it:
         common = ("--cacert", files.authority, f"--tlsv{version}", "--tls-max", version)

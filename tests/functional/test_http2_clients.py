@@ -93,6 +93,22 @@ async def test_alpn_chooses_the_version(offer: tuple[str, ...], http2: bool, agr
             assert (await client.response()).status == 200
 
 
+@pytest.mark.parametrize(("version", "code"), [("TLSv1", 12), ("TLSv1.1", 12), ("TLSv1.2", None)])
+async def test_tls_that_is_too_old_is_refused(version: str, code: int | None) -> None:
+    """RFC 9113 section 9.2: GOAWAY with INADEQUATE_SECURITY below TLS 1.2, even if the security policy of the listener allows the version."""
+    policy = "ELBSecurityPolicy-TLS13-1-0-2021-06"
+    async with target() as origin, securing(https(group_of(origin.address), ssl_policy=policy)) as it:
+        client = await it.secure(client_context(version, alpn=("h2", "http/1.1")))
+        peer = H2Client(client)
+        if code is None:
+            assert (await (await peer.start()).get()).status == 200
+        else:
+            client.send(PREFACE + settings())
+            assert await peer.goaway() == code
+            assert it.counters["Failure_Http2ProtocolError"] == 1
+            assert not origin.heads
+
+
 async def test_client_address_of_a_proxy_header_is_that_of_every_stream() -> None:
     """PROXY protocol comes first, then the preface."""
     async with target() as origin, balancing(listener(group_of(origin.address), proxy_protocol="required")) as it:

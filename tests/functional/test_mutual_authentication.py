@@ -52,7 +52,7 @@ def context(shown: Issued | None, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1
     made.check_hostname = False
     made.verify_mode = ssl.CERT_NONE
     made.maximum_version = version
-    made.set_alpn_protocols(["h2", "http/1.1"])
+    made.set_alpn_protocols(["http/1.1"])
     if shown is not None:
         with tempfile.TemporaryDirectory() as folder:
             made.load_cert_chain(*shown.write(Path(folder), "client"))

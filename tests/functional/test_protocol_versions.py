@@ -7,7 +7,8 @@ import pytest
 import albkit as alb
 from tests.support.balancing import balancing, group_of, listener, named
 from tests.support.h2_client import H2Client
-from tests.support.h2_frames import CANCEL, rst_stream
+from tests.support.h2_frames import CANCEL, INTERNAL_ERROR, NO_ERROR, rst_stream
+from tests.support.h2_target import H2Stream, h2_target
 
 GRPC = ("content-type", "application/grpc")
 
@@ -124,6 +125,29 @@ async def test_failure_is_a_grpc_status_over_http2(version: str) -> None:
         assert counted["HTTPCode_ELB_502_Count"] == 2
         assert (counted["RequestCount"], counted["GrpcRequestCount"]) == (2, 1)
         assert it.load_balancer.counters_of("group")["GrpcRequestCount"] == 1
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["half-closed", "open"])
+async def test_grpc_response_that_its_target_cuts_ends_with_unavailable(is_open: bool) -> None:
+    """In trailers: clients of gRPC read a reset as `internal`. A response that is not of gRPC is reset."""
+
+    async def script(stream: H2Stream) -> None:
+        stream.head(200, GRPC)
+        await stream.write(b"\0\0\0\0\x05hal")
+        stream.abort(INTERNAL_ERROR)
+
+    async with h2_target(script) as origin, balancing(listener(group_of(origin.address, protocol_version="GRPC"))) as it:
+        client = await H2Client(await it.client()).start()
+        stream = client.request("POST", "/a.B/C", GRPC, ("te", "trailers"), end=not is_open)
+        answer = await client.answer(stream)
+        assert answer.trailers == [("grpc-status", "14"), ("grpc-message", "unavailable")]
+        assert (answer.status, answer.body, answer.has_ended) == (200, b"\0\0\0\0\x05hal", True)
+        if is_open:
+            assert await client.reset(stream) == NO_ERROR
+        other = await client.get("/a.B/C", method="POST")
+        assert (other.has_ended, other.reset) == (False, INTERNAL_ERROR)
+        await client.alive()
+        assert it.counters["Failure_ResponseBodyTruncated"] == 2
 
 
 async def test_stream_that_a_client_resets_is_counted() -> None:

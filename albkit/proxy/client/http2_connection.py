@@ -38,6 +38,8 @@ Serve = Callable[[DownstreamExchange, ListenerRuntime], Awaitable[None]]
 _EVERY_STREAM: Final = frames.LARGEST_WINDOW
 """The last stream in a first GOAWAY: the client is warned, and what it has sent already is still served (RFC 9113 section 6.8)."""
 _SHUTDOWN_PING: Final = b"shutdown"
+_TOO_OLD: Final = ("TLSv1", "TLSv1.1")
+"""TLS versions that HTTP/2 forbids (RFC 9113 section 9.2). Some of ALB's security policies still offer them."""
 _MOST_GAPS: Final = 16
 """Gaps in the numbers of the streams that are remembered. Clients leave none; what depends on this is only the code of an error."""
 _KEY_BYTES: Final = 16
@@ -133,6 +135,8 @@ class Http2ClientConnection(Http2Connection):
         if listener.config.http2_websocket:
             settings.append((frames.SETTINGS_ENABLE_CONNECT_PROTOCOL, 1))
         self.write((frames.settings_frame(settings), frames.window_update(0, CONNECTION_WINDOW - DEFAULT_WINDOW)))
+        if address.tls is not None and address.tls.version in _TOO_OLD and listener.config.is_secure:
+            self.fail(Http2Error(ErrorCode.INADEQUATE_SECURITY, f"{address.tls.version}; HTTP/2 requires TLS 1.2 or later"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.transport is None or self._address is None:
@@ -197,8 +201,7 @@ class Http2ClientConnection(Http2Connection):
         head = self._heads.head(block, ended, self._websocket_key)
         limits = self.limits
         # A stream that was reset counts until its exchange has ended, which takes a turn or two of the event loop.
-        busy = len(self.exchanges) - len(self._idle_exchanges)
-        if len(self.streams) >= limits.http2_streams or busy >= 2 * limits.http2_streams:
+        if len(self.streams) >= limits.http2_streams or (not self._idle_exchanges and len(self.exchanges) >= 2 * limits.http2_streams):
             self.refuse_stream(stream_id, ErrorCode.REFUSED_STREAM)
             self.guard.stream_reset()
             return

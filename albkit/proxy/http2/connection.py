@@ -231,7 +231,7 @@ class Http2Connection(FrameReader):
 
     def check_over(self, stream: Http2Stream) -> None:
         """Remove a stream if both sides have ended it."""
-        if stream.is_open and stream.ended_receiving and stream.ended_sending and not stream.pending_bytes:
+        if stream.ended_receiving and stream.ended_sending and stream.is_open and not stream.pending:
             self._forget(stream)
             if self.guard.is_spent:
                 self.guard.stream_completed()
@@ -260,7 +260,7 @@ class Http2Connection(FrameReader):
             return False
         stream.is_open = False
         del self.streams[stream.id]
-        if stream.pending_bytes:
+        if stream.pending:
             self._blocked.pop(stream, None)
             stream.drop_pending()
         if self.closes_when_empty and not self.streams:

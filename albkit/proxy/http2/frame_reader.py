@@ -21,6 +21,7 @@ _DECODED_PER_FRAME: Final = 6
 _HEAD: Final = 9
 """Bytes of the head of a frame."""
 _ID: Final = 0x7FFFFFFF
+_WHOLE_REQUEST: Final = frames.END_HEADERS | frames.END_STREAM
 
 
 class _HeaderBlock:
@@ -215,6 +216,10 @@ class FrameReader(asyncio.Protocol):
             try:
                 if kind == frames.DATA:
                     self._data(data, start, end, flags, stream_id)
+                elif kind == frames.HEADERS and flags == _WHOLE_REQUEST and stream_id:
+                    # Most requests: one frame, without padding, priority or a body.
+                    self.is_active = True
+                    self.headers_received(stream_id, data[start:end], True)
                 elif kind == frames.HEADERS:
                     self._headers(data, start, end, flags, stream_id)
                 else:

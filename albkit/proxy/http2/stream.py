@@ -78,7 +78,6 @@ class Http2Stream:
     __slots__ = (
         "_id_bytes",
         "_offset",
-        "_pending",
         "_sent_end",
         "_trailers",
         "_ungranted",
@@ -89,6 +88,7 @@ class Http2Stream:
         "is_granting",
         "is_open",
         "length_left",
+        "pending",
         "receive_window",
         "send_window",
         "tunnel",
@@ -119,7 +119,8 @@ class Http2Stream:
         self.is_granting = True
         """Whether the peer gets back the window for what it sent. False while the other side of the exchange is full."""
         self._ungranted = 0
-        self._pending = b""
+        self.pending = b""
+        """Data that waits for a window, from `_offset` on."""
         self._offset = 0
         self._trailers = b""
         self._sent_end = False
@@ -214,7 +215,7 @@ class Http2Stream:
     @property
     def pending_bytes(self) -> int:
         """Bytes that wait for a window."""
-        return len(self._pending) - self._offset
+        return len(self.pending) - self._offset
 
     def send_block(self, block: bytes, *, over: bool) -> int:
         """Send a header block. Returns the bytes of its frames.
@@ -250,7 +251,10 @@ class Http2Stream:
         number = self._id_bytes
         out = (len(block).to_bytes(3, "big") + _HEADERS, number, block, size.to_bytes(3, "big") + _DATA_AT_END, number, data)
         connection.write(out, size)
-        self.sending_ended()
+        if self.ended_receiving:
+            connection.check_over(self)
+        else:
+            self.sending_ended()
         return len(block) + size + _TWO_HEADS
 
     def send_data(self, pieces: list[bytes], over: bool, trailers: bytes = b"") -> None:
@@ -265,7 +269,7 @@ class Http2Stream:
             return
         self.ended_sending = over
         connection = self.connection
-        if pieces and not self._pending:
+        if pieces and not self.pending:
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             size = len(data)
             # Most bodies are small: one frame, and nothing waits.
@@ -283,20 +287,20 @@ class Http2Stream:
                     else:
                         self._tunnel_sent_end(self.tunnel)
                 return
-            self._pending = data
+            self.pending = data
             connection.hold(size)
         elif pieces:
             data = b"".join(pieces)
-            self._pending = self._pending[self._offset :] + data
+            self.pending = self.pending[self._offset :] + data
             self._offset = 0
             connection.hold(len(data))
         self._trailers = trailers
         out: list[bytes] = []
         before = self.pending_bytes
-        while self._pending and self._add_frame(out):
+        while self.pending and self._add_frame(out):
             pass
         self._write(out, before - self.pending_bytes)
-        if self._pending:
+        if self.pending:
             self._wait()
             if self.tunnel is None:
                 self.sending_paused()
@@ -305,14 +309,14 @@ class Http2Stream:
 
     def send_waiting(self, frames: int = _ANY_NUMBER) -> None:
         """Send at most so many frames of what waits, after a window has grown."""
-        if not self._pending:
+        if not self.pending:
             return
         out: list[bytes] = []
         before = self.pending_bytes
-        while self._pending and frames and self._add_frame(out):
+        while self.pending and frames and self._add_frame(out):
             frames -= 1
         self._write(out, before - self.pending_bytes)
-        if self._pending:
+        if self.pending:
             self._wait()
         elif not self.ended_sending and self.tunnel is None:
             self.sending_resumed()
@@ -327,7 +331,7 @@ class Http2Stream:
     def _add_frame(self, out: list[bytes]) -> bool:
         """Add one DATA frame. Returns `False` if a window is closed, or the socket is full."""
         connection = self.connection
-        left = len(self._pending) - self._offset
+        left = len(self.pending) - self._offset
         size = min(left, MAX_FRAME, self.send_window, connection.send_window)
         if size <= 0 or connection.is_full:
             return False
@@ -336,13 +340,13 @@ class Http2Stream:
         end = self._offset + size
         is_last = size == left
         self._sent_end = is_last and self.ended_sending and not self._trailers
-        out += (size.to_bytes(3, "big") + (_DATA_AT_END if self._sent_end else _DATA), self._id_bytes, self._pending[self._offset : end])
+        out += (size.to_bytes(3, "big") + (_DATA_AT_END if self._sent_end else _DATA), self._id_bytes, self.pending[self._offset : end])
         # A peer that opens its windows byte by byte must not earn anything by that.
         if connection.guard.is_spent and (is_last or size >= _USEFUL):
             connection.guard.useful_frame(size)
         self._offset = end
         if is_last:
-            self._pending = b""
+            self.pending = b""
             self._offset = 0
         connection.hold(-size)
         return True
@@ -350,7 +354,7 @@ class Http2Stream:
     def _write(self, out: list[bytes], size: int) -> None:
         """Write frames with so many bytes of data, and the end of the stream behind the last of it."""
         connection = self.connection
-        is_end = self.ended_sending and not self._pending
+        is_end = self.ended_sending and not self.pending
         if is_end and not self._sent_end:
             self._sent_end = True
             trailers = self._trailers
@@ -381,8 +385,8 @@ class Http2Stream:
 
     def drop_pending(self) -> None:
         """Forget what waits, because the stream or the connection is over."""
-        waiting = len(self._pending) - self._offset
-        self._pending = b""
+        waiting = len(self.pending) - self._offset
+        self.pending = b""
         self._offset = 0
         self.ended_sending = self._sent_end = True
         if waiting:

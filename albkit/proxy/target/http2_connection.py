@@ -116,8 +116,8 @@ class Http2TargetConnection(Http2Connection, PooledConnection):
     __slots__ = (
         "_counters",
         "_early",
+        "_end_reason",
         "_first_bytes",
-        "_goaway",
         "_is_overdue",
         "_next_stream",
         "_promised",
@@ -171,8 +171,8 @@ class Http2TargetConnection(Http2Connection, PooledConnection):
         self._early: list[bytes] | None = []
         """What has come before `start`."""
         self._first_bytes = b""
-        self._goaway = ""
-        """The target's GOAWAY, for logs."""
+        self._end_reason = ""
+        """The target's GOAWAY, or how it violated the protocol."""
         self._is_overdue = False
         """Whether a sweep has seen the connection ending."""
 
@@ -260,7 +260,15 @@ class Http2TargetConnection(Http2Connection, PooledConnection):
     @property
     def is_going_away(self) -> bool:
         """Whether the target would not answer another stream, or the connection is over."""
-        return bool(self._goaway) or self.is_ending or self.transport is None
+        return bool(self._end_reason) or self.is_ending or self.transport is None
+
+    def refusal(self) -> Failure:
+        """The failure of a request that was to use this connection and was not sent."""
+        if self._end_reason.startswith("GOAWAY"):
+            return Failure(FailureKind.TARGET_REFUSED_STREAM, self._end_reason)
+        if self.is_going_away:
+            return Failure(FailureKind.TARGET_UNREACHABLE, self._end_reason or "closed before the request was sent")
+        return Failure(FailureKind.TARGET_REFUSED_STREAM, f"SETTINGS_MAX_CONCURRENT_STREAMS is {self.max_streams}")
 
     @property
     def is_unused(self) -> bool:
@@ -334,12 +342,12 @@ class Http2TargetConnection(Http2Connection, PooledConnection):
     # The end.
 
     def goaway_received(self, last_stream: int, code: int, debug: bytes) -> None:
-        self._goaway = f"GOAWAY {code_name(code)}" + (f" {debug[:_SHOWN]!r}" if debug else "")
+        self._end_reason = f"GOAWAY {code_name(code)}" + (f" {debug[:_SHOWN]!r}" if debug else "")
         self.retire()
         for number in [number for number in self.streams if number > last_stream]:
             stream = self.streams[number]
             if self._forget(stream):
-                cast("TargetStream", stream).refused(self._goaway)
+                cast("TargetStream", stream).refused(self._end_reason)
 
     def retire(self) -> None:
         if not self.is_last:
@@ -376,7 +384,7 @@ class Http2TargetConnection(Http2Connection, PooledConnection):
         self.is_last = True
         if not self.ready.done():
             self._fail_start(self._not_http2(error.reason))
-        detail = f"{error}; {self._goaway}" if self._goaway else str(error)
+        detail = self._end_reason = f"{error}; {self._end_reason}" if self._end_reason else str(error)
         is_ours = error.code is ErrorCode.ENHANCE_YOUR_CALM
         for stream in self.take_streams():
             cast("TargetStream", stream).connection_failed(detail, is_ours=is_ours)
@@ -399,7 +407,7 @@ class Http2TargetConnection(Http2Connection, PooledConnection):
             else:
                 self._fail_start(self._not_http2("it closed the connection"))
         for stream in streams:
-            cast("TargetStream", stream).connection_lost(exc, self._goaway)
+            cast("TargetStream", stream).connection_lost(exc, self._end_reason)
 
     def _fail_start(self, failure: Failure) -> None:
         self.ready.set_exception(failure)

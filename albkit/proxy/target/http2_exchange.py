@@ -112,8 +112,9 @@ class Http2TargetExchange(TargetStream):
         self._was_used = connection.is_used
         client.upstream = self
         connection.exchanges.add(self)
-        if connection.transport is None or connection.is_ending:
-            self._fail(FailureKind.TARGET_UNREACHABLE, "closed before the request was sent")
+        if connection.is_going_away:
+            refusal = connection.refusal()
+            self._fail(refusal.kind, refusal.detail)
         elif request.upgrade and _WEBSOCKET in [protocol.strip(b" \t").lower() for protocol in request.upgrade.split(b",")]:
             if connection.takes_websockets:
                 self._is_connect = True
@@ -369,7 +370,8 @@ class Http2TargetExchange(TargetStream):
         elif is_ours:
             self._fail(FailureKind.RESPONSE_BODY_TRUNCATED if self._answered else FailureKind.TARGET_CLOSED, f"closed with {detail}")
         else:
-            self._fail(FailureKind.RESPONSE_BODY_MALFORMED if self._answered else FailureKind.RESPONSE_MALFORMED, detail)
+            # Another stream of the connection may be to blame. So this request may be sent again.
+            self._fail(FailureKind.RESPONSE_BODY_MALFORMED if self._answered else FailureKind.TARGET_PROTOCOL_ERROR, detail)
 
     def connection_lost(self, exc: Exception | None, detail: str) -> None:
         if exc is not None:

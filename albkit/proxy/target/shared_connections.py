@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from albkit.errors import Failure, FailureKind
+from albkit.errors import Failure
 from albkit.model.message import ClientAddress
 from albkit.model.target_group import TargetGroup
 from albkit.proxy.downstream import Waiting
@@ -19,7 +19,6 @@ from albkit.state.target import TargetState
 __all__ = ("SharedConnections", "SharingPool")
 
 Connect = Callable[["SharedConnections", TargetGroup], Coroutine[Any, Any, Http2TargetConnection]]
-_CLOSED_AT_ONCE: Final = "the target ended its connection before it got the request"
 
 
 class SharingPool(Protocol):
@@ -126,7 +125,7 @@ class SharedConnections:
         connection = self._served.pop(waiter)
         if connection.is_going_away:
             connection.unpromise()
-            raise Failure(FailureKind.TARGET_REFUSED_STREAM, _CLOSED_AT_ONCE)
+            raise connection.refusal()
         return Http2TargetExchange(connection)
 
     def _find_room(self, *, careful: bool) -> Http2TargetConnection | None:
@@ -215,9 +214,7 @@ class SharedConnections:
                 self._pool.keep_shared(connection)
             return
         # Without a failure, one connection after the other would be opened, to no avail.
-        is_over = connection.is_last or connection.transport is None
-        why = _CLOSED_AT_ONCE if is_over else "the target allows no streams (SETTINGS_MAX_CONCURRENT_STREAMS)"
-        self._fail_surplus(Failure(FailureKind.TARGET_REFUSED_STREAM, why))
+        self._fail_surplus(connection.refusal())
         connection.retire()
         self._end_if_unused()
 

@@ -33,6 +33,8 @@ _COLON: Final = b":"
 _LAST_STATIC_PSEUDO: Final = 14
 """In the static table, exactly the entries up to this one are pseudo-fields."""
 
+_TOO_LONG: Final = "a string is longer than the field block"
+
 _Field = tuple[bytes, bytes]
 
 
@@ -85,7 +87,7 @@ def _read_string(block: bytes, position: int) -> tuple[bytes, int]:
         length, position = _read_integer(block, position, 0x7F)
     end = position + length
     if end > len(block):
-        raise HpackError("a string is longer than the field block")
+        raise HpackError(_TOO_LONG)
     if octet < _HUFFMAN:
         return block[position:end], end
     try:
@@ -228,7 +230,16 @@ class HpackDecoder:
             name = STATIC_TABLE[index][0]
         else:
             name, position = _read_string(block, position)
-        value, position = _read_string(block, position)
+        size = block[position]
+        if size < 0x7F:
+            # A short string without Huffman code: the usual case, without another call.
+            end = position + 1 + size
+            if end > len(block):
+                raise HpackError(_TOO_LONG)
+            value = block[position + 1 : end]
+            position = end
+        else:
+            value, position = _read_string(block, position)
         if position - start > self._max_field:
             raise HeaderListTooLarge(f"an encoded field has more than {self._max_field} bytes")
         return (name, value), position

@@ -111,27 +111,28 @@ def head_with_tail(pseudo: Sequence[tuple[bytes, bytes]], tail: bytes) -> bytes 
 
 def _read_fields(fields: Sequence[tuple[bytes, bytes]]) -> tuple[list[bytes], bytes | None, int]:
     """Return the lines of the fields without Host, the value of Host, and the Content-Length."""
-    lines: list[bytes] = []
+    lines = list(map(_lines.__getitem__, fields))
     cookies: list[bytes] = []
     host: bytes | None = None
     length = -1
-    for field in fields:
-        line = _lines[field]
-        if line:
-            lines.append(line)
-            continue
-        name, value = field
-        if name == b"cookie":
-            cookies.append(value)
-        elif name == b"host":
-            if host is not None:
-                raise malformed("more than one host")
-            host = value
-        else:
+    position = removed = 0
+    for _ in range(lines.count(b"")):
+        position = lines.index(b"", position)
+        name, value = fields[position + removed]
+        if name == b"content-length":
             if length >= 0 or not LENGTH.fullmatch(value):
                 raise malformed(f"content-length {value[:_SHOWN]!r}, or more than one")
             length = int(value)
-            lines.append(b"content-length: " + value)
+            lines[position] = b"content-length: " + value
+            continue
+        del lines[position]
+        removed += 1
+        if name == b"cookie":
+            cookies.append(value)
+        elif host is not None:
+            raise malformed("more than one host")
+        else:
+            host = value
     if cookies:
         # RFC 9113 section 8.2.3: clients may split a cookie into several fields, to compress it better.
         lines.append(b"cookie: " + b"; ".join(cookies))
@@ -263,9 +264,8 @@ def _encode_authority(host: bytes) -> bytes:
 
 def _find_host(lines: Sequence[bytes]) -> bytes:
     """Return the value of Host; empty if there is none. It is nearly always the first field."""
-    for item in lines[1:]:
-        if item[:5].lower() == b"host:" and b"\r\n" not in item:
-            return item[5:].strip(b" \t")
+    if len(lines) > 1 and lines[1].startswith(b"Host: ") and b"\r\n" not in lines[1]:
+        return lines[1][6:].strip(b" \t")
     for item in lines[1:]:
         for line in item.split(b"\r\n"):
             if line[:5].lower() == b"host:":
