@@ -90,7 +90,7 @@ class Http2ClientConnection(Http2Connection):
         self.idle_timeout = settings.idle_timeout
         self._expires = runtime.clock.monotonic() + settings.client_keep_alive
         self._is_expired = False
-        self._heads = HeadCache(self.decoder)
+        self._heads: HeadCache | None = None
         self._websocket_key = self._new_websocket_key()
         self.exchanges: set[Http2Exchange] = set()
         """Those whose task runs: they serve a stream, or wait for one."""
@@ -198,7 +198,10 @@ class Http2ClientConnection(Http2Connection):
         self.last_stream = stream_id
         if self.guard.is_spent:
             self.guard.useful_frame()
-        head = self._heads.head(block, ended, self._websocket_key)
+        heads = self._heads
+        if heads is None:
+            heads = self._heads = HeadCache(self.decoder)
+        head = heads.head(block, ended, self._websocket_key)
         limits = self.limits
         # A stream that was reset counts until its exchange has ended, which takes a turn or two of the event loop.
         if len(self.streams) >= limits.http2_streams or (not self._idle_exchanges and len(self.exchanges) >= 2 * limits.http2_streams):
@@ -390,7 +393,12 @@ class Http2ClientConnection(Http2Connection):
         if not was_active:
             # An idle connection should cost little memory.
             self._retire_idle_exchanges()
-            self._heads.clear()
+            self._heads = None
+            if not self.streams:
+                # A table that has grown stays large, even if it is empty.
+                self.streams = {}
+            if not self.exchanges:
+                self.exchanges = set()
         self._sweep_head(now)
         idle = self._idle_tracker.seconds(now, unsent, None, received=was_active or bool(self.streams))
         if idle >= self.idle_timeout and not self.streams:

@@ -304,7 +304,7 @@ class Http2Connection(FrameReader):
         return TABLE_SIZE_ZERO
 
     def write(self, pieces: Iterable[bytes], size: int = 0) -> None:
-        """Send frames with all others of this turn of the event loop, in one write.
+        """Send frames with all others of this turn of the event loop, in one write; at once if there is no other stream to wait for.
 
         Args:
             pieces: The frames.
@@ -314,16 +314,18 @@ class Http2Connection(FrameReader):
             return
         self._out += pieces
         self._queued += size
-        if self._queued > _MOST_QUEUED:
+        if self._queued > _MOST_QUEUED or len(self.streams) < 2:
             self.flush()
-            return
-        if not self._flush_is_due:
+        elif not self._flush_is_due:
             self._flush_is_due = True
-            self._loop.call_soon(self.flush)
+            self._loop.call_soon(self._flush_collected)
+
+    def _flush_collected(self) -> None:
+        self._flush_is_due = False
+        self.flush()
 
     def flush(self) -> None:
         """Send what was collected."""
-        self._flush_is_due = False
         out, self._out = self._out, []
         self._queued = 0
         if out and self.transport is not None:
