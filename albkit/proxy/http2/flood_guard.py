@@ -16,6 +16,8 @@ _RESET_REFILL: Final = 30.0
 """The same for resets."""
 _PER_USEFUL_FRAME: Final = 3
 """Control frames that come with a useful frame: a client updates two windows and may send a PING (gRPC does) for each DATA frame."""
+_USEFUL: Final = 256
+"""Bytes in frames that were cut short that count as a useful frame."""
 _PER_2_KIB: Final = 11
 """Data sent, as a shift, that earns one more: clients in Go update both windows for every 4 KiB that the program reads."""
 
@@ -27,13 +29,15 @@ class FloodGuard:
         limits: Contains both budgets.
     """
 
-    __slots__ = ("_control", "_limits", "_refilled", "_resets", "is_spent")
+    __slots__ = ("_control", "_cut_bytes", "_limits", "_refilled", "_resets", "is_spent")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._control: float = limits.http2_control_frames
         self._resets: float = limits.http2_resets
         self._refilled = 0.0
+        self._cut_bytes = 0
+        """Bytes sent in frames that a window cut short, as far as they have earned nothing yet."""
         self.is_spent = False
         """Whether a budget is not full. If both are, `useful_frame` and `stream_completed` need not be called."""
 
@@ -57,6 +61,14 @@ class FloodGuard:
         """The peer opened a stream or sent data, or was sent `sent` bytes in a DATA frame whose size its windows did not limit."""
         self._control = min(self._limits.http2_control_frames, self._control + _PER_USEFUL_FRAME + (sent >> _PER_2_KIB))
         self._look_if_full()
+
+    def cut_frame(self, size: int) -> None:
+        """The peer was sent a DATA frame that one of its windows cut short. A peer that opens its windows byte by byte earns little."""
+        self._cut_bytes += size
+        if self._cut_bytes >= _USEFUL:
+            earned, self._cut_bytes = divmod(self._cut_bytes, _USEFUL)
+            self._control = min(self._limits.http2_control_frames, self._control + earned * _PER_USEFUL_FRAME)
+            self._look_if_full()
 
     def _look_if_full(self) -> None:
         limits = self._limits

@@ -22,8 +22,6 @@ _HEADERS: Final = b"\1\4"
 """Kind and flags of a HEADERS frame with the whole block."""
 _TWO_HEADS: Final = 18
 """Bytes of the heads of two frames."""
-_USEFUL: Final = 256
-"""Bytes of a DATA frame that is useful even if a window cut it short."""
 _ANY_NUMBER: Final = -1
 
 
@@ -341,9 +339,11 @@ class Http2Stream:
         is_last = size == left
         self._sent_end = is_last and self.ended_sending and not self._trailers
         out += (size.to_bytes(3, "big") + (_DATA_AT_END if self._sent_end else _DATA), self._id_bytes, self.pending[self._offset : end])
-        # A peer that opens its windows byte by byte must not earn anything by that.
-        if connection.guard.is_spent and (is_last or size >= _USEFUL):
-            connection.guard.useful_frame(size)
+        if connection.guard.is_spent:
+            if is_last or size == MAX_FRAME:
+                connection.guard.useful_frame(size)
+            else:
+                connection.guard.cut_frame(size)
         self._offset = end
         if is_last:
             self.pending = b""
