@@ -22,9 +22,8 @@ _HEADERS: Final = b"\1\4"
 """Kind and flags of a HEADERS frame with the whole block."""
 _TWO_HEADS: Final = 18
 """Bytes of the heads of two frames."""
-_USEFUL: Final = 256
+_USEFUL: Final = 64
 """Bytes of a DATA frame that is useful even if a window cut it short."""
-_ANY_NUMBER: Final = -1
 
 
 class TunnelEvents(Protocol):
@@ -63,6 +62,7 @@ class Owner(Protocol):
     def check_over(self, stream: Http2Stream) -> None: ...
     def reset_stream(self, stream: Http2Stream, code: int) -> None: ...
     def wait_for_window(self, stream: Http2Stream) -> None: ...
+    def window_grew(self, stream: Http2Stream) -> None: ...
     def hold(self, size: int) -> None: ...
     def take_table_update(self) -> bytes: ...
     def write(self, pieces: Iterable[bytes], size: int = 0) -> None: ...
@@ -307,14 +307,13 @@ class Http2Stream:
             else:
                 self.tunnel.writing_changed()
 
-    def send_waiting(self, frames: int = _ANY_NUMBER) -> None:
-        """Send at most so many frames of what waits, after a window has grown."""
+    def send_waiting(self) -> None:
+        """Send one frame of what waits, after a window has grown."""
         if not self.pending:
             return
         out: list[bytes] = []
         before = self.pending_bytes
-        while self.pending and frames and self._add_frame(out):
-            frames -= 1
+        self._add_frame(out)
         self._write(out, before - self.pending_bytes)
         if self.pending:
             self._wait()
@@ -380,8 +379,8 @@ class Http2Stream:
         self.send_window += increment
         if self.send_window > LARGEST_WINDOW:
             raise StreamError(ErrorCode.FLOW_CONTROL_ERROR, "the window of the stream exceeds 2^31-1")
-        if increment > 0:
-            self.send_waiting()
+        if self.pending and self.send_window > 0:
+            self.connection.window_grew(self)
 
     def drop_pending(self) -> None:
         """Forget what waits, because the stream or the connection is over."""
