@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from albkit.model.limits import Limits
-from albkit.proxy.http2.flood_guard import FloodGuard
+from albkit.proxy.http2.flood_guard import LARGE_FRAME, PER_USEFUL_FRAME, FloodGuard
 from albkit.wire.http2.frames import LARGEST_WINDOW, MAX_FRAME, ErrorCode, StreamError, headers_frames, window_update
 
 __all__ = ("Http2Stream", "Owner", "TunnelEvents")
@@ -245,8 +245,7 @@ class Http2Stream:
         if connection.has_table_update or connection.is_full:
             return 0
         connection.send_window -= size
-        if connection.guard.is_spent:
-            connection.guard.useful_frame(size)
+        connection.guard.earned += PER_USEFUL_FRAME
         self.ended_sending = self._sent_end = True
         number = self._id_bytes
         out = (len(block).to_bytes(3, "big") + _HEADERS, number, block, size.to_bytes(3, "big") + _DATA_AT_END, number, data)
@@ -277,8 +276,7 @@ class Http2Stream:
             if fits and not connection.is_full and not trailers:
                 self.send_window -= size
                 connection.send_window -= size
-                if connection.guard.is_spent:
-                    connection.guard.useful_frame(size)
+                connection.guard.earned += PER_USEFUL_FRAME + (size >> LARGE_FRAME)
                 connection.write((size.to_bytes(3, "big") + (_DATA_AT_END if over else _DATA), self._id_bytes, data), size)
                 if over:
                     self._sent_end = True
@@ -341,8 +339,8 @@ class Http2Stream:
         self._sent_end = is_last and self.ended_sending and not self._trailers
         out += (size.to_bytes(3, "big") + (_DATA_AT_END if self._sent_end else _DATA), self._id_bytes, self.pending[self._offset : end])
         # A peer that opens its windows byte by byte must not earn anything by that.
-        if connection.guard.is_spent and (is_last or size >= _USEFUL):
-            connection.guard.useful_frame(size)
+        if is_last or size >= _USEFUL:
+            connection.guard.earned += PER_USEFUL_FRAME + (size >> LARGE_FRAME)
         self._offset = end
         if is_last:
             self.pending = b""
