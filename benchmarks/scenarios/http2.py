@@ -11,7 +11,7 @@ from benchmarks.measure import MeasurementError, installed
 from benchmarks.peers import Setup
 from benchmarks.scenarios.scenario import Scenario
 from benchmarks.scenarios.tunnels import idle_setup
-from benchmarks.work import room
+from benchmarks.work import Requests, room
 from benchmarks.work_http2 import HTTP2_BROWSER, GrpcCalls, Http2Requests, IdleHttp2Connections, Transfers
 
 __all__ = ("SCENARIOS",)
@@ -26,8 +26,9 @@ _GROUPS: Final = (
     [
         Case("m10", "8 connections, 10 streams each", Http2Requests(), _PLAIN),
         Case("m1", "8 connections, 1 stream each", Http2Requests(streams=1), _PLAIN),
+        Case("http1", "over HTTP/1.1, 80 connections", Requests(80)),
         Case("browser", "a browser's 12 fields, 10 streams each", Http2Requests(fields=HTTP2_BROWSER), _PLAIN),
-        Case("paths", "the same, a path that is new each time", Http2Requests(fields=HTTP2_BROWSER, new_paths=True), _PLAIN),
+        Case("paths", "a browser's 12 fields, a path that is new each time", Http2Requests(fields=HTTP2_BROWSER, new_paths=True), _PLAIN),
         Case("tls", "over TLS 1.3, 10 streams each", Http2Requests(), _TLS),
         Case("tls-m1", "over TLS 1.3, 1 stream each", Http2Requests(streams=1), _TLS),
         Case("download", "64 MiB down", Transfers(up=False), _PLAIN, "us/MiB"),

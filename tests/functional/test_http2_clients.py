@@ -95,7 +95,7 @@ async def test_alpn_chooses_the_version(offer: tuple[str, ...], http2: bool, agr
 
 @pytest.mark.parametrize(("version", "code"), [("TLSv1", 12), ("TLSv1.1", 12), ("TLSv1.2", None)])
 async def test_tls_that_is_too_old_is_refused(version: str, code: int | None) -> None:
-    """RFC 9113 section 9.2: GOAWAY with INADEQUATE_SECURITY below TLS 1.2, even if the security policy of the listener allows the version."""
+    """RFC 9113 section 9.2: GOAWAY with INADEQUATE_SECURITY below TLS 1.2, even if the security policy of the listener allows it."""
     policy = "ELBSecurityPolicy-TLS13-1-0-2021-06"
     async with target() as origin, securing(https(group_of(origin.address), ssl_policy=policy)) as it:
         client = await it.secure(client_context(version, alpn=("h2", "http/1.1")))

@@ -46,6 +46,8 @@ class RunningListener:
         """The open port, also if the configuration asks for a free one; for a unix or inherited socket, the port that targets are told."""
         self._runtime = runtime
         self._servers: list[Server] = []
+        self._has_runtime = False
+        """Whether `listener_runtime` is set."""
         self._file: SocketFile | None = None
         self._reached_at = ""
 
@@ -74,6 +76,7 @@ class RunningListener:
         self.port = forwarded_port(self.listener, bound.sockets[0])
         self._reached_at = reached_at(self.listener, bound.sockets[0])
         listener_runtime = self.listener_runtime = ListenerRuntime(self._runtime, self.listener, self.port, termination, rules)
+        self._has_runtime = True
         for sock in bound.sockets:
             for watched in _watched_copies(sock, loop):
                 server = await serve_on(watched, loop, lambda: self._begin(listener_runtime), self._runtime, self.listener.backlog)
@@ -128,6 +131,8 @@ class RunningListener:
             for server in self._servers:
                 server.close()
             self._servers.clear()
+            if self._has_runtime:
+                self.listener_runtime.parked.close()
         # uvloop closes the sockets in the next iteration of the loop. After it, the ports are free.
         await asyncio.sleep(0)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.listener import Listener
@@ -17,6 +18,7 @@ from albkit.policy.rule_table import RuleTable
 from albkit.proxy.accept.connection_limiter import ConnectionLimiter
 from albkit.proxy.downstream import DownstreamExchange
 from albkit.proxy.finish import finish
+from albkit.proxy.parked_tasks import ParkedTasks
 from albkit.proxy.runtime import ClientConnection, Runtime
 from albkit.proxy.tls.termination import Termination
 from albkit.proxy.transports import address_of, bound_buffers
@@ -66,6 +68,8 @@ class ListenerRuntime:
         self.config = listener
         self.port = port
         self.limiter = ConnectionLimiter()
+        self.parked: ParkedTasks[Any] = ParkedTasks(runtime.sweep)
+        """The tasks of HTTP/2 exchanges that wait for a stream, of whichever connection."""
         self.termination: Termination | None
         """TLS with new clients; `None` for plain connections."""
         self.has_preface: bool

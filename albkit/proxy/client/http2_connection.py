@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
-from typing import Final, cast
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final, cast
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.message import ClientAddress
@@ -23,6 +24,7 @@ from albkit.proxy.http2.buffer_budget import BuffersFull
 from albkit.proxy.http2.connection import CONNECTION_WINDOW, Http2Connection
 from albkit.proxy.http2.flood_guard import PER_USEFUL_FRAME
 from albkit.proxy.lingering_close import LingeringClose
+from albkit.proxy.parked_tasks import ParkedTasks
 from albkit.proxy.transports import send_fin
 from albkit.state.record import ExchangeRecord
 from albkit.wire.http2 import frames
@@ -33,7 +35,7 @@ from albkit.wire.http2.request import trailer_lines
 
 __all__ = ("Http2ClientConnection", "Serve")
 
-Serve = Callable[[DownstreamExchange, ListenerRuntime], Awaitable[None]]
+Serve = Callable[[DownstreamExchange, ListenerRuntime], Coroutine[Any, Any, None]]
 """Serves requests until there are no more."""
 
 _EVERY_STREAM: Final = frames.LARGEST_WINDOW
@@ -45,6 +47,11 @@ _MOST_GAPS: Final = 16
 """Gaps in the numbers of the streams that are remembered. Clients leave none; what depends on this is only the code of an error."""
 _KEY_BYTES: Final = 16
 """Of a Sec-WebSocket-Key (RFC 6455 section 4.1)."""
+
+
+def _task_ended(parked: ParkedTasks[Http2Exchange], exchange: Http2Exchange, _: object) -> None:
+    parked.discard(exchange)
+    exchange.task_ended()
 
 
 class Http2ClientConnection(Http2Connection):
@@ -64,7 +71,6 @@ class Http2ClientConnection(Http2Connection):
         "_goaway_sent",
         "_head_since",
         "_heads",
-        "_idle_exchanges",
         "_idle_tracker",
         "_is_expired",
         "_lingering",
@@ -91,11 +97,10 @@ class Http2ClientConnection(Http2Connection):
         self.idle_timeout = settings.idle_timeout
         self._expires = runtime.clock.monotonic() + settings.client_keep_alive
         self._is_expired = False
-        self._heads = HeadCache(self.decoder)
+        self._heads: HeadCache | None = None
         self._websocket_key = self._new_websocket_key()
         self.exchanges: set[Http2Exchange] = set()
-        """Those whose task runs: they serve a stream, or wait for one."""
-        self._idle_exchanges: list[Http2Exchange] = []
+        """Those that serve a stream, until their task is free."""
         self._requests = 0
         self._gaps: list[range] = []
         """Numbers of streams that the client has left out."""
@@ -198,15 +203,21 @@ class Http2ClientConnection(Http2Connection):
             self._gaps.append(range(lowest, stream_id, 2))
         self.last_stream = stream_id
         self.guard.earned += PER_USEFUL_FRAME
-        head = self._heads.head(block, ended, self._websocket_key)
+        heads = self._heads
+        if heads is None:
+            heads = self._heads = HeadCache(self.decoder)
+        head = heads.head(block, ended, self._websocket_key)
         limits = self.limits
         # A stream that was reset counts until its exchange has ended, which takes a turn or two of the event loop.
-        if len(self.streams) >= limits.http2_streams or (not self._idle_exchanges and len(self.exchanges) >= 2 * limits.http2_streams):
+        if len(self.streams) >= limits.http2_streams or len(self.exchanges) >= 2 * limits.http2_streams:
             self.refuse_stream(stream_id, ErrorCode.REFUSED_STREAM)
             self.guard.stream_reset()
             return
-        exchange = self._idle_exchanges.pop() if self._idle_exchanges else self._start_exchange()
+        waiting = self._listener.parked.waiting
+        exchange = waiting.pop() if waiting else self._start_exchange()
+        self.exchanges.add(exchange)
         self.streams[stream_id] = exchange
+        exchange.attach(self, cast("ClientAddress", self._address), self.forwarded, is_trusted_proxy=self.is_trusted_proxy)
         exchange.open(stream_id, head, ended=ended)
         if head.is_connect:
             self._websocket_key = self._new_websocket_key()
@@ -242,38 +253,26 @@ class Http2ClientConnection(Http2Connection):
 
     def _start_exchange(self) -> Http2Exchange:
         listener = self._listener
-        exchange = Http2Exchange(self, listener.runtime.loop)
-        exchange.address = cast("ClientAddress", self._address)
-        exchange.forwarded = self.forwarded
-        exchange.is_trusted_proxy = self.is_trusted_proxy
-        self.exchanges.add(exchange)
-        exchange.task = listener.runtime.loop.create_task(self._run(exchange))
-        # Not in `_run`: a task that is cancelled before its first step does not run at all.
-        exchange.task.add_done_callback(lambda _: self._task_ended(exchange))
+        exchange = Http2Exchange(listener.runtime.loop)
+        # The task may serve streams of other connections later. So nothing of it may refer to this one.
+        exchange.task = listener.runtime.loop.create_task(self._serve(exchange, listener))
+        # A callback of the task: a task that is cancelled before its first step does not run at all.
+        exchange.task.add_done_callback(partial(_task_ended, listener.parked, exchange))
         return exchange
 
-    async def _run(self, exchange: Http2Exchange) -> None:
-        await self._serve(exchange, self._listener)
-
-    def _task_ended(self, exchange: Http2Exchange) -> None:
+    def exchange_over(self, exchange: Http2Exchange) -> None:
+        """An exchange has served its stream, and its task is free or has ended."""
         self.exchanges.discard(exchange)
-        if exchange in self._idle_exchanges:
-            self._idle_exchanges.remove(exchange)
-        exchange.task_ended()
         self._leave_runtime()
 
     def keep_exchange(self, exchange: Http2Exchange) -> bool:
-        """Keep an exchange for the next stream. Returns whether its task has to wait for it."""
-        if self.is_ending or exchange.is_retired:
+        """Keep an exchange for another stream. Returns whether its task has to wait for it."""
+        if not self._listener.parked.park(exchange):
             exchange.retire()
             return False
-        self._idle_exchanges.append(exchange)
+        exchange.detach_connection()
+        self.exchange_over(exchange)
         return True
-
-    def _retire_idle_exchanges(self) -> None:
-        idle, self._idle_exchanges = self._idle_exchanges, []
-        for exchange in idle:
-            exchange.retire()
 
     # How the connection ends.
 
@@ -305,7 +304,6 @@ class Http2ClientConnection(Http2Connection):
         """Send what was written, then FIN. What still comes is discarded."""
         self.flush()
         self.is_ending = True
-        self._retire_idle_exchanges()
         transport = self.transport
         if transport is None:
             return
@@ -338,7 +336,6 @@ class Http2ClientConnection(Http2Connection):
         """The connection is gone, or unusable: end every exchange and tunnel on it."""
         self.is_ending = True
         streams = self.take_streams()
-        self._idle_exchanges.clear()
         for stream in {*self.exchanges, *streams}:
             cast("Http2Exchange", stream).connection_lost(detail)
 
@@ -353,7 +350,6 @@ class Http2ClientConnection(Http2Connection):
         """The load balancer has waited long enough: end now, whatever is in progress."""
         for exchange in tuple(self.exchanges):
             exchange.abandon()
-        self._retire_idle_exchanges()
         self.is_ending = True
         if self.transport is not None:
             self.transport.abort()
@@ -389,8 +385,12 @@ class Http2ClientConnection(Http2Connection):
             cast("Http2Exchange", stream).sweep(now, unsent)
         if not was_active:
             # An idle connection should cost little memory.
-            self._retire_idle_exchanges()
-            self._heads.clear()
+            self._heads = None
+            if not self.streams:
+                # A table that has grown stays large, even if it is empty.
+                self.streams = {}
+            if not self.exchanges:
+                self.exchanges = set()
         self._sweep_head(now)
         idle = self._idle_tracker.seconds(now, unsent, None, received=was_active or bool(self.streams))
         if idle >= self.idle_timeout and not self.streams:

@@ -48,6 +48,7 @@ class ExchangeOwner(Owner, Protocol):
     def hold(self, size: int) -> None: ...
 
     def keep_exchange(self, exchange: Http2Exchange) -> bool: ...
+    def exchange_over(self, exchange: Http2Exchange) -> None: ...
 
 
 class Http2Exchange(ClientExchange, Http2Stream):
@@ -62,6 +63,7 @@ class Http2Exchange(ClientExchange, Http2Stream):
         "_failure",
         "_head",
         "_idle_tracker",
+        "_is_attached",
         "_is_over",
         "_loop",
         "_min_body_rate",
@@ -92,13 +94,14 @@ class Http2Exchange(ClientExchange, Http2Stream):
     address: ClientAddress
     forwarded: ForwardedFields
 
-    def __init__(self, connection: ExchangeOwner, loop: asyncio.AbstractEventLoop) -> None:
-        self.connection = connection
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiter: asyncio.Future[object] | None = None
         self._failure: Failure | None = None
         self.interrupt: Callable[[], None] | None = None
         self.upstream: Upstream | None = None
+        self._is_attached = False
+        """Whether `connection` is set."""
         self._head: bytes | None = None
         """The head of a new stream, until the task takes it."""
         self.is_retired = False
@@ -111,6 +114,20 @@ class Http2Exchange(ClientExchange, Http2Stream):
         self.tunnel = None
         self._idle_tracker: IdleTracker | None = None
         self._min_body_rate: MinBodyRate | None = None
+
+    def attach(self, connection: ExchangeOwner, address: ClientAddress, forwarded: ForwardedFields, *, is_trusted_proxy: bool) -> None:
+        """Serve a stream of this connection next."""
+        self.connection = connection
+        self.address = address
+        self.forwarded = forwarded
+        self.is_trusted_proxy = is_trusted_proxy
+        self._is_attached = True
+
+    def detach_connection(self) -> None:
+        """The stream is over. While the task waits, nothing may keep the connection in memory."""
+        self._is_attached = False
+        self._request = None
+        del self.connection
 
     def open(self, stream_id: int, head: Http2Head, *, ended: bool) -> None:
         """Serve this stream."""
@@ -144,9 +161,12 @@ class Http2Exchange(ClientExchange, Http2Stream):
     def task_ended(self) -> None:
         """The task serves no further stream. A response that waits for a window is still sent."""
         self.task = None
+        if not self._is_attached:
+            return
         if not self._is_over and self.tunnel is None:
             # The task was cancelled.
             self.cut()
+        self.connection.exchange_over(self)
 
     def retire(self) -> None:
         """End the task, which waits for a stream."""
@@ -157,7 +177,7 @@ class Http2Exchange(ClientExchange, Http2Stream):
 
     async def head(self) -> bytes | None:
         while self._head is None:
-            if self.is_retired or self.connection.is_ending:
+            if self.is_retired:
                 return None
             await self.wait()
         head, self._head = self._head, None
@@ -344,16 +364,19 @@ class Http2Exchange(ClientExchange, Http2Stream):
             return
         self.has_left = True
         if self._head is not None:
-            # The task has not looked yet: no exchange has begun.
-            self._head = None
-            self._is_over = True
-            self._take_pieces()
-            self.connection.keep_exchange(self)
+            self._drop_head()
         elif not self._is_over:
             if detail:
                 self.fail(Failure(FailureKind.REQUEST_BODY_MALFORMED, detail))
             else:
                 self.client_left(f"RST_STREAM with code {code}")
+
+    def _drop_head(self) -> None:
+        """The stream is gone before the task has looked: no exchange has begun."""
+        self._head = None
+        self._is_over = True
+        self._take_pieces()
+        self.connection.keep_exchange(self)
 
     def connection_lost(self, detail: str) -> None:
         """The connection of the client is gone, and with it the stream."""
@@ -361,12 +384,10 @@ class Http2Exchange(ClientExchange, Http2Stream):
             self.tunnel.connection_lost(ConnectionResetError(detail) if detail else None)
             return
         if self._is_over and self._head is None:
-            self.wake()
             return
         self.has_left = True
         if self._head is not None:
-            self._head = None
-            self.wake()
+            self._drop_head()
         else:
             self.client_left(detail)
 

@@ -311,7 +311,7 @@ class Http2Connection(FrameReader):
         return TABLE_SIZE_ZERO
 
     def write(self, pieces: Iterable[bytes], size: int = 0) -> None:
-        """Send frames with all others of this turn of the event loop, in one write.
+        """Send frames with all others of this turn of the event loop, in one write; at once if there is no other stream to wait for.
 
         Args:
             pieces: The frames.
@@ -321,7 +321,7 @@ class Http2Connection(FrameReader):
             return
         self._out += pieces
         self._queued += size
-        if self._queued > _MOST_QUEUED:
+        if self._queued > _MOST_QUEUED or len(self.streams) < 2:
             self._write_out()
         elif not self._flush_is_due:
             self._flush_soon()
@@ -329,11 +329,14 @@ class Http2Connection(FrameReader):
     def _flush_soon(self) -> None:
         if not self._flush_is_due:
             self._flush_is_due = True
-            self._loop.call_soon(self.flush)
+            self._loop.call_soon(self._flush_collected)
+
+    def _flush_collected(self) -> None:
+        self._flush_is_due = False
+        self.flush()
 
     def flush(self) -> None:
         """Send what was collected, and what waits as far as the windows allow."""
-        self._flush_is_due = False
         if self._blocked:
             self._serve_blocked()
         self._write_out()

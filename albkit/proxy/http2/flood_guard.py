@@ -16,6 +16,10 @@ LARGE_FRAME: Final = 11
 """Bytes of a DATA frame that was sent, as a shift, that earn one control frame more: clients in Go update both windows for every 4 KiB that
 the program reads."""
 
+_USEFUL: Final = 512
+"""Bytes in frames that were cut short that earn as much as one useful frame."""
+_MOST_OF_A_FRAME: Final = 4096
+"""Bytes of one such frame that count."""
 _CONTROL_REFILL: Final = 10.0
 """Seconds in which an empty budget of control frames is full again."""
 _RESET_REFILL: Final = 30.0
@@ -31,13 +35,15 @@ class FloodGuard:
         limits: Contains both budgets.
     """
 
-    __slots__ = ("_control", "_limits", "_refilled", "_resets", "earned", "is_spent")
+    __slots__ = ("_control", "_cut_bytes", "_limits", "_refilled", "_resets", "earned", "is_spent")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._control: float = limits.http2_control_frames
         self._resets: float = limits.http2_resets
         self._refilled = 0.0
+        self._cut_bytes = 0
+        """Bytes sent in frames that a window cut short, as far as they have earned nothing yet."""
         self.earned = 0
         """Control frames that the peer may send in addition. Add `PER_USEFUL_FRAME` if the peer opens a stream or sends data, or is sent a
         DATA frame whose size its windows did not limit. An attribute instead of a method, because this happens for each request."""
@@ -61,6 +67,11 @@ class FloodGuard:
         self.earned = min(self.earned, _MOST_EARNED * most) - count
         if self.earned < 0:
             raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, f"more than {most} control frames (Limits.http2_control_frames)")
+
+    def cut_frame(self, size: int) -> None:
+        """The peer was sent a DATA frame that one of its windows cut short. A peer that opens its windows byte by byte earns little."""
+        earned, self._cut_bytes = divmod(self._cut_bytes + min(size, _MOST_OF_A_FRAME), _USEFUL)
+        self.earned += earned * PER_USEFUL_FRAME
 
     def stream_reset(self) -> None:
         """A stream was reset, by the peer or because of what the peer sent.

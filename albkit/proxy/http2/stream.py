@@ -22,8 +22,6 @@ _HEADERS: Final = b"\1\4"
 """Kind and flags of a HEADERS frame with the whole block."""
 _TWO_HEADS: Final = 18
 """Bytes of the heads of two frames."""
-_USEFUL: Final = 64
-"""Bytes of a DATA frame that is useful even if a window cut it short."""
 
 
 class TunnelEvents(Protocol):
@@ -338,9 +336,10 @@ class Http2Stream:
         is_last = size == left
         self._sent_end = is_last and self.ended_sending and not self._trailers
         out += (size.to_bytes(3, "big") + (_DATA_AT_END if self._sent_end else _DATA), self._id_bytes, self.pending[self._offset : end])
-        # A peer that opens its windows byte by byte must not earn anything by that.
-        if is_last or size >= _USEFUL:
+        if is_last or size == MAX_FRAME:
             connection.guard.earned += PER_USEFUL_FRAME + (size >> LARGE_FRAME)
+        else:
+            connection.guard.cut_frame(size)
         self._offset = end
         if is_last:
             self.pending = b""

@@ -5,7 +5,6 @@ Every error ends the connection: afterwards the tables of the two sides may diff
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 from albkit.wire.http2.frames import ErrorCode, Http2Error
@@ -115,7 +114,8 @@ class HpackDecoder:
         self._max_table = max_table
         self._capacity = min(max_table, _DEFAULT_TABLE)
         self._size = 0
-        self._entries: deque[_Field] = deque()
+        # Not a deque: an idle connection should cost little memory, and the table has at most 128 entries.
+        self._entries: list[_Field] = []
         """The dynamic table, the newest entry first."""
         self.decoded_bytes = 0
         """Bytes of fields that were decoded, counted as for `max_list`. The caller may set this back."""
@@ -267,7 +267,7 @@ class HpackDecoder:
         if self._size > room:
             self._evict(room)
         if room >= 0:
-            self._entries.appendleft(field)
+            self._entries.insert(0, field)
             self._size += size
 
     def _evict(self, most: int) -> None:

@@ -116,6 +116,7 @@ class Connected:
         self.connection.abandon()
         if self.connection.transport is not None:
             self.connection.connection_lost(None)
+        self.listener.parked.close()
         await turns()
         assert not self.connection.exchanges
         assert not self.connection.streams

@@ -80,6 +80,22 @@ def test_large_frame_of_data_earns_more() -> None:
     assert PER_USEFUL_FRAME + (16_384 >> LARGE_FRAME) >= 2 * 4 + 1
 
 
+def test_frames_that_a_window_cut_short_earn_by_their_bytes() -> None:
+    """A client that updates its windows byte by byte earns nothing in time, and one with a small window does."""
+    guard = FloodGuard(LIMITS)
+    for _ in range(100):
+        guard.control_frame()
+        guard.cut_frame(1)
+    assert control_frames(guard) == 0
+    guard = FloodGuard(LIMITS)
+    for size in [500] * 1000 + [72, 928] * 1000:
+        guard.control_frame(2)
+        guard.cut_frame(size)
+    guard = FloodGuard(LIMITS)
+    guard.cut_frame(16_000)
+    assert control_frames(guard) < 130
+
+
 def test_completed_streams_make_up_for_resets_and_no_more() -> None:
     """One each; a full budget is not filled further."""
     guard = FloodGuard(LIMITS)
