@@ -69,7 +69,7 @@ async def test_upload_larger_than_any_window_arrives() -> None:
 async def test_download_larger_than_any_window_arrives_in_order() -> None:
     """With windows that end in the middle of everything."""
     async with target(None, response(200, LARGE)) as origin, running(origin.address) as it:
-        client = await h2(it, (INITIAL_WINDOW_SIZE, 1000))
+        client = await h2(it, (INITIAL_WINDOW_SIZE, 5000))
         answer = await client.get()
         assert answer.body == LARGE
         assert max(len(frame.data) for frame in client.frames if isinstance(frame, DataFrame)) <= 16384

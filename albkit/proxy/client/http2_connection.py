@@ -22,6 +22,7 @@ from albkit.proxy.downstream import DownstreamExchange
 from albkit.proxy.finish import finish
 from albkit.proxy.http2.buffer_budget import BuffersFull
 from albkit.proxy.http2.connection import CONNECTION_WINDOW, Http2Connection
+from albkit.proxy.http2.flood_guard import PER_USEFUL_FRAME
 from albkit.proxy.lingering_close import LingeringClose
 from albkit.proxy.parked_tasks import ParkedTasks
 from albkit.proxy.transports import send_fin
@@ -201,8 +202,7 @@ class Http2ClientConnection(Http2Connection):
         if stream_id > lowest and len(self._gaps) < _MOST_GAPS:
             self._gaps.append(range(lowest, stream_id, 2))
         self.last_stream = stream_id
-        if self.guard.is_spent:
-            self.guard.useful_frame()
+        self.guard.earned += PER_USEFUL_FRAME
         heads = self._heads
         if heads is None:
             heads = self._heads = HeadCache(self.decoder)

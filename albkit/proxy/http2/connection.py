@@ -162,7 +162,8 @@ class Http2Connection(FrameReader):
             self.send_window += increment
             if self.send_window > LARGEST_WINDOW:
                 raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "the window of the connection exceeds 2^31-1")
-            self._serve_blocked()
+            if self._blocked:
+                self._flush_soon()
             return
         stream = self.streams.get(stream_id)
         if stream is None:
@@ -279,8 +280,14 @@ class Http2Connection(FrameReader):
     # Flow control.
 
     def wait_for_window(self, stream: Http2Stream) -> None:
-        """Let a stream continue when the window of the connection has grown."""
+        """Let a stream continue when the window of the connection has grown, or the socket has room."""
         self._blocked[stream] = None
+
+    def window_grew(self, stream: Http2Stream) -> None:
+        """The window of a stream that has something to send has grown. It sends at the end of this turn of the event loop, because further
+        updates may follow: many small ones must not make many small frames."""
+        self._blocked[stream] = None
+        self._flush_soon()
 
     def _serve_blocked(self) -> None:
         """Let the streams that wait send in turns, one frame each, so that a large response does not hold up the others."""
@@ -288,7 +295,7 @@ class Http2Connection(FrameReader):
         while blocked and self.send_window > 0 and not self.is_full:
             stream = next(iter(blocked))
             del blocked[stream]
-            stream.send_waiting(1)
+            stream.send_waiting()
 
     def hold(self, size: int) -> None:
         """Count bytes that wait for a window; a negative size takes some away."""
@@ -315,8 +322,12 @@ class Http2Connection(FrameReader):
         self._out += pieces
         self._queued += size
         if self._queued > _MOST_QUEUED or len(self.streams) < 2:
-            self.flush()
+            self._write_out()
         elif not self._flush_is_due:
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if not self._flush_is_due:
             self._flush_is_due = True
             self._loop.call_soon(self._flush_collected)
 
@@ -325,7 +336,12 @@ class Http2Connection(FrameReader):
         self.flush()
 
     def flush(self) -> None:
-        """Send what was collected."""
+        """Send what was collected, and what waits as far as the windows allow."""
+        if self._blocked:
+            self._serve_blocked()
+        self._write_out()
+
+    def _write_out(self) -> None:
         out, self._out = self._out, []
         self._queued = 0
         if out and self.transport is not None:
@@ -335,7 +351,7 @@ class Http2Connection(FrameReader):
         if self.is_ending:
             return
         self.write((frames.goaway(self.last_stream, error.code, error.reason.encode()),))
-        self.flush()
+        self._write_out()
         self.is_ending = True
         self._received = b""
         self.header_block = None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from albkit.model.limits import Limits
-from albkit.proxy.http2.flood_guard import FloodGuard
+from albkit.proxy.http2.flood_guard import PER_USEFUL_FRAME, FloodGuard
 from albkit.wire.http2 import frames
 from albkit.wire.http2.frames import MAX_FRAME, ErrorCode, Http2Error, StreamError
 from albkit.wire.http2.hpack_decoder import HpackDecoder
@@ -251,8 +251,8 @@ class FrameReader(asyncio.Protocol):
         ended = bool(flags & frames.END_STREAM)
         if start == end and not ended:
             self.guard.control_frame()
-        elif self.guard.is_spent:
-            self.guard.useful_frame()
+        else:
+            self.guard.earned += PER_USEFUL_FRAME
         self.data_frame_received(stream_id, data[start:end], size, ended)
 
     def _headers(self, data: bytes, start: int, end: int, flags: int, stream_id: int) -> None:

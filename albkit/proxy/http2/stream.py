@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from albkit.model.limits import Limits
-from albkit.proxy.http2.flood_guard import FloodGuard
+from albkit.proxy.http2.flood_guard import LARGE_FRAME, PER_USEFUL_FRAME, FloodGuard
 from albkit.wire.http2.frames import LARGEST_WINDOW, MAX_FRAME, ErrorCode, StreamError, headers_frames, window_update
 
 __all__ = ("Http2Stream", "Owner", "TunnelEvents")
@@ -22,7 +22,6 @@ _HEADERS: Final = b"\1\4"
 """Kind and flags of a HEADERS frame with the whole block."""
 _TWO_HEADS: Final = 18
 """Bytes of the heads of two frames."""
-_ANY_NUMBER: Final = -1
 
 
 class TunnelEvents(Protocol):
@@ -61,6 +60,7 @@ class Owner(Protocol):
     def check_over(self, stream: Http2Stream) -> None: ...
     def reset_stream(self, stream: Http2Stream, code: int) -> None: ...
     def wait_for_window(self, stream: Http2Stream) -> None: ...
+    def window_grew(self, stream: Http2Stream) -> None: ...
     def hold(self, size: int) -> None: ...
     def take_table_update(self) -> bytes: ...
     def write(self, pieces: Iterable[bytes], size: int = 0) -> None: ...
@@ -243,8 +243,7 @@ class Http2Stream:
         if connection.has_table_update or connection.is_full:
             return 0
         connection.send_window -= size
-        if connection.guard.is_spent:
-            connection.guard.useful_frame(size)
+        connection.guard.earned += PER_USEFUL_FRAME
         self.ended_sending = self._sent_end = True
         number = self._id_bytes
         out = (len(block).to_bytes(3, "big") + _HEADERS, number, block, size.to_bytes(3, "big") + _DATA_AT_END, number, data)
@@ -275,8 +274,7 @@ class Http2Stream:
             if fits and not connection.is_full and not trailers:
                 self.send_window -= size
                 connection.send_window -= size
-                if connection.guard.is_spent:
-                    connection.guard.useful_frame(size)
+                connection.guard.earned += PER_USEFUL_FRAME + (size >> LARGE_FRAME)
                 connection.write((size.to_bytes(3, "big") + (_DATA_AT_END if over else _DATA), self._id_bytes, data), size)
                 if over:
                     self._sent_end = True
@@ -305,14 +303,13 @@ class Http2Stream:
             else:
                 self.tunnel.writing_changed()
 
-    def send_waiting(self, frames: int = _ANY_NUMBER) -> None:
-        """Send at most so many frames of what waits, after a window has grown."""
+    def send_waiting(self) -> None:
+        """Send one frame of what waits, after a window has grown."""
         if not self.pending:
             return
         out: list[bytes] = []
         before = self.pending_bytes
-        while self.pending and frames and self._add_frame(out):
-            frames -= 1
+        self._add_frame(out)
         self._write(out, before - self.pending_bytes)
         if self.pending:
             self._wait()
@@ -339,11 +336,10 @@ class Http2Stream:
         is_last = size == left
         self._sent_end = is_last and self.ended_sending and not self._trailers
         out += (size.to_bytes(3, "big") + (_DATA_AT_END if self._sent_end else _DATA), self._id_bytes, self.pending[self._offset : end])
-        if connection.guard.is_spent:
-            if is_last or size == MAX_FRAME:
-                connection.guard.useful_frame(size)
-            else:
-                connection.guard.cut_frame(size)
+        if is_last or size == MAX_FRAME:
+            connection.guard.earned += PER_USEFUL_FRAME + (size >> LARGE_FRAME)
+        else:
+            connection.guard.cut_frame(size)
         self._offset = end
         if is_last:
             self.pending = b""
@@ -380,8 +376,8 @@ class Http2Stream:
         self.send_window += increment
         if self.send_window > LARGEST_WINDOW:
             raise StreamError(ErrorCode.FLOW_CONTROL_ERROR, "the window of the stream exceeds 2^31-1")
-        if increment > 0:
-            self.send_waiting()
+        if self.pending and self.send_window > 0:
+            self.connection.window_grew(self)
 
     def drop_pending(self) -> None:
         """Forget what waits, because the stream or the connection is over."""

@@ -18,7 +18,7 @@ from albkit.model.message import ClientAddress
 from albkit.proxy.downstream import DownstreamExchange
 from albkit.proxy.http2.buffer_budget import BufferBudget
 from albkit.proxy.http2.connection import CONNECTION_WINDOW, Http2Connection
-from albkit.proxy.http2.flood_guard import FloodGuard
+from albkit.proxy.http2.flood_guard import PER_USEFUL_FRAME, FloodGuard
 from albkit.proxy.http2.stream import Http2Stream
 from albkit.proxy.target.pooled_connection import PooledConnection
 from albkit.proxy.transports import bound_buffers
@@ -293,7 +293,7 @@ class Http2TargetConnection(Http2Connection, PooledConnection):
             self.is_last = True
         stream.open_stream(number, ended_receiving=False, length=-1)
         self.streams[number] = stream
-        self.guard.useful_frame()
+        self.guard.earned += PER_USEFUL_FRAME
 
     def is_idle_stream(self, stream_id: int) -> bool:
         return stream_id >= self._next_stream or not stream_id & 1

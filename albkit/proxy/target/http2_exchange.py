@@ -160,9 +160,9 @@ class Http2TargetExchange(TargetStream):
         if self.client is not None and not self.connection.is_full:
             self.client.resume_body()
 
-    def send_waiting(self, frames: int = -1) -> None:
+    def send_waiting(self) -> None:
         before = self.pending_bytes
-        super().send_waiting(frames)
+        super().send_waiting()
         left = self.pending_bytes
         if left < before and (not left or before - left >= _PROGRESS):
             self.active = True

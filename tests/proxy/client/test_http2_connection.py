@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hyperframe.frame import GoAwayFrame, RstStreamFrame
+from hyperframe.frame import DataFrame, GoAwayFrame, RstStreamFrame
 
 from albkit.errors import FailureKind
 from albkit.model.limits import Limits
@@ -275,4 +275,21 @@ async def test_body_that_waits_for_a_target_is_counted_until_it_is_taken_or_drop
     assert it.runtime.http2_buffers.total == 0
     for exchange in server.exchanges:
         exchange.wake()
+    await it.end()
+
+
+async def test_window_updates_of_one_read_make_one_frame() -> None:
+    """Windows that are opened in small parts must not cut the response into small frames, which would be updated one by one again."""
+    it = Connected(Server()).begin((INITIAL_WINDOW_SIZE, 0))
+    it.receive(get(1))
+    await turns()
+    exchange = it.exchange()
+    exchange.start_response(response(-1), b"")
+    exchange.write_body([bytes(5000)], False, [])
+    it.frames()
+    it.receive(*[window_update(1, 10), window_update(0, 5)] * 100)
+    await turns()
+    assert [len(frame.data) for frame in it.frames() if isinstance(frame, DataFrame)] == [1000]
+    exchange.cut()
+    exchange.wake()
     await it.end()

@@ -112,8 +112,9 @@ class _Pair:
         return self.side.events
 
     def receive(self, *frames: bytes) -> None:
-        """The peer sends."""
+        """The peer sends, and what may be sent then is sent."""
         self.connection.data_received(b"".join(frames))
+        self.connection.flush()
 
     def frames(self) -> list[tuple[int, int, bytes]]:
         """Kind, flags and payload of every frame of the stream that was sent since the last call."""
