@@ -11,8 +11,7 @@ from albkit.model.message import ClientAddress, RequestHead, ResponseHead
 from albkit.policy.protocol_versions import is_grpc_request
 from albkit.proxy.client.buffered_body import BufferedBody
 from albkit.proxy.client.client_exchange import ClientExchange
-from albkit.proxy.client.idle_tracker import IdleTracker
-from albkit.proxy.client.min_body_rate import MinBodyRate
+from albkit.proxy.client.stream_deadlines import StreamDeadlines
 from albkit.proxy.downstream import NO_BODY, BodySink, Upstream, WholeBody
 from albkit.proxy.http2.stream import Http2Stream, Owner
 from albkit.proxy.http2.stream_transport import StreamTransport
@@ -27,9 +26,6 @@ from albkit.wire.http2.response import response_block
 
 __all__ = ("Http2Exchange",)
 
-_PROGRESS: Final = 1024
-"""Bytes that a client must take between two sweeps, or all that waits, to count as a client that reads. A window update of 1 is no sign of
-life."""
 _SMALL: Final = 1024
 """Bytes up to which parts of a body that must wait are joined. A frame of one byte must not cost fifty bytes of memory."""
 _CONTINUE: Final = encode_status(100)
@@ -60,13 +56,12 @@ class Http2Exchange(ClientExchange, Http2Stream):
     __slots__ = (
         "_body_taken",
         "_buffered_body",
+        "_deadlines",
         "_failure",
         "_head",
-        "_idle_tracker",
         "_is_attached",
         "_is_over",
         "_loop",
-        "_min_body_rate",
         "_pieces",
         "_request",
         "_request_trailers",
@@ -112,8 +107,8 @@ class Http2Exchange(ClientExchange, Http2Stream):
         """Kept here, because the event loop itself does not keep tasks."""
         self.is_open = False
         self.tunnel = None
-        self._idle_tracker: IdleTracker | None = None
-        self._min_body_rate: MinBodyRate | None = None
+        self._deadlines: StreamDeadlines | None = None
+        """`None` until the first sweep: most streams do not live that long."""
 
     def attach(self, connection: ExchangeOwner, address: ClientAddress, forwarded: ForwardedFields, *, is_trusted_proxy: bool) -> None:
         """Serve a stream of this connection next."""
@@ -155,7 +150,7 @@ class Http2Exchange(ClientExchange, Http2Stream):
         """A response that was started and not written."""
         self.response_started = False
         self.sent_bytes = 0
-        self._idle_tracker = self._min_body_rate = None
+        self._deadlines = None
         self.wake()
 
     def task_ended(self) -> None:
@@ -412,6 +407,11 @@ class Http2Exchange(ClientExchange, Http2Stream):
 
     # Deadlines.
 
+    @property
+    def awaits_body(self) -> bool:
+        """Whether the exchange waits for the client to send more of the body."""
+        return self._sink is not None and not self._body_taken and self.is_granting
+
     def sweep(self, now: float, unsent: int) -> None:
         """End the exchange if nothing has moved for too long.
 
@@ -421,38 +421,20 @@ class Http2Exchange(ClientExchange, Http2Stream):
         """
         if self.tunnel is not None:
             return
-        tracker = self._idle_tracker
-        if tracker is None:
-            tracker = self._idle_tracker = IdleTracker()
+        deadlines = self._deadlines
+        if deadlines is None:
+            deadlines = self._deadlines = StreamDeadlines(self.connection.limits.request_body_rate, self.connection.idle_timeout)
         if self.is_full and self.upstream is not None:
             self.upstream.read_in_small_chunks()
-        waiting = self.pending_bytes
         is_full = self.connection.is_full
-        if waiting and not (is_full and self.send_window > 0):
-            progress = waiting // _PROGRESS
-        elif is_full and self.response_started:
-            progress = unsent
-        else:
-            # What other streams of the connection send is no progress of this one.
-            progress = tracker.unsent
-        awaits_body = self._sink is not None and not self._body_taken and self.is_granting
-        idle = tracker.seconds(now, progress, self.upstream, received=self.is_active)
-        self.is_active = False
-        self._check_rate(now, awaits_body=awaits_body)
-        if idle < self.connection.idle_timeout:
+        is_stuck = deadlines.is_stuck(self, now, unsent, is_full=is_full)
+        if not self._is_over:
+            deadlines.check_rate(self, now)
+        if not is_stuck:
             return
         if self._is_over:
             self.reset(ErrorCode.CANCEL)
         elif self.response_started:
-            self.fail(Failure(FailureKind.CLIENT_STALLED if waiting or is_full else FailureKind.RESPONSE_BODY_TIMEOUT))
+            self.fail(Failure(FailureKind.CLIENT_STALLED if self.pending_bytes or is_full else FailureKind.RESPONSE_BODY_TIMEOUT))
         else:
-            self.fail(Failure(FailureKind.REQUEST_BODY_TIMEOUT if awaits_body else FailureKind.TARGET_TIMEOUT))
-
-    def _check_rate(self, now: float, *, awaits_body: bool) -> None:
-        rate = self.connection.limits.request_body_rate
-        if not rate or self._is_over:
-            return
-        if self._min_body_rate is None:
-            self._min_body_rate = MinBodyRate(rate)
-        if self._min_body_rate.is_too_slow(now, self.id, self.received_bytes, awaited=awaits_body):
-            self.fail(Failure(FailureKind.REQUEST_BODY_TOO_SLOW, f"less than {rate:g} bytes a second"))
+            self.fail(Failure(FailureKind.REQUEST_BODY_TIMEOUT if self.awaits_body else FailureKind.TARGET_TIMEOUT))
