@@ -105,36 +105,55 @@ class Walk:
         return fields
 
     def stream(self) -> int:
-        """An open one as a rule."""
-        if self.open and self.chance.random() < 0.9:
-            return self.chance.choice(self.open)
+        """Any that was opened, as a rule."""
+        if self.next_stream > 1 and self.chance.random() < 0.97:
+            return self.chance.randrange(1, self.next_stream, 2)
         return self.chance.choice((0, 1, 2, 3, self.next_stream, 2**31 - 1))
 
     def request(self) -> bytes:
         stream = self.next_stream
-        self.next_stream += 2 if self.chance.random() < 0.97 else 2 * self.chance.randrange(1, 50)
-        self.open.append(stream)
+        self.next_stream += 2 if self.chance.random() < 0.98 else 2 * self.chance.randrange(1, 50)
         end = self.chance.random() < 0.6
+        if not end:
+            self.open.append(stream)
         encoded = frames.block(self.fields())
         if self.chance.random() < 0.15:
             cut = self.chance.randrange(len(encoded) + 1)
             return frames.headers(stream, encoded[:cut], end=end, whole=False) + frames.continuation(stream, encoded[cut:])
         padding = self.chance.choice((None, None, None, 0, 7, 255))
-        priority = frames.dependency(self.chance.choice((0, stream, 1))) if self.chance.random() < 0.05 else None
+        priority = frames.dependency(self.chance.choice((0, 0, 0, 0, 0, 0, stream, 1))) if self.chance.random() < 0.05 else None
         return frames.headers(stream, encoded, end=end, padding=padding, priority=priority)
 
     def body(self) -> bytes:
+        """A part of a body, or its end, of a stream that waits for one as a rule."""
+        if not self.open:
+            return self.request()
+        stream = self.chance.choice(self.open) if self.chance.random() < 0.98 else self.stream()
         size = self.chance.choice((0, 1, 5, 100, 1000, 16_384))
-        return frames.data(
-            self.stream(),
-            bytes(size),
-            end=self.chance.random() < 0.4,
-            padding=self.chance.choice((None, None, 0, 9)) if size < 16_000 else None,
-        )
+        end = self.chance.random() < 0.4
+        if end and stream in self.open:
+            self.open.remove(stream)
+            if self.chance.random() < 0.2:
+                return frames.headers(stream, [("x-sum", "7")])
+        padding = self.chance.choice((None, None, 0, 9)) if size < 16_000 else None
+        return frames.data(stream, bytes(size), end=end, padding=padding)
 
     def control(self) -> bytes:
+        """A frame that belongs to no request."""
         chance = self.chance
-        window = chance.choice((0, 1, 100, 65_535, 2**20, 2**31 - 1))
+        window = chance.choice((0, 1, 100, 65_535, 2**20, 2**24))
+        stream = self.stream()
+        if chance.random() < 0.1 and stream in self.open:
+            self.open.remove(stream)
+            return frames.rst_stream(stream, chance.choice((0, 8, 11, 99)))
+        if chance.random() < 0.03:
+            return chance.choice(
+                (
+                    frames.window_update(chance.choice((0, stream)), chance.choice((0, 2**31 - 1))),
+                    frames.headers(stream, [("x-sum", "7")]),
+                    frames.frame(chance.randrange(256), chance.randrange(256), stream, bytes(chance.randrange(20))),
+                )
+            )
         return chance.choice(
             (
                 frames.settings((frames.INITIAL_WINDOW_SIZE, window)),
@@ -142,14 +161,11 @@ class Walk:
                 frames.settings(ack=True),
                 frames.ping(),
                 frames.ping(ack=True),
-                frames.window_update(0, chance.choice((1, 1000, 65_535, 2**30))),
-                frames.window_update(self.stream(), chance.choice((0, 1, 1000, 65_535, 2**30))),
-                frames.rst_stream(self.stream(), chance.choice((0, 8, 11, 99))),
-                frames.rst_stream(self.stream()),
-                frames.priority(self.stream(), self.stream()),
-                frames.headers(self.stream(), [("x-sum", "7")]),
+                frames.window_update(0, chance.choice((1, 1000, 65_535, 2**20))),
+                frames.window_update(stream, chance.choice((1, 1000, 65_535, 2**20))) if stream else b"",
+                frames.priority(stream or 1, 0),
                 frames.go_away(0),
-                frames.frame(chance.randrange(256), chance.randrange(256), self.stream(), bytes(chance.randrange(20))),
+                frames.frame(0xF0, 0, stream, b"unknown"),
             )
         )
 
@@ -161,7 +177,7 @@ class Walk:
             sent += frames.window_update(0, 2**24)
         for _ in range(chance.randrange(1, 60)):
             sent += chance.choices((self.request, self.body, self.control), (4, 4, 3))[0]()
-        if chance.random() < 0.3:
+        if chance.random() < 0.15:
             for _ in range(chance.randrange(1, 4)):
                 place = chance.randrange(len(sent))
                 sent[place] = chance.randrange(256)
