@@ -143,7 +143,13 @@ class FailureKind(Enum):
         Retry.NEVER,
         "the client closed the connection in the middle of a request head",
     )
-    REQUEST_BODY_MALFORMED = (Phase.REQUEST_BODY, Side.CLIENT, 400, Retry.NEVER, "the chunked request body is malformed")
+    REQUEST_BODY_MALFORMED = (
+        Phase.REQUEST_BODY,
+        Side.CLIENT,
+        400,
+        Retry.NEVER,
+        "the request body is malformed, or does not have its declared length",
+    )
     REQUEST_BODY_TIMEOUT = (
         Phase.REQUEST_BODY,
         Side.CLIENT,
@@ -298,7 +304,7 @@ class FailureKind(Enum):
     RESPONSE_HEAD_TOO_LARGE = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the response head exceeds its size limit")
     RESPONSE_NOT_HTTP = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the target's response does not start like HTTP/1")
     RESPONSE_BARE_LF = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "a line of the response head ends in LF without CR")
-    RESPONSE_MALFORMED = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the response head is not valid HTTP/1.1")
+    RESPONSE_MALFORMED = (Phase.RESPONSE_HEAD, Side.TARGET, 502, Retry.NEVER, "the response head is not valid HTTP/1.1 or HTTP/2")
     RESPONSE_UPGRADE_UNASKED = (
         Phase.RESPONSE_HEAD,
         Side.TARGET,
@@ -313,7 +319,13 @@ class FailureKind(Enum):
         Retry.NEVER,
         "the target switched protocols before it had the whole body of the request",
     )
-    RESPONSE_BODY_MALFORMED = (Phase.RESPONSE_BODY, Side.TARGET, None, Retry.NEVER, "the chunked response body is malformed")
+    RESPONSE_BODY_MALFORMED = (
+        Phase.RESPONSE_BODY,
+        Side.TARGET,
+        None,
+        Retry.NEVER,
+        "the response body is malformed, or does not have its declared length",
+    )
     RESPONSE_BODY_TRUNCATED = (
         Phase.RESPONSE_BODY,
         Side.TARGET,

@@ -43,7 +43,8 @@ class Limits:
             1024, or the highest number in use at the same time during the last minute, if that is more.
         target_keep_alive: Seconds to keep an idle target connection, unless the target asks for less; then it is closed. Default: `60`.
         http2_streams: Streams (requests and WebSockets) that a client may have open at the same time on one HTTP/2 connection; further ones
-            are refused with REFUSED_STREAM, which clients may retry. Default: `128`.
+            are refused with REFUSED_STREAM, which clients may retry. Also the most requests at the same time on one HTTP/2 connection to a
+            target; another connection is opened for more. Default: `128`.
         http2_requests: Requests that a client may send on one HTTP/2 connection; after them it gets GOAWAY, and must open a new connection.
             Default: `10000`.
         http2_field: Compressed bytes of one header of an HTTP/2 request; a longer one ends the connection with GOAWAY. Default: `8192`.

@@ -75,7 +75,8 @@ SETTINGS: Final = (
     Attribute(
         "Limits", "http2_streams", "", 128, minimum=1, maximum=100000, whole=True,
         meaning="How many streams (requests and WebSockets) a client may have open at the same time on one HTTP/2 connection; further ones "
-        "are refused with REFUSED_STREAM, which clients may retry.",
+        "are refused with REFUSED_STREAM, which clients may retry. Also the most requests at the same time on one HTTP/2 connection to a "
+        "target; another connection is opened for more.",
     ),
     Attribute(
         "Limits", "http2_requests", "", 10000, minimum=1, maximum=1000000000, whole=True,

@@ -266,7 +266,8 @@ class Http2Stream:
             return
         self.ended_sending = over
         connection = self.connection
-        if pieces and not self.pending:
+        waited = self.pending
+        if pieces and not waited:
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             size = len(data)
             # Most bodies are small: one frame, and nothing waits.
@@ -298,10 +299,13 @@ class Http2Stream:
         self._write(out, before - self.pending_bytes)
         if self.pending:
             self._wait()
-            if self.tunnel is None:
-                self.sending_paused()
-            else:
-                self.tunnel.writing_changed()
+        if self.tunnel is not None:
+            self.tunnel.writing_changed()
+        elif self.pending:
+            self.sending_paused()
+        elif waited and not over:
+            # A window had grown, and what waited was to be sent at the end of this turn. It left with these pieces.
+            self.sending_resumed()
 
     def send_waiting(self) -> None:
         """Send one frame of what waits, after a window has grown."""
