@@ -46,7 +46,8 @@ class HookTasks:
     def cancel(self, task: asyncio.Task[Any]) -> None:
         """Cancel a task without waiting for it. It may take its time to clean up. Does nothing if the task has ended."""
         # Once only: a second cancellation would interrupt the hook in its cleanup.
-        if task in self._running and task not in self._cancelled:
+        # A task that has ended stays in `_running` until the next turn of the event loop.
+        if task in self._running and task not in self._cancelled and not task.done():
             self._cancelled.add(task)
             task.cancel()
 

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 import pytest
 
 import albkit as alb
+from albkit.proxy.hook_tasks import HookTasks
 from tests.support.balancing import Balancing, balancing, listener
 from tests.support.frames import CLOSE, read_frame
 from tests.support.peers import RawClient, Target, request, target
@@ -303,3 +304,21 @@ async def test_hundreds_of_stubborn_hooks_are_one_warning(caplog: pytest.LogCapt
     warnings = [record.getMessage() for record in caplog.records if "did not end" in record.getMessage()]
     assert len(warnings) == 1
     assert "(200 calls)" in warnings[0]
+
+
+async def test_hook_that_has_failed_is_not_taken_for_a_cancelled_one(caplog: pytest.LogCaptureFixture) -> None:
+    """The client leaves twice in one turn: the first time ends the wait of the hook, the second one that of the exchange."""
+    tasks = HookTasks(asyncio.get_running_loop())
+    failed = asyncio.get_running_loop().create_future()
+
+    async def hook() -> None:
+        await failed
+
+    task = tasks.start(hook(), hook)
+    await asyncio.sleep(0)
+    failed.set_exception(ValueError("the client left"))
+    asyncio.get_running_loop().call_soon(tasks.cancel, task)
+    await asyncio.sleep(0)
+    assert task.done()
+    await asyncio.sleep(0)
+    assert caplog.records == []
