@@ -53,8 +53,8 @@ class Limits:
         http2_control_frames: Frames without use that a peer may send on one HTTP/2 connection beyond useful ones: SETTINGS, PING, PRIORITY,
             CONTINUATION, empty DATA, small WINDOW_UPDATE and unknown frames; one more ends the connection with GOAWAY. 10 seconds clear
             the count. Default: `1000`.
-        http2_buffered_bytes: Bytes that may wait for a flow control window on all HTTP/2 streams of the load balancer together; beyond it,
-            the connection that holds most of them is closed. Default: `67108864`.
+        http2_buffered_bytes: Bytes that may wait on all HTTP/2 streams of the load balancer together, for a flow control window, a full
+            socket or a target; beyond it, the connection that holds most of them is closed. Default: `67108864`.
 
     Raises:
         ConfigurationError: lists every limit that is out of range.

@@ -162,7 +162,10 @@ class ThreadTarget:
         with sock, contextlib.suppress(OSError):
             data = b""
             while b"\r\n\r\n" not in data:
-                data += sock.recv(65536)
+                piece = sock.recv(65536)
+                if not piece:
+                    return
+                data += piece
             sock.sendall(self.says)
             pieces = [data]
             while data:
