@@ -99,7 +99,7 @@ SETTINGS: Final = (
     ),
     Attribute(
         "Limits", "http2_buffered_bytes", "", 67108864, unit="bytes", minimum=65536, maximum=68719476736, whole=True,
-        meaning="How many bytes may wait on all HTTP/2 streams of the load balancer together, for a flow control window, a full socket or a "
-        "target; beyond it, the connection that holds most of them is closed.",
+        meaning="How many bytes may wait on all HTTP/2 streams of the load balancer together, for a flow control window, a full socket or "
+        "a target; beyond it, the connection that holds most of them is closed.",
     ),
 )  # fmt: skip
