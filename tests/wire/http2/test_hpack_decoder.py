@@ -457,7 +457,7 @@ def _cost(block: bytes) -> float:
 def test_cost_of_a_block_grows_with_its_length_only(build: Callable[[int], bytes]) -> None:
     """Sixteen times the octets cost about sixteen times as much: no kind of block is quadratic."""
     small, large = build(8_192), build(16 * 8_192)
-    assert _cost(large) < 80 * max(_cost(small), 0.0002)
+    assert _cost(large) < 80 * max(_cost(small), 0.0005)
 
 
 def test_encoded_fields_are_decoded() -> None:
