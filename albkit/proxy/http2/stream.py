@@ -151,11 +151,13 @@ class Http2Stream:
         """The last frame of this side was written."""
         self.connection.check_over(self)
 
-    # What a tunnel changes. It gets the events of the stream, except `was_reset`: the two kinds of streams pass that on.
-
-    def _tunnel_sent_end(self, tunnel: TunnelEvents) -> None:
-        self.connection.check_over(self)
-        tunnel.end_sent()
+    def _report_end(self) -> None:
+        """The last frame was written. A tunnel gets the events of its stream, except `was_reset`: the two kinds of streams pass that on."""
+        if self.tunnel is None:
+            self.sending_ended()
+        else:
+            self.connection.check_over(self)
+            self.tunnel.end_sent()
 
     # Receiving.
 
@@ -248,10 +250,7 @@ class Http2Stream:
         number = self._id_bytes
         out = (len(block).to_bytes(3, "big") + _HEADERS, number, block, size.to_bytes(3, "big") + _DATA_AT_END, number, data)
         connection.write(out, size)
-        if self.ended_receiving:
-            connection.check_over(self)
-        else:
-            self.sending_ended()
+        self.sending_ended()
         return len(block) + size + _TWO_HEADS
 
     def send_data(self, pieces: list[bytes], over: bool, trailers: bytes = b"") -> None:
@@ -279,10 +278,7 @@ class Http2Stream:
                 connection.write((size.to_bytes(3, "big") + (_DATA_AT_END if over else _DATA), self._id_bytes, data), size)
                 if over:
                     self._sent_end = True
-                    if self.tunnel is None:
-                        self.sending_ended()
-                    else:
-                        self._tunnel_sent_end(self.tunnel)
+                    self._report_end()
                 return
             self.pending = data
             connection.hold(size)
@@ -330,7 +326,7 @@ class Http2Stream:
     def _add_frame(self, out: list[bytes]) -> bool:
         """Add one DATA frame. Returns `False` if a window is closed, or the socket is full."""
         connection = self.connection
-        left = len(self.pending) - self._offset
+        left = self.pending_bytes
         size = min(left, MAX_FRAME, self.send_window, connection.send_window)
         if size <= 0 or connection.is_full:
             return False
@@ -366,10 +362,7 @@ class Http2Stream:
         if out:
             connection.write(out, size)
         if is_end:
-            if self.tunnel is None:
-                self.sending_ended()
-            else:
-                self._tunnel_sent_end(self.tunnel)
+            self._report_end()
 
     def increase_window(self, increment: int) -> None:
         """Handle a WINDOW_UPDATE of this stream, or a change of the initial window, which may be negative.
@@ -385,7 +378,7 @@ class Http2Stream:
 
     def drop_pending(self) -> None:
         """Forget what waits, because the stream or the connection is over."""
-        waiting = len(self.pending) - self._offset
+        waiting = self.pending_bytes
         self.pending = b""
         self._offset = 0
         self.ended_sending = self._sent_end = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.limits import Limits
@@ -31,6 +31,7 @@ from albkit.proxy.target.http1_states import (
     UNASKED,
     State,
 )
+from albkit.proxy.target.interim import pass_interim
 from albkit.proxy.target.partial_head import HEAD_END, PartialHead
 from albkit.proxy.transports import send
 from albkit.state.counters import Counters
@@ -39,9 +40,6 @@ from albkit.wire.http1.framing import Body, ChunkedBody, FramingError, SizedBody
 from albkit.wire.http1.response import check_partial_head, read_response
 
 __all__ = ("Http1TargetConnection",)
-
-_MOST_INTERIM: Final = 100
-"""1xx heads before one response. A target that sends more is broken."""
 
 
 class Http1TargetConnection(TargetConnection):
@@ -345,7 +343,8 @@ class Http1TargetConnection(TargetConnection):
                 response = read_response(head, self._method)
                 if response.status >= 200 or response.status == 101:
                     break
-                self._pass_interim(response)
+                self._interim += 1
+                pass_interim(response, self._interim, self._client)
         except Failure as failure:
             self._fail(failure.kind, failure.detail)
             return
@@ -360,14 +359,6 @@ class Http1TargetConnection(TargetConnection):
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
-
-    def _pass_interim(self, response: ResponseHead) -> None:
-        """Pass a 1xx on. 100 is not passed on: the load balancer has told the client to continue before it sent the request."""
-        self._interim += 1
-        if self._interim > _MOST_INTERIM:
-            raise Failure(FailureKind.RESPONSE_MALFORMED, "no final response behind so many interim ones")
-        if response.status != 100 and self._client is not None:
-            self._client.send_interim(response)
 
     def _relay(self, data: bytes) -> None:
         body = self._body

@@ -11,6 +11,7 @@ from albkit.model.message import RequestHead, ResponseHead
 from albkit.proxy.downstream import DownstreamExchange
 from albkit.proxy.http2.stream_transport import StreamTransport
 from albkit.proxy.target.http2_connection import Http2TargetConnection, TargetStream, code_name
+from albkit.proxy.target.interim import pass_interim
 from albkit.wire.http1.upgrade import websocket_accept
 from albkit.wire.http2.fields import trailer_lines
 from albkit.wire.http2.frames import ErrorCode, StreamError
@@ -20,8 +21,6 @@ from albkit.wire.http2.response import response_head
 
 __all__ = ("Http2TargetExchange",)
 
-_MOST_INTERIM: Final = 100
-"""1xx heads before one response. A target that sends more is broken."""
 _PROGRESS: Final = 1024
 """Bytes that the target must take at a time, or all that waits, to count as active. A window update of 1 is no sign of life."""
 _MOST_PIECES: Final = 100
@@ -69,6 +68,7 @@ class Http2TargetExchange(TargetStream):
         self.client = None
         self.active = True
         self.tunnel = None
+        self.is_open = False
         self.id = 0
         self._is_promised = True
         self._waiter: asyncio.Future[object] | None = None
@@ -95,11 +95,6 @@ class Http2TargetExchange(TargetStream):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} to {self.member.address}: stream {self.id}>"
-
-    @property
-    def _is_open(self) -> bool:
-        """Whether frames can still be sent."""
-        return self.connection.streams.get(self.id) is self
 
     # The request.
 
@@ -129,7 +124,7 @@ class Http2TargetExchange(TargetStream):
             self._open(request, over=is_all and not self._is_connect)
             if is_all:
                 return
-        if self._is_open and not self._is_connect:
+        if self.is_open and not self._is_connect:
             self.send_data(pieces, over, b"".join([ENCODED_LINES[line] for line in trailers]) if trailers else b"")
 
     def flush(self) -> None:
@@ -181,7 +176,8 @@ class Http2TargetExchange(TargetStream):
             if sum(map(len, response.lines)) + 2 * len(response.lines) > self.connection.limits.response_head:
                 raise Failure(FailureKind.RESPONSE_HEAD_TOO_LARGE)
             if response.status < 200:
-                self._pass_interim(response)
+                self._interim += 1
+                pass_interim(response, self._interim, self.client)
                 return
         except Failure as failure:
             self._fail(failure.kind, failure.detail)
@@ -201,14 +197,6 @@ class Http2TargetExchange(TargetStream):
             # Until the exchange takes the body, the target may use the window that it has.
             self.pause_receiving()
             self._wake()
-
-    def _pass_interim(self, response: ResponseHead) -> None:
-        """Pass a 1xx on. 100 is not passed on: the load balancer has told the client to continue before it sent the request."""
-        self._interim += 1
-        if self._interim > _MOST_INTERIM:
-            raise Failure(FailureKind.RESPONSE_MALFORMED, "no final response behind so many interim ones")
-        if response.status != 100 and self.client is not None:
-            self.client.send_interim(response)
 
     def _switch(self, response: ResponseHead) -> None:
         """Turn the answer to an extended CONNECT into the 101 that HTTP/1.1 has in its place (RFC 8441 section 5)."""
@@ -307,7 +295,7 @@ class Http2TargetExchange(TargetStream):
 
     def detach(self) -> tuple[asyncio.Transport, bytes, bool]:
         self._unbind()
-        if not self._is_open:
+        if not self.is_open:
             raise Failure(FailureKind.TARGET_CLOSED)
         pieces, self._pieces = self._pieces, []
         # The transport reports END_STREAM by itself, also if it has come already.
