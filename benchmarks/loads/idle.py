@@ -10,7 +10,7 @@ from typing import Final, cast
 
 from benchmarks.answers import BODY, FILES
 from benchmarks.loads.tls import client_context
-from benchmarks.loads.turns import connected, in_turns, settled_memory, told, unless_failed
+from benchmarks.loads.turns import connected, in_turns, memory_of, told, unless_failed
 from benchmarks.measure import MeasurementError
 
 _AT_ONCE: Final = 100
@@ -66,24 +66,10 @@ async def _open(fault: asyncio.Future[None], given: argparse.Namespace, count: i
     return made
 
 
-async def memory(fault: asyncio.Future[None], given: argparse.Namespace) -> dict[str, float]:
-    """By how much this many more connections increase the proxy's memory.
-
-    Others were opened and closed before, and as many are open already, so that the memory they have left behind is in use again.
-    """
-    tls = client_context() if given.tls else None
-    await asyncio.gather(*[connection.close() for connection in await _open(fault, given, given.warm_up, tls)])
-    connections = await _open(fault, given, given.warm_up, tls)
-    before = await settled_memory(given.pid)
-    connections += await _open(fault, given, given.count, tls)
-    after = await settled_memory(given.pid)
-    await asyncio.gather(*[connection.close() for connection in connections])
-    return {"count": given.count, "before": before, "after": after}
-
-
 async def _run(given: argparse.Namespace) -> dict[str, float]:
     fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    return await unless_failed(fault, memory(fault, given))
+    tls = client_context() if given.tls else None
+    return await unless_failed(fault, memory_of(lambda count: _open(fault, given, count, tls), given))
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from typing import Final, cast
 from benchmarks.answers import BODY
 from benchmarks.loads.http2 import Conversation
 from benchmarks.loads.tls import client_context
-from benchmarks.loads.turns import connected, in_turns, settled_memory, told, unless_failed
+from benchmarks.loads.turns import connected, in_turns, memory_of, told, unless_failed
 from benchmarks.measure import MeasurementError
 
 _AT_ONCE: Final = 20
@@ -78,26 +78,10 @@ async def _open(fault: asyncio.Future[None], given: argparse.Namespace, count: i
     return made
 
 
-async def memory(fault: asyncio.Future[None], given: argparse.Namespace) -> dict[str, float]:
-    """By how much this many more connections increase the proxy's memory.
-
-    As with HTTP/1.1 (`idle`), others were opened and closed before, and as many are open already.
-    """
-    tls = client_context(http2=True) if given.tls else None
-    await asyncio.gather(*[connection.close() for connection in await _open(fault, given, given.warm_up, tls)])
-    connections = await _open(fault, given, given.warm_up, tls)
-    await asyncio.sleep(_IDLE)
-    before = await settled_memory(given.pid)
-    connections += await _open(fault, given, given.count, tls)
-    await asyncio.sleep(_IDLE)
-    after = await settled_memory(given.pid)
-    await asyncio.gather(*[connection.close() for connection in connections])
-    return {"count": given.count, "before": before, "after": after}
-
-
 async def _run(given: argparse.Namespace) -> dict[str, float]:
     fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    return await unless_failed(fault, memory(fault, given))
+    tls = client_context(http2=True) if given.tls else None
+    return await unless_failed(fault, memory_of(lambda count: _open(fault, given, count, tls), given, _IDLE))
 
 
 def main() -> int:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 import uvloop
 
 from benchmarks.loads.tls import NAME, check
 from benchmarks.measure import MeasurementError, memory_bytes
 
-__all__ = ("connected", "in_turns", "settled_memory", "told", "unless_failed")
+__all__ = ("Closing", "connected", "in_turns", "memory_of", "settled_memory", "told", "unless_failed")
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
 
@@ -46,6 +47,36 @@ async def settled_memory(pid: int) -> int:
     """The proxy's memory when it is idle."""
     await asyncio.sleep(_SETTLING)
     return memory_bytes(pid)
+
+
+class Closing(Protocol):
+    """A connection of a load."""
+
+    def close(self) -> asyncio.Future[None]:
+        """Close it. The future is done when it is closed."""
+
+
+async def memory_of(
+    open_more: Callable[[int], Awaitable[Sequence[Closing]]], given: argparse.Namespace, idle: float = 0.0
+) -> dict[str, float]:
+    """By how much `given.count` more connections increase the memory of the proxy `given.pid`.
+
+    Others were opened and closed before, and as many are open already, so that the memory they have left behind is in use again.
+
+    Args:
+        open_more: Opens so many connections.
+        given: Has `warm_up`, `count` and `pid`.
+        idle: Seconds after which the proxy may take a connection for idle.
+    """
+    await asyncio.gather(*[connection.close() for connection in await open_more(given.warm_up)])
+    connections = [*await open_more(given.warm_up)]
+    await asyncio.sleep(idle)
+    before = await settled_memory(given.pid)
+    connections += await open_more(given.count)
+    await asyncio.sleep(idle)
+    after = await settled_memory(given.pid)
+    await asyncio.gather(*[connection.close() for connection in connections])
+    return {"count": given.count, "before": before, "after": after}
 
 
 async def unless_failed(fault: asyncio.Future[None], work: Coroutine[Any, Any, dict[str, float]]) -> dict[str, float]:
