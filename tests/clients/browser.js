@@ -3,18 +3,9 @@
 //     node browser.js URL [SCREENSHOT]
 "use strict";
 
-const { chromium } = require("playwright-core");
+const { PATIENCE, launch, run, tell, told } = require("./headless.js");
 
-const PATIENCE = 8000;
 const [url, screenshot] = process.argv.slice(2);
-
-function tell(it) {
-  process.stdout.write(JSON.stringify(it) + "\n");
-}
-
-function told() {
-  return new Promise((resolve) => process.stdin.once("data", resolve));
-}
 
 // Before the page's own script: what its WebSockets see at their end.
 function watch() {
@@ -46,20 +37,7 @@ async function read(page, text) {
 }
 
 async function main() {
-  const browser = await chromium.launch({
-    executablePath: "/usr/bin/chromium",
-    chromiumSandbox: false,
-    args: [
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-gpu",
-      "--disable-quic",
-      "--disable-sync",
-      "--no-first-run",
-      "--no-proxy-server",
-    ],
-  });
-  process.stdin.on("end", () => browser.close().finally(() => process.exit()));
+  const browser = await launch();
 
   const [ann, bob] = await Promise.all([opened(browser), opened(browser)]);
   const pages = [];
@@ -92,8 +70,4 @@ async function main() {
   tell({ again: await ann.locator("#pinned").textContent() });
 }
 
-process.stdin.resume();
-main().catch((error) => {
-  console.error(error);
-  process.exit(1);
-});
+run(main);

@@ -3,18 +3,9 @@
 //     node h2_browser.js URL TABS
 "use strict";
 
-const { chromium } = require("playwright-core");
+const { PATIENCE, launch, run, tell, told } = require("./headless.js");
 
-const PATIENCE = 8000;
 const [url, tabs] = process.argv.slice(2);
-
-function tell(it) {
-  process.stdout.write(JSON.stringify(it) + "\n");
-}
-
-function told() {
-  return new Promise((resolve) => process.stdin.once("data", resolve));
-}
 
 // In the page: its stream of events, which says `hello` at its start.
 function listen() {
@@ -48,21 +39,7 @@ function echo(size) {
 }
 
 async function main() {
-  const browser = await chromium.launch({
-    executablePath: "/usr/bin/chromium",
-    chromiumSandbox: false,
-    args: [
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-gpu",
-      "--disable-quic",
-      "--disable-sync",
-      "--no-first-run",
-      "--no-proxy-server",
-      "--ignore-certificate-errors",
-    ],
-  });
-  process.stdin.on("end", () => browser.close().finally(() => process.exit()));
+  const browser = await launch("--ignore-certificate-errors");
 
   const context = await browser.newContext({ ignoreHTTPSErrors: true });
   const opened = async () => {
@@ -83,8 +60,4 @@ async function main() {
   tell(await pages[0].evaluate(echo, 200000));
 }
 
-process.stdin.resume();
-main().catch((error) => {
-  console.error(error);
-  process.exit(1);
-});
+run(main);

@@ -3,18 +3,9 @@
 //     node wss_browser.js URL
 "use strict";
 
-const { chromium } = require("playwright-core");
+const { PATIENCE, launch, run, tell, told } = require("./headless.js");
 
-const PATIENCE = 8000;
 const [url] = process.argv.slice(2);
-
-function tell(it) {
-  process.stdout.write(JSON.stringify(it) + "\n");
-}
-
-function told() {
-  return new Promise((resolve) => process.stdin.once("data", resolve));
-}
 
 // In the page: one WebSocket, what it hears, and its end.
 function open(size) {
@@ -42,21 +33,7 @@ function open(size) {
 }
 
 async function main() {
-  const browser = await chromium.launch({
-    executablePath: "/usr/bin/chromium",
-    chromiumSandbox: false,
-    args: [
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-gpu",
-      "--disable-quic",
-      "--disable-sync",
-      "--no-first-run",
-      "--no-proxy-server",
-      "--ignore-certificate-errors",
-    ],
-  });
-  process.stdin.on("end", () => browser.close().finally(() => process.exit()));
+  const browser = await launch("--ignore-certificate-errors");
 
   const context = await browser.newContext({ ignoreHTTPSErrors: true });
   const page = await context.newPage();
@@ -70,8 +47,4 @@ async function main() {
   tell(await page.evaluate("window.end"));
 }
 
-process.stdin.resume();
-main().catch((error) => {
-  console.error(error);
-  process.exit(1);
-});
+run(main);
