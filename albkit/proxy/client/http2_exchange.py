@@ -39,9 +39,6 @@ class ExchangeOwner(Owner, Protocol):
 
     counters: Counters
     idle_timeout: float
-    is_ending: bool
-
-    def hold(self, size: int) -> None: ...
 
     def keep_exchange(self, exchange: Http2Exchange) -> bool: ...
     def exchange_over(self, exchange: Http2Exchange) -> None: ...
