@@ -33,7 +33,7 @@ _RULES_IN_A_STEP = 16
 class CompiledRule(Generic[Action]):
     """One rule with its compiled conditions and action. `rule` is `None` for the default action."""
 
-    __slots__ = ("action", "conditions", "position", "priority", "rule")
+    __slots__ = ("action", "conditions", "hits", "position", "priority", "rule")
 
     def __init__(self, rule: Rule | None, position: int, conditions: tuple[Holds, ...], action: Action) -> None:
         self.rule = rule
@@ -42,6 +42,8 @@ class CompiledRule(Generic[Action]):
         """The number of rules up to and including this one: what ALB counts as rule evaluations."""
         self.conditions = conditions
         self.action = action
+        self.hits = 0
+        """Requests that it was applied to."""
 
     def holds(self, request: RequestHead) -> bool:
         """Return whether all conditions hold."""
@@ -60,7 +62,12 @@ class RuleTable(Generic[Action]):
             default action.
     """
 
-    __slots__ = ("_anywhere", "_asking", "_by_host", "_by_host_ending", "_default", "rules")
+    __slots__ = ("_anywhere", "_asking", "_by_host", "_by_host_ending", "default", "rules")
+
+    default: CompiledRule[Action]
+    """The default action."""
+    rules: tuple[CompiledRule[Action], ...]
+    """All others, by priority."""
 
     def __init__(self, listener: Listener, prepare: Callable[[Rule | None], Action]) -> None:
         for _ in self.compile(listener, prepare):
@@ -77,7 +84,7 @@ class RuleTable(Generic[Action]):
         """Compile the rules, a few at each step. Do not use the table before the last step."""
         ordered = sorted(listener.rules, key=lambda rule: rule.priority)
         compiled: list[CompiledRule[Action]] = []
-        self._default = CompiledRule(None, len(ordered), (), prepare(None))
+        self.default = CompiledRule(None, len(ordered), (), prepare(None))
         self._by_host: dict[str, _Shelf[Action]] = {}
         self._by_host_ending: dict[str, _Shelf[Action]] = {}
         self._anywhere: _Shelf[Action] = _Shelf()
@@ -94,14 +101,24 @@ class RuleTable(Generic[Action]):
                 yield
         self.rules = tuple(compiled)
 
+    def take_over(self, before: RuleTable[Action]) -> None:
+        """Go on with the hit counts of the table that this one replaces. A rule with the same priority and conditions is the same rule."""
+        self.default.hits = before.default.hits
+        known = {rule.priority: rule for rule in before.rules if rule.hits}
+        for rule in self.rules if known else ():
+            old = known.get(rule.priority)
+            # By equality alone: a condition of the program need not be hashable.
+            if old is not None and old.rule is not None and rule.rule is not None and old.rule.conditions == rule.rule.conditions:
+                rule.hits = old.hits
+
     def match(self, request: RequestHead) -> CompiledRule[Action]:
         """Return the first rule by priority whose conditions all hold, else the default rule (priority 0)."""
         if not self.rules:
-            return self._default
+            return self.default
         path = request.path
         # `path_to_match` tests this as well, but most requests are spared the call.
         request.path_to_match = path = path if "/." not in path else path_to_match(path)
-        best = self._anywhere.first(request, path, self._default)
+        best = self._anywhere.first(request, path, self.default)
         host = request.host
         if self._by_host and (shelf := self._by_host.get(host)) is not None:
             best = shelf.first(request, path, best)

@@ -59,7 +59,7 @@ async def serve(client: DownstreamExchange, listener: ListenerRuntime) -> None:
 async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bool:
     """Serve one exchange, and return whether another may follow on the connection."""
     runtime = listener.runtime
-    record = ExchangeRecord(client.address, client.protocol)
+    record = ExchangeRecord(client.address, client.protocol, listener.listener_state)
     try:
         # 1. Accept: wait for the next request head. `None` means that the client closed between two requests, which is not a failure.
         head = await client.head()
@@ -123,12 +123,14 @@ def _task_is_cancelled() -> bool:
 def _route(request: RequestHead, listener: ListenerRuntime) -> CompiledRule[RoutePlan]:
     """Return the first rule by priority whose conditions hold, or the default rule. Conditions may be functions of the program."""
     try:
-        return listener.rules.match(request)
+        rule = listener.rules.match(request)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - a condition of the program may raise anything
         _log.exception("a condition failed")
         raise Failure(FailureKind.HOOK_FAILED, f"a condition: {told(error)}") from None
+    rule.hits += 1
+    return rule
 
 
 def _begin_response(client: DownstreamExchange, forwarding: Forwarding, record: ExchangeRecord, runtime: Runtime) -> bool:
@@ -149,6 +151,8 @@ def _begin_response(client: DownstreamExchange, forwarding: Forwarding, record: 
         raise
     if over:
         forwarding.end(whole=True)
+    else:
+        record.responded_at = runtime.clock.monotonic()
     return over
 
 

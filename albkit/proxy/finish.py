@@ -13,8 +13,13 @@ __all__ = ("finish",)
 
 
 def finish(record: ExchangeRecord, runtime: Runtime) -> None:
-    """Log and count what has ended. Call this once per record, after its last change."""
+    """Log and count what has ended, and tell those who want to know. Call this once per record, after its last change."""
     record.ended_at = runtime.clock.monotonic()
     if record.failure is not None:
         log_failure(record)
     record.count(runtime.counters)
+    listener = record.listener
+    if listener is not None and listener.access_log is not None:
+        listener.access_log(record)
+    if runtime.ended is not None:
+        runtime.ended(record)

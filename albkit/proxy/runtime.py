@@ -21,6 +21,7 @@ from albkit.proxy.target.connection_pool import ConnectionPool
 from albkit.proxy.target.waiting_line import WaitingLine
 from albkit.report.failure_log import log_out_of_sockets
 from albkit.state.counters import Counters
+from albkit.state.record import ExchangeRecord
 from albkit.state.registry import Registry
 from albkit.state.target import TargetState
 from albkit.wire.http1.forwarded import TraceIds
@@ -135,6 +136,8 @@ class Runtime:
         """Called after a tunnel was opened. Must not raise."""
         self.tunnel_closed: Callable[[LiveTunnel], None] = _ignore
         """Called after both connections of a tunnel were closed. Must not raise."""
+        self.ended: Callable[[ExchangeRecord], None] | None = None
+        """Called with everything that has ended; `None` if nobody wants to know. Must not raise."""
         self._waiting_lines: dict[TargetChoice, WaitingLine] = {}
         self._tunnel_ids = count(1)
         self.hook_tasks = HookTasks(loop)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from albkit.errors import Failure
     from albkit.model.message import ClientAddress, RequestHead
     from albkit.state.counters import Counters
+    from albkit.state.listener import ListenerState
     from albkit.state.target import TargetState
     from albkit.state.target_group import TargetGroupState
 
@@ -23,6 +24,7 @@ class ExchangeRecord:
     Args:
         client: The peer of the connection.
         protocol: As in `protocol`.
+        listener: As in `listener`.
     """
 
     __slots__ = (
@@ -35,12 +37,14 @@ class ExchangeRecord:
         "failed_attempts",
         "failure",
         "group",
+        "listener",
         "matched_rule_priority",
         "protocol",
         "received_at",
         "received_bytes",
         "redirect_url",
         "request",
+        "responded_at",
         "rules_evaluated",
         "sent_at",
         "sent_bytes",
@@ -48,7 +52,9 @@ class ExchangeRecord:
         "target_status_code",
     )
 
-    def __init__(self, client: ClientAddress, protocol: str = "") -> None:
+    def __init__(self, client: ClientAddress, protocol: str = "", listener: ListenerState | None = None) -> None:
+        self.listener = listener
+        """The listener that accepted the connection; `None` only in tests."""
         self.protocol = protocol
         """The client's protocol: `HTTP/1.1` (for HTTP/1.0 too) or `HTTP/2`. Empty for connections of TCP and TLS listeners, and for those
         that ended before their first request."""
@@ -62,6 +68,8 @@ class ExchangeRecord:
         """When the request head was sent to the target."""
         self.answered_at = 0.0
         """When the whole response head had been received from the target."""
+        self.responded_at = 0.0
+        """When the load balancer began to send a response that took more than one write. 0 for all others: they began when they ended."""
         self.ended_at = 0.0
         """When the exchange, tunnel or connection ended."""
         self.matched_rule_priority = -1
@@ -106,8 +114,14 @@ class ExchangeRecord:
         """Add the exchange to the counters of its target or, if it had none, of the load balancer. `proxy.finish` calls this once."""
         target = self.target
         status = self.target_status_code
-        traffic = target.counters if target is not None else counters.traffic
-        traffic.exchange_ended(self.received_bytes + self.sent_bytes, status)
+        size = self.received_bytes + self.sent_bytes
+        if target is not None:
+            target.last_active_at = self.ended_at
+            target.counters.exchange_ended(size, status)
+        else:
+            counters.traffic.exchange_ended(size, status)
+        if self.listener is not None:
+            self.listener.counters.exchange_ended(size, self.elb_status_code)
         failure = self.failure
         if self.rules_evaluated:
             counters.rules_evaluated(self.rules_evaluated)

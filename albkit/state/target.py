@@ -36,6 +36,7 @@ class TargetState:
         "is_anomalous",
         "joined_late",
         "keeps_sessions",
+        "last_active_at",
         "on_idle",
         "outstanding",
         "probation",
@@ -79,6 +80,8 @@ class TargetState:
         """Requests in flight: sent, and not yet answered in full. An open tunnel counts as one."""
         self.tunnels = 0
         """Open tunnels and upgrade requests in flight."""
+        self.last_active_at = 0.0
+        """When its last exchange or tunnel ended; 0 if none has."""
         self.requests = 0
         """Attempts that ended, with a response or a failure. Unlike `counters.requests`, this includes retries."""
         self.errors = 0

@@ -36,7 +36,7 @@ def turn_in_force(it: Balancing) -> int:
     """The one turn that all rules and all targets are of."""
     table = it.load_balancer.listeners[0].listener_runtime.rules
     described = {
-        int(table._default.action.routing.body.removeprefix("turn ")),  # type: ignore[union-attr]
+        int(table.default.action.routing.body.removeprefix("turn ")),  # type: ignore[union-attr]
         *(rule.rule.action.groups[0][0].targets[0].weight for rule in table.rules if rule.rule is not None),  # type: ignore[union-attr]
     }
     weights = {member.weight for choice in it.runtime.choices.values() for member in choice.group.members.values()}

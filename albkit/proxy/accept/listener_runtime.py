@@ -23,6 +23,7 @@ from albkit.proxy.runtime import ClientConnection, Runtime
 from albkit.proxy.tls.termination import Termination
 from albkit.proxy.transports import address_of, bound_buffers
 from albkit.state.bounded_cache import BoundedCache
+from albkit.state.listener import ListenerState
 from albkit.state.record import ExchangeRecord
 from albkit.wire.http1.forwarded import ForwardedFields, ForwardedFieldsBehindProxy
 from albkit.wire.http1.request import RequestReader
@@ -67,6 +68,7 @@ class ListenerRuntime:
         self.runtime = runtime
         self.config = listener
         self.port = port
+        self.listener_state = ListenerState(listener, port)
         self.limiter = ConnectionLimiter()
         self.parked: ParkedTasks[Any] = ParkedTasks(runtime.sweep)
         """The tasks of HTTP/2 exchanges that wait for a stream, of whichever connection."""
@@ -77,16 +79,18 @@ class ListenerRuntime:
         self.protocol: str
         """The scheme in the URL of clients that connect directly."""
         self.response_fields: ResponseFields | None = None
-        self.rules: RuleTable[RoutePlan]
         self._names: dict[str, str]
         self._trusted: tuple[IPv4Network | IPv6Network, ...]
-        self.reconfigure(listener, termination, rules if rules is not None else RuleTable(listener, _compiler(listener, runtime)))
+        self.rules = rules if rules is not None else RuleTable(listener, _compiler(listener, runtime))
+        self.reconfigure(listener, termination, self.rules)
 
     def reconfigure(self, listener: Listener, termination: Termination | None, rules: RuleTable[RoutePlan]) -> None:
         """Use a new configuration for further connections and requests. Exchanges in progress keep what they have."""
         settings = self.runtime.settings
-        self.config = listener
-        self.rules = rules
+        self.config = self.listener_state.listener = listener
+        if rules is not self.rules:
+            rules.take_over(self.rules)
+            self.rules = rules
         self.response_fields = ResponseFields(listener.response_headers) if listener.response_headers else None
         self.termination = termination
         self.has_preface = termination is not None or listener.proxy_protocol is not None
@@ -167,7 +171,7 @@ class ListenerRuntime:
 
     def reject(self, address: ClientAddress, failure: Failure) -> None:
         """Count and log a connection that is closed before its first request."""
-        record = ExchangeRecord(address)
+        record = ExchangeRecord(address, listener=self.listener_state)
         record.failure = failure
         record.elb_status_code = failure.kind.status or 0
         if failure.kind in _REJECTED:

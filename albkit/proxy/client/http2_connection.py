@@ -328,7 +328,7 @@ class Http2ClientConnection(Http2Connection):
 
     def _report(self, failure: Failure) -> None:
         """Count and log a failure that belongs to no exchange."""
-        record = ExchangeRecord(cast("ClientAddress", self._address), Http2Exchange.protocol)
+        record = ExchangeRecord(cast("ClientAddress", self._address), Http2Exchange.protocol, self._listener.listener_state)
         record.failure = failure
         finish(record, self._listener.runtime)
 

@@ -129,7 +129,7 @@ class Layer4Connection(asyncio.Protocol):
     # Pick a target, connect to it, open the tunnel.
 
     async def _run(self) -> None:
-        record = ExchangeRecord(self.address)
+        record = ExchangeRecord(self.address, listener=self._listener.listener_state)
         record.received_at = self._listener.runtime.clock.monotonic()
         try:
             await self._forward(record)
@@ -148,6 +148,7 @@ class Layer4Connection(asyncio.Protocol):
         runtime = listener.runtime
         request = self._request()
         rule = listener.rules.match(request)
+        rule.hits += 1
         record.matched_rule_priority = rule.priority
         plan = rule.action
         choice, member, bound, _ = pick(request, plan, record, runtime, runtime.clock.time())
