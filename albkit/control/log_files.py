@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 from weakref import WeakSet
@@ -88,7 +88,7 @@ class LogFiles:
             self._settings = before
             await self._close([self._writers.pop(key) for key in new])
             raise
-        wanted = {_key(destination) for _, destination in _destinations(settings)}
+        wanted = {_key(destination) for _, destination in settings.logs}
         left = [self._writers.pop(key) for key in list(self._writers) if key not in wanted]
         self._former.update(left)
         await self._close(left)
@@ -110,7 +110,7 @@ class LogFiles:
         """Open the destinations of settings that are not open yet, and return them."""
         new: dict[Key, LogWriter] = {}
         paths: dict[Key, str] = {}
-        for path, destination in _destinations(settings):
+        for path, destination in settings.logs:
             key = _key(destination)
             if key not in self._writers and key not in new:
                 new[key] = LogWriter(destination, self._counters.lines_dropped, self._loop.call_soon_threadsafe, self._clock.time)
@@ -147,18 +147,8 @@ class LogFiles:
                     writer.give_up()
 
 
-def _destinations(settings: Settings) -> Iterator[tuple[str, LogDestination]]:
-    """Every log of a configuration that is in use, with the path of its setting."""
-    if settings.access_log is not None and any(listener.access_log is None for listener in settings.listeners):
-        yield "access_log", settings.access_log
-    for index, listener in enumerate(settings.listeners):
-        if isinstance(listener.access_log, AccessLog):
-            yield f"listeners[{index}].access_log", listener.access_log
-
-
 def _key(destination: LogDestination) -> Key:
-    # Followed links, so that two names of one file share a writer.
-    return os.path.realpath(destination.path) if destination.path is not None else destination.destination
+    return os.path.abspath(destination.path) if destination.path is not None else destination.destination  # noqa: PTH100 - no file access
 
 
 def _fault(writer: LogWriter, error: BaseException) -> str:

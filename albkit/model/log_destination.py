@@ -48,6 +48,11 @@ class LogDestination:
         """The path of the file; `None` if the lines go to a function."""
         return self.destination if isinstance(self.destination, str) else None
 
+    @property
+    def way_of_writing(self) -> tuple[object, ...]:
+        """What must be equal in all logs that share a file."""
+        return self.rotate_size, self.rotate_interval, self.keep, self.buffer_size
+
 
 def _fault_of(destination: object) -> str | None:
     if isinstance(destination, str):
