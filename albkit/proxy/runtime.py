@@ -21,6 +21,7 @@ from albkit.proxy.target.connection_pool import ConnectionPool
 from albkit.proxy.target.waiting_line import WaitingLine
 from albkit.report.failure_log import log_out_of_sockets
 from albkit.state.counters import Counters
+from albkit.state.health_check_record import HealthCheckRecord
 from albkit.state.record import ExchangeRecord
 from albkit.state.registry import Registry
 from albkit.state.target import TargetState
@@ -138,6 +139,8 @@ class Runtime:
         """Called after both connections of a tunnel were closed. Must not raise."""
         self.ended: Callable[[ExchangeRecord], None] | None = None
         """Called with everything that has ended; `None` if nobody wants to know. Must not raise."""
+        self.health_check_log: Callable[[HealthCheckRecord], None] | None = None
+        """Called with every result of a health check; `None` if no health check log is kept. Must not raise."""
         self._waiting_lines: dict[TargetChoice, WaitingLine] = {}
         self._tunnel_ids = count(1)
         self.hook_tasks = HookTasks(loop)
