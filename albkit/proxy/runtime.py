@@ -220,6 +220,10 @@ class Runtime:
         )
         return False
 
+    def new_conn_trace_id(self) -> str:
+        """Generate an id for a connection, for the logs."""
+        return f"TID_{self.clock.entropy(16).hex()}"
+
     def may_start_check(self) -> bool:
         """Whether there is a descriptor for one more health check."""
         # The first checks use the reserve. So a load balancer that is full of clients still notices that a target has failed.
