@@ -22,6 +22,7 @@ from albkit.proxy.target.connection_pool import ConnectionPool
 from albkit.proxy.target.waiting_line import WaitingLine
 from albkit.report.failure_log import log_out_of_sockets
 from albkit.state.counters import Counters
+from albkit.state.health_check_record import HealthCheckRecord
 from albkit.state.record import ExchangeRecord
 from albkit.state.registry import Registry
 from albkit.state.target import TargetState
@@ -145,6 +146,8 @@ class Runtime:
         """Called with everything that has ended; `None` if nobody wants to know. Must not raise."""
         self.access_log: Callable[[ListenerSettings, int], Callable[[ExchangeRecord], None] | None] = _no_log
         """Given a listener and its port, returns the function that logs what ends on it; `None` if it has no access log."""
+        self.health_check_log: Callable[[HealthCheckRecord], None] | None = None
+        """Called with every result of a health check; `None` if no health check log is kept. Must not raise."""
         self._waiting_lines: dict[TargetChoice, WaitingLine] = {}
         self._tunnel_ids = count(1)
         self.hook_tasks = HookTasks(loop)
@@ -223,6 +226,10 @@ class Runtime:
             descriptors.limit,
         )
         return False
+
+    def new_conn_trace_id(self) -> str:
+        """Generate an id for a connection, for the logs."""
+        return f"TID_{self.clock.entropy(16).hex()}"
 
     def may_start_check(self) -> bool:
         """Whether there is a descriptor for one more health check."""

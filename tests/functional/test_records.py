@@ -14,7 +14,7 @@ from albkit.state.counters import Counters
 from albkit.state.record import ExchangeRecord
 from tests.support.balancing import balancing, listener
 from tests.support.h2_client import H2Client
-from tests.support.peers import HEAD_END, RawClient, free_port, request, target
+from tests.support.peers import HEAD_END, Conversation, RawClient, free_port, request, target
 from tests.support.tunnels import UPGRADE, echo, gone, switching
 
 Records = list[ExchangeRecord]
@@ -270,3 +270,50 @@ async def test_record_has_the_protocol_of_the_client(records: Records) -> None:
         await stream.read_exactly(1)
         await stream.close()
         assert (await settled(records, 2)).protocol == ""
+
+
+async def test_listener_counts_what_its_clients_got_and_rules_count_their_hits() -> None:
+    """From targets and from the load balancer itself; after `apply` the counts go on."""
+    teapot = alb.Rule(10, alb.PathPattern("/teapot"), alb.FixedResponse(418))
+    async with target() as origin:
+        first = listener(alb.Forward(group(origin.address)), teapot, name="web")
+        async with balancing(first) as it:
+            client = await it.client()
+            for path in ("/teapot", "/", "/teapot"):
+                await client.get(path)
+            runtime = it.load_balancer.listeners[0].listener_runtime
+            state, rules = runtime.listener_state, runtime.rules
+            counters = state.counters
+            assert (counters.exchanges, counters.responses_2xx, counters.responses_4xx) == (3, 1, 2)
+            assert counters.processed_bytes == client.sent + len(client.received)
+            assert (rules.default.hits, [rule.hits for rule in rules.rules]) == (1, [2])
+            await it.load_balancer.apply(listener(alb.Forward(group(origin.address)), teapot, name="web", max_connections=10))
+            await (await it.client()).get("/teapot")
+            assert (runtime.listener_state, counters.exchanges) == (state, 4)
+            assert (runtime.rules.default.hits, [rule.hits for rule in runtime.rules.rules]) == (1, [3])
+
+
+async def test_response_that_needs_more_than_one_write_is_recorded_with_its_beginning(records: Records) -> None:
+    """A response in one write began when it ended, so its record does not repeat that."""
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    rest = asyncio.Event()
+
+    async def in_parts(conversation: Conversation) -> None:
+        await conversation.head()
+        conversation.send(whole[:-1])
+        await rest.wait()
+        conversation.send(whole[-1:])
+
+    async with target(None, whole) as quick, target(in_parts) as slow:
+        to_slow = alb.Rule(1, alb.PathPattern("/slow"), alb.Forward(alb.TargetGroup("slow", slow.address)))
+        async with balancing(listener(alb.Forward(group(quick.address)), to_slow)) as it:
+            client = await it.client()
+            await client.get("/")
+            assert (await settled(records)).responded_at == 0.0
+            client.send(request("GET", "/slow"))
+            await client.read_until(HEAD_END)
+            rest.set()
+            record = await settled(records, 2)
+            assert 0 < record.answered_at <= record.responded_at <= record.ended_at
+            member = it.runtime.registry.group("slow").members[slow.address]
+            assert member.last_active_at == record.ended_at

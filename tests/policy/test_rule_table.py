@@ -247,3 +247,32 @@ def test_rule_table_tries_only_the_rules_that_could_match() -> None:
     assert table.match(request_for("/p700/x", host="h700.com")).priority == 700
     assert table.match(request_for("/p700/x", host="h701.com")).priority == 0
     assert tried == [700]
+
+
+def test_new_table_goes_on_with_the_hits_of_rules_that_are_the_same() -> None:
+    """The same priority and the same conditions; the action may differ. A rule with other conditions starts at 0."""
+    path, host = alb.PathPattern("/a"), alb.HostHeader("a.example.com")
+    before = _table(_rule(1, path), _rule(2, host), _rule(3, path), _rule(4, path))
+    for rule in (before.default, *before.rules):
+        rule.hits = 10 + rule.priority
+    after = _table(_rule(1, alb.PathPattern("/a")), _rule(2, path), _rule(4, path, host), _rule(5, path))
+    after.take_over(before)
+    assert [(rule.priority, rule.hits) for rule in (after.default, *after.rules)] == [(0, 10), (1, 11), (2, 0), (4, 0), (5, 0)]
+
+
+def test_hits_are_taken_over_without_a_hash_of_conditions_of_the_program() -> None:
+    """A condition of the program is any callable, also one of a class with `__eq__` and without `__hash__`."""
+
+    class Odd:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, _: RequestHead) -> bool:
+            return True
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Odd)
+
+    before, after = _table(_rule(1, Odd())), _table(_rule(1, Odd()))
+    before.rules[0].hits = 3
+    after.take_over(before)
+    assert after.rules[0].hits == 3
