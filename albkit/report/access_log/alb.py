@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from albkit.errors import FailureKind
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.report.access_log.context import (
-    SAFE,
+    NUMBERS,
     Connection,
     LogContext,
     fixed,
@@ -18,9 +19,12 @@ from albkit.report.access_log.context import (
 )
 from albkit.report.escape import escaped
 from albkit.report.names import certificate_arn, elb_name, group_arn
+from albkit.state.bounded_cache import BoundedCache
 from albkit.state.record import ExchangeRecord
 
 __all__ = ("formatter",)
+
+_OUR_TRACE_ID: Final = len("Root=1-58337262-36d228ad5d99923122bbe354")
 
 
 class _Connection(Connection):
@@ -46,8 +50,9 @@ def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
     elb = elb_name(context.load_balancer)
     # The form in which ALB logs a request that it could not read.
     unread = f"{context.load_balancer}:{context.port}- "
-    now, moments = context.now, context.moments
+    now, moments, number = context.now, context.moments, NUMBERS.get
     destinations = context.destinations
+    requests: BoundedCache[bytes, str] = BoundedCache()
 
     def line(record: ExchangeRecord) -> str | None:
         # A connection that failed before a request is the matter of the connection log.
@@ -66,21 +71,28 @@ def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
             head = request.head
             end = head.find(b"\r\n")
             agent = connection.user_agent if head[end:] == connection.block else connection.user_agent_of(head[end:])
-            text, trace = _request(request, head[:end], connection, record.protocol)
-        target = record.target
+            base = connection.base if request.host == connection.host else connection.base_of(request.host)
+            uri = requests.get(head[:end])
+            if uri is None or record.protocol == "HTTP/2":
+                uri = _uri(request, head[:end], record.protocol, requests)
+            else:
+                requests.count_hit()
+            text = f"{request.method} {base}{uri}"
+            trace_id = request.trace_id
+            # An id that was extended is longer, and one that the client sent has not been sent to a target.
+            is_ours = len(trace_id) == _OUR_TRACE_ID and record.sent_at and trace_id[:5] == b"Root="
+            trace = trace_id.decode() if is_ours else escaped(trace_id.decode("latin-1")) or "-"
+        target, group = record.target, record.group
         address = destinations.get(target.address) or context.target(target) if target is not None else "-"
-        group = record.group
-        status = record.target_status_code or "-"
+        status = number(record.target_status_code, "-")
         rule = record.matched_rule_priority
         usual = record.failure is None and record.transformation is None and (request is None or request.classification is None)
-        # Three pieces: Python joins the parts of an f-string faster if there are no more than 30 (STACK_USE_GUIDELINE of CPython's compiler).
+        # Three pieces, because CPython joins up to 30 parts of an f-string faster than more (STACK_USE_GUIDELINE of its compiler).
         begins = (
             f"{request_type(record, connection)} {ended} {elb} {connection.address} {address} {processing_times(record)} "
-            f"{record.elb_status_code or '-'} {status} {record.received_bytes} {record.sent_bytes}"
+            f"{number(record.elb_status_code, '-')} {status} {record.received_bytes} {record.sent_bytes}"
         )
-        goes_on = (
-            f'"{text}" "{agent}" {connection.cipher} {group_arn(group.group.name) if group is not None else "-"} "{trace}" {connection.server}'
-        )
+        goes_on = f'"{text}" "{agent}" {connection.cipher} {group_arn(group.group.name) if group is not None else "-"} "{trace}" {connection.server}'
         return (
             f'{begins} {goes_on} {rule if rule >= 0 else _priority(record)} {begun} "{record.action or "-"}" '
             f'"{escaped(record.redirect_url.decode("latin-1")) if record.redirect_url else "-"}" "-" "{address}" "{status}" '
@@ -90,19 +102,16 @@ def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
     return line
 
 
-def _request(request: RequestHead, first: bytes, connection: _Connection, protocol: str) -> tuple[str, str]:
-    """The request and its trace id."""
-    method, trace_id = request.method, request.trace_id
-    uri = first[len(method) + 1 :].decode("latin-1")
+def _uri(request: RequestHead, first: bytes, protocol: str, cache: BoundedCache[bytes, str]) -> str:
+    """What follows the authority in the `request` field."""
+    uri = first[len(request.method) + 1 :].decode("latin-1")
     if uri[:1] != "/" or protocol == "HTTP/2":
         version = "HTTP/2.0" if protocol == "HTTP/2" else "HTTP/1.0" if request.http_1_0 else "HTTP/1.1"
-        uri = f"{path_and_query(request, first.decode('latin-1'))} {version}"
-    text = f"{method} {connection.origin}{request.host}{connection.port_part}{uri}"
-    trace = trace_id.decode("latin-1") or "-"
-    # One look at both is faster than one at each.
-    if (first + trace_id).translate(None, SAFE) or not request.host.isascii():
-        return escaped(text), escaped(trace)
-    return text, trace
+        return escaped(f"{path_and_query(request, first.decode('latin-1'))} {version}")
+    uri = escaped(uri)
+    if not cache.skip_put():
+        cache.put(first, uri, len(uri))
+    return uri
 
 
 def _priority(record: ExchangeRecord) -> str:

@@ -14,7 +14,7 @@ from albkit.state.record import ExchangeRecord
 from albkit.state.target import TargetState
 
 __all__ = (
-    "SAFE",
+    "NUMBERS",
     "Connection",
     "Format",
     "LogContext",
@@ -31,8 +31,8 @@ __all__ = (
 
 _DIGITS: Final = [f"{number:03d}" for number in range(1000)]
 _SHORT: Final = [f"0.{number:03d}" for number in range(1000)]
-SAFE: Final = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\')
-"""The bytes that are not escaped: `text.translate(None, SAFE)` is empty if nothing in it is."""
+NUMBERS: Final = {number: str(number) for number in range(100, 1000)}
+"""The texts of statuses."""
 _MOST_TARGETS: Final = 4096
 _LONGEST_USER_AGENT: Final = 8 * 1024
 """Bytes; ALB cuts longer ones."""
@@ -84,7 +84,20 @@ class Connection:
         client: The client.
     """
 
-    __slots__ = ("address", "block", "context", "is_secure", "kind", "local", "origin", "port_part", "trace_id", "user_agent")
+    __slots__ = (
+        "address",
+        "base",
+        "block",
+        "context",
+        "host",
+        "is_secure",
+        "kind",
+        "local",
+        "origin",
+        "port_part",
+        "trace_id",
+        "user_agent",
+    )
 
     def __init__(self, context: LogContext, client: ClientAddress) -> None:
         self.context = context
@@ -102,10 +115,20 @@ class Connection:
         """`host:port`; port 0 if it is not known, `-` for a unix socket."""
         self.local = client.local[0] if client.local is not None else "-"
         self.trace_id = client.conn_trace_id or "-"
+        self.host: str | None = None
+        """The host of the last request."""
+        self.base = ""
+        """The URL of the last request, up to its path."""
         self.block: bytes | None = None
         """The header fields of the last request, as the client sent them."""
         self.user_agent = "-"
         """The user agent in `block`."""
+
+    def base_of(self, host: str) -> str:
+        """The URL of a request for a host, up to its path, escaped. The caller compares the host with `host` first."""
+        self.host = host
+        self.base = f"{self.origin}{escaped(host)}{self.port_part}"
+        return self.base
 
     def user_agent_of(self, block: bytes) -> str:
         """The User-Agent in the fields of a request, escaped; `-` if there is none.
