@@ -13,6 +13,7 @@ from albkit.clock import SYSTEM, Clock
 from albkit.control.announcer import Announcer, TunnelAnnouncer
 from albkit.control.certificate_watch import CertificateWatch
 from albkit.control.explain import Explanation, Fields, explain
+from albkit.control.observers import Observers
 from albkit.control.registration import Registration, is_mitigated
 from albkit.control.reload import apply
 from albkit.model.events import ListenerClosed, ListenerOpened
@@ -80,6 +81,7 @@ class LoadBalancer:
         self._certificates: CertificateWatch | None = None
         self._announcer = Announcer()
         self._tunnel_announcer = TunnelAnnouncer()
+        self._observers = Observers()
         # start(), stop() and apply() exclude each other: each replaces runtime, listeners and settings together.
         self._applying = asyncio.Lock()
         self._running: tuple[RunningListener, ...] = ()
@@ -155,6 +157,7 @@ class LoadBalancer:
         self._tunnels = runtime.tunnels.keys()
         runtime.tunnel_opened = self._tunnel_announcer.opened
         runtime.tunnel_closed = self._tunnel_announcer.closed
+        self._observers.attach(runtime)
         self._runtime = runtime
         if self._registry is not None:
             # Not earlier: an exchange of the previous run may have ended after the load balancer had stopped.
