@@ -12,6 +12,7 @@ import attrs
 from albkit.clock import SYSTEM, Clock
 from albkit.control.announcer import Announcer, TunnelAnnouncer
 from albkit.control.certificate_watch import CertificateWatch
+from albkit.control.exchange_events import ExchangeEvents
 from albkit.control.explain import Explanation, Fields, explain
 from albkit.control.observers import Observers
 from albkit.control.registration import Registration, is_mitigated
@@ -82,6 +83,7 @@ class LoadBalancer:
         self._announcer = Announcer()
         self._tunnel_announcer = TunnelAnnouncer()
         self._observers = Observers()
+        ExchangeEvents(self._announcer, self._observers, clock)
         # start(), stop() and apply() exclude each other: each replaces runtime, listeners and settings together.
         self._applying = asyncio.Lock()
         self._running: tuple[RunningListener, ...] = ()
@@ -370,10 +372,21 @@ class LoadBalancer:
         runtime, _ = self._control()
         return explain(method, url, headers, client, listener, self._running, runtime, http2=http2)
 
-    def subscribe(self, subscriber: EventSubscriber) -> Callable[[], None]:
-        """Call a function with every event (see `albkit.events`). Call the returned function to unsubscribe."""
-        self._announcer.subscribe(subscriber)
-        return lambda: self._announcer.unsubscribe(subscriber)
+    def subscribe(self, subscriber: EventSubscriber | Callable[[Any], None], *kinds: type[Any]) -> Callable[[], None]:
+        """Call a function with every event, or with events of the given classes (see `albkit.events`). Call the returned function to
+        unsubscribe.
+
+        `ExchangeFinished`, `TunnelClosed` and `ConnectionFailed` come once per exchange, tunnel and connection: name the classes that you
+        want. The function runs in the event loop, so it must not block; whatever it does delays all other requests.
+
+        Args:
+            subscriber: Called with the event. If it raises, the exception is logged, and it stays subscribed.
+            kinds: Classes of `albkit.events`. Default: all of them.
+
+        Raises:
+            TypeError: one of `kinds` is not a class of events.
+        """
+        return self._announcer.subscribe(subscriber, *kinds)
 
     def on_tunnel(self, opened: TunnelCallback | None = None, closed: TunnelCallback | None = None) -> Callable[[], None]:
         """Call functions with every tunnel that opens or ends. Call the returned function to unsubscribe.
