@@ -1,6 +1,8 @@
 """The events that `LoadBalancer.subscribe` delivers."""
 
 from albkit.model.events import (
+    CHANGES,
+    TRAFFIC,
     CertificatesRead,
     ConfigurationApplied,
     ConnectionFailed,
@@ -22,6 +24,8 @@ from albkit.model.events import (
 )
 
 __all__ = (
+    "CHANGES",
+    "TRAFFIC",
     "CertificatesRead",
     "ConfigurationApplied",
     "ConnectionFailed",

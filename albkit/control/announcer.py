@@ -8,7 +8,7 @@ from types import BuiltinMethodType, MethodType
 from typing import Any
 
 from albkit.errors import name_of, told
-from albkit.model.events import KINDS, Event
+from albkit.model.events import CHANGES, TRAFFIC, Event
 from albkit.model.extensions import Tunnel, TunnelCallback
 from albkit.report.log_throttle import LogThrottle
 
@@ -67,7 +67,7 @@ class Announcer:
         """
         for kind in kinds:
             # By identity: `==` may be code of the program's own.
-            if not any(kind is known for known in KINDS):
+            if not any(kind is known for known in (*CHANGES, *TRAFFIC)):
                 raise TypeError(f"{told(kind)} is not a class of events; give classes of albkit.events, such as ExchangeFinished")
         subscription = _Subscription(subscriber, kinds)
         self._all.append(subscription)

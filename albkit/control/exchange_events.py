@@ -10,12 +10,11 @@ import attrs
 from albkit.clock import Clock
 from albkit.control.announcer import Announcer
 from albkit.control.observers import Observers
-from albkit.model.events import ConnectionFailed, ExchangeFinished, FailedAttempt, TunnelClosed
+from albkit.model.events import TRAFFIC, ConnectionFailed, ExchangeFinished, FailedAttempt, TunnelClosed
 from albkit.state.record import ExchangeRecord
 
 __all__ = ("ExchangeEvents",)
 
-_KINDS = (ExchangeFinished, TunnelClosed, ConnectionFailed)
 _SHARED = [field.name for field in attrs.fields(ExchangeFinished)]
 
 
@@ -36,7 +35,7 @@ class ExchangeEvents:
         announcer.on_change = self._subscribers_changed
 
     def _subscribers_changed(self) -> None:
-        wanted = any(self._announcer.subscribers_of(kind) for kind in _KINDS)
+        wanted = any(self._announcer.subscribers_of(kind) for kind in TRAFFIC)
         if wanted and self._remove is None:
             self._remove = self._observers.add(self._ended)
         elif not wanted and self._remove is not None:

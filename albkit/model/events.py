@@ -12,7 +12,8 @@ from albkit.model.target import Target
 from albkit.model.tunnel import TunnelEnd
 
 __all__ = (
-    "KINDS",
+    "CHANGES",
+    "TRAFFIC",
     "CertificatesRead",
     "ConfigurationApplied",
     "ConnectionFailed",
@@ -302,5 +303,8 @@ Event = (
 )
 """The events that `LoadBalancer.subscribe` delivers."""
 
-KINDS: tuple[type[Any], ...] = get_args(Event)
-"""The classes of events."""
+TRAFFIC: tuple[type[Any], ...] = (ExchangeFinished, TunnelClosed, ConnectionFailed)
+"""The classes of events that clients cause, one event per exchange, tunnel or failed connection."""
+
+CHANGES: tuple[type[Any], ...] = tuple(kind for kind in get_args(Event) if kind not in TRAFFIC)
+"""The classes of all other events: those about the load balancer, its configuration and its targets."""

@@ -35,9 +35,6 @@ class Subscriber:
         return self.events[-1]
 
 
-_ENDED = (events.ExchangeFinished, events.TunnelClosed, events.ConnectionFailed)
-
-
 def group(*targets: str, **settings: Any) -> alb.TargetGroup:
     settings.setdefault("ejection", None)
     return alb.TargetGroup("api", targets, **settings)
@@ -65,7 +62,7 @@ async def test_forwarded_exchange_is_reported_with_all_that_is_known() -> None:
     async with target() as origin:
         rule = alb.Rule(10, alb.PathPattern("/api*"), alb.Forward(group(origin.address)))
         async with balancing(listener(alb.FixedResponse(404), rule, name="web")) as it:
-            it.load_balancer.subscribe(subscriber, *_ENDED)
+            it.load_balancer.subscribe(subscriber, *events.TRAFFIC)
             before = time.time()
             client = await it.client()
             await client.get("/api/%C3%A9?a=b")
@@ -89,7 +86,7 @@ async def test_own_response_is_reported_without_a_target() -> None:
     """What did not happen is `None`."""
     subscriber = Subscriber()
     async with balancing(listener(alb.FixedResponse(404))) as it:
-        it.load_balancer.subscribe(subscriber, *_ENDED)
+        it.load_balancer.subscribe(subscriber, *events.TRAFFIC)
         await (await it.client()).get("/")
         event = await subscriber.event()
         assert (event.status, event.target_status, event.action, event.rule_priority) == (404, 0, "fixed-response", 0)
@@ -103,7 +100,7 @@ async def test_failed_exchange_is_reported_with_its_attempts() -> None:
     subscriber = Subscriber()
     dead = f"127.0.0.1:{free_port()}"
     async with target() as origin, balancing(listener(alb.Forward(group(dead, origin.address)))) as it:
-        it.load_balancer.subscribe(subscriber, *_ENDED)
+        it.load_balancer.subscribe(subscriber, *events.TRAFFIC)
         for _ in range(2):
             await (await it.client()).get("/")
         await subscriber.event(2)
@@ -122,7 +119,7 @@ async def test_rejected_request_is_an_exchange_and_a_rejected_connection_is_not(
     """A 400 is a response; a connection above the limit gets none."""
     subscriber = Subscriber()
     async with balancing(listener(alb.FixedResponse(200), max_connections=1)) as it:
-        it.load_balancer.subscribe(subscriber, *_ENDED)
+        it.load_balancer.subscribe(subscriber, *events.TRAFFIC)
         client = await it.client()
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\nbad header\r\n\r\n")
         second = await it.client()
@@ -149,7 +146,7 @@ async def test_client_that_leaves_is_reported_with_460() -> None:
         await asyncio.Event().wait()
 
     async with target(silent) as origin, balancing(listener(alb.Forward(group(origin.address)))) as it:
-        it.load_balancer.subscribe(subscriber, *_ENDED)
+        it.load_balancer.subscribe(subscriber, *events.TRAFFIC)
         client = await it.client()
         client.send(request("GET", "/"))
         await asked.wait()
@@ -163,7 +160,7 @@ async def test_streams_of_http2_are_reported_one_by_one() -> None:
     """And a violation of HTTP/2 is a failure of the connection."""
     subscriber = Subscriber()
     async with balancing(listener(alb.FixedResponse(404))) as it:
-        it.load_balancer.subscribe(subscriber, *_ENDED)
+        it.load_balancer.subscribe(subscriber, *events.TRAFFIC)
         raw = await it.client()
         client = await H2Client(raw).start()
         for count in (1, 2):
@@ -183,7 +180,7 @@ async def test_tunnel_is_reported_once_with_its_end(frame: bytes, code: int | No
     """The exchange that opened it is no event of its own."""
     subscriber = Subscriber()
     async with target(switching(then=reading)) as origin, balancing(listener(alb.Forward(group(origin.address)))) as it:
-        it.load_balancer.subscribe(subscriber, *_ENDED)
+        it.load_balancer.subscribe(subscriber, *events.TRAFFIC)
         client = await it.client()
         client.send(request("GET", "/ws", *UPGRADE))
         await client.read_until(HEAD_END)
@@ -229,7 +226,7 @@ async def test_connection_of_layer_4_is_a_tunnel() -> None:
         tcp = alb.TargetGroup("tcp", origin.address, protocol="TCP")
         listeners = listener(alb.Forward(tcp), protocol="TCP"), listener(alb.Forward(dead), protocol="TCP")
         async with balancing(*listeners) as it:
-            it.load_balancer.subscribe(subscriber, *_ENDED)
+            it.load_balancer.subscribe(subscriber, *events.TRAFFIC)
             client = await it.client()
             client.send(b"hello")
             assert await client.read_exactly(5) == b"hello"
@@ -248,7 +245,7 @@ async def test_connection_of_layer_4_is_a_tunnel() -> None:
 async def test_events_are_built_only_for_those_who_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a subscriber nothing observes the exchanges; with one for another class, none is built."""
     built: list[type] = []
-    for kind in _ENDED:
+    for kind in events.TRAFFIC:
 
         def init(self: Any, kind: type = kind, original: Any = kind.__init__, **fields: Any) -> None:
             built.append(kind)

@@ -115,7 +115,7 @@ async def test_addresses_that_come_get_traffic_and_those_that_go_drain(server: N
     async with target(held) as slow, named("b") as (b,):
         serve(server, slow)
         async with balancing(front(service(server))) as it:
-            it.load_balancer.subscribe(told.append)
+            it.load_balancer.subscribe(told.append, *events.CHANGES)
             waiting = await it.client()
             waiting.send(request("GET", "/"))
             await slow.arrived()
@@ -160,7 +160,7 @@ async def test_nothing_changes_while_the_answer_is_the_same(server: NameServer) 
         serve(server, a, b)
         async with balancing(front(service(server))) as it:
             members = dict(it.runtime.choices["group"].group.members)
-            it.load_balancer.subscribe(told.append)
+            it.load_balancer.subscribe(told.append, *events.CHANGES)
             serve(server, b, a)
             await server.heard_again(12)
             assert told == []
