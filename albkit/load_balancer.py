@@ -10,14 +10,14 @@ from typing import Any
 import attrs
 
 from albkit.clock import SYSTEM, Clock
-from albkit.control.announcer import Announcer, TunnelAnnouncer
+from albkit.control.announcer import Announcer, TunnelAnnouncer, started, stopping
 from albkit.control.certificate_watch import CertificateWatch
 from albkit.control.exchange_events import ExchangeEvents
 from albkit.control.explain import Explanation, Fields, explain
 from albkit.control.observers import Observers
 from albkit.control.registration import Registration, is_mitigated
 from albkit.control.reload import apply
-from albkit.model.events import ListenerClosed, ListenerOpened
+from albkit.model.events import ListenerClosed, ListenerOpened, LoadBalancerStopped
 from albkit.model.extensions import EventSubscriber, Tunnel, TunnelCallback
 from albkit.model.health import TargetHealthDescription, TargetHealthState
 from albkit.model.listener import Listener
@@ -30,6 +30,7 @@ from albkit.proxy.accept.listener import RunningListener, close_all
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.serving import receive
 from albkit.proxy.tls.loading import Loaded, load
+from albkit.report.application_log import ApplicationLog
 from albkit.state.counters import Counters
 from albkit.state.registry import Registry
 from albkit.state.target import TargetState
@@ -80,7 +81,7 @@ class LoadBalancer:
         self._runtime: Runtime | None = None
         self._registration: Registration | None = None
         self._certificates: CertificateWatch | None = None
-        self._announcer = Announcer()
+        self._announcer = Announcer(ApplicationLog().log)
         self._tunnel_announcer = TunnelAnnouncer()
         self._observers = Observers()
         ExchangeEvents(self._announcer, self._observers, clock)
@@ -189,7 +190,8 @@ class LoadBalancer:
             registration.begin(choice)
         self._running = tuple(running)
         for listener in running:
-            self._announcer.publish(ListenerOpened(listener.listener.name, listener.port))
+            self._announcer.publish(ListenerOpened(listener.listener.name, listener.port, url=listener.url))
+        self._announcer.publish(started(runtime))
 
     async def stop(self) -> None:
         """Close the listeners and idle connections, give exchanges and tunnels `stop_timeout` seconds to finish, then cut the rest.
@@ -207,15 +209,21 @@ class LoadBalancer:
             async with self._applying:
                 runtime, self._runtime = self._runtime, None
                 registration, self._registration = self._registration, None
+                if runtime is not None:
+                    self._announcer.publish(stopping(runtime))
                 await self._close_listeners()
             timeout = self._settings.stop_timeout
         finally:
             if registration is not None:
                 registration.close()
-            if runtime is not None:
-                await runtime.stop(timeout)
-            if registration is not None:
-                await registration.closed()
+            try:
+                if runtime is not None:
+                    await runtime.stop(timeout)
+                if registration is not None:
+                    await registration.closed()
+            finally:
+                if runtime is not None:
+                    self._announcer.publish(LoadBalancerStopped(runtime.settings.name))
 
     async def _close_listeners(self) -> None:
         """Close all listeners and stop watching files. Each part is done even if the caller is cancelled meanwhile."""
@@ -229,7 +237,7 @@ class LoadBalancer:
                 await close_all(running)
             finally:
                 for listener in running:
-                    self._announcer.publish(ListenerClosed(listener.listener.name, listener.port))
+                    self._announcer.publish(ListenerClosed(listener.listener.name, listener.port, url=listener.url))
 
     async def apply(self, listeners: Listener | Sequence[Listener]) -> None:
         """Replace the configuration by a new one. Only what differs changes.

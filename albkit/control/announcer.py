@@ -8,11 +8,12 @@ from types import BuiltinMethodType, MethodType
 from typing import Any
 
 from albkit.errors import name_of, told
-from albkit.model.events import CHANGES, TRAFFIC, Event
+from albkit.model.events import CHANGES, TRAFFIC, Event, LoadBalancerStarted, LoadBalancerStopping
 from albkit.model.extensions import Tunnel, TunnelCallback
+from albkit.proxy.runtime import Runtime
 from albkit.report.log_throttle import LogThrottle
 
-__all__ = ("Announcer", "TunnelAnnouncer")
+__all__ = ("Announcer", "TunnelAnnouncer", "started", "stopping")
 
 _log = logging.getLogger("albkit")
 
@@ -123,6 +124,18 @@ def _log_failure(subscription: _Subscription, event: Event, more: str) -> None:
     )
 
 
+def started(runtime: Runtime) -> LoadBalancerStarted:
+    """The event of a load balancer whose listeners are open."""
+    settings = runtime.settings
+    targets = sum(len(group.members) for group in runtime.registry.groups)
+    return LoadBalancerStarted(settings.name, len(settings.listeners), len(runtime.choices), targets)
+
+
+def stopping(runtime: Runtime) -> LoadBalancerStopping:
+    """The event of a load balancer that begins to stop."""
+    return LoadBalancerStopping(runtime.settings.name, runtime.settings.stop_timeout, len(runtime.clients), len(runtime.tunnels))
+
+
 class TunnelAnnouncer:
     """The callbacks of `LoadBalancer.on_tunnel`."""
 
@@ -160,4 +173,6 @@ class TunnelAnnouncer:
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException:  # noqa: BLE001 - a callback of the program must not break the tunnel that it is called for
-                _log.exception("tunnel callback %s failed on %r", name_of(callback), tunnel)
+                name = name_of(callback)
+                fields = {"albkit_event": "subscriber_failed", "albkit_hook": name}
+                _log.exception("tunnel callback %s failed on %r", name, tunnel, extra=fields)

@@ -168,7 +168,12 @@ class HealthChecker:
                 raise
             result = CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, "Health checks failed: the probe was cancelled from within")
         except Exception:  # noqa: BLE001 - no error may end the checks of this target
-            _log.exception("a health check of %s failed inside the load balancer", watch.member.address)
+            fields = {
+                "albkit_event": "internal_error",
+                "albkit_group": watch.choice.group.group.name,
+                "albkit_target": watch.member.address,
+            }
+            _log.exception("a health check of %s failed inside the load balancer", watch.member.address, extra=fields)
             result = CheckResult(TargetHealthReason.INTERNAL_ERROR, "Health checks failed due to an internal error")
         finally:
             watch.task = None

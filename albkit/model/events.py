@@ -150,8 +150,8 @@ class ConfigurationApplied:
     listeners: int
     groups: int
     listeners_changed: tuple[str, ...] = _added(())
-    """The names, or else the URLs, of the listeners that stay and have other settings or rules. `ListenerOpened` and `ListenerClosed`
-    report the others."""
+    """The names, or else the URLs, of the listeners that stay, and whose settings, rules or target groups have changed. `ListenerOpened`
+    and `ListenerClosed` report the others."""
     groups_added: tuple[str, ...] = _added(())
     groups_changed: tuple[str, ...] = _added(())
     groups_removed: tuple[str, ...] = _added(())
