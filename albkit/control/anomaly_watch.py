@@ -73,8 +73,11 @@ class AnomalyWatch:
             self._set_anomalous(choice, member, "", anomalous=False)
             self.reset_counts(member)
         choice.readmit(*back)
+        group = choice.group.group.name
         for member in back:
-            self._publish(TargetReadmitted(choice.group.group.name, member.target))
+            fields = {"albkit_event": "target_readmitted", "albkit_group": group, "albkit_target": member.address}
+            _log.info("target %s of group %s gets requests again, on probation", member.address, group, extra=fields)
+            self._publish(TargetReadmitted(group, member.target))
 
     def _ejected(self, choice: TargetChoice, member: TargetState, seconds: float, why: str) -> None:
         member.counters.ejected()

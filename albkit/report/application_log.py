@@ -1,5 +1,7 @@
 """Writes one line per event to the logger `albkit`, at INFO: starting, stopping, listeners, targets, configurations, certificates.
 
+Ejections are logged in `control.anomaly_watch`, because their level depends on more than the event.
+
 Every line of this logger, here and in other modules, has fields for structured logs (`extra=`). Their names begin with `albkit_`, so that
 they collide with no attribute of a `LogRecord`. `albkit_event` says what the line is about. Values are text, numbers or `None`; texts from
 outside are escaped.
@@ -117,10 +119,6 @@ def _state_changed(event: events.TargetStateChanged) -> Line:
     return "target %s of group %s is %s: %s", (event.target, event.group, event.state.value, reason), fields
 
 
-def _readmitted(event: events.TargetReadmitted) -> Line:
-    return "target %s of group %s gets requests again, on probation", (event.target, event.group), _target(event)
-
-
 def _anomaly_changed(event: events.TargetAnomalyChanged) -> Line:
     fields = {**_target(event), "albkit_result": event.result.value}
     return "target %s of group %s: anomaly detection reports %s", (event.target, event.group, event.result.value), fields
@@ -164,7 +162,6 @@ _LINES: dict[type[Any], Callable[[Any], Line]] = {
     events.ListenerClosed: _listener_closed,
     events.TargetRegistered: _registered,
     events.TargetStateChanged: _state_changed,
-    events.TargetReadmitted: _readmitted,
     events.TargetAnomalyChanged: _anomaly_changed,
     events.TargetDrained: _drained,
     events.ConfigurationApplied: _applied,
@@ -173,7 +170,6 @@ _LINES: dict[type[Any], Callable[[Any], Line]] = {
 _OF_TARGETS = (
     events.TargetRegistered,
     events.TargetStateChanged,
-    events.TargetReadmitted,
     events.TargetAnomalyChanged,
     events.TargetDrained,
 )
