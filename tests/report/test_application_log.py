@@ -148,9 +148,9 @@ def _calls() -> list[tuple[str, ast.Call]]:
     found = []
     for path in sorted(root.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
-                if node.func.value.id == "_log" and node.func.attr not in ("isEnabledFor",):
-                    found.append((f"{path.relative_to(root)}:{node.lineno}", node))
+            name = ast.unparse(node.func) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
+            if isinstance(node, ast.Call) and name.startswith("_log.") and name != "_log.isEnabledFor":
+                found.append((f"{path.relative_to(root)}:{node.lineno}", node))
     return found
 
 
@@ -192,12 +192,13 @@ async def test_run_writes_its_lines_in_order(caplog: pytest.LogCaptureFixture) -
                 ]
             )
             second = balancer.listeners[1].url
+        first, other = a.address, b.address
     assert [(record.__dict__["albkit_event"], record.getMessage()) for record in caplog.records] == [
         ("listener_opened", f"listener door is open: {url}"),
         ("load_balancer_started", "load balancer albkit has started (listeners: 1, target groups: 1, targets: 1)"),
-        ("target_registered", f"target {b.address} has joined group api"),
-        ("target_state_changed", f"target {a.address} of group api is draining: Target.DeregistrationInProgress"),
-        ("target_drained", f"target {a.address} of group api has drained"),
+        ("target_registered", f"target {other} has joined group api"),
+        ("target_state_changed", f"target {first} of group api is draining: Target.DeregistrationInProgress"),
+        ("target_drained", f"target {first} of group api has drained"),
         ("listener_opened", f"listener second is open: {second}"),
         (
             "configuration_applied",
@@ -222,6 +223,5 @@ async def test_failed_exchange_has_fields(caplog: pytest.LogCaptureFixture) -> N
     assert (fields["albkit_reason"], fields["albkit_side"], fields["albkit_status"]) == ("NoTargets", "load balancer", 503)
     assert (fields["albkit_listener"], fields["albkit_group"], fields["albkit_target"]) == ("door", "api", None)
     assert fields["albkit_client"].startswith("127.0.0.1:")
-    assert fields["albkit_trace_id"].startswith("Root=1-")
     assert fields["albkit_path"].isascii()
     assert fields["albkit_path"].isprintable()
