@@ -299,7 +299,7 @@ async def test_every_format_has_a_line_for_every_end(lines: Lines, name: str) ->
             await client.close()
             await gone(it)
             other = await it.client()
-            other.send(b"x y z\r\n\r\n")
+            other.send(b"bad\r\n\r\n")
             await other.read_to_end()
             third = await client_of(it)
             await third.get("/")
