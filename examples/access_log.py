@@ -53,7 +53,7 @@ async def main(folder: Path) -> None:
 def application() -> web.Application:
     """The target."""
 
-    async def handle(request: web.Request) -> web.Response:
+    async def handle(_: web.Request) -> web.Response:
         return web.Response(text="ok")
 
     app = web.Application()
