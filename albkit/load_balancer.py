@@ -13,6 +13,7 @@ from albkit.clock import SYSTEM, Clock
 from albkit.control.announcer import Announcer, TunnelAnnouncer
 from albkit.control.certificate_watch import CertificateWatch
 from albkit.control.explain import Explanation, Fields, explain
+from albkit.control.log_files import LogFiles
 from albkit.control.registration import Registration, is_mitigated
 from albkit.control.reload import apply
 from albkit.model.events import ListenerClosed, ListenerOpened
@@ -62,6 +63,7 @@ class LoadBalancer:
             lists. Changes take effect for new connections; a file that cannot be used is reported in the log, and the previous one stays in
             use. Default: `5`.
         stop_timeout: Seconds, 0 or more, for which exchanges and tunnels may continue after `stop()` was called. Default: `5`.
+        access_log: `AccessLog(...)`: where to log the requests of all listeners that have no `access_log` of their own. Default: `None`.
         limits: `Limits(...)`: how large and how slow a peer may be.
         clock: A source of time and randomness, for tests (`albkit.clock.Clock`).
 
@@ -84,6 +86,7 @@ class LoadBalancer:
         self._applying = asyncio.Lock()
         self._running: tuple[RunningListener, ...] = ()
         self._tunnels: Collection[Tunnel] = ()
+        self._logs: LogFiles | None = None
 
     @property
     def listeners(self) -> tuple[RunningListener, ...]:
@@ -140,14 +143,24 @@ class LoadBalancer:
 
         Raises:
             OSError: a port cannot be opened; the text says why and what to do.
-            ConfigurationError: lists every certificate, key, trust store or other file that cannot be used, and what to do.
+            ConfigurationError: lists every certificate, key, trust store or other file that cannot be used, and what to do; or every log
+                that cannot be opened.
             RuntimeError: the load balancer is already running.
         """
         async with self._applying:
             if self._runtime is not None:
                 raise RuntimeError("the load balancer is already running; await stop() first")
             loaded = await load(self._settings, self._clock)
-            await self._start(Runtime(self._settings, asyncio.get_running_loop(), self._clock, self._counters), loaded)
+            runtime = Runtime(self._settings, asyncio.get_running_loop(), self._clock, self._counters)
+            logs = LogFiles(self._settings, runtime.loop, self._clock, self._counters)
+            await logs.open()
+            runtime.access_log = logs.access_log
+            try:
+                await self._start(runtime, loaded)
+            except BaseException:
+                await logs.stop()
+                raise
+            self._logs = logs
 
     async def _start(self, runtime: Runtime, loaded: Loaded) -> None:
         runtime.connections.contexts.update(loaded.contexts)
@@ -189,7 +202,7 @@ class LoadBalancer:
     async def stop(self) -> None:
         """Close the listeners and idle connections, give exchanges and tunnels `stop_timeout` seconds to finish, then cut the rest.
 
-        It returns when every socket is closed. If the call is cancelled, the rest is cut at once. It does nothing if the load balancer is
+        It returns when every socket is closed and every log is written, for which logs have two seconds. If the call is cancelled, the rest is cut at once. It does nothing if the load balancer is
         not running.
         """
         if self._registration is not None:
@@ -197,20 +210,27 @@ class LoadBalancer:
             self._registration.stop_waiting_for_names()
         runtime: Runtime | None = None
         registration: Registration | None = None
+        logs: LogFiles | None = None
         timeout = 0.0  # Stays 0 if this call is cancelled before it has the lock.
         try:
             async with self._applying:
                 runtime, self._runtime = self._runtime, None
                 registration, self._registration = self._registration, None
+                logs, self._logs = self._logs, None
                 await self._close_listeners()
             timeout = self._settings.stop_timeout
         finally:
             if registration is not None:
                 registration.close()
-            if runtime is not None:
-                await runtime.stop(timeout)
-            if registration is not None:
-                await registration.closed()
+            try:
+                if runtime is not None:
+                    await runtime.stop(timeout)
+                if registration is not None:
+                    await registration.closed()
+            finally:
+                # After the last exchange has ended.
+                if logs is not None:
+                    await logs.stop()
 
     async def _close_listeners(self) -> None:
         """Close all listeners and stop watching files. Each part is done even if the caller is cancelled meanwhile."""
@@ -245,8 +265,8 @@ class LoadBalancer:
         settings = attrs.evolve(self._settings, listeners=listeners)
         async with self._applying:
             runtime, registration = self._control()
-            certificates = self._certificates
-            if certificates is None:
+            certificates, logs = self._certificates, self._logs
+            if certificates is None or logs is None:
                 raise RuntimeError("the load balancer is not running; await start() first")
             # The watch must not reload files of the old configuration while the new one is read.
             async with certificates.paused():
@@ -257,7 +277,17 @@ class LoadBalancer:
                     self._running, self._settings = running, settings
                     certificates.set_listeners(running, loaded)
 
-                await apply(settings, loaded, self._running, runtime, registration, self._announcer.publish, in_force)
+                async with logs.changing(settings):
+                    await apply(settings, loaded, self._running, runtime, registration, self._announcer.publish, in_force)
+
+    def reopen_logs(self) -> None:
+        """Open the files of all logs again, after another program has renamed them. Returns at once; no line is lost or torn.
+
+        If a file cannot be opened, the one that is open stays in use, and a warning says why. Does nothing if the load balancer is not
+        running.
+        """
+        if self._logs is not None:
+            self._logs.reopen()
 
     async def register_targets(self, group: str, targets: Any) -> None:
         """Add targets to a group; they get new requests from now on.

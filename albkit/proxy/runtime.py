@@ -10,6 +10,7 @@ from typing import Protocol
 
 from albkit.clock import Clock
 from albkit.model.extensions import Tunnel
+from albkit.model.listener_settings import ListenerSettings
 from albkit.model.settings import Settings
 from albkit.model.target_group import TargetGroup
 from albkit.policy.target_choice import TargetChoice
@@ -59,6 +60,10 @@ def _shortest_deadline(settings: Settings) -> float:
 
 def _ignore(_: LiveTunnel) -> None:
     """The callback of a load balancer without subscribers."""
+
+
+def _no_log(_: ListenerSettings, __: int) -> None:
+    """The access log of a load balancer without one."""
 
 
 class Stoppable(Protocol):
@@ -139,6 +144,8 @@ class Runtime:
         """Called after both connections of a tunnel were closed. Must not raise."""
         self.ended: Callable[[ExchangeRecord], None] | None = None
         """Called with everything that has ended; `None` if nobody wants to know. Must not raise."""
+        self.access_log: Callable[[ListenerSettings, int], Callable[[ExchangeRecord], None] | None] = _no_log
+        """Given a listener and its port, returns the function that logs what ends on it; `None` if it has no access log."""
         self.health_check_log: Callable[[HealthCheckRecord], None] | None = None
         """Called with every result of a health check; `None` if no health check log is kept. Must not raise."""
         self._waiting_lines: dict[TargetChoice, WaitingLine] = {}

@@ -59,6 +59,7 @@ class ConnectionPreface(asyncio.Protocol):
 
     __slots__ = (
         "_address",
+        "_hello_at",
         "_host",
         "_lingering",
         "_listener",
@@ -86,6 +87,8 @@ class ConnectionPreface(asyncio.Protocol):
         self._received = b""
         """The beginning of a PROXY protocol header."""
         self._since = 0.0
+        self._hello_at = 0.0
+        """When the TLS handshake began."""
         self.is_active = False
         """While lingering: whether bytes have arrived since the last sweep."""
         self._lingering: LingeringClose | None = None
@@ -210,8 +213,9 @@ class ConnectionPreface(asyncio.Protocol):
         self._tls = TlsTransport(transport, self._session, incoming, outgoing, self._listener.runtime.loop, self._handshake_done)
         # Until the handshake is over, the TLS transport reports a lost connection to this object.
         self._tls.set_protocol(self)
+        self._hello_at = self._listener.runtime.clock.monotonic()
         if self._record is not None:
-            self._record.began = self._listener.runtime.clock.monotonic()
+            self._record.began = self._hello_at
             self._tls.on_flight = self._note_hello
         transport.set_protocol(self._tls)
         self._tls.data_received(data)
@@ -227,6 +231,7 @@ class ConnectionPreface(asyncio.Protocol):
             return
         before = self._address
         agreed = termination.outcome(session)
+        agreed.handshake_time = self._listener.runtime.clock.monotonic() - self._hello_at
         self._address = ClientAddress(before.host, before.port, local=before.local, tls=agreed, conn_trace_id=before.conn_trace_id)
         self._log_end(None, agreed)
         protocol = self._receive(self._listener, self._address)

@@ -89,6 +89,7 @@ class ListenerRuntime:
         """Use a new configuration for further connections and requests. Exchanges in progress keep what they have."""
         settings = self.runtime.settings
         self.config = self.listener_state.listener = listener
+        self.listener_state.access_log = self.runtime.access_log(listener, self.port)
         if rules is not self.rules:
             rules.take_over(self.rules)
             self.rules = rules
