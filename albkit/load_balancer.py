@@ -202,8 +202,8 @@ class LoadBalancer:
     async def stop(self) -> None:
         """Close the listeners and idle connections, give exchanges and tunnels `stop_timeout` seconds to finish, then cut the rest.
 
-        It returns when every socket is closed and every log is written, for which logs have two seconds. If the call is cancelled, the rest is cut at once. It does nothing if the load balancer is
-        not running.
+        It returns when every socket is closed and every log is written, for which logs get two seconds. If the call is cancelled, the rest
+        is cut at once. It does nothing if the load balancer is not running.
         """
         if self._registration is not None:
             # A start() or apply() may hold the lock while it waits for name servers; it need not wait any longer.

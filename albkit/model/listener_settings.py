@@ -78,7 +78,9 @@ class ListenerSettings:
         if log is not None and log is not False and not isinstance(log, AccessLog):
             faults.add("access_log", f'{log!r} is not AccessLog(...), False or None; give AccessLog("access.log")')
         if isinstance(log, AccessLog) and log.format == "combined" and self.is_stream:
-            faults.add("access_log", f"the combined format describes requests, and a {self.protocol} listener reads none; use 'alb' or 'json'")
+            faults.add(
+                "access_log", f"the combined format describes requests, and a {self.protocol} listener reads none; use 'alb' or 'json'"
+            )
 
     def _check_host(self, faults: Faults) -> None:
         if self.host is not None and (not isinstance(self.host, str) or not self.host):

@@ -98,7 +98,9 @@ class Settings:
             if log.path is not None:
                 before = first.setdefault(os.path.abspath(log.path), (place, log))  # noqa: PTH100 - no file access
                 if log.way_of_writing != before[1].way_of_writing:
-                    faults.add(place, f"writes to {log.path!r} with other settings of rotation or buffer_size than {before[0]}; make them equal")
+                    faults.add(
+                        place, f"writes to {log.path!r} with other settings of rotation or buffer_size than {before[0]}; make them equal"
+                    )
 
     def _check_tunnels(self, faults: Faults) -> None:
         """Check the tunnel policies that use the load balancer's idle timeout against it."""

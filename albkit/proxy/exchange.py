@@ -186,6 +186,7 @@ def _open_tunnel(
     upstream = forwarding.upstream
     response = upstream.response
     record.elb_status_code = 101 if client.gives_up_connection else 200  # RFC 8441 section 5.
+    record.responded_at = runtime.clock.monotonic()
     policy = forwarding.policy
     extensions = negotiated_extensions(request, response) if policy.frames else None
     # The place in the connection limit of the listener, if the tunnel takes it over.

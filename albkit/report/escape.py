@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ("UNSAFE", "escaped")
+__all__ = ("escaped", "readable")
 
-UNSAFE: Final = re.compile(r'[^ !#-\[\]-~]')
+_UNSAFE: Final = re.compile(r"[^ !#-\[\]-~]")
 """What must be escaped: quotes, backslashes, and everything outside printable ASCII."""
 
 
@@ -19,7 +19,7 @@ def escaped(text: str) -> str:
     """
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
-    return UNSAFE.sub(_escape, text)
+    return _UNSAFE.sub(_escape, text)
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -28,3 +28,8 @@ def _escape(match: re.Match[str]) -> str:
         return f"\\x{code:02X}"
     # "surrogateescape" turns lone surrogates back into the bytes that they stand for; those outside its range become question marks.
     return "".join(f"\\x{byte:02X}" for byte in match[0].encode("utf-8", "surrogateescape" if 0xDC80 <= code <= 0xDCFF else "replace"))
+
+
+def readable(data: bytes) -> str:
+    r"""Decode text for JSON, which escapes it itself: UTF-8, in which bytes that are not UTF-8 become `\xhh`."""
+    return data.decode("utf-8", "backslashreplace")

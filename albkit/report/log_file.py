@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 __all__ = ("LogFile", "advice_for")
@@ -74,7 +75,7 @@ class LogFile:
         if self._fd >= 0:
             return False
         try:
-            return stat.S_ISFIFO(os.stat(self._path).st_mode)
+            return stat.S_ISFIFO(Path(self._path).stat().st_mode)
         except OSError:
             return False
 
@@ -234,9 +235,9 @@ class LogFile:
     def _rotate(self, now: float) -> bool:
         """Rename the file and open a new one. Return whether that has succeeded."""
         # Where the file is, and not a link to it, so that the link leads to the new file.
-        path = os.path.realpath(self._path)
+        path = Path(self._path).resolve()
         try:
-            found = os.stat(path)
+            found = path.stat()
             if (found.st_dev, found.st_ino) == self._identity:
                 self._shift(path)
         except OSError as error:
@@ -254,20 +255,22 @@ class LogFile:
         self._use(fd)
         return True
 
-    def _shift(self, path: str) -> None:
+    def _shift(self, path: Path) -> None:
         """Rename `path` to `path.1`, `path.1` to `path.2` and so on, and delete those that are not kept."""
-        folder, name = os.path.split(path)
-        prefix = name + "."
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.name.startswith(prefix)]
-        numbers = {int(number) for number in (one[len(prefix) :] for one in names) if number.isdecimal() and number == str(int(number))}
+        prefix = path.name + "."
+        endings = [entry.name[len(prefix) :] for entry in os.scandir(path.parent) if entry.name.startswith(prefix)]
+        numbers = {int(ending) for ending in endings if ending.isdecimal() and ending == str(int(ending))}
+
+        def numbered(number: int) -> Path:
+            return path.with_name(f"{prefix}{number}")
+
         for number in numbers:
             if number >= self._keep:
-                os.unlink(f"{path}.{number}")
+                numbered(number).unlink()
         free = next(number for number in range(1, self._keep + 1) if number not in numbers or number == self._keep)
         for number in range(free, 1, -1):
-            os.replace(f"{path}.{number - 1}", f"{path}.{number}")
-        os.replace(path, f"{path}.1")
+            numbered(number - 1).replace(numbered(number))
+        path.replace(numbered(1))
 
 
 _ADVICE: Final = {

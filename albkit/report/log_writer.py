@@ -46,12 +46,6 @@ class LogWriter:
         now: The time in seconds since 1970.
     """
 
-    __slots__ = (
-        *("_alert", "_closed", "_closing", "_count_lost", "_dropped", "_file", "_function", "_gave_up", "_hurry", "_is_dropping", "_limit", "_lines"),
-        *("_lock", "_name", "_opened", "_outage_is_told", "_outage_since", "_post", "_put", "_quiet_until", "_taken", "_thread"),
-        *("_throttle", "_wake", "_warned_until", "__weakref__"),
-    )
-
     def __init__(
         self,
         destination: LogDestination,

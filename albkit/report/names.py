@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from hashlib import blake2b
 
-__all__ = ("certificate_arn", "elb_name", "group_arn")
+__all__ = ("certificate_arn", "elb_name", "group_arn", "listener_id")
 
 _PREFIX = "arn:aws:{}:local:000000000000:"
 
@@ -25,3 +25,14 @@ def elb_name(name: str, kind: str = "app") -> str:
 def group_arn(name: str) -> str:
     """The ARN of a target group."""
     return f"{_PREFIX.format('elasticloadbalancing')}targetgroup/{name}/{_id('targetgroup', name)}"
+
+
+def certificate_arn(certificate: str) -> str:
+    """The ARN of a server certificate: its path or fingerprint is its ID. Empty if it is not known."""
+    return f"{_PREFIX.format('acm')}certificate/{certificate.lstrip('/')}" if certificate else ""
+
+
+@lru_cache(maxsize=256)
+def listener_id(name: str) -> str:
+    """The id of a listener."""
+    return _id("listener", name)

@@ -12,7 +12,22 @@ if TYPE_CHECKING:
     from albkit.state.target import TargetState
     from albkit.state.target_group import TargetGroupState
 
-__all__ = ("ExchangeRecord",)
+__all__ = ("ExchangeRecord", "Transformation")
+
+
+class Transformation:
+    """What the transforms of a rule made of a request."""
+
+    __slots__ = ("host", "status", "url")
+
+    def __init__(self) -> None:
+        self.host = ""
+        """The Host header after it was rewritten; empty if it was not."""
+        self.url = ""
+        """Path and query after they were rewritten; empty if they were not."""
+        self.status = "TransformSuccess"
+        """As in ALB's access log (`request_transform_status`, docs/alb.md 7.1): `TransformInvalidHost` or `TransformInvalidPath` if the
+        request failed because of the result."""
 
 
 class ExchangeRecord:
@@ -50,6 +65,7 @@ class ExchangeRecord:
         "sent_bytes",
         "target",
         "target_status_code",
+        "transformation",
     )
 
     def __init__(self, client: ClientAddress, protocol: str = "", listener: ListenerState | None = None) -> None:
@@ -69,7 +85,8 @@ class ExchangeRecord:
         self.answered_at = 0.0
         """When the whole response head had been received from the target."""
         self.responded_at = 0.0
-        """When the load balancer began to send a response that took more than one write. 0 for all others: they began when they ended."""
+        """When the load balancer began to send a response that took more than one write, or opened a tunnel. 0 for all others: they began
+        when they ended."""
         self.ended_at = 0.0
         """When the exchange, tunnel or connection ended."""
         self.matched_rule_priority = -1
@@ -90,6 +107,8 @@ class ExchangeRecord:
         # A list only if there is something to put in: nearly all requests succeed at the first attempt.
         self.failed_attempts: list[tuple[TargetState, Failure]] | None = None
         """The attempts that failed, in order; `None` if none did. If no attempt followed, the failure of the last one is also `failure`."""
+        self.transformation: Transformation | None = None
+        """What the transforms of the rule made of the request; `None` if it has none, or the request was not forwarded."""
         self.elb_status_code = 0
         """The status that the client received; 0 if none could be sent. If a gRPC client received a `grpc-status` in place of an error
         page, it is the status of that page."""

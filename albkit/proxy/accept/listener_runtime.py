@@ -21,7 +21,7 @@ from albkit.proxy.finish import finish
 from albkit.proxy.parked_tasks import ParkedTasks
 from albkit.proxy.runtime import ClientConnection, Runtime
 from albkit.proxy.tls.termination import Termination
-from albkit.proxy.transports import address_of, bound_buffers, endpoint
+from albkit.proxy.transports import address_of, bound_buffers, endpoint, locate
 from albkit.state.bounded_cache import BoundedCache
 from albkit.state.connection_record import ConnectionRecord
 from albkit.state.listener import ListenerState
@@ -160,6 +160,7 @@ class ListenerRuntime:
         state = self.listener_state
         if state.access_log is not None or state.connection_log is not None:
             address.conn_trace_id = runtime.new_conn_trace_id()
+            locate(address, transport)
         if runtime.stopping or not admitted:
             runtime.counters.connection_rejected()
             self.log_connection(address, transport, Failure(FailureKind.STOPPED if runtime.stopping else FailureKind.OUT_OF_SOCKETS))
