@@ -215,7 +215,6 @@ class ConnectionPreface(asyncio.Protocol):
         self._tls.set_protocol(self)
         self._hello_at = self._listener.runtime.clock.monotonic()
         if self._record is not None:
-            self._record.began = self._hello_at
             self._tls.on_flight = self._note_hello
         transport.set_protocol(self._tls)
         self._tls.data_received(data)
