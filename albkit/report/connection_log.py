@@ -41,7 +41,7 @@ class _Fields:
     def __init__(self, record: ConnectionRecord, is_secure: bool) -> None:
         tls, failure = record.tls, record.failure
         certificate = tls.client_certificate if tls is not None else None
-        self.version = (tls.version if tls is not None else "") or record.tls_version
+        self.version = tls.version if tls is not None else ""
         self.cipher = tls.cipher if tls is not None else ""
         self.latency = tls.handshake_time if tls is not None and is_secure and failure is None else None
         self.subject = certificate.subject if certificate is not None else ""

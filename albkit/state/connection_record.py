@@ -20,7 +20,7 @@ class ConnectionRecord:
         local: The IP address that the client connected to; empty for a unix socket.
     """
 
-    __slots__ = ("at", "client", "failure", "key_exchange", "local", "tls", "tls_version")
+    __slots__ = ("at", "cipher", "client", "failure", "key_exchange", "local", "tls", "tls_version")
 
     def __init__(self, client: ClientAddress, local: str) -> None:
         self.local = local
@@ -32,6 +32,8 @@ class ConnectionRecord:
         """When the connection was established or failed, in seconds since 1970."""
         self.key_exchange = ""
         """The name of the key exchange group (`x25519`); empty without TLS, and if the session uses none."""
+        self.cipher = 0
+        """The number of the cipher suite that the load balancer has chosen; 0 if the handshake did not come so far."""
         self.tls_version = ""
         """The version that the load balancer has chosen, in OpenSSL's spelling; empty if the handshake did not come so far."""
         self.failure: Failure | None = None
