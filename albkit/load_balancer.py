@@ -10,13 +10,15 @@ from typing import Any
 import attrs
 
 from albkit.clock import SYSTEM, Clock
-from albkit.control.announcer import Announcer, TunnelAnnouncer
+from albkit.control.announcer import Announcer, TunnelAnnouncer, started, stopping
 from albkit.control.certificate_watch import CertificateWatch
+from albkit.control.exchange_events import ExchangeEvents
 from albkit.control.explain import Explanation, Fields, explain
 from albkit.control.log_files import LogFiles
+from albkit.control.observers import Observers
 from albkit.control.registration import Registration, is_mitigated
 from albkit.control.reload import apply
-from albkit.model.events import ListenerClosed, ListenerOpened
+from albkit.model.events import ListenerClosed, ListenerOpened, LoadBalancerStopped
 from albkit.model.extensions import EventSubscriber, Tunnel, TunnelCallback
 from albkit.model.health import TargetHealthDescription, TargetHealthState
 from albkit.model.listener import Listener
@@ -29,6 +31,7 @@ from albkit.proxy.accept.listener import RunningListener, close_all
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.serving import receive
 from albkit.proxy.tls.loading import Loaded, load
+from albkit.report.application_log import ApplicationLog
 from albkit.state.counters import Counters
 from albkit.state.registry import Registry
 from albkit.state.target import TargetState
@@ -83,8 +86,10 @@ class LoadBalancer:
         self._runtime: Runtime | None = None
         self._registration: Registration | None = None
         self._certificates: CertificateWatch | None = None
-        self._announcer = Announcer()
+        self._announcer = Announcer(ApplicationLog().log)
         self._tunnel_announcer = TunnelAnnouncer()
+        self._observers = Observers()
+        ExchangeEvents(self._announcer, self._observers, clock)
         # start(), stop() and apply() exclude each other: each replaces runtime, listeners and settings together.
         self._applying = asyncio.Lock()
         self._running: tuple[RunningListener, ...] = ()
@@ -171,6 +176,7 @@ class LoadBalancer:
         self._tunnels = runtime.tunnels.keys()
         runtime.tunnel_opened = self._tunnel_announcer.opened
         runtime.tunnel_closed = self._tunnel_announcer.closed
+        self._observers.attach(runtime)
         self._runtime = runtime
         if self._registry is not None:
             # Not earlier: an exchange of the previous run may have ended after the load balancer had stopped.
@@ -200,7 +206,8 @@ class LoadBalancer:
             registration.begin(choice)
         self._running = tuple(running)
         for listener in running:
-            self._announcer.publish(ListenerOpened(listener.listener.name, listener.port))
+            self._announcer.publish(ListenerOpened(listener.listener.name, listener.port, url=listener.url))
+        self._announcer.publish(started(runtime))
 
     async def stop(self) -> None:
         """Close the listeners and idle connections, give exchanges and tunnels `stop_timeout` seconds to finish, then cut the rest.
@@ -220,6 +227,8 @@ class LoadBalancer:
                 runtime, self._runtime = self._runtime, None
                 registration, self._registration = self._registration, None
                 logs, self._logs = self._logs, None
+                if runtime is not None:
+                    self._announcer.publish(stopping(runtime))
                 await self._close_listeners()
             timeout = self._settings.stop_timeout
         finally:
@@ -234,6 +243,8 @@ class LoadBalancer:
                 # After the last exchange has ended.
                 if logs is not None:
                     await logs.stop()
+                if runtime is not None:
+                    self._announcer.publish(LoadBalancerStopped(runtime.settings.name))
 
     async def _close_listeners(self) -> None:
         """Close all listeners and stop watching files. Each part is done even if the caller is cancelled meanwhile."""
@@ -247,7 +258,7 @@ class LoadBalancer:
                 await close_all(running)
             finally:
                 for listener in running:
-                    self._announcer.publish(ListenerClosed(listener.listener.name, listener.port))
+                    self._announcer.publish(ListenerClosed(listener.listener.name, listener.port, url=listener.url))
 
     async def apply(self, listeners: Listener | Sequence[Listener]) -> None:
         """Replace the configuration by a new one. Only what differs changes.
@@ -400,10 +411,21 @@ class LoadBalancer:
         runtime, _ = self._control()
         return explain(method, url, headers, client, listener, self._running, runtime, http2=http2)
 
-    def subscribe(self, subscriber: EventSubscriber) -> Callable[[], None]:
-        """Call a function with every event (see `albkit.events`). Call the returned function to unsubscribe."""
-        self._announcer.subscribe(subscriber)
-        return lambda: self._announcer.unsubscribe(subscriber)
+    def subscribe(self, subscriber: EventSubscriber | Callable[[Any], None], *kinds: type[Any]) -> Callable[[], None]:
+        """Call a function with every event, or with events of the given classes (see `albkit.events`). Call the returned function to
+        unsubscribe.
+
+        `ExchangeFinished`, `TunnelClosed` and `ConnectionFailed` come once per exchange, tunnel and connection: name the classes that you
+        want. The function runs in the event loop, so it must not block; whatever it does delays all other requests.
+
+        Args:
+            subscriber: Called with the event. If it raises, the exception is logged, and it stays subscribed.
+            kinds: Classes of `albkit.events`. Default: all of them.
+
+        Raises:
+            TypeError: one of `kinds` is not a class of events.
+        """
+        return self._announcer.subscribe(subscriber, *kinds)
 
     def on_tunnel(self, opened: TunnelCallback | None = None, closed: TunnelCallback | None = None) -> Callable[[], None]:
         """Call functions with every tunnel that opens or ends. Call the returned function to unsubscribe.

@@ -171,7 +171,12 @@ class HealthChecker:
                 raise
             result = failed("the probe was cancelled from within", CheckFailure.TARGET_ERROR)
         except Exception:  # noqa: BLE001 - no error may end the checks of this target
-            _log.exception("a health check of %s failed inside the load balancer", watch.member.address)
+            fields = {
+                "albkit_event": "internal_error",
+                "albkit_group": watch.choice.group.group.name,
+                "albkit_target": watch.member.address,
+            }
+            _log.exception("a health check of %s failed inside the load balancer", watch.member.address, extra=fields)
             words = "Health checks failed due to an internal error"
             result = CheckResult(TargetHealthReason.INTERNAL_ERROR, words, CheckFailure.INTERNAL_ERROR)
         finally:

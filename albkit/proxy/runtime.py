@@ -316,4 +316,4 @@ class Runtime:
             try:
                 action(party)
             except Exception:  # noqa: BLE001 - all others must be closed nevertheless
-                _log.exception("%r could not be closed gracefully", party)
+                _log.exception("%r could not be closed gracefully", party, extra={"albkit_event": "internal_error"})

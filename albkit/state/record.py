@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
+
+from albkit.model.tunnel import TunnelEnd
+
 if TYPE_CHECKING:
     from albkit.errors import Failure
     from albkit.model.message import ClientAddress, RequestHead
@@ -12,7 +16,7 @@ if TYPE_CHECKING:
     from albkit.state.target import TargetState
     from albkit.state.target_group import TargetGroupState
 
-__all__ = ("ExchangeRecord", "Transformation")
+__all__ = ("ExchangeRecord", "Transformation", "TunnelRecord")
 
 
 class Transformation:
@@ -28,6 +32,23 @@ class Transformation:
         self.status = "TransformSuccess"
         """As in ALB's access log (`request_transform_status`, docs/alb.md 7.1): `TransformInvalidHost` or `TransformInvalidPath` if the
         request failed because of the result."""
+
+
+@attrs.frozen
+class TunnelRecord:
+    """How a tunnel, or a connection of a TCP or TLS listener, ended."""
+
+    id: int
+    protocol: str
+    """The protocol that the target's 101 named, in lower case; `tcp` or `tls` for such a listener."""
+    end: TunnelEnd | None
+    close_code: int | None
+    """As `Tunnel.close_code`."""
+    duration: float
+    """Seconds since the 101."""
+    frames_in: int | None
+    frames_out: int | None
+    """WebSocket frames of the client and of the target; `None` if they were not followed."""
 
 
 class ExchangeRecord:
@@ -66,6 +87,7 @@ class ExchangeRecord:
         "target",
         "target_status_code",
         "transformation",
+        "tunnel",
     )
 
     def __init__(self, client: ClientAddress, protocol: str = "", listener: ListenerState | None = None) -> None:
@@ -120,6 +142,8 @@ class ExchangeRecord:
         """Bytes to the client, the head included. For a tunnel, its whole lifetime."""
         self.failure: Failure | None = None
         """Why the exchange failed; `None` if it succeeded. `failure.kind.reason` is the error reason for a log."""
+        self.tunnel: TunnelRecord | None = None
+        """How the tunnel that the exchange opened has ended; `None` if it opened none."""
 
     def attempt_failed(self, target: TargetState, failure: Failure) -> None:
         """Note an attempt that failed. Another may follow."""

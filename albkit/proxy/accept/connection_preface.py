@@ -274,7 +274,8 @@ class ConnectionPreface(asyncio.Protocol):
         """Give up the connection, which belongs to another protocol from now on."""
         self._state = HAND_OVER[self._state]
         if _log.isEnabledFor(logging.DEBUG):
-            _log.debug("client %s: handed over", self._address)
+            fields = {"albkit_event": "trace", "albkit_client": str(self._address)}
+            _log.debug("client %s: handed over", self._address, extra=fields)
         self._transport = self._tls = self._session = None
 
     def _refuse(self, failure: Failure) -> None:
