@@ -65,7 +65,7 @@ async def checking(log: Log, address: Any, check: alb.HealthCheck, **settings: A
 
 
 def check(path: str = "/up", **settings: Any) -> alb.HealthCheck:
-    return alb.HealthCheck(path, **{"interval": 5, "timeout": 1, **settings})
+    return alb.HealthCheck(path, **{"interval": 300, "timeout": 1, **settings})
 
 
 def answer(data: bytes) -> Script:
@@ -199,7 +199,7 @@ async def test_grpc_check_has_the_grpc_status(path: str, code: str | None, statu
 async def test_tcp_and_websocket_checks_have_types_of_their_own() -> None:
     """A TCP check has no status code."""
     log = Log()
-    async with target() as origin, checking(log, origin.address, alb.HealthCheck(protocol="TCP", interval=5, timeout=1)):
+    async with target() as origin, checking(log, origin.address, alb.HealthCheck(protocol="TCP", interval=300, timeout=1)):
         assert (log.first()[0], log.first()[3:]) == ("tcp", ("PASS", "-", "-", "127.0.0.1"))
     log = Log()
     async with target(_switches) as origin, checking(log, origin.address, check(protocol="WEBSOCKET")):
@@ -239,7 +239,7 @@ async def test_probe_of_the_program_has_a_type_of_its_own(probe: Any, expected: 
     """What it says stays inside its field in JSON; ALB's format has no field for it."""
     for name in ("alb", "json"):
         log = Log(name)
-        async with checking(log, "127.0.0.1:9", alb.HealthCheck(probe=probe, interval=5, timeout=0.1)) as it:
+        async with checking(log, "127.0.0.1:9", alb.HealthCheck(probe=probe, interval=300, timeout=0.1)) as it:
             reason = described(it).reason
             if name == "alb":
                 assert (log.first()[0], log.first()[2:]) == ("probe", ("127.0.0.1:9", *expected, "-"))

@@ -13,10 +13,11 @@ from albkit.model.message import ClientAddress
 from albkit.model.tls import ClientCertificate, TlsSession
 from albkit.report.connection_log import FORMATS, connection_log_for
 from albkit.state.connection_record import ConnectionRecord
+from tests.support.secure import certificate
 
 FIXED = alb.FixedResponse(200)
 PLAIN = alb.Listener(80, FIXED, name="door")
-SECURE = alb.Listener(443, FIXED, protocol="HTTPS", certificates=alb.Certificate(b"cert", b"key"))
+SECURE = alb.Listener(443, FIXED, protocol="HTTPS", certificates=certificate())
 EVERY_BYTE = bytes(range(256)).decode("latin-1")
 
 
