@@ -538,6 +538,17 @@ async def test_stop_in_the_middle_of_a_handshake_has_a_line() -> None:
 # Settings.
 
 
+def test_setting_that_is_no_connection_log_is_refused() -> None:
+    """An access log in its place too."""
+    for wrong in ("connections.log", True, alb.AccessLog("access.log")):
+        with pytest.raises(alb.ConfigurationError, match=r'connection_log: .* is not ConnectionLog.*; give ConnectionLog\("conn'):
+            http(connection_log=wrong)
+        with pytest.raises(alb.ConfigurationError, match=r'connection_log: .* is not ConnectionLog.*; give ConnectionLog\("conn'):
+            alb.LoadBalancer(http(), connection_log=wrong)
+    with pytest.raises(alb.ConfigurationError, match=r"destination: .*format: 'combined'"):
+        alb.ConnectionLog("", "combined")
+
+
 async def test_log_of_a_listener_takes_precedence() -> None:
     """Its own log, none with `False`, and else the one of the load balancer."""
     common, special = Log(), Log()

@@ -105,6 +105,13 @@ def described(it: Balancing) -> alb.HealthCheckResult:
     return description.last_check
 
 
+def test_setting_that_is_no_health_check_log_is_refused() -> None:
+    """A path in its place too."""
+    for wrong in ("checks.log", False, alb.AccessLog("access.log")):
+        with pytest.raises(alb.ConfigurationError, match=r"health_check_log: .* is not HealthCheckLog\(...\) or None"):
+            alb.LoadBalancer(listener(alb.FixedResponse(200)), health_check_log=wrong)
+
+
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
