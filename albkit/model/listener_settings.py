@@ -80,9 +80,8 @@ class ListenerSettings:
         if log is not None and log is not False and not isinstance(log, AccessLog):
             faults.add("access_log", f'{log!r} is not AccessLog(...), False or None; give AccessLog("access.log")')
         if isinstance(log, AccessLog) and log.format == "combined" and self.is_stream:
-            faults.add(
-                "access_log", f"the combined format describes requests, and a {self.protocol} listener reads none; use 'alb' or 'json'"
-            )
+            wrong = f"the combined format describes requests, which {self.protocol} listeners do not read; use format='alb' or 'json'"
+            faults.add("access_log", wrong)
         connections = self.connection_log
         if connections is not None and connections is not False and not isinstance(connections, ConnectionLog):
             faults.add("connection_log", f'{connections!r} is not ConnectionLog(...), False or None; give ConnectionLog("connections.log")')

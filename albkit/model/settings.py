@@ -107,9 +107,8 @@ class Settings:
             if log.path is not None:
                 before = first.setdefault(os.path.abspath(log.path), (place, log))  # noqa: PTH100 - no file access
                 if log.way_of_writing != before[1].way_of_writing:
-                    faults.add(
-                        place, f"writes to {log.path!r} with other settings of rotation or buffer_size than {before[0]}; make them equal"
-                    )
+                    wrong = f"{log.path!r} is also the file of {before[0]}, with another rotation, keep or buffer_size; make them equal"
+                    faults.add(place, wrong)
 
     def _check_tunnels(self, faults: Faults) -> None:
         """Check the tunnel policies that use the load balancer's idle timeout against it."""

@@ -136,6 +136,7 @@ def connection_log_for(
             write(format_line(record))
         except Exception:  # noqa: BLE001 - whatever is wrong with one line, the connection must go on
             if _throttle.may_say():
-                _log.exception("a line of the connection log could not be written%s", _throttle.also())
+                fields = {"albkit_event": "internal_error"}
+                _log.exception("a line of the connection log could not be written%s", _throttle.also(), extra=fields)
 
     return log

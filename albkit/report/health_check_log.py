@@ -76,6 +76,7 @@ def health_check_log_for(name: str, write: Callable[[str], None], load_balancer:
             write(format_line(record))
         except Exception:  # noqa: BLE001 - whatever is wrong with one line, the checks must go on
             if _throttle.may_say():
-                _log.exception("a line of the health check log could not be written%s", _throttle.also())
+                fields = {"albkit_event": "internal_error"}
+                _log.exception("a line of the health check log could not be written%s", _throttle.also(), extra=fields)
 
     return log
