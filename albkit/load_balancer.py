@@ -63,6 +63,8 @@ class LoadBalancer:
             use. Default: `5`.
         stop_timeout: Seconds, 0 or more, for which exchanges and tunnels may continue after `stop()` was called. Default: `5`.
         limits: `Limits(...)`: how large and how slow a peer may be.
+        tracing: `albkit.opentelemetry.Tracing(...)` for a span per request and per tunnel; it needs `pip install 'albkit[otel]'`. Without
+            it, the headers of a client's trace are forwarded unchanged. Default: `None`.
         clock: A source of time and randomness, for tests (`albkit.clock.Clock`).
 
     Raises:

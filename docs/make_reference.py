@@ -75,6 +75,7 @@ SECTIONS = (
             "listeners": Part("", "one `Listener` or a list"),
             "name": Part("Name", _NAME),
             "limits": Part("", "`Limits(...)`"),
+            "tracing": Part("", "`albkit.opentelemetry.Tracing(...)` or `None`"),
         },
         Settings,
     ),

@@ -44,6 +44,7 @@ class Settings:
     certificate_check_interval: float = _setting("certificate_check_interval")
     stop_timeout: float = _setting("stop_timeout")
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
+    tracing: Any = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         faults = Faults("LoadBalancer")
@@ -56,6 +57,8 @@ class Settings:
         self._check_settings(faults)
         if not isinstance(self.limits, Limits):
             faults.add("limits", f"{self.limits!r} is not Limits(...)")
+        if self.tracing is not None and (isinstance(self.tracing, type) or not callable(getattr(self.tracing, "begin", None))):
+            faults.add("tracing", f"{self.tracing!r} is not albkit.opentelemetry.Tracing(...)")
         self._check_listeners(faults, self.listeners)
         self._check_tunnels(faults)
         faults.raise_if_any()

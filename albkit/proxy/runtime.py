@@ -19,6 +19,7 @@ from albkit.proxy.http2.buffer_budget import BufferBudget
 from albkit.proxy.sweep import Sweep, interval_for
 from albkit.proxy.target.connection_pool import ConnectionPool
 from albkit.proxy.target.waiting_line import WaitingLine
+from albkit.proxy.tracing import Tracing
 from albkit.report.failure_log import log_out_of_sockets
 from albkit.state.counters import Counters
 from albkit.state.record import ExchangeRecord
@@ -138,6 +139,8 @@ class Runtime:
         """Called after both connections of a tunnel were closed. Must not raise."""
         self.ended: Callable[[ExchangeRecord], None] | None = None
         """Called with everything that has ended; `None` if nobody wants to know. Must not raise."""
+        self.tracing: Tracing | None = settings.tracing
+        """Begins the trace of each exchange; `None` if tracing is off."""
         self._waiting_lines: dict[TargetChoice, WaitingLine] = {}
         self._tunnel_ids = count(1)
         self.hook_tasks = HookTasks(loop)

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextvars import Context
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from albkit.errors import Failure
+    from albkit.model.extensions import Tunnel
     from albkit.model.message import ClientAddress, RequestHead
     from albkit.state.counters import Counters
     from albkit.state.listener import ListenerState
     from albkit.state.target import TargetState
     from albkit.state.target_group import TargetGroupState
 
-__all__ = ("ExchangeRecord",)
+__all__ = ("ExchangeRecord", "Trace")
+
+
+class Trace(Protocol):
+    """The trace of one exchange, if tracing is on. No method raises, whatever happens inside the tracing library."""
+
+    @property
+    def trace_id(self) -> str:
+        """32 hexadecimal digits; empty if the exchange belongs to no trace. For logs."""
+
+    @property
+    def context(self) -> Context:
+        """The context for code of the program: the span of the exchange is the current one in it. The same object each time."""
+
+    def attempt_failed(self, target: TargetState, failure: Failure) -> None:
+        """An attempt has just failed. Another may follow."""
+
+    def tunnel_opened(self, record: ExchangeRecord, tunnel: Tunnel) -> None:
+        """The exchange became a tunnel. `ended` follows at the end of the tunnel."""
+
+    def ended(self, record: ExchangeRecord) -> None:
+        """The exchange or its tunnel has ended. The record is complete."""
 
 
 class ExchangeRecord:
@@ -50,6 +73,7 @@ class ExchangeRecord:
         "sent_bytes",
         "target",
         "target_status_code",
+        "trace",
     )
 
     def __init__(self, client: ClientAddress, protocol: str = "", listener: ListenerState | None = None) -> None:
@@ -101,6 +125,8 @@ class ExchangeRecord:
         """Bytes to the client, the head included. For a tunnel, its whole lifetime."""
         self.failure: Failure | None = None
         """Why the exchange failed; `None` if it succeeded. `failure.kind.reason` is the error reason for a log."""
+        self.trace: Trace | None = None
+        """The trace of the exchange; `None` if it has none: tracing is off, or the request head was rejected."""
 
     def attempt_failed(self, target: TargetState, failure: Failure) -> None:
         """Note an attempt that failed. Another may follow."""
@@ -109,6 +135,8 @@ class ExchangeRecord:
         if self.failed_attempts is None:
             self.failed_attempts = []
         self.failed_attempts.append((target, failure))
+        if self.trace is not None:
+            self.trace.attempt_failed(target, failure)
 
     def count(self, counters: Counters) -> None:
         """Add the exchange to the counters of its target or, if it had none, of the load balancer. `proxy.finish` calls this once."""
