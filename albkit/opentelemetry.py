@@ -52,11 +52,14 @@ __all__ = ("Tracing",)
 _log = logging.getLogger("albkit")
 
 _SCHEMA: Final = "https://opentelemetry.io/schemas/1.30.0"
-_SLOW: Final = 0.05
-"""Seconds. A call into OpenTelemetry runs in the event loop, so nothing else happens meanwhile."""
-_PAUSE_PER_SECOND: Final = 100.0
-"""How much longer than a slow call no spans are made: slow calls take at most one percent of the time of the event loop."""
-_LONGEST_PAUSE: Final = 60.0
+_SLOW: Final = 0.005
+"""Seconds. A call into OpenTelemetry runs in the event loop, so nothing else happens meanwhile. It usually takes less than 0.1 ms."""
+_MOST_SLOW: Final = 1.0
+"""Seconds that slow calls may take together; more is taken as a fault, and not as a machine that is busy for a moment."""
+_FORGIVEN: Final = 0.1
+"""Seconds of slow calls that each second takes off their sum."""
+_PAUSE: Final = 60.0
+"""Seconds without spans."""
 _MOST_LISTENERS: Final = 64
 """Configurations of listeners whose rules are kept by priority."""
 
@@ -120,6 +123,9 @@ class Tracing:
         self._rules: dict[int, tuple[ListenerSettings, dict[int, Rule]]] = {}
         self._failures = LogThrottle()
         self._refusals = LogThrottle()
+        self._slow = 0.0
+        """Seconds that slow calls have taken, as of `_slow_at`."""
+        self._slow_at = 0.0
         self._resumes_at = float("-inf")
 
     def begin(self, record: ExchangeRecord, peer: ClientAddress, origin: tuple[str, int], clock: Clock) -> _Trace | None:
@@ -129,7 +135,7 @@ class Tracing:
         return self.guarded("begin a span", clock, _Trace, self, record, peer, origin, clock)
 
     def guarded(self, what: str, clock: Clock, call: Callable[..., Result], *arguments: Any) -> Result | None:
-        """Call OpenTelemetry. An exception is logged and gives `None`. After a slow call no further exchange is traced for a while."""
+        """Call OpenTelemetry. An exception is logged and gives `None`. After many slow calls no further exchange is traced for a while."""
         began = clock.monotonic()
         try:
             return call(*arguments)
@@ -142,20 +148,22 @@ class Tracing:
         finally:
             now = clock.monotonic()
             if now - began > _SLOW:
-                self._pause(what, now, now - began)
+                self._add_slow(what, now, now - began)
 
-    def _pause(self, what: str, now: float, took: float) -> None:
-        pause = min(took * _PAUSE_PER_SECOND, _LONGEST_PAUSE)
-        self._resumes_at = max(self._resumes_at, now + pause)
-        if self._failures.may_say():
-            _log.warning(
-                "OpenTelemetry took %.3f s to %s, and all traffic waited; requests are not traced for %.0f s. Export with a "
-                "BatchSpanProcessor, and use no sampler, processor or propagator that waits%s",
-                took,
-                what,
-                pause,
-                self._failures.also(),
-            )
+    def _add_slow(self, what: str, now: float, took: float) -> None:
+        self._slow = max(self._slow - (now - self._slow_at) * _FORGIVEN, 0.0) + took
+        self._slow_at = now
+        if self._slow <= _MOST_SLOW:
+            return
+        self._resumes_at = now + _PAUSE
+        self._slow = 0.0
+        _log.warning(
+            "OpenTelemetry is slow, and all traffic waits for it: it took %.3f s to %s. Requests are not traced for %.0f s. Export with a "
+            "BatchSpanProcessor, and use no sampler, processor or propagator that waits",
+            took,
+            what,
+            _PAUSE,
+        )
 
     def propagator(self) -> TextMapPropagator:
         """The propagator to use. The program may replace the global one at any time."""

@@ -126,8 +126,8 @@ def _route(request: RequestHead, record: ExchangeRecord, listener: ListenerRunti
     """Return the first rule by priority whose conditions hold, or the default rule. Conditions may be functions of the program."""
     rules = listener.rules
     try:
-        trace = record.trace if rules.asks_program else None
-        rule = rules.match(request) if trace is None else trace.context.run(rules.match, request)
+        trace = record.trace
+        rule = rules.match(request) if trace is None or not rules.asks_program else trace.context.run(rules.match, request)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - a condition of the program may raise anything
