@@ -52,12 +52,13 @@ __all__ = ("Tracing",)
 _log = logging.getLogger("albkit")
 
 _SCHEMA: Final = "https://opentelemetry.io/schemas/1.30.0"
-_SLOW: Final = 0.005
-"""Seconds. A call into OpenTelemetry runs in the event loop, so nothing else happens meanwhile. It usually takes less than 0.1 ms."""
+_SLOW: Final = 0.002
+"""Seconds. A call into OpenTelemetry runs in the event loop, so nothing else happens meanwhile. It usually takes less than 0.05 ms."""
 _MOST_SLOW: Final = 1.0
-"""Seconds that slow calls may take together; more is taken as a fault, and not as a machine that is busy for a moment."""
-_FORGIVEN: Final = 0.1
-"""Seconds of slow calls that each second takes off their sum."""
+"""Seconds that slow calls may take together; more is taken as a fault."""
+# A machine that is busy stops a call for many milliseconds now and then, which is no fault of OpenTelemetry. So the sum shrinks.
+_FORGIVEN_PER_SECOND: Final = 0.1
+_FORGIVEN_PER_CALL: Final = 0.001
 _PAUSE: Final = 60.0
 """Seconds without spans."""
 _MOST_LISTENERS: Final = 64
@@ -124,8 +125,10 @@ class Tracing:
         self._failures = LogThrottle()
         self._refusals = LogThrottle()
         self._slow = 0.0
-        """Seconds that slow calls have taken, as of `_slow_at`."""
+        """Seconds that slow calls have taken, less what is forgiven, as of `_slow_at`."""
         self._slow_at = 0.0
+        self._calls = 0
+        """Calls since then."""
         self._resumes_at = float("-inf")
 
     def begin(self, record: ExchangeRecord, peer: ClientAddress, origin: tuple[str, int], clock: Clock) -> _Trace | None:
@@ -137,6 +140,7 @@ class Tracing:
     def guarded(self, what: str, clock: Clock, call: Callable[..., Result], *arguments: Any) -> Result | None:
         """Call OpenTelemetry. An exception is logged and gives `None`. After many slow calls no further exchange is traced for a while."""
         began = clock.monotonic()
+        self._calls += 1
         try:
             return call(*arguments)
         except (KeyboardInterrupt, SystemExit):
@@ -151,8 +155,10 @@ class Tracing:
                 self._add_slow(what, now, now - began)
 
     def _add_slow(self, what: str, now: float, took: float) -> None:
-        self._slow = max(self._slow - (now - self._slow_at) * _FORGIVEN, 0.0) + took
+        forgiven = (now - self._slow_at) * _FORGIVEN_PER_SECOND + self._calls * _FORGIVEN_PER_CALL
+        self._slow = max(self._slow - forgiven, 0.0) + took
         self._slow_at = now
+        self._calls = 0
         if self._slow <= _MOST_SLOW:
             return
         self._resumes_at = now + _PAUSE

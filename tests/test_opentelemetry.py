@@ -151,7 +151,7 @@ async def test_failing_opentelemetry_costs_no_request(tracing: Tracing, passes: 
         assert 1 <= said(caplog, words) <= 3
 
 
-@pytest.mark.parametrize(("seconds", "calls"), [(2.0, 1), (0.3, 4), (0.02, 51)])
+@pytest.mark.parametrize(("seconds", "calls"), [(2.0, 1), (0.3, 4), (0.02, 61)])
 async def test_slow_opentelemetry_is_left_out_for_a_while(seconds: float, calls: int, caplog: pytest.LogCaptureFixture) -> None:
     """When its calls have taken more than a second together, each request goes on as without it, for a minute."""
     clock = FakeClock()
@@ -161,7 +161,7 @@ async def test_slow_opentelemetry_is_left_out_for_a_while(seconds: float, calls:
         client = await it.client()
         for _ in range(calls + 10):
             await client.get("/", SAMPLED)
-        # A few more than a second holds, because a tenth of the time is forgiven.
+        # A few more than a second holds, because a part of it is forgiven.
         assert calls <= slow.asked <= calls + 6
         passed = [field_of(head, "traceparent") == [_PARENT] for head in origin.heads]
         assert passed == [False] * slow.asked + [True] * (calls + 10 - slow.asked)
@@ -173,7 +173,7 @@ async def test_slow_opentelemetry_is_left_out_for_a_while(seconds: float, calls:
 
 
 async def test_calls_that_are_slow_now_and_then_are_no_reason_to_stop(caplog: pytest.LogCaptureFixture) -> None:
-    """The machine may be busy."""
+    """The machine may be busy: with little traffic it is the time that counts, with much of it the number of calls."""
     clock = FakeClock()
     slow = Slow(clock, 0.3)
     async with balancing(listener(alb.FixedResponse(200)), tracing=Spans(slow).tracing, clock=clock) as it:
@@ -181,7 +181,10 @@ async def test_calls_that_are_slow_now_and_then_are_no_reason_to_stop(caplog: py
         for _ in range(20):
             await client.get("/")
             clock.advance(3)
-    assert slow.asked == 20
+        for number in range(500):
+            slow.seconds = 0.05 if number % 25 == 0 else 0
+            await client.get("/")
+    assert slow.asked == 520
     assert said(caplog, "slow") == 0
 
 
