@@ -71,6 +71,8 @@ class LoadBalancer:
             Default: `None`.
         health_check_log: `HealthCheckLog(...)`: where to log the results of health checks. Default: `None`.
         limits: `Limits(...)`: how large and how slow a peer may be.
+        tracing: `albkit.opentelemetry.Tracing(...)` for a span per request and per tunnel; it needs `pip install 'albkit[otel]'`. Without
+            it, the headers of a client's trace are forwarded unchanged. Default: `None`.
         clock: A source of time and randomness, for tests (`albkit.clock.Clock`).
 
     Raises:
