@@ -83,7 +83,7 @@ def load_termination(listener: Listener, faults: Faults, path: str, now: float) 
             return None
     if len(loaded) < len(listener.certificates):
         return None
-    from albkit.policy.certificate_choice import CertificateChoice, CertificateFacts
+    from albkit.policy.certificate_choice import CertificateChoice
 
     choice = CertificateChoice(loaded[0], loaded[1:], now)
     warnings = _unused_default(loaded, choice)
