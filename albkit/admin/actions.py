@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
 import attrs
@@ -41,15 +40,10 @@ def _targets(items: list[Any]) -> tuple[list[Target], list[Fault]]:
     seen: dict[str, int] = {}
     for index, item in enumerate(items):
         settings = dict(item) if isinstance(item, dict) else {"target": item}
-        path = f"targets[{index}].target" if isinstance(item, dict) else f"targets[{index}]"
-        try:
-            target = attrs.evolve(target_from(settings.pop("target")), **settings)
-        except ConfigurationError as error:
-            faults += [(path, fault) for fault in error.faults]
-            continue
+        target = attrs.evolve(target_from(settings.pop("target")), **settings)
         first = seen.setdefault(str(target), index)
         if first != index:
-            faults.append((path, f"{target} is already in the list, as targets[{first}]; leave it out"))
+            faults.append((f"targets[{index}]", f"{target} is already in the list, as targets[{first}]; leave it out"))
         targets.append(target)
     return targets, faults
 
@@ -115,8 +109,7 @@ async def delete(api: Context, call: Call) -> None:
 
 async def close_tunnel(api: Context, call: Call) -> None:
     """Close one tunnel."""
-    text = call.request.query.get("code", str(_GOING_AWAY))
-    code = _code(int(text) if text.isascii() and text.isdigit() and len(text) <= 4 else text)
+    code = _code(call.request.query.get("code", str(_GOING_AWAY)))
     number = call.path["id"]
     if not (number.isascii() and number.isdigit() and len(number) <= 18):
         raise Problem(404, f"there is no tunnel {number[:40]!r}")
@@ -127,22 +120,19 @@ async def close_tunnel(api: Context, call: Call) -> None:
 async def close_tunnels(api: Context, call: Call) -> dict[str, int]:
     """Close the tunnels to a target, to a group, or all."""
     body = call.body
-    code = _code(body.get("code", _GOING_AWAY))
+    code = body.get("code", _GOING_AWAY)
     if body.get("all"):
         return {"closed": await api.load_balancer.close_tunnels(code=code)}
     _check_group(api, body["group"])
-    target = body.get("target")
-    try:
-        target = target_from(target) if target is not None else None
-    except ConfigurationError as error:
-        raise Problem.of_faults([("target", fault) for fault in error.faults]) from None
-    return {"closed": await api.load_balancer.close_tunnels(body["group"], target, code=code)}
+    return {"closed": await api.load_balancer.close_tunnels(body["group"], body.get("target"), code=code)}
 
 
-def _code(code: object) -> int:
+def _code(text: str) -> int:
+    """The code of a Close frame in the query."""
+    code = int(text) if text.isascii() and text.isdigit() and len(text) == 4 else 0
     wrong = fault_of_close(code, "")
-    if wrong or not isinstance(code, int):
-        raise Problem.of_faults([("code", wrong or "is not a number")])
+    if wrong:
+        raise Problem.of_faults([("code", f"{text[:20]!a}: {wrong}")])
     return code
 
 
@@ -155,40 +145,25 @@ async def reopen_logs(api: Context, call: Call) -> None:
 async def explain(api: Context, call: Call) -> dict[str, Any]:
     """Explain what would happen to a request."""
     body = call.body
-    client = body.get("client", "127.0.0.1")
-    faults: list[Fault] = []
-    port = None
-    try:
-        ipaddress.ip_address(client)
-    except ValueError:
-        faults.append(("client", f"{client!a} is not an IP address"))
-    try:
-        port = URL(body["url"], encoded=True).explicit_port
-    except ValueError as error:
-        faults.append(("url", f"{body['url'][:60]!a} is not a URL: {error}"))
-    for name, value in body.get("headers", {}).items():
-        if not value.isprintable() or not name.isprintable() or not name:
-            faults.append((f"headers.{name[:60]}", "is not a header: it has control characters, or no name"))
-    if faults:
-        raise Problem.of_faults(faults)
     settings = {"headers": body.get("headers", {}), "listener": body.get("listener"), "http2": body.get("http2", False)}
     try:
-        found = api.load_balancer.explain(body["method"], body["url"], client=client, **settings)
+        found = api.load_balancer.explain(body["method"], body["url"], client=body.get("client", "127.0.0.1"), **settings)
     except LookupError as error:
         raise Problem.of_faults([("listener", str(error))]) from None
     except ValueError as error:
         raise Problem.of_faults([("http2" if settings["http2"] else "url", str(error))]) from None
     return {
-        "rule": f"{_listener_id(api, settings['listener'], port)}/{found.rule.priority}" if found.rule is not None else None,
+        "rule": f"{_listener_id(api, settings['listener'], body['url'])}/{found.rule.priority}" if found.rule is not None else None,
         "group": found.group,
         "target": str(found.target) if found.target is not None else None,
         "why": list(found.why),
     }
 
 
-def _listener_id(api: Context, name: str | None, port: int | None) -> str:
+def _listener_id(api: Context, name: str | None, url: str) -> str:
     """The id of the listener that `explain` has used: the one of this name, else of this port, else the first."""
     listeners = api.load_balancer.describe_listeners()
+    port = URL(url, encoded=True).explicit_port
     named = (one.id for one in listeners if name is not None and one.name == name)
     return next(named, None) or next((one.id for one in listeners if one.port == port), listeners[0].id if listeners else "")
 

@@ -34,10 +34,12 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
-    "Server": "albkit",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+
+_BEGUN = "albkit: begun"
+"""The key of a request whose answer has begun."""
 
 Inner = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -58,7 +60,7 @@ class Api:
     def application(self) -> web.Application:
         """Make the aiohttp application."""
 
-        application = web.Application(middlewares=[web.middleware(self._answer)], client_max_size=LARGEST_BODY)
+        application = web.Application(middlewares=[self._answer], client_max_size=LARGEST_BODY)
         application.on_response_prepare.append(_add_headers)
         for route in ROUTES:
             application.router.add_route(route.method, route.path, self._handler(route))
@@ -66,6 +68,7 @@ class Api:
                 application.router.add_route("HEAD", route.path, self._handler(route))
         return application
 
+    @web.middleware
     async def _answer(self, request: web.Request, handler: Inner) -> web.StreamResponse:
         """Answer one request: what aiohttp or a handler raises becomes JSON."""
         connection = request.protocol
@@ -75,23 +78,26 @@ class Api:
         try:
             self.guard.check(request)
             return await handler(request)
-        except Problem as problem:
-            return _error(problem)
-        except web.HTTPException as error:
-            return _error(_problem_of(error, request))
-        except TimeoutError:
-            # A client that does not take its answer: nothing more can be said to it.
-            _abort(request)
-            raise asyncio.CancelledError from None
-        except RuntimeError as error:
-            if self._context.load_balancer.describe().is_running:
-                return _failed(request, error)
-            return _error(Problem(503, "the load balancer is not running"))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must cost this request only
-            return _failed(request, error)
+        except Exception as error:
+            if _BEGUN in request:
+                # A part of the answer is sent, so nothing else can be said. The usual cause is a client that does not read.
+                _abort(request)
+                raise asyncio.CancelledError from error
+            return self._error(error, request)
         finally:
             if isinstance(connection, Connection):
                 connection.end()
+
+    def _error(self, error: Exception, request: web.Request) -> web.Response:
+        """Make the answer for an exception."""
+        if isinstance(error, web.HTTPException):
+            error = _problem_of(error, request)
+        elif isinstance(error, RuntimeError) and not self._context.load_balancer.describe().is_running:
+            error = Problem(503, "the load balancer is not running")
+        elif not isinstance(error, Problem):
+            _log.error("admin API: %s of %s failed", request.method, peer_of(request), exc_info=error)
+            error = Problem(500, "the admin API failed; its log says why")
+        return _response_to(error)
 
     def _handler(self, route: Route) -> Inner:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -172,7 +178,7 @@ def _response(result: Any) -> web.StreamResponse:
     return web.Response(status=204) if result is None else web.Response(text=encode(result), content_type="application/json")
 
 
-def _error(problem: Problem) -> web.Response:
+def _response_to(problem: Problem) -> web.Response:
     response = web.Response(status=problem.status, text=encode(problem.as_json()), content_type="application/json", headers=problem.headers)
     if problem.status in (401, 403, 408, 413, 503):
         # The connection is not kept for a client that may not, or should not, ask again at once.
@@ -191,17 +197,13 @@ def _problem_of(error: web.HTTPException, request: web.Request) -> Problem:
     return Problem(error.status, words.get(error.status, error.reason), headers=headers)
 
 
-def _failed(request: web.Request, error: Exception) -> web.StreamResponse:
-    _log.error("admin API: %s of %s failed", request.method, peer_of(request), exc_info=error)
-    return _error(Problem(500, "the admin API failed; its log says why"))
-
-
 def _abort(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    del request
+    request[_BEGUN] = True
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers["Server"] = "albkit"

@@ -111,7 +111,7 @@ def peer_of(request: web.Request) -> str:
 
 
 def _host_name(host: str) -> str | None:
-    """The name of a Host field without its port, in lower case; `None` if it is invalid. The port may be forwarded, so it does not count."""
+    """The name of a Host field without its port, in lower case; `None` if it is invalid. The port does not count: it may be forwarded."""
     try:
         parts = urlsplit(f"//{host}")
         name = parts.hostname

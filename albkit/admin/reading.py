@@ -41,9 +41,10 @@ async def ready(api: Context, call: Call) -> web.StreamResponse | dict[str, str]
 
 async def metrics(api: Context, call: Call) -> web.StreamResponse:
     """The metrics as Prometheus text."""
+    chunks = api.metrics()
     response = web.StreamResponse(headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
     await response.prepare(call.request)
-    for chunk in api.metrics():
+    for chunk in chunks:
         await _write(response, chunk.encode() if isinstance(chunk, str) else chunk)
         await asyncio.sleep(0)
     return response

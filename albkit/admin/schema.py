@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from albkit.admin.formats import FORMATS
 from albkit.admin.problem import Fault
 
 __all__ = ("Schema", "array", "faults_of", "one_of", "record", "reference")
@@ -98,6 +99,8 @@ def _faults(schema: Schema, value: Any, components: Mapping[str, Schema], path: 
         if (low is not None and value < low) or (high is not None and value > high):
             limits = f"{low} to {high}" if high is not None else f"{low} or more"
             yield path, f"{_shown(value)} is out of range; {limits}"
+            return
+        yield from _faults_of_format(schema, value, path)
 
 
 def _faults_of_choice(choices: list[Schema], value: Any, components: Mapping[str, Schema], path: str) -> Iterator[Fault]:
@@ -124,6 +127,8 @@ def _faults_of_object(schema: Schema, value: dict[str, Any], components: Mapping
         yield path, f"has {len(value)} entries; at most {schema['maxProperties']}"
         return
     for name, item in value.items():
+        if "propertyNames" in schema:
+            yield from _faults(schema["propertyNames"], name, components, _inside(path, name))
         if name in properties:
             yield from _faults(properties[name], item, components, _inside(path, name))
         elif others is False:
@@ -147,6 +152,15 @@ def _faults_of_text(schema: Schema, value: str, path: str) -> Iterator[Fault]:
         yield path, f"has {len(value)} characters; give {low} to {high}"
     elif "pattern" in schema and not re.search(schema["pattern"], value):
         yield path, f"{_shown(value)} is not {schema.get('title', 'in the right form')}"
+    else:
+        yield from _faults_of_format(schema, value, path)
+
+
+def _faults_of_format(schema: Schema, value: Any, path: str) -> Iterator[Fault]:
+    if "format" in schema:
+        wrong = FORMATS[schema["format"]](value)
+        if wrong:
+            yield path, wrong
 
 
 def _is(value: Any, kind: str) -> bool:

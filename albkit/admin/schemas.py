@@ -19,9 +19,22 @@ _TIME_OR_NULL: Final = {"type": ["number", "null"], "description": "Seconds sinc
 _TEXT: Final = {"type": "string"}
 _TEXT_OR_NULL: Final = {"type": ["string", "null"]}
 _FLAG: Final = {"type": "boolean"}
-_CODE: Final = {"type": "integer", "minimum": 1000, "maximum": 4999, "description": "The code of the Close frame (RFC 6455 section 7.4)."}
+_CODE: Final = {
+    "type": "integer",
+    "minimum": 1000,
+    "maximum": 4999,
+    "format": "close-code",
+    "description": "The code of the Close frame (RFC 6455 section 7.4).",
+}
+_TOKEN: Final = {"type": "string", "maxLength": 256, "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"}
 _NAME: Final = {"type": "string", "minLength": 1, "maxLength": 32}
-_ADDRESS: Final = {"type": "string", "minLength": 1, "maxLength": 300}
+_ADDRESS: Final = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 300,
+    "format": "target",
+    "description": "host:port, [v6]:port, http://host:port or unix:/path",
+}
 
 
 def _attribute(name: str, *, nullable: bool = False) -> dict[str, Any]:
@@ -182,16 +195,22 @@ COMPONENTS: Final[dict[str, Schema]] = {
     ),
     "Question": record(
         {
-            "headers": {"type": "object", "additionalProperties": {"type": "string", "maxLength": 8190}, "maxProperties": 100},
-            "client": {"type": "string", "minLength": 1, "maxLength": 100},
+            "headers": {
+                "type": "object",
+                "propertyNames": {**_TOKEN, "title": "the name of a header"},
+                "additionalProperties": {"type": "string", "maxLength": 8190, "pattern": "^[^\\x00-\\x1f\\x7f]*$"},
+                "maxProperties": 100,
+            },
+            "client": {"type": "string", "minLength": 1, "maxLength": 100, "format": "ip-address"},
             "listener": {"type": ["string", "null"], "maxLength": 100},
             "http2": _FLAG,
         },
-        method={"type": "string", "maxLength": 40, "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", "title": "a method"},
+        method={**_TOKEN, "title": "a method"},
         url={
             "type": "string",
             "maxLength": 8190,
             "pattern": "^https?://[!-~]+$",
+            "format": "url",
             "title": "a URL; give http:// or https://, a host and a path, with other characters percent-encoded",
         },
     ),
