@@ -30,8 +30,7 @@ class Traffic:
     def __init__(self, url: str) -> None:
         self._url = url
         self._tasks: list[asyncio.Task[None]] = []
-        # Not for secrets: it only has to look like the traffic of people.
-        self._random = random.Random()
+        self._random = random.Random()  # noqa: S311 - no secret: it only has to look like the traffic of people
         self.sent = 0
         """Requests and messages so far."""
 

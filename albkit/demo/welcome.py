@@ -33,7 +33,7 @@ _NO_HTTPS = """\
 
 
 def welcome(demo: Demo) -> list[str]:
-    """The addresses, the rules and six things to try, line by line."""
+    """The addresses, the rules and seven things to try, line by line."""
     url, https = demo.url, demo.https_url
     addresses = [
         ("gateway", url),
@@ -48,9 +48,10 @@ def welcome(demo: Demo) -> list[str]:
         "",
         *_indented(rules_table(demo.listener, names)),
         "",
-        "Six things to try",
+        "Seven things to try",
         "",
         *to_try.splitlines(),
+        f"7. Watch all of this live, drain a target and put it back: open {demo.admin_url}/ in a browser.",
         "",
     ]
 
