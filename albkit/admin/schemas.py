@@ -104,7 +104,7 @@ COMPONENTS: Final[dict[str, Schema]] = {
         last_active_at=_TIME_OR_NULL,
         latency=_LATENCY,
     ),
-    "Check": record(at=_TIME, passed=_FLAG, seconds=_SECONDS, status={"type": ["integer", "null"]}, reason=_TEXT_OR_NULL),
+    "Check": record(at=_TIME, passed=_FLAG, seconds=_SECONDS, status={"type": ["integer", "null"]}, reason=_TEXT),
     "Target": record(
         id=_TEXT,
         group=_TEXT,
