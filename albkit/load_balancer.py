@@ -13,6 +13,7 @@ from albkit.clock import SYSTEM, Clock
 from albkit.control.announcer import Announcer, TunnelAnnouncer
 from albkit.control.certificate_watch import CertificateWatch
 from albkit.control.explain import Explanation, Fields, explain
+from albkit.control.operations import Operations
 from albkit.control.registration import Registration, is_mitigated
 from albkit.control.reload import apply
 from albkit.model.events import ListenerClosed, ListenerOpened
@@ -25,7 +26,7 @@ from albkit.model.target_group import fault_of_route, targets_from
 from albkit.model.validation import Faults
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.accept.listener import RunningListener, close_all
-from albkit.proxy.runtime import Runtime
+from albkit.proxy.runtime import LiveTunnel, Runtime
 from albkit.proxy.serving import receive
 from albkit.proxy.tls.loading import Loaded, load
 from albkit.state.counters import Counters
@@ -35,7 +36,7 @@ from albkit.state.target import TargetState
 __all__ = ("LoadBalancer",)
 
 
-class LoadBalancer:
+class LoadBalancer(Operations):
     """An application load balancer in the running event loop.
 
     Use it as an async context manager, or `await start()` and later `await stop()`. It can be started again after a stop. It installs no
@@ -70,8 +71,8 @@ class LoadBalancer:
     """
 
     def __init__(self, listeners: Listener | Sequence[Listener], *, clock: Clock = SYSTEM, **settings: Any) -> None:
+        super().__init__(clock)
         self._settings = Settings(listeners, **settings)
-        self._clock = clock
         self._counters = Counters()
         self._registry: Registry | None = None
         """The groups of the run that goes on, or of the one before."""
@@ -83,7 +84,7 @@ class LoadBalancer:
         # start(), stop() and apply() exclude each other: each replaces runtime, listeners and settings together.
         self._applying = asyncio.Lock()
         self._running: tuple[RunningListener, ...] = ()
-        self._tunnels: Collection[Tunnel] = ()
+        self._tunnels: Collection[LiveTunnel] = ()
 
     @property
     def listeners(self) -> tuple[RunningListener, ...]:
@@ -155,6 +156,7 @@ class LoadBalancer:
         self._tunnels = runtime.tunnels.keys()
         runtime.tunnel_opened = self._tunnel_announcer.opened
         runtime.tunnel_closed = self._tunnel_announcer.closed
+        self._observers.attach(runtime)
         self._runtime = runtime
         if self._registry is not None:
             # Not earlier: an exchange of the previous run may have ended after the load balancer had stopped.
@@ -183,6 +185,7 @@ class LoadBalancer:
         for choice in runtime.choices.values():
             registration.begin(choice)
         self._running = tuple(running)
+        self._started_at = self._clock.time()
         for listener in running:
             self._announcer.publish(ListenerOpened(listener.listener.name, listener.port))
 
@@ -205,12 +208,14 @@ class LoadBalancer:
                 await self._close_listeners()
             timeout = self._settings.stop_timeout
         finally:
-            if registration is not None:
-                registration.close()
-            if runtime is not None:
-                await runtime.stop(timeout)
-            if registration is not None:
-                await registration.closed()
+            # The admin APIs end last, so that /ready is red, and the page can be read, while exchanges and tunnels finish.
+            async with self._admins.ending(drains=runtime is not None):
+                if registration is not None:
+                    registration.close()
+                if runtime is not None:
+                    await runtime.stop(timeout)
+                if registration is not None:
+                    await registration.closed()
 
     async def _close_listeners(self) -> None:
         """Close all listeners and stop watching files. Each part is done even if the caller is cancelled meanwhile."""
