@@ -288,7 +288,6 @@ class _Api:
         news: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
         self._mock.viewers.add(news)
         try:
-            self._state["time"] = time.time()
             event: tuple[str, Any] = ("state", self._state)
             while event[0] != "bye":
                 await stream.write(f"event: {event[0]}\ndata: {json.dumps(event[1])}\n\n".encode())
