@@ -11,25 +11,25 @@ function short(n) {
 }
 function bytes(n) {
   if (n == null || Number.isNaN(n)) return DASH;
-  if (n < 1000) return `${Math.round(n)} B`;
-  for (const [size, unit] of [[1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]) if (n >= size) return `${(n / size).toFixed(n / size < 99.95 ? 1 : 0)} ${unit}`;
+  if (n < 1000) return `${Math.round(n)}\u00a0B`;
+  for (const [size, unit] of [[1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]) if (n >= size) return `${(n / size).toFixed(n / size < 99.95 ? 1 : 0)}\u00a0${unit}`;
 }
 function millis(s) {
   if (s == null || Number.isNaN(s)) return DASH;
-  if (s >= 10) return `${s.toFixed(0)} s`;
-  if (s >= 1) return `${s.toFixed(2)} s`;
+  if (s >= 10) return `${s.toFixed(0)}\u00a0s`;
+  if (s >= 1) return `${s.toFixed(2)}\u00a0s`;
   const ms = s * 1000;
-  return ms >= 99.5 ? `${ms.toFixed(0)} ms` : ms >= 9.95 ? `${ms.toFixed(1)} ms` : `${ms.toFixed(2)} ms`;
+  return ms >= 99.5 ? `${ms.toFixed(0)}\u00a0ms` : ms >= 9.95 ? `${ms.toFixed(1)}\u00a0ms` : `${ms.toFixed(2)}\u00a0ms`;
 }
 function span(s) {
   s = Math.max(0, Math.round(s));
-  if (s < 100) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min${s < 600 ? ` ${s % 60} s` : ""}`;
+  if (s < 100) return `${s}\u00a0s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min${s < 600 ? ` ${s % 60}\u00a0s` : ""}`;
   if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
   return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
 }
 const ago = (t) => (t == null ? "never" : now() - t < 1.5 ? "now" : `${span(now() - t)} ago`);
-const percent = (share) => (share == null || Number.isNaN(share) ? DASH : share === 0 ? "0 %" : share < 0.0005 ? "<0.1 %" : `${(share * 100).toFixed(share < 0.0995 ? 1 : 0)} %`);
+const percent = (share) => (share == null || Number.isNaN(share) ? DASH : share === 0 ? "0\u00a0%" : share < 0.0005 ? "<0.1\u00a0%" : `${(share * 100).toFixed(share < 0.0995 ? 1 : 0)}\u00a0%`);
 const dayTime = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const dateTime = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 const dateOnly = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" });

@@ -106,7 +106,7 @@ function takeState(state) {
     for (const [id, fields] of Object.entries(state[name] || {})) {
       // The object survives a reconnection with its rates.
       const item = old.get(id);
-      if (item) { delete item.$find; Object.assign(item, fields); }
+      if (item) { item.$find = null; Object.assign(item, fields); }
       fresh.set(id, item || fields);
       measure(name, item || fields, 0);
     }
@@ -132,7 +132,7 @@ function takeDelta(delta) {
     if (!known) continue;
     for (const [id, fields] of Object.entries(items)) {
       const item = known.get(id);
-      if (item) { delete item.$find; merge(item, fields); }
+      if (item) { item.$find = null; merge(item, fields); }
       else known.set(id, fields);
       measure(name, item || fields, seconds);
     }

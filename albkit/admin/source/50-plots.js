@@ -48,7 +48,7 @@ function spark(canvas, item, ticks) {
 function niceTop(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  for (const step of [1, 1.5, 2, 3, 4, 5, 7.5, 10]) if (value <= step * power * 1.0001) return step * power;
+  for (const step of [1, 2, 3, 4, 6, 8, 10]) if (value <= step * power * 1.0001) return step * power;
 }
 
 let cross = null; // The tick that the pointer is at: the same in all plots.

@@ -47,7 +47,7 @@ class Grid {
     let kept = [...this.columns];
     if (cards) kept = kept.filter((column) => column.card);
     else {
-      const needs = () => kept.reduce((all, column) => all + column.w + 12, 16);
+      const needs = () => kept.reduce((all, column) => all + column.w + 16, 14);
       while (needs() > room) {
         const most = Math.max(...kept.map((column) => column.need || 1));
         if (most === 1) break;

@@ -54,9 +54,9 @@ const groupColumns = () => [
   { key: "rate", title: "Requests/s", w: 136, num: true, card: "rate", sort: (g) => rate(g), make: sparkColumn(90, "requests per second") },
   ...TRAFFIC, { key: "algorithm", title: "Algorithm", w: 128, f: 1, need: 6, dim: true, text: (g) => g.algorithm || DASH, tip: true },
   { key: "stickiness", title: "Stickiness", w: 110, f: 1, need: 8, dim: true, text: (g) => g.stickiness || DASH, tip: true }, lastActive,
-  { key: "go", name: "Targets", no: true, w: 72, card: "act", make: (cell) => { const a = h("a", { tabindex: -1 }, "Targets"); cell.append(a); return (g) => { mark(a, "href", `#targets?q=${encodeURIComponent(term("group", g.id))}`); mark(a, "aria-label", `Targets of ${g.id}`); }; } },
+  { key: "go", name: "Targets", no: true, num: true, w: 60, card: "act", make: (cell) => { const a = h("a", { tabindex: -1 }, "Targets"); cell.append(a); return (g) => { mark(a, "href", `#targets?q=${encodeURIComponent(term("group", g.id))}`); mark(a, "aria-label", `Targets of ${g.id}`); }; } },
 ];
-const GROUP_CARD = { cardAreas: ["name name state act", "rate rate rate rate", "err p99 tun ."], cardColumns: "1fr 1fr auto auto", cardHeight: 112 };
+const GROUP_CARD = { cardAreas: ["name name state act", "rate err p99 tun"], cardColumns: "1.6fr 1fr 1.3fr 1fr", cardHeight: 84 };
 
 const targetColumns = [
   { key: "state", title: "State", w: 124, card: "state", sort: (t) => SEVERITY.indexOf(shown(t)), numeric: true, make: (cell) => {
@@ -73,12 +73,12 @@ const targetColumns = [
     const name = opener("target", (t) => t.address)(open, row);
     return (t) => { name(t); flag.hidden = !t.standby; };
   } },
-  { key: "group", title: "Group", w: 92, f: 1, need: 2, card: "grp", sort: (t) => natural(t.group), make: groupLink },
+  { key: "group", title: "Group", w: 92, f: 1, need: 2, card: "grp", label: false, sort: (t) => natural(t.group), make: groupLink },
   { key: "why", title: "Reason, or last check", w: 150, f: 3, need: 4, card: "why", label: false, dim: true, text: reasonWords, tip: true },
   { key: "weight", title: "Weight", w: 50, need: 3, num: true, sort: (t) => t.weight, text: (t) => String(t.weight ?? DASH) },
   { key: "rate", title: "Requests/s", w: 130, num: true, card: "rate", sort: (t) => rate(t), make: sparkColumn(60, "requests per second") },
   ...TRAFFIC, lastActive,
-  { key: "act", name: "Action", no: true, w: 86, card: "act", make: (cell, row) => {
+  { key: "act", name: "Action", no: true, num: true, w: 78, card: "act", make: (cell, row) => {
     const button = h("button.small", { tabindex: -1, onclick: () => { const t = row.item; (leaves(t) ? putBack(t) : drain(t)).catch(failed(`${t.address}: nothing is changed.`)); } });
     cell.append(button);
     return (t) => { const words = leaves(t) ? "Put back" : "Drain"; text(button, words); mark(button, "aria-label", `${words} ${t.address} of ${t.group}`); };
@@ -111,7 +111,7 @@ const tunnelColumns = [
   { key: "idle", title: "Idle", w: 92, num: true, card: "idl", sort: (u) => now() - u.last_active_at, text: (u) => span(now() - u.last_active_at) },
   { key: "in", title: "Bytes in", hint: "From the client", w: 80, need: 2, num: true, card: "inn", sort: (u) => u.bytes_in, text: (u) => bytes(u.bytes_in) },
   { key: "out", title: "Bytes out", hint: "To the client", w: 80, need: 2, num: true, card: "out", sort: (u) => u.bytes_out, text: (u) => bytes(u.bytes_out) },
-  { key: "act", name: "Action", no: true, w: 66, card: "act", make: (cell, row) => {
+  { key: "act", name: "Action", no: true, num: true, w: 62, card: "act", make: (cell, row) => {
     const button = h("button.small", { tabindex: -1, onclick: () => closeTunnels([row.item], "").catch(failed("The tunnel is not closed.")) }, "Close");
     cell.append(button);
     return (u) => mark(button, "aria-label", `Close tunnel ${u.id} of ${u.client}`);

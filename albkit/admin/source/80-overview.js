@@ -56,8 +56,8 @@ const navCounts = {};
 function drawTop(found) {
   const { lb } = data, name = lb.name || "albkit", bad = found.filter((one) => one.level === "bad").length;
   text($("name"), name);
-  text($("running"), lb.started_at ? `${lb.state || "running"} · up ${span(now() - lb.started_at)}` : "");
-  $("running").className = `badge ${lb.started_at ? "" : "sr"}`;
+  text($("running").firstElementChild, lb.state || "running");
+  text($("running").lastElementChild, lb.started_at ? ` · up ${span(now() - lb.started_at)}` : "");
   $("running").hidden = !lb.started_at;
   mark($("running"), "data-tone", lb.state === "draining" ? "warn" : "good");
   document.title = `${bad ? `(${bad}) ` : ""}${name} · albkit`;

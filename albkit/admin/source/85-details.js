@@ -1,21 +1,22 @@
 // Details of one thing, beside the tables.
-const fact = (label, of) => [label, of];
 const latencies = (i) => (i.latency ? `p50 ${millis(i.latency.p50)}, p90 ${millis(i.latency.p90)}, p99 ${millis(i.latency.p99)} (${count(i.latency.count)} in 10 s)` : DASH);
-const responses = (i) => CLASSES.map((name) => `${name} ${count(i.responses?.[name])}`).join(", ");
+const CONNECTIONS = { "Connection errors": (i) => count(i.connection_errors), Retries: (i) => count(i.retries) };
+const REQUESTS = { Requests: (i) => `${count(i.requests)} (${short(rate(i))}/s)`, Responses: (i) => CLASSES.map((name) => `${name} ${count(i.responses?.[name])}`).join(", ") };
+const BYTES = { Bytes: (i) => bytes(i.processed_bytes) };
+const LOAD = { ...REQUESTS, "Errors now": (i) => percent(errors(i)), ...CONNECTIONS, Latency: latencies, Tunnels: (i) => count(i.tunnels), ...BYTES, "Last active": (i) => ago(i.last_active_at) };
+// The lines of the details of each kind of thing: a label, and what to say of the item.
 const FACTS = {
-  target: [fact("Group", (t) => t.group), fact("State", stateWords), fact("Reason", (t) => t.reason || DASH), fact("Last check", (t) => checkWords(t) || "none yet"), fact("Requests", (t) => `${count(t.requests)} (${short(rate(t))}/s)`),
-    fact("In flight", (t) => `${count(t.outstanding)}${t.max_concurrency ? ` of at most ${t.max_concurrency}` : ""}`), fact("Errors", (t) => `${count(t.errors)} (${percent(errors(t))} now)`), fact("Connection errors", (t) => count(t.connection_errors)),
-    fact("Retries", (t) => count(t.retries)), fact("Responses", responses), fact("Latency", latencies), fact("Tunnels", (t) => count(t.tunnels)), fact("Bytes", (t) => bytes(t.processed_bytes)), fact("Last active", (t) => ago(t.last_active_at))],
-  group: [fact("Healthy", (g) => `${g.healthy} of ${g.targets}${g.fails_open ? "; fails open" : ""}`), fact("Protocol", (g) => [g.protocol, g.protocol_version].filter(Boolean).join(", ")), fact("Algorithm", (g) => g.algorithm), fact("Stickiness", (g) => g.stickiness || "none"),
-    fact("Health check", (g) => g.health_check || "none"), fact("Deregistration delay", (g) => span(g.deregistration_delay || 0)), fact("Requests", (g) => `${count(g.requests)} (${short(rate(g))}/s)`), fact("In flight", (g) => count(g.outstanding)),
-    fact("Errors now", (g) => percent(errors(g))), fact("Connection errors", (g) => count(g.connection_errors)), fact("Retries", (g) => count(g.retries)), fact("Responses", responses), fact("Latency", latencies), fact("Tunnels", (g) => count(g.tunnels)),
-    fact("Bytes", (g) => bytes(g.processed_bytes)), fact("Last active", (g) => ago(g.last_active_at))],
-  tunnel: [fact("Number", (u) => u.id), fact("Client", (u) => u.client), fact("Group", (u) => u.group), fact("Target", (u) => u.target), fact("Protocol", (u) => u.protocol), fact("Opened", (u) => `${when(u.opened_at)}, ${span(now() - u.opened_at)} ago`),
-    fact("Last byte", (u) => ago(u.last_active_at)), fact("From the client", (u) => bytes(u.bytes_in)), fact("To the client", (u) => bytes(u.bytes_out))],
-  listener: [fact("Address", (l) => l.url || `${l.host}:${l.port}`), fact("Protocol", (l) => l.protocol), fact("Requests", (l) => `${count(l.requests)} (${short(rate(l))}/s)`), fact("Responses", responses), fact("Connections", (l) => count(l.active_connections)),
-    fact("Bytes", (l) => bytes(l.processed_bytes)), fact("Rules", (l) => count(l.rules))],
-  rule: [fact("Listener", (r) => r.listener), fact("Priority", (r) => (r.priority ? String(r.priority) : "default: no other rule matches")), fact("If", (r) => (r.conditions || []).join("\nand ") || "always"), fact("Then", (r) => r.action), fact("Hits", (r) => `${count(r.hits)} (${short(rate(r))}/s)`)],
-  certificate: [fact("Names", (c) => (c.names || []).join(", ")), fact("Expires", (c) => `${when(c.not_after)}: ${certificateWords(c)}`), fact("Key", (c) => c.key_type), fact("Listener", (c) => c.listener), fact("File", (c) => c.id)],
+  target: { Group: (t) => t.group, Reason: (t) => t.reason, "Last check": (t) => checkWords(t) || "none yet",
+    "In flight": (t) => `${count(t.outstanding)}${t.max_concurrency ? ` of at most ${t.max_concurrency}` : ""}`, ...LOAD, Errors: (t) => count(t.errors) },
+  group: { Healthy: (g) => `${g.healthy} of ${g.targets}`, Protocol: (g) => [g.protocol, g.protocol_version].filter(Boolean).join(", "), Algorithm: (g) => g.algorithm,
+    Stickiness: (g) => g.stickiness || "none", "Health check": (g) => g.health_check || "none", "Deregistration delay": (g) => span(g.deregistration_delay || 0),
+    "In flight": (g) => count(g.outstanding), ...LOAD },
+  tunnel: { Client: (u) => u.client, Group: (u) => u.group, Target: (u) => u.target, Protocol: (u) => u.protocol, Opened: (u) => `${when(u.opened_at)}, ${ago(u.opened_at)}`,
+    "Last byte": (u) => ago(u.last_active_at), "From the client": (u) => bytes(u.bytes_in), "To the client": (u) => bytes(u.bytes_out) },
+  listener: { Address: (l) => l.url || `${l.host}:${l.port}`, Protocol: (l) => l.protocol, ...REQUESTS, Connections: (l) => count(l.active_connections), ...BYTES, Rules: (l) => count(l.rules) },
+  rule: { Listener: (r) => r.listener, Priority: (r) => (r.priority ? String(r.priority) : "default: no other rule matches"), If: (r) => (r.conditions || []).join("\nand ") || "always",
+    Then: (r) => r.action, Hits: (r) => `${count(r.hits)} (${short(rate(r))}/s)` },
+  certificate: { Names: (c) => (c.names || []).join(", "), Expires: (c) => `${when(c.not_after)}: ${certificateWords(c)}`, Key: (c) => c.key_type, Listener: (c) => c.listener, File: (c) => c.id },
 };
 const TITLES = { target: (t) => t.address, group: (g) => g.id, tunnel: (u) => `Tunnel ${u.id}`, listener: (l) => l.name || l.id, rule: (r) => (r.priority ? `Rule ${r.id}` : `Default action of ${r.listener}`), certificate: (c) => c.names?.[0] || c.id };
 
@@ -27,7 +28,7 @@ const panel = {
     this.key = `${kind}/${id}`;
     this.from = from;
     text($("panel-title"), TITLES[kind](item));
-    const updates = [], body = $("panel-body"), sub = $("panel-sub"), { kept: values } = this.facts(kind, updates), canvas = h("canvas", { "aria-hidden": "true" });
+    const updates = [], body = $("panel-body"), sub = $("panel-sub"), values = this.facts(kind, updates), canvas = h("canvas", { "aria-hidden": "true" });
     sub.replaceChildren();
     body.replaceChildren();
     this[kind]?.(item, sub, body, updates);
@@ -57,12 +58,12 @@ const panel = {
   },
   facts(kind, updates) {
     const kept = h("dl.facts");
-    for (const [label, of] of FACTS[kind]) {
+    for (const [label, of] of Object.entries(FACTS[kind])) {
       const value = h("dd");
       kept.append(h("dt", label), value);
-      updates.push((item) => text(value, String(of(item) ?? DASH)));
+      updates.push((item) => text(value, String(of(item) || DASH)));
     }
-    return { kept };
+    return kept;
   },
   target(t, sub, body, updates) {
     let was = "";

@@ -25,7 +25,7 @@ const KEYS = [["/", "Filter"], ...VIEWS.map(([, title, key]) => [`g ${key}`, tit
   ["Escape", "Close details"], ["u", "Undo what the latest message says"], ["p", "Pause, or go on"], ["?", "This help"]];
 for (const [keys, words] of KEYS) $("keys").append(h("dt", ...keys.split(" ").flatMap((key, n) => [n ? " " : null, h("kbd", key)])), h("dd", words));
 function help() {
-  text($("version"), data.lb.version ? `albkit ${data.lb.version}` : "");
+  text($("version"), data.lb.version ? `albkit ${data.lb.version}, started ${when(data.lb.started_at)}` : "");
   $("help").showModal();
 }
 on($("help-button"), "click", help);
