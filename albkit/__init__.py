@@ -8,6 +8,7 @@ from albkit import events, extensions
 from albkit.control.explain import Explanation
 from albkit.errors import ConfigurationError
 from albkit.load_balancer import LoadBalancer
+from albkit.model.access_log import AccessLog
 from albkit.model.actions.fixed_response import FixedResponse
 from albkit.model.actions.forward import Forward
 from albkit.model.actions.redirect import Redirect
@@ -40,6 +41,7 @@ from albkit.model.tunnel import TunnelEnd, TunnelPolicy
 from albkit.runner import run
 
 __all__ = (
+    "AccessLog",
     "AnomalyDetection",
     "AnomalyResult",
     "AppCookie",

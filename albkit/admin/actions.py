@@ -139,7 +139,7 @@ def _code(text: str) -> int:
 async def reopen_logs(api: Context, call: Call) -> None:
     """Open the log files again."""
     del call
-    await api.reopen_logs()
+    api.load_balancer.reopen_logs()
 
 
 async def explain(api: Context, call: Call) -> dict[str, Any]:

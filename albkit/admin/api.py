@@ -20,6 +20,7 @@ from albkit.admin.schema import Schema, faults_of
 from albkit.admin.schemas import COMPONENTS
 from albkit.admin.section import encode
 from albkit.admin.settings import AdminSettings
+from albkit.errors import escaped
 
 __all__ = ("LARGEST_BODY", "Api")
 
@@ -95,7 +96,13 @@ class Api:
         elif isinstance(error, RuntimeError) and not self._context.load_balancer.describe().is_running:
             error = Problem(503, "the load balancer is not running")
         elif not isinstance(error, Problem):
-            _log.error("admin API: %s of %s failed", request.method, peer_of(request), exc_info=error)
+            _log.error(
+                "admin API: %s of %s failed",
+                request.method,
+                peer_of(request),
+                exc_info=error,
+                extra={"albkit_event": "admin_failed", "albkit_client": peer_of(request), "albkit_method": request.method},
+            )
             error = Problem(500, "the admin API failed; its log says why")
         return _response_to(error)
 
@@ -126,14 +133,15 @@ class Api:
                 "admin API: %s asked for %s %s: %d, %s",
                 peer_of(request),
                 request.method,
-                ascii(path)[1:-1],
+                escaped(path),
                 status,
-                ascii(words[:300])[1:-1],
+                escaped(words[:300]),
                 extra={
-                    "admin_client": peer_of(request),
-                    "admin_method": request.method,
-                    "admin_path": path,
-                    "admin_status": status,
+                    "albkit_event": "admin_action",
+                    "albkit_client": peer_of(request),
+                    "albkit_method": request.method,
+                    "albkit_path": escaped(path),
+                    "albkit_status": status,
                 },
             )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -42,14 +41,6 @@ class Context:
             raise Problem(404, "this version has no metrics")
         found: Iterable[str | bytes] = metrics.prometheus()
         return (found,) if isinstance(found, str | bytes) else found
-
-    async def reopen_logs(self) -> None:
-        """Open the log files again."""
-        reopen = getattr(self.load_balancer, "reopen_logs", None)
-        if reopen is not None:
-            result = reopen()
-            if asyncio.iscoroutine(result):
-                await result
 
     def close(self) -> None:
         """End what was subscribed, and drop the state."""

@@ -27,10 +27,10 @@ class DrainedTargets:
 
     def __init__(self, load_balancer: LoadBalancer) -> None:
         self._targets: dict[tuple[str, str], Target] = {}
-        self._end = load_balancer.subscribe(self._on_event)
+        self._end = load_balancer.subscribe(self._on_event, TargetRegistered, TargetStateChanged)
 
-    def _on_event(self, event: object) -> None:
-        if isinstance(event, TargetRegistered) or (isinstance(event, TargetStateChanged) and event.state is not TargetHealthState.DRAINING):
+    def _on_event(self, event: TargetRegistered | TargetStateChanged) -> None:
+        if isinstance(event, TargetRegistered) or event.state is not TargetHealthState.DRAINING:
             self._targets.pop((event.group, str(event.target)), None)
 
     def remember(self, group: str, target: Target) -> None:

@@ -100,7 +100,12 @@ class Guard:
                 status,
                 why,
                 self._throttle.also(),
-                extra={"admin_client": peer_of(request), "admin_method": request.method, "admin_status": status},
+                extra={
+                    "albkit_event": "admin_refused",
+                    "albkit_client": peer_of(request),
+                    "albkit_method": request.method,
+                    "albkit_status": status,
+                },
             )
 
 

@@ -64,7 +64,7 @@ class History:
         self.events: _Last[events.Event] = _Last(_event)
         self._ends = [
             load_balancer.on_failure(lambda failure: self.failures.add(failure.at, failure)),
-            load_balancer.subscribe(lambda event: self.events.add(time(), event)),
+            load_balancer.subscribe(lambda event: self.events.add(time(), event), *_WORDS),
         ]
 
     def close(self) -> None:
@@ -94,8 +94,7 @@ def _failure(number: int, at: float, failure: FailureDescription) -> dict[str, A
 def _event(number: int, at: float, event: Any) -> dict[str, Any]:
     group, target = getattr(event, "group", None), getattr(event, "target", None)
     address = str(target) if target is not None else None
-    words = _WORDS.get(type(event))
-    text = words(event) if words is not None else type(event).__name__
+    text = _WORDS[type(event)](event)
     where = f"{group}: " if group is not None else ""
     return {
         "id": number,
@@ -116,7 +115,10 @@ _WORDS: Final[dict[type, Callable[[Any], str]]] = {
     events.TargetDrained: lambda _: "has drained",
     events.ListenerOpened: lambda event: f"listener {event.name or event.port} is open on port {event.port}",
     events.ListenerClosed: lambda event: f"listener {event.name or event.port} is closed",
+    events.LoadBalancerStarted: lambda event: f"load balancer {event.name} has started",
+    events.LoadBalancerStopping: lambda event: f"load balancer {event.name} stops",
+    events.LoadBalancerStopped: lambda event: f"load balancer {event.name} has stopped",
     events.ConfigurationApplied: lambda event: f"a configuration of {event.listeners} listeners and {event.groups} groups is in effect",
     events.CertificatesRead: lambda event: f"certificates were read again from {', '.join(event.files)}",
 }
-"""What follows the group and the target."""
+"""The kinds of events that are kept, and their texts behind the group and the target. Exchanges and tunnels are too many."""

@@ -14,9 +14,12 @@ from albkit.model.descriptions import (
     TargetDescription,
     TargetGroupDescription,
 )
+from albkit.model.health import HealthCheckResult
 from albkit.model.target import Target
 
 __all__ = ("certificate_item", "drained_item", "group_item", "listener_item", "load_balancer_item", "rule_item", "target_item")
+
+_LONGEST = 300
 
 
 def load_balancer_item(described: LoadBalancerDescription, counters: dict[str, int], latency: Any) -> Item:
@@ -89,6 +92,7 @@ def group_item(group: TargetGroupDescription, latency: Any) -> Item:
 def target_item(target: TargetDescription, latency: Any) -> Item:
     """The item of a target."""
     address = target.address
+    check = target.last_check
     return {
         "id": f"{target.group}/{address}",
         "group": target.group,
@@ -110,9 +114,19 @@ def target_item(target: TargetDescription, latency: Any) -> Item:
         "connection_errors": target.connection_errors,
         "retries": target.retries,
         "last_active_at": target.last_active_at,
-        "last_check": None,
+        "last_check": _check(check) if check is not None else None,
         "draining_until": target.draining_until,
         "latency": latency,
+    }
+
+
+def _check(check: HealthCheckResult) -> Item:
+    return {
+        "at": round(check.at, 3),
+        "passed": check.passed,
+        "seconds": round(check.seconds, 6),
+        "status": check.status,
+        "reason": check.reason[:_LONGEST],
     }
 
 

@@ -24,7 +24,7 @@ _CODE: Final = {
     "minimum": 1000,
     "maximum": 4999,
     "format": "close-code",
-    "description": "The code of the Close frame (RFC 6455 section 7.4).",
+    "description": "RFC 6455 section 7.4.",
 }
 _TOKEN: Final = {"type": "string", "maxLength": 256, "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"}
 _NAME: Final = {"type": "string", "minLength": 1, "maxLength": 32}
@@ -104,7 +104,7 @@ COMPONENTS: Final[dict[str, Schema]] = {
         last_active_at=_TIME_OR_NULL,
         latency=_LATENCY,
     ),
-    "Check": record(at=_TIME, passed=_FLAG, seconds=_SECONDS, status={"type": ["integer", "null"]}, reason=_TEXT_OR_NULL),
+    "Check": record(at=_TIME, passed=_FLAG, seconds=_SECONDS, status={"type": ["integer", "null"]}, reason=_TEXT),
     "Target": record(
         id=_TEXT,
         group=_TEXT,

@@ -121,80 +121,102 @@ def in_parts(items: Sequence[tuple[str, Item]]) -> Iterator[str]:
         yield encode(dict(items[start : start + _AT_ONCE]))[1:-1]
 
 
-class TunnelSection:
-    """The open tunnels. There may be tens of thousands, so their items are changed in place, and written without an encoder."""
+class _Row:
+    """One tunnel. Slots and plain values, because there may be tens of thousands, and each is looked at every second."""
 
-    def __init__(self) -> None:
-        self.items: dict[int, Item] = {}
-        self._new: set[int] = set()
-        self._changed: set[int] = set()
-        self._gone: dict[int, None] = {}
+    __slots__ = ("active_at", "bytes_in", "bytes_out", "fixed", "is_changed", "is_new", "number")
 
-    def put(self, tunnel: Tunnel, now: float) -> None:
-        """Add a tunnel, or bring its item up to date.
-
-        Args:
-            tunnel: The tunnel.
-            now: Seconds since 1970.
-        """
-        item = self.items.get(tunnel.id)
-        if item is None:
-            self._add(tunnel, now)
-            return
-        bytes_in, bytes_out = tunnel.bytes_in, tunnel.bytes_out
-        # Without new bytes it has not been active, so that most tunnels need no more than this.
-        if bytes_in != item["bytes_in"] or bytes_out != item["bytes_out"]:
-            item["bytes_in"], item["bytes_out"] = bytes_in, bytes_out
-            item["last_active_at"] = round(now - tunnel.idle, 1)
-            self._changed.add(tunnel.id)
-
-    def _add(self, tunnel: Tunnel, now: float) -> None:
-        number = tunnel.id
-        self.items[number] = {
-            "id": str(number),
+    def __init__(self, tunnel: Tunnel, now: float) -> None:
+        self.number = tunnel.id
+        self.fixed = {
+            "id": str(tunnel.id),
             "client": str(tunnel.client),
             "group": tunnel.group,
             "target": str(tunnel.target),
             "protocol": tunnel.protocol,
             "opened_at": round(now - tunnel.age, 3),
-            "last_active_at": round(now - tunnel.idle, 1),
-            "bytes_in": tunnel.bytes_in,
-            "bytes_out": tunnel.bytes_out,
         }
-        self._new.add(number)
-        self._gone.pop(number, None)
+        self.active_at = f"{now - tunnel.idle:.1f}"
+        """As text, which all rows that change in the same second share."""
+        self.bytes_in = tunnel.bytes_in
+        self.bytes_out = tunnel.bytes_out
+        self.is_new = True
+        self.is_changed = True
+
+    @property
+    def item(self) -> Item:
+        return self.fixed | {"last_active_at": float(self.active_at), "bytes_in": self.bytes_in, "bytes_out": self.bytes_out}
+
+
+class TunnelSection:
+    """The open tunnels."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, _Row] = {}
+        self._changed: list[_Row] = []
+        """Those that are new or have changed."""
+        self._gone: list[str] = []
+
+    def put(self, tunnels: Iterable[Tunnel], now: float) -> None:
+        """Add tunnels, or bring them up to date.
+
+        Args:
+            tunnels: A few tunnels.
+            now: Seconds since 1970.
+        """
+        rows, changed = self._rows, self._changed
+        active_at = f"{now:.1f}"
+        for tunnel in tunnels:
+            row = rows.get(tunnel.id)
+            if row is None:
+                row = rows[tunnel.id] = _Row(tunnel, now)
+                changed.append(row)
+                continue
+            bytes_in, bytes_out = tunnel.bytes_in, tunnel.bytes_out
+            if bytes_in != row.bytes_in or bytes_out != row.bytes_out:
+                row.bytes_in, row.bytes_out, row.active_at = bytes_in, bytes_out, active_at
+                if not row.is_changed:
+                    row.is_changed = True
+                    changed.append(row)
 
     def keep_only(self, tunnels: Collection[Tunnel]) -> None:
         """Remove all others."""
-        if len(tunnels) == len(self.items):
+        if len(tunnels) == len(self._rows):
             return
         present = {tunnel.id for tunnel in tunnels}
-        for number in [number for number in self.items if number not in present]:
-            del self.items[number]
-            self._new.discard(number)
-            self._changed.discard(number)
-            self._gone[number] = None
+        for number in [number for number in self._rows if number not in present]:
+            del self._rows[number]
+            self._gone.append(str(number))
 
     def values(self) -> list[Item]:
         """All items."""
-        return list(self.items.values())
+        return [row.item for row in self._rows.values()]
 
     def fragments(self) -> Iterator[str]:
         """The JSON of all items, in parts of a few."""
-        return in_braces(in_parts([(item["id"], item) for item in self.items.values()]))
+        return in_braces(_rows_in_parts(list(self._rows.values())))
 
     def take_changes(self) -> tuple[Iterator[str] | None, list[str]]:
         """The JSON of what has changed since the last call, in parts of a few, `None` if nothing has; and the ids of what has gone."""
-        new, changed = [(str(number), self.items[number]) for number in self._new], list(self._changed - self._new)
-        gone = [str(number) for number in self._gone]
-        self._new, self._changed, self._gone = set(), set(), {}
-        parts = in_braces(chain(in_parts(new), self._changes_in_parts(changed))) if new or changed else None
-        return parts, gone
+        new = [row for row in self._changed if row.is_new and row.number in self._rows]
+        changed = [row for row in self._changed if not row.is_new and row.number in self._rows]
+        for row in self._changed:
+            row.is_new = row.is_changed = False
+        gone, self._gone, self._changed = self._gone, [], []
+        return (in_braces(chain(_rows_in_parts(new), _changes_in_parts(changed))) if new or changed else None), gone
 
-    def _changes_in_parts(self, changed: Sequence[int]) -> Iterator[str]:
-        for start in range(0, len(changed), _AT_ONCE):
-            some = [(number, self.items[number]) for number in changed[start : start + _AT_ONCE]]
-            yield ",".join(
-                f'"{number}":{{"bytes_in":{item["bytes_in"]},"bytes_out":{item["bytes_out"]},"last_active_at":{item["last_active_at"]}}}'
-                for number, item in some
-            )
+
+def _rows_in_parts(rows: Sequence[_Row]) -> Iterator[str]:
+    for start in range(0, len(rows), _AT_ONCE):
+        yield encode({row.fixed["id"]: row.item for row in rows[start : start + _AT_ONCE]})[1:-1]
+
+
+def _changes_in_parts(rows: Sequence[_Row]) -> Iterator[str]:
+    for start in range(0, len(rows), _AT_ONCE):
+        # Without the encoder: half of the time for ten thousand of them.
+        yield ",".join(
+            [
+                f'"{row.number}":{{"bytes_in":{row.bytes_in},"bytes_out":{row.bytes_out},"last_active_at":{row.active_at}}}'
+                for row in rows[start : start + _AT_ONCE]
+            ]
+        )

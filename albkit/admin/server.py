@@ -124,7 +124,7 @@ class AdminServer:
             self._context.close()
             # uvloop closes the sockets in the next turn of the loop.
             await asyncio.sleep(0)
-        _log.info("the admin API at %s is closed", self.url, extra={"admin_url": self.url})
+        _log.info("the admin API at %s is closed", self.url, extra={"albkit_event": "admin_closed", "albkit_url": self.url})
 
 
 async def start(
@@ -146,5 +146,5 @@ async def start(
     except BaseException:
         await server.stop()
         raise
-    _log.info("the admin API is open at %s", server.url, extra={"admin_url": server.url})
+    _log.info("the admin API is open at %s", server.url, extra={"albkit_event": "admin_opened", "albkit_url": server.url})
     return server

@@ -39,6 +39,7 @@ _AGE = 1.0
 _FORGOTTEN_AFTER = 30.0
 """Seconds after which the state is dropped if nobody has read it."""
 _AT_ONCE = 32
+_TUNNELS_AT_ONCE = 256
 _LARGEST_CHUNK = 1 << 16
 
 T = TypeVar("T")
@@ -154,12 +155,10 @@ class State:
             yield identity, certificate_item(certificate, identity)
 
     async def _read_tunnels(self, turns: Turns) -> None:
-        tunnels, now, put = self._load_balancer.tunnels, time(), self.tunnels.put
-        for start in range(0, len(tunnels), _AT_ONCE):
-            for tunnel in tunnels[start : start + _AT_ONCE]:
-                put(tunnel, now)
-            if turns.is_over:
-                await turns.rest()
+        tunnels, now = self._load_balancer.tunnels, time()
+        for start in range(0, len(tunnels), _TUNNELS_AT_ONCE):
+            self.tunnels.put(tunnels[start : start + _TUNNELS_AT_ONCE], now)
+            await turns.rest()
         self.tunnels.keep_only(tunnels)
 
     def target_items(self, group: str, addresses: Iterable[str]) -> list[Item]:

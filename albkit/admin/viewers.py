@@ -142,6 +142,8 @@ class Viewers:
                     chunks = [b"event: delta\ndata: ", *await state.encoded_delta(), b"\n\n"]
                     for viewer in tuple(self._viewers):
                         self.dropped += not viewer.send(chunks)
+                        # A turn for each of them: a delta of a megabyte takes a millisecond to write.
+                        await asyncio.sleep(0)
             except Exception:  # noqa: BLE001 - a description that fails once must not end the stream for good
                 _log.exception("the state of the admin API could not be read")
 

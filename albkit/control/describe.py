@@ -155,6 +155,7 @@ class Describer:
             connection_errors=counters.target_connection_errors + counters.target_tls_errors,
             retries=counters.retries,
             last_active_at=self.wall(member.last_active_at),
+            last_check=member.last_check,
         )
 
 

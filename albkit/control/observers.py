@@ -82,6 +82,8 @@ def _guarded(observer: Observer) -> Observer:
             raise
         except BaseException:  # noqa: BLE001 - an observer must not break the end of the exchange
             if throttle.may_say():
-                _log.exception("observer %s failed%s", name_of(observer), throttle.also())
+                name = name_of(observer)
+                fields = {"albkit_event": "subscriber_failed", "albkit_hook": name}
+                _log.exception("observer %s failed%s", name, throttle.also(), extra=fields)
 
     return call

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from albkit.control.admins import Admins
 from albkit.control.describe import Describer
+from albkit.control.explain import Explanation, Fields, explain
 from albkit.control.failures import reporter
 from albkit.control.observers import Observers
 from albkit.control.tunnel_closing import close_tunnels
@@ -25,6 +26,7 @@ from albkit.model.target_group import targets_from
 
 if TYPE_CHECKING:
     from albkit.clock import Clock
+    from albkit.control.log_files import LogFiles
     from albkit.model.settings import Settings
     from albkit.proxy.accept.listener import RunningListener
     from albkit.proxy.runtime import LiveTunnel, Runtime
@@ -41,6 +43,7 @@ class Operations:
     _settings: Settings
     _registry: Registry | None
     _runtime: Runtime | None
+    _logs: LogFiles | None
     _running: tuple[RunningListener, ...]
     _tunnels: Collection[LiveTunnel]
 
@@ -95,6 +98,47 @@ class Operations:
             callback: Called in the event loop, so it must not block. An exception is logged, and the callback stays.
         """
         return self._observers.add(reporter(callback, self._clock))
+
+    def explain(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Fields = (),
+        client: str = "127.0.0.1",
+        listener: str | None = None,
+        http2: bool = False,
+    ) -> Explanation:
+        """Explain what would happen to a request, without sending anything and without advancing any rotation.
+
+        It calls conditions of your own, but not actions, which it only names.
+
+        Args:
+            method: As in a request line.
+            url: With host, path and query. Its port selects the listener; if none listens there, the first one is used.
+            headers: Headers, as a mapping or pairs; a Host among them takes precedence over the URL's.
+            client: The address that the request would come from.
+            listener: The name of the listener to use instead.
+            http2: Whether the client uses HTTP/2. A request that does not fit the `protocol_version` of its target group gets 464, which
+                `why` explains; a Content-Type of `application/grpc` makes it a gRPC request.
+
+        Raises:
+            LookupError: there is no listener of this name.
+            ValueError: the listener does not accept HTTP/2.
+            RuntimeError: the load balancer is not running.
+        """
+        if self._runtime is None:
+            raise RuntimeError("the load balancer is not running; await start() first")
+        return explain(method, url, headers, client, listener, self._running, self._runtime, http2=http2)
+
+    def reopen_logs(self) -> None:
+        """Open the files of all logs again, after another program has renamed them. Returns at once; no line is lost or torn.
+
+        If a file cannot be opened, the one that is open stays in use, and a warning says why. Does nothing if the load balancer is not
+        running.
+        """
+        if self._logs is not None:
+            self._logs.reopen()
 
     async def close_tunnels(
         self,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from albkit.model.health import TargetHealthReason, TargetHealthState
+from albkit.model.health import HealthCheckResult, TargetHealthReason, TargetHealthState
 from albkit.model.target import Target
 
 __all__ = (
@@ -157,6 +157,8 @@ class TargetDescription:
     connection_errors: int
     retries: int
     last_active_at: float | None
+    last_check: HealthCheckResult | None
+    """The last health check; `None` if the group has no health check, or none has a result yet."""
 
     @property
     def address(self) -> str:

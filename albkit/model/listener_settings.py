@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import attrs
 
+from albkit.model.access_log import AccessLog
 from albkit.model.attributes import default
 from albkit.model.certificate import Certificate
 from albkit.model.mutual_authentication import MutualAuthentication
@@ -50,6 +51,7 @@ class ListenerSettings:
     response_headers: tuple[tuple[str, str | None], ...] = attrs.field(default=(), converter=_pairs, kw_only=True)
     socket_mode: int | None = attrs.field(default=None, kw_only=True)
     inherited_socket: int | str | None = attrs.field(default=None, kw_only=True)
+    access_log: AccessLog | Literal[False] | None = attrs.field(default=None, kw_only=True)
     reuse_port: bool = attrs.field(default=cast("bool", default("Listener", "reuse_port")), kw_only=True)
     backlog: int = attrs.field(default=cast("int", default("Listener", "backlog")), kw_only=True)
 
@@ -64,11 +66,21 @@ class ListenerSettings:
         self._check_inherited_socket(faults)
         self._check_response_headers(faults)
         self._check_limits(faults)
+        self._check_access_log(faults)
 
     def _check_limits(self, faults: Faults) -> None:
         for name in ("max_connections", "max_connections_per_client"):
             if getattr(self, name) is not None:
                 faults.attribute(self, name)
+
+    def _check_access_log(self, faults: Faults) -> None:
+        log = self.access_log
+        if log is not None and log is not False and not isinstance(log, AccessLog):
+            faults.add("access_log", f'{log!r} is not AccessLog(...), False or None; give AccessLog("access.log")')
+        if isinstance(log, AccessLog) and log.format == "combined" and self.is_stream:
+            faults.add(
+                "access_log", f"the combined format describes requests, and a {self.protocol} listener reads none; use 'alb' or 'json'"
+            )
 
     def _check_host(self, faults: Faults) -> None:
         if self.host is not None and (not isinstance(self.host, str) or not self.host):

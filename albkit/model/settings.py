@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import attrs
 
 from albkit.model import attributes
+from albkit.model.access_log import AccessLog
 from albkit.model.attributes import default
 from albkit.model.limits import Limits
 from albkit.model.listener import Listener
+from albkit.model.log_destination import LogDestination
 from albkit.model.names import fault_of_name
 from albkit.model.target_group import TargetGroup
 from albkit.model.tunnel import TunnelPolicy
@@ -43,6 +46,7 @@ class Settings:
     x_amzn_tls_version_and_cipher_suite: bool = _setting("x_amzn_tls_version_and_cipher_suite")
     certificate_check_interval: float = _setting("certificate_check_interval")
     stop_timeout: float = _setting("stop_timeout")
+    access_log: AccessLog | None = attrs.field(default=None, kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
@@ -57,6 +61,7 @@ class Settings:
         if not isinstance(self.limits, Limits):
             faults.add("limits", f"{self.limits!r} is not Limits(...)")
         self._check_listeners(faults, self.listeners)
+        self._check_logs(faults)
         self._check_tunnels(faults)
         faults.raise_if_any()
 
@@ -85,6 +90,18 @@ class Settings:
                 if groups.setdefault(group.name, group) != group:
                     faults.add(f"listeners[{index}]", f"two different target groups are named {group.name!r}; give each a name of its own")
 
+    def _check_logs(self, faults: Faults) -> None:
+        if self.access_log is not None and not isinstance(self.access_log, AccessLog):
+            faults.add("access_log", f'{self.access_log!r} is not AccessLog(...) or None; give AccessLog("access.log")')
+        first: dict[str, tuple[str, LogDestination]] = {}
+        for place, log in self.logs:
+            if log.path is not None:
+                before = first.setdefault(os.path.abspath(log.path), (place, log))  # noqa: PTH100 - no file access
+                if log.way_of_writing != before[1].way_of_writing:
+                    faults.add(
+                        place, f"writes to {log.path!r} with other settings of rotation or buffer_size than {before[0]}; make them equal"
+                    )
+
     def _check_tunnels(self, faults: Faults) -> None:
         """Check the tunnel policies that use the load balancer's idle timeout against it."""
         for index, listener in enumerate(self.listeners):
@@ -92,6 +109,18 @@ class Settings:
                 wrong = policy.fault_of_idle_timeout(self.idle_timeout) if policy.idle_timeout is None else None
                 if wrong:
                     faults.add(f"listeners[{index}]", f"the ping_interval of {whose}: {wrong}")
+
+    @cached_property
+    def logs(self) -> tuple[tuple[str, LogDestination], ...]:
+        """Every log that is in use, with the path of its setting."""
+        listeners = [(index, listener) for index, listener in enumerate(self.listeners) if isinstance(listener, Listener)]
+        logs: list[tuple[str, LogDestination]] = []
+        if isinstance(self.access_log, AccessLog) and any(listener.access_log is None for _, listener in listeners):
+            logs.append(("access_log", self.access_log))
+        for index, listener in listeners:
+            if isinstance(listener.access_log, AccessLog):
+                logs.append((f"listeners[{index}].access_log", listener.access_log))
+        return tuple(logs)
 
     @cached_property
     def groups(self) -> tuple[TargetGroup, ...]:

@@ -53,6 +53,9 @@ class Termination(Protocol):
     def failure(self, session: Any, error: Exception) -> Failure:
         """Why a session's handshake failed."""
 
+    def attempted(self, session: Any) -> TlsSession:
+        """What was agreed on before a session's handshake failed, and the certificate that was the reason, for the connection log."""
+
 
 def load_termination(listener: Listener, faults: Faults, path: str, now: float) -> Termination | None:
     """Read a listener's certificates and trust store; `None` if it has no TLS, or a fault. Reads files, so call it in a thread.
@@ -190,6 +193,10 @@ class _Plain:
         del session
         return Failure(FailureKind.TLS_HANDSHAKE_FAILED, in_words(error))
 
+    def attempted(self, session: Any) -> TlsSession:
+        cipher = session.cipher()
+        return TlsSession("", cipher[0] if cipher is not None else "", server_name=session.server_name)
+
 
 class _Mutual:
     """Requests client certificates, and uses pyOpenSSL, which can accept them unverified and says why it rejects one."""
@@ -228,6 +235,10 @@ class _Mutual:
         certificate = session.client_certificate()
         words = session.failure_detail or in_words(error)
         return Failure(kind, f"{words}; {certificate.subject}, serial number {certificate.serial_number}" if certificate else words)
+
+    def attempted(self, session: MutualSession) -> TlsSession:
+        certificate = session.client_certificate()
+        return TlsSession("", session.cipher_name, server_name=session.server_hostname, client_certificate=certificate)
 
 
 def _certificates_of(choice: CertificateChoice[LoadedCertificate]) -> Sequence[tuple[str, CertificateFacts]]:

@@ -7,6 +7,7 @@ from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.finish import finish
 from albkit.proxy.tunnel.tunnel import Tunnel
+from albkit.state.record import TunnelRecord
 
 __all__ = ("tunnel_closed", "tunnel_opened")
 
@@ -42,5 +43,8 @@ def tunnel_closed(listener: ListenerRuntime, host: str | None, choice: TargetCho
         choice.transferred(tunnel.member, tunnel.record.received_bytes + tunnel.record.sent_bytes)
     choice.finished(tunnel.member, tunnel=True)
     runtime.counters.tunnel_closed(tunnel.end, tunnel.connections)
+    tunnel.record.tunnel = TunnelRecord(
+        tunnel.id, tunnel.protocol, tunnel.end, tunnel.close_code, tunnel.age, tunnel.frames_in, tunnel.frames_out
+    )
     finish(tunnel.record, runtime)
     runtime.tunnel_closed(tunnel)
