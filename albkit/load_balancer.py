@@ -66,6 +66,9 @@ class LoadBalancer(Operations):
             use. Default: `5`.
         stop_timeout: Seconds, 0 or more, for which exchanges and tunnels may continue after `stop()` was called. Default: `5`.
         access_log: `AccessLog(...)`: where to log the requests of all listeners that have no `access_log` of their own. Default: `None`.
+        connection_log: `ConnectionLog(...)`: where to log the connections of all listeners that have no `connection_log` of their own.
+            Default: `None`.
+        health_check_log: `HealthCheckLog(...)`: where to log the results of health checks. Default: `None`.
         limits: `Limits(...)`: how large and how slow a peer may be.
         clock: A source of time and randomness, for tests (`albkit.clock.Clock`).
 
@@ -157,7 +160,7 @@ class LoadBalancer(Operations):
             runtime = Runtime(self._settings, asyncio.get_running_loop(), self._clock, self._counters)
             logs = LogFiles(self._settings, runtime.loop, self._clock, self._counters)
             await logs.open()
-            runtime.access_log = logs.access_log
+            logs.attach(runtime)
             try:
                 await self._start(runtime, loaded)
             except BaseException:

@@ -90,6 +90,7 @@ class ListenerRuntime:
         settings = self.runtime.settings
         self.config = self.listener_state.listener = listener
         self.listener_state.access_log = self.runtime.access_log(listener, self.port)
+        self.listener_state.connection_log = self.runtime.connection_log(listener, self.port)
         if rules is not self.rules:
             rules.take_over(self.rules)
             self.rules = rules
@@ -198,7 +199,7 @@ class ListenerRuntime:
         if self.listener_state.connection_log is None:
             return None
         local = endpoint(transport.get_extra_info("sockname")) if transport is not None else None
-        return ConnectionRecord(address, self.listener_state, local[0] if local is not None else "")
+        return ConnectionRecord(address, local[0] if local is not None else "")
 
     def finish_record(self, record: ConnectionRecord) -> None:
         """Log a connection that was established or has failed. Call this once per record."""
