@@ -100,6 +100,9 @@ class LiveTunnel(Tunnel, Stoppable, Protocol):
     def drain_spread(self) -> float:
         """Seconds over which to spread the closing of a deregistered target's tunnels."""
 
+    def begin_close(self, code: int, reason: str) -> None:
+        """Begin to close gracefully with this code and reason, which must be valid."""
+
     def drain(self, at: float) -> None:
         """Close gracefully when the monotonic clock reaches `at`, because the target was deregistered."""
 
