@@ -51,7 +51,10 @@ class MockAdmin:
         self._chance = random.Random(seed)
         self._last = 0
         now = time.time()
-        names = [("web", "api", "chat", "images", "search", "billing", "auth", "reports")[n % 8] + (f"-{n // 8}" if n >= 8 else "") for n in range(groups)]
+        names = [
+            ("web", "api", "chat", "images", "search", "billing", "auth", "reports")[n % 8] + (f"-{n // 8}" if n >= 8 else "")
+            for n in range(groups)
+        ]
         self.state: Fields = {
             "time": now,
             "load_balancer": {
@@ -98,7 +101,14 @@ class MockAdmin:
 
     def _rule(self, key: str, action: str, conditions: list[str]) -> None:
         listener, priority = key.split("/")
-        self.state["rules"][key] = {"id": key, "listener": listener, "priority": int(priority), "conditions": conditions, "action": action, "hits": 0}
+        self.state["rules"][key] = {
+            "id": key,
+            "listener": listener,
+            "priority": int(priority),
+            "conditions": conditions,
+            "action": action,
+            "hits": 0,
+        }
 
     def add_target(self, group: str, address: str, weight: int = 1, *, standby: bool = False, state: str = "healthy") -> Fields:
         """Register a target."""
@@ -280,7 +290,9 @@ class _Api:
 
     async def _page(self, _: web.Request) -> web.Response:
         page = PAGE.read_text(encoding="utf-8")
-        return web.Response(text=page, content_type="text/html", headers={"Content-Security-Policy": policy(page), "X-Content-Type-Options": "nosniff"})
+        return web.Response(
+            text=page, content_type="text/html", headers={"Content-Security-Policy": policy(page), "X-Content-Type-Options": "nosniff"}
+        )
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
@@ -314,7 +326,9 @@ class _Api:
             faults.append({"path": "targets[0].weight", "message": "must be from 0 to 999"})
         if faults:
             return web.json_response({"error": "2 faults" if len(faults) > 1 else "1 fault", "faults": faults}, status=422)
-        target = self._mock.add_target(request.match_info["group"], wanted["target"], wanted["weight"], standby=wanted["standby"], state="initial")
+        target = self._mock.add_target(
+            request.match_info["group"], wanted["target"], wanted["weight"], standby=wanted["standby"], state="initial"
+        )
         return web.json_response({"target": target})
 
     async def _patch(self, request: web.Request) -> web.Response:
@@ -345,7 +359,11 @@ class _Api:
     async def _close_many(self, request: web.Request) -> web.Response:
         body = request["body"]
         tunnels = self._state["tunnels"]
-        gone = [key for key, it in tunnels.items() if body.get("all") or (it["group"] == body["group"] and it["target"] == body.get("target", it["target"]))]
+        gone = [
+            key
+            for key, it in tunnels.items()
+            if body.get("all") or (it["group"] == body["group"] and it["target"] == body.get("target", it["target"]))
+        ]
         for key in gone:
             del tunnels[key]
         return web.json_response({"closed": len(gone)})
@@ -356,8 +374,14 @@ class _Api:
     async def _explain(self, request: web.Request) -> web.Response:
         body = request["body"]
         if "://" not in body["url"]:
-            return web.json_response({"error": "1 fault", "faults": [{"path": "url", "message": "must have a scheme and a host"}]}, status=422)
-        why = ["rule 10 does not match: path is /api/*", "default action", "forward to group web, target 10.0.0.1:8000: chosen by round_robin; it is healthy"]
+            return web.json_response(
+                {"error": "1 fault", "faults": [{"path": "url", "message": "must have a scheme and a host"}]}, status=422
+            )
+        why = [
+            "rule 10 does not match: path is /api/*",
+            "default action",
+            "forward to group web, target 10.0.0.1:8000: chosen by round_robin; it is healthy",
+        ]
         return web.json_response({"rule": None, "group": "web", "target": "10.0.0.1:8000", "why": why})
 
 
