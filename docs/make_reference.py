@@ -79,6 +79,7 @@ SECTIONS = (
             "connection_log": Part("connection_logs.s3.enabled", "`ConnectionLog(...)` or `None`"),
             "health_check_log": Part("health_check_logs.s3.enabled", "`HealthCheckLog(...)` or `None`"),
             "limits": Part("", "`Limits(...)`"),
+            "tracing": Part("", "`albkit.opentelemetry.Tracing(...)` or `None`"),
         },
         Settings,
     ),

@@ -55,6 +55,7 @@ class Settings:
     connection_log: ConnectionLog | None = attrs.field(default=None, kw_only=True)
     health_check_log: HealthCheckLog | None = attrs.field(default=None, kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
+    tracing: Any = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         faults = Faults("LoadBalancer")
@@ -67,6 +68,8 @@ class Settings:
         self._check_settings(faults)
         if not isinstance(self.limits, Limits):
             faults.add("limits", f"{self.limits!r} is not Limits(...)")
+        if self.tracing is not None and (isinstance(self.tracing, type) or not callable(getattr(self.tracing, "begin", None))):
+            faults.add("tracing", f"{self.tracing!r} is not albkit.opentelemetry.Tracing(...)")
         self._check_listeners(faults, self.listeners)
         self._check_logs(faults)
         self._check_tunnels(faults)
