@@ -79,7 +79,7 @@ class RunningListener:
         self._has_runtime = True
         for sock in bound.sockets:
             for watched in _watched_copies(sock, loop):
-                server = await serve_on(watched, loop, lambda: self._begin(listener_runtime), self._runtime, self.listener.backlog)
+                server = await serve_on(watched, loop, lambda: self._begin(listener_runtime), listener_runtime, self.listener.backlog)
                 self._servers.append(server)
         for server in self._servers:
             # After all servers exist: if one cannot be created, none has accepted a connection yet.

@@ -139,14 +139,13 @@ class ListenerRuntime:
         when the client is known. The caller decides, because its configuration may be older than the one in effect.
         """
         runtime = self.runtime
-        counters = runtime.counters
         peer = transport.get_extra_info("peername")
         sock = transport.get_extra_info("socket")
         admitted = runtime.admit_client(sock.fileno() if sock is not None else -1)
         if peer is None or runtime.stopping or not admitted:
             # Without a peer name, the connection was reset before it was accepted; that is no rejection.
             if peer is not None:
-                counters.connection_rejected()
+                self._count_rejected()
             return None
         address = address_of(peer)
         try:
@@ -154,7 +153,8 @@ class ListenerRuntime:
         except Failure as failure:
             self.reject(address, failure)
             return None
-        counters.connection_opened()
+        runtime.counters.connection_opened()
+        self.listener_state.counters.connection_opened()
         return address
 
     def count_client(self, host: str) -> None:
@@ -168,6 +168,7 @@ class ListenerRuntime:
     def release(self, host: str | None) -> None:
         """Uncount an admitted connection that has ended; `host` is the client for which it was counted, if any."""
         self.limiter.release(host)
+        self.listener_state.counters.connection_closed()
 
     def reject(self, address: ClientAddress, failure: Failure) -> None:
         """Count and log a connection that is closed before its first request."""
@@ -175,8 +176,25 @@ class ListenerRuntime:
         record.failure = failure
         record.elb_status_code = failure.kind.status or 0
         if failure.kind in _REJECTED:
-            self.runtime.counters.connection_rejected()
+            self._count_rejected()
         finish(record, self.runtime)
+
+    def _count_rejected(self) -> None:
+        self.runtime.counters.connection_rejected()
+        self.listener_state.counters.connection_rejected()
+
+    # What an acceptor needs (`Admission`).
+
+    def reserve_slot(self, descriptor: int) -> bool:
+        """As `Runtime.reserve_slot`, and count a connection that is rejected for this listener as well."""
+        reserved = self.runtime.reserve_slot(descriptor)
+        if not reserved:
+            self.listener_state.counters.connection_rejected()
+        return reserved
+
+    def release_slot(self, descriptor: int) -> None:
+        """As `Runtime.release_slot`."""
+        self.runtime.release_slot(descriptor)
 
     def trusts_proxy(self, host: str) -> bool:
         """Whether to accept a PROXY protocol header from this peer."""
