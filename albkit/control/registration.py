@@ -17,7 +17,7 @@ from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.runtime import LiveTunnel, Runtime
 from albkit.state.target import TargetState
 
-__all__ = ("Registration",)
+__all__ = ("Registration", "text_of")
 
 _TEXTS = {
     TargetHealthReason.INITIAL_HEALTH_CHECKING: "Initial health checks in progress",
@@ -234,6 +234,9 @@ class Registration:
             for member in members:
                 # They had their full share of requests before, so they need no slow start.
                 member.joined_late = False
+        if choice.group.group.health_check is None:
+            for member in choice.group.members.values():
+                member.last_check = None
         self._checker.restart(choice)
 
     async def closed(self) -> None:
@@ -310,10 +313,15 @@ def _description(member: TargetState | None, target: Target | None = None) -> Ta
             raise ValueError("give a member or a target")
         reason = TargetHealthReason.NOT_REGISTERED
         return TargetHealthDescription(target, TargetHealthState.UNUSED, reason, _TEXTS[reason])
-    text = member.eject_reason or member.description or (_TEXTS[member.reason] if member.reason is not None else "")
-    return TargetHealthDescription(member.target, member.state, member.reason, text, _anomaly(member))
+    text = member.eject_reason or member.description or text_of(member.reason)
+    return TargetHealthDescription(member.target, member.state, member.reason, text, _anomaly(member), member.last_check)
 
 
 def _anomaly(member: TargetState) -> AnomalyDetection:
     result = AnomalyResult.ANOMALOUS if member.is_anomalous else AnomalyResult.NORMAL
     return AnomalyDetection(result, member.is_mitigated)
+
+
+def text_of(reason: TargetHealthReason | None) -> str:
+    """A health reason in words; empty without one."""
+    return _TEXTS[reason] if reason is not None else ""

@@ -19,6 +19,7 @@ from albkit.model.tunnel import TunnelEnd
 
 __all__ = (
     "Action",
+    "Admin",
     "Algorithm",
     "AlgorithmTarget",
     "BodyTooLarge",
@@ -220,6 +221,11 @@ class Tunnel(Protocol):
     def end(self) -> TunnelEnd | None:
         """What ended the tunnel, or is ending it; `None` while it is open."""
 
+    @property
+    def close_code(self) -> int | None:
+        """The code of the Close frame that the load balancer or, if a side closed the tunnel, that side has sent; 1005 if it contains none
+        (RFC 6455 section 7.4.1). `None` while the tunnel is open, if it ended without a Close frame, or if frames are not parsed."""
+
     async def close(self, code: int = 1001, reason: str = "") -> None:
         """Close the tunnel gracefully, and return when both sockets are closed, after two to three seconds at most.
 
@@ -234,6 +240,26 @@ class Tunnel(Protocol):
         Raises:
             ValueError: a Close frame cannot contain this code or reason.
         """
+
+
+class Admin(Protocol):
+    """An open admin API, as `LoadBalancer.admin` returns it (docs/admin.md)."""
+
+    @property
+    def port(self) -> int:
+        """The open port."""
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches it, as `http://127.0.0.1:8404`; the live page is at its root."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What its clients did, since it was opened: `requests`, `unauthorized` (401), `refused` (403), `rejected_connections`,
+        `viewers` (those now open), `rejected_viewers`, `dropped_viewers`."""
+
+    async def stop(self) -> None:
+        """Close it, and return when every socket is closed. Safe to call again."""
 
 
 class Recheck(Protocol):
@@ -256,6 +282,6 @@ class TunnelCallback(Protocol):
 
 
 class EventSubscriber(Protocol):
-    """Called with each event of a load balancer's configuration and targets. After an exception, which is logged, it stays subscribed."""
+    """For `LoadBalancer.subscribe`: called with each event. After an exception, which is logged, it stays subscribed."""
 
     def __call__(self, event: Event, /) -> None: ...

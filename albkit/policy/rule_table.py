@@ -130,6 +130,11 @@ class RuleTable(Generic[Action]):
                 dot = host.find(".", dot + 1)
         return _first(self._asking, request, best) if self._asking else best
 
+    @property
+    def asks_program(self) -> bool:
+        """Whether a rule has a condition of the program's own."""
+        return bool(self._asking)
+
     def _shelves(self, rule: CompiledRule[Action]) -> Iterable[_Shelf[Action]]:
         hosts = _of_kind(rule, HostHeader)
         if hosts is None or hosts.regex:

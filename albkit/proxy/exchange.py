@@ -73,13 +73,15 @@ async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bo
         # The same address, unless a trusted proxy in front names its client in X-Forwarded-For.
         record.client = request.client
         client.begin(request)
+        if runtime.tracing is not None:
+            record.trace = runtime.tracing.begin(record, client.address, listener.public_origin(request.client), runtime.clock)
 
         # 3. Route: find the first rule that matches. Its hooks come first. A redirect or a fixed response needs no target.
-        rule = _route(request, listener)
+        rule = _route(request, record, listener)
         record.matched_rule_priority = rule.priority
         record.rules_evaluated = rule.position
         plan = rule.action
-        response = await run_hooks(client, request, plan.hooks, runtime) if plan.hooks else None
+        response = await run_hooks(client, request, plan.hooks, record, runtime) if plan.hooks else None
         if response is not None:
             reply_with_response(client, request, response, record, listener)
             return _complete(client, record, runtime)
@@ -107,10 +109,12 @@ async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bo
         if _task_is_cancelled():
             _cancel(client, record, runtime)
             raise
-        _log.exception("the exchange of client %s failed: something that it waited for was cancelled", record.client)
+        fields = {"albkit_event": "internal_error", "albkit_client": str(record.client)}
+        _log.exception("the exchange of client %s failed: something that it waited for was cancelled", record.client, extra=fields)
         return _fail(client, Failure(FailureKind.INTERNAL_ERROR, "cancelled"), record, listener)
     except Exception:  # noqa: BLE001 - an unexpected error must not affect any other exchange
-        _log.exception("the exchange of client %s failed because of an error inside the load balancer", record.client)
+        fields = {"albkit_event": "internal_error", "albkit_client": str(record.client)}
+        _log.exception("the exchange of client %s failed because of an error inside the load balancer", record.client, extra=fields)
         return _fail(client, Failure(FailureKind.INTERNAL_ERROR), record, listener)
 
 
@@ -120,14 +124,16 @@ def _task_is_cancelled() -> bool:
     return task is None or task.cancelling() > 0
 
 
-def _route(request: RequestHead, listener: ListenerRuntime) -> CompiledRule[RoutePlan]:
+def _route(request: RequestHead, record: ExchangeRecord, listener: ListenerRuntime) -> CompiledRule[RoutePlan]:
     """Return the first rule by priority whose conditions hold, or the default rule. Conditions may be functions of the program."""
+    rules = listener.rules
     try:
-        rule = listener.rules.match(request)
+        trace = record.trace
+        rule = rules.match(request) if trace is None or not rules.asks_program else trace.context.run(rules.match, request)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - a condition of the program may raise anything
-        _log.exception("a condition failed")
+        _log.exception("a condition failed", extra={"albkit_event": "hook_failed", "albkit_hook": "condition"})
         raise Failure(FailureKind.HOOK_FAILED, f"a condition: {told(error)}") from None
     rule.hits += 1
     return rule
@@ -186,6 +192,7 @@ def _open_tunnel(
     upstream = forwarding.upstream
     response = upstream.response
     record.elb_status_code = 101 if client.gives_up_connection else 200  # RFC 8441 section 5.
+    record.responded_at = runtime.clock.monotonic()
     policy = forwarding.policy
     extensions = negotiated_extensions(request, response) if policy.frames else None
     # The place in the connection limit of the listener, if the tunnel takes it over.

@@ -13,6 +13,7 @@ from albkit.model.extensions import Response
 from albkit.model.message import RequestHead
 from albkit.proxy.downstream import DownstreamExchange
 from albkit.proxy.runtime import Runtime
+from albkit.state.record import ExchangeRecord
 from albkit.wire.http1.responses import validated_response
 
 __all__ = ("run_hooks",)
@@ -20,7 +21,9 @@ __all__ = ("run_hooks",)
 _log = logging.getLogger("albkit")
 
 
-async def run_hooks(client: DownstreamExchange, request: RequestHead, hooks: Sequence[Hook], runtime: Runtime) -> Response | None:
+async def run_hooks(
+    client: DownstreamExchange, request: RequestHead, hooks: Sequence[Hook], record: ExchangeRecord, runtime: Runtime
+) -> Response | None:
     """Call the hooks in order until one returns a response. Each may take `Limits.hook_timeout` seconds.
 
     Returns:
@@ -32,7 +35,7 @@ async def run_hooks(client: DownstreamExchange, request: RequestHead, hooks: Seq
     access = _BodyAccess(client)
     request.body = access.read
     # One context for all hooks of the request: a context variable that one sets is visible to the next.
-    context = copy_context()
+    context = copy_context() if record.trace is None else record.trace.context
     try:
         for hook in hooks:
             result = await _run(client, request, hook, runtime, context)
@@ -80,7 +83,8 @@ async def _run(client: DownstreamExchange, request: RequestHead, hook: Hook, run
     # Reading the body may raise a Failure of the client, such as a body that is cut short. A hook that lets it pass is not to blame.
     if isinstance(error, Failure):
         raise error
-    _log.error("action %s failed", name_of(hook), exc_info=error)
+    name = name_of(hook)
+    _log.error("action %s failed", name, exc_info=error, extra={"albkit_event": "hook_failed", "albkit_hook": name})
     raise Failure(FailureKind.HOOK_FAILED, f"{name_of(hook)}: {told(error)}")
 
 
@@ -95,7 +99,9 @@ def _checked(hook: Hook, result: object) -> Response:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - an object of the program may raise anything when its attributes are read
-        _log.exception("the response of action %s cannot be read", name_of(hook))
+        name = name_of(hook)
+        fields = {"albkit_event": "hook_failed", "albkit_hook": name}
+        _log.exception("the response of action %s cannot be read", name, extra=fields)
         raise Failure(FailureKind.HOOK_FAILED, f"{name_of(hook)} returned a response that cannot be read: {told(error)}") from None
     if isinstance(response, str):
         raise Failure(FailureKind.HOOK_FAILED, f"{name_of(hook)} returned {response}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from albkit.model.listener_settings import ListenerSettings
 from albkit.state.metrics import LISTENER_METRICS
+
+if TYPE_CHECKING:
+    from albkit.state.connection_record import ConnectionRecord
 
 __all__ = ("ListenerCounters", "ListenerState")
 
@@ -77,7 +80,7 @@ class ListenerState:
         port: The open port, also if the configuration asks for a free one.
     """
 
-    __slots__ = ("access_log", "counters", "listener", "port")
+    __slots__ = ("access_log", "connection_log", "counters", "listener", "port")
 
     def __init__(self, listener: ListenerSettings, port: int) -> None:
         self.listener = listener
@@ -87,6 +90,9 @@ class ListenerState:
         """Its metrics. If the listener continues an earlier one, the same object as before."""
         self.access_log: Callable[[Any], None] | None = None
         """Called with the `ExchangeRecord` of everything that has ended; `None` if no access log is kept. Must not raise."""
+        self.connection_log: Callable[[ConnectionRecord], None] | None = None
+        """Called with the record of each connection that is established or has failed; `None` if no connection log is kept. Must not
+        raise."""
 
     def __repr__(self) -> str:
         return f"<ListenerState {self.listener.name or self.port} exchanges={self.counters.exchanges}>"

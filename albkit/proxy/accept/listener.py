@@ -112,7 +112,9 @@ class RunningListener:
     def _warn(self) -> None:
         """Log settings that are valid, but probably not intended."""
         for path, words in doubts_about_redirects(self.listener, self.listener.default_actions, self.listener.rules):
-            _log.warning("the redirect of listener %s, %s: it %s", self.listener.name or self.url, path, words)
+            name = self.listener.name or self.url
+            fields = {"albkit_event": "configuration_doubt", "albkit_listener": name, "albkit_detail": words}
+            _log.warning("the redirect of listener %s, %s: it %s", name, path, words, extra=fields)
 
     def end_connections(self) -> None:
         """Close the connections of this listener: idle ones now, others after their exchange. Tunnels stay open."""
