@@ -109,9 +109,9 @@ class ExchangeRecord:
         "sent_bytes",
         "target",
         "target_status_code",
+        "trace",
         "transformation",
         "tunnel",
-        "trace",
     )
 
     def __init__(self, client: ClientAddress, protocol: str = "", listener: ListenerState | None = None) -> None:
