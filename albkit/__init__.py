@@ -8,6 +8,7 @@ from albkit import events, extensions
 from albkit.control.explain import Explanation
 from albkit.errors import ConfigurationError
 from albkit.load_balancer import LoadBalancer
+from albkit.model.access_log import AccessLog
 from albkit.model.actions.fixed_response import FixedResponse
 from albkit.model.actions.forward import Forward
 from albkit.model.actions.redirect import Redirect
@@ -18,12 +19,21 @@ from albkit.model.conditions.http_request_method import HttpRequestMethod
 from albkit.model.conditions.path_pattern import PathPattern
 from albkit.model.conditions.query_string import QueryString
 from albkit.model.conditions.source_ip import SourceIp
+from albkit.model.connection_log import ConnectionLog
 from albkit.model.consistent_hash import ConsistentHash
 from albkit.model.dns_name import DnsName
 from albkit.model.ejection import Ejection
 from albkit.model.extensions import BodyTooLarge, Request, Response, Tunnel
-from albkit.model.health import AnomalyDetection, AnomalyResult, TargetHealthDescription, TargetHealthReason, TargetHealthState
+from albkit.model.health import (
+    AnomalyDetection,
+    AnomalyResult,
+    HealthCheckResult,
+    TargetHealthDescription,
+    TargetHealthReason,
+    TargetHealthState,
+)
 from albkit.model.health_check import HealthCheck
+from albkit.model.health_check_log import HealthCheckLog
 from albkit.model.limits import Limits
 from albkit.model.listener import Listener
 from albkit.model.mutual_authentication import MutualAuthentication
@@ -40,6 +50,7 @@ from albkit.model.tunnel import TunnelEnd, TunnelPolicy
 from albkit.runner import run
 
 __all__ = (
+    "AccessLog",
     "AnomalyDetection",
     "AnomalyResult",
     "AppCookie",
@@ -47,6 +58,7 @@ __all__ = (
     "Certificate",
     "ClientCertificate",
     "ConfigurationError",
+    "ConnectionLog",
     "ConsistentHash",
     "DnsName",
     "Ejection",
@@ -54,6 +66,8 @@ __all__ = (
     "FixedResponse",
     "Forward",
     "HealthCheck",
+    "HealthCheckLog",
+    "HealthCheckResult",
     "HostHeader",
     "HostHeaderRewrite",
     "HttpHeader",

@@ -10,12 +10,15 @@ from typing import Any
 import attrs
 
 from albkit.clock import SYSTEM, Clock
-from albkit.control.announcer import Announcer, TunnelAnnouncer
+from albkit.control.announcer import Announcer, TunnelAnnouncer, started, stopping
 from albkit.control.certificate_watch import CertificateWatch
+from albkit.control.exchange_events import ExchangeEvents
 from albkit.control.explain import Explanation, Fields, explain
+from albkit.control.log_files import LogFiles
+from albkit.control.observers import Observers
 from albkit.control.registration import Registration, is_mitigated
 from albkit.control.reload import apply
-from albkit.model.events import ListenerClosed, ListenerOpened
+from albkit.model.events import ListenerClosed, ListenerOpened, LoadBalancerStopped
 from albkit.model.extensions import EventSubscriber, Tunnel, TunnelCallback
 from albkit.model.health import TargetHealthDescription, TargetHealthState
 from albkit.model.listener import Listener
@@ -28,6 +31,7 @@ from albkit.proxy.accept.listener import RunningListener, close_all
 from albkit.proxy.runtime import Runtime
 from albkit.proxy.serving import receive
 from albkit.proxy.tls.loading import Loaded, load
+from albkit.report.application_log import ApplicationLog
 from albkit.state.counters import Counters
 from albkit.state.registry import Registry
 from albkit.state.target import TargetState
@@ -62,6 +66,10 @@ class LoadBalancer:
             lists. Changes take effect for new connections; a file that cannot be used is reported in the log, and the previous one stays in
             use. Default: `5`.
         stop_timeout: Seconds, 0 or more, for which exchanges and tunnels may continue after `stop()` was called. Default: `5`.
+        access_log: `AccessLog(...)`: where to log the requests of all listeners that have no `access_log` of their own. Default: `None`.
+        connection_log: `ConnectionLog(...)`: where to log the connections of all listeners that have no `connection_log` of their own.
+            Default: `None`.
+        health_check_log: `HealthCheckLog(...)`: where to log the results of health checks. Default: `None`.
         limits: `Limits(...)`: how large and how slow a peer may be.
         tracing: `albkit.opentelemetry.Tracing(...)` for a span per request and per tunnel; it needs `pip install 'albkit[otel]'`. Without
             it, the headers of a client's trace are forwarded unchanged. Default: `None`.
@@ -80,12 +88,15 @@ class LoadBalancer:
         self._runtime: Runtime | None = None
         self._registration: Registration | None = None
         self._certificates: CertificateWatch | None = None
-        self._announcer = Announcer()
+        self._announcer = Announcer(ApplicationLog().log)
         self._tunnel_announcer = TunnelAnnouncer()
+        self._observers = Observers()
+        ExchangeEvents(self._announcer, self._observers, clock)
         # start(), stop() and apply() exclude each other: each replaces runtime, listeners and settings together.
         self._applying = asyncio.Lock()
         self._running: tuple[RunningListener, ...] = ()
         self._tunnels: Collection[Tunnel] = ()
+        self._logs: LogFiles | None = None
 
     @property
     def listeners(self) -> tuple[RunningListener, ...]:
@@ -142,14 +153,24 @@ class LoadBalancer:
 
         Raises:
             OSError: a port cannot be opened; the text says why and what to do.
-            ConfigurationError: lists every certificate, key, trust store or other file that cannot be used, and what to do.
+            ConfigurationError: lists every certificate, key, trust store or other file that cannot be used, and what to do; or every log
+                that cannot be opened.
             RuntimeError: the load balancer is already running.
         """
         async with self._applying:
             if self._runtime is not None:
                 raise RuntimeError("the load balancer is already running; await stop() first")
             loaded = await load(self._settings, self._clock)
-            await self._start(Runtime(self._settings, asyncio.get_running_loop(), self._clock, self._counters), loaded)
+            runtime = Runtime(self._settings, asyncio.get_running_loop(), self._clock, self._counters)
+            logs = LogFiles(self._settings, runtime.loop, self._clock, self._counters)
+            await logs.open()
+            logs.attach(runtime)
+            try:
+                await self._start(runtime, loaded)
+            except BaseException:
+                await logs.stop()
+                raise
+            self._logs = logs
 
     async def _start(self, runtime: Runtime, loaded: Loaded) -> None:
         runtime.connections.contexts.update(loaded.contexts)
@@ -157,6 +178,7 @@ class LoadBalancer:
         self._tunnels = runtime.tunnels.keys()
         runtime.tunnel_opened = self._tunnel_announcer.opened
         runtime.tunnel_closed = self._tunnel_announcer.closed
+        self._observers.attach(runtime)
         self._runtime = runtime
         if self._registry is not None:
             # Not earlier: an exchange of the previous run may have ended after the load balancer had stopped.
@@ -186,33 +208,45 @@ class LoadBalancer:
             registration.begin(choice)
         self._running = tuple(running)
         for listener in running:
-            self._announcer.publish(ListenerOpened(listener.listener.name, listener.port))
+            self._announcer.publish(ListenerOpened(listener.listener.name, listener.port, url=listener.url))
+        self._announcer.publish(started(runtime))
 
     async def stop(self) -> None:
         """Close the listeners and idle connections, give exchanges and tunnels `stop_timeout` seconds to finish, then cut the rest.
 
-        It returns when every socket is closed. If the call is cancelled, the rest is cut at once. It does nothing if the load balancer is
-        not running.
+        It returns when every socket is closed and every log is written, for which logs get two seconds. If the call is cancelled, the rest
+        is cut at once. It does nothing if the load balancer is not running.
         """
         if self._registration is not None:
             # A start() or apply() may hold the lock while it waits for name servers; it need not wait any longer.
             self._registration.stop_waiting_for_names()
         runtime: Runtime | None = None
         registration: Registration | None = None
+        logs: LogFiles | None = None
         timeout = 0.0  # Stays 0 if this call is cancelled before it has the lock.
         try:
             async with self._applying:
                 runtime, self._runtime = self._runtime, None
                 registration, self._registration = self._registration, None
+                logs, self._logs = self._logs, None
+                if runtime is not None:
+                    self._announcer.publish(stopping(runtime))
                 await self._close_listeners()
             timeout = self._settings.stop_timeout
         finally:
             if registration is not None:
                 registration.close()
-            if runtime is not None:
-                await runtime.stop(timeout)
-            if registration is not None:
-                await registration.closed()
+            try:
+                if runtime is not None:
+                    await runtime.stop(timeout)
+                if registration is not None:
+                    await registration.closed()
+            finally:
+                # After the last exchange has ended.
+                if logs is not None:
+                    await logs.stop()
+                if runtime is not None:
+                    self._announcer.publish(LoadBalancerStopped(runtime.settings.name))
 
     async def _close_listeners(self) -> None:
         """Close all listeners and stop watching files. Each part is done even if the caller is cancelled meanwhile."""
@@ -226,7 +260,7 @@ class LoadBalancer:
                 await close_all(running)
             finally:
                 for listener in running:
-                    self._announcer.publish(ListenerClosed(listener.listener.name, listener.port))
+                    self._announcer.publish(ListenerClosed(listener.listener.name, listener.port, url=listener.url))
 
     async def apply(self, listeners: Listener | Sequence[Listener]) -> None:
         """Replace the configuration by a new one. Only what differs changes.
@@ -247,8 +281,8 @@ class LoadBalancer:
         settings = attrs.evolve(self._settings, listeners=listeners)
         async with self._applying:
             runtime, registration = self._control()
-            certificates = self._certificates
-            if certificates is None:
+            certificates, logs = self._certificates, self._logs
+            if certificates is None or logs is None:
                 raise RuntimeError("the load balancer is not running; await start() first")
             # The watch must not reload files of the old configuration while the new one is read.
             async with certificates.paused():
@@ -259,7 +293,17 @@ class LoadBalancer:
                     self._running, self._settings = running, settings
                     certificates.set_listeners(running, loaded)
 
-                await apply(settings, loaded, self._running, runtime, registration, self._announcer.publish, in_force)
+                async with logs.changing(settings):
+                    await apply(settings, loaded, self._running, runtime, registration, self._announcer.publish, in_force)
+
+    def reopen_logs(self) -> None:
+        """Open the files of all logs again, after another program has renamed them. Returns at once; no line is lost or torn.
+
+        If a file cannot be opened, the one that is open stays in use, and a warning says why. Does nothing if the load balancer is not
+        running.
+        """
+        if self._logs is not None:
+            self._logs.reopen()
 
     async def register_targets(self, group: str, targets: Any) -> None:
         """Add targets to a group; they get new requests from now on.
@@ -369,10 +413,21 @@ class LoadBalancer:
         runtime, _ = self._control()
         return explain(method, url, headers, client, listener, self._running, runtime, http2=http2)
 
-    def subscribe(self, subscriber: EventSubscriber) -> Callable[[], None]:
-        """Call a function with every event (see `albkit.events`). Call the returned function to unsubscribe."""
-        self._announcer.subscribe(subscriber)
-        return lambda: self._announcer.unsubscribe(subscriber)
+    def subscribe(self, subscriber: EventSubscriber | Callable[[Any], None], *kinds: type[Any]) -> Callable[[], None]:
+        """Call a function with every event, or with events of the given classes (see `albkit.events`). Call the returned function to
+        unsubscribe.
+
+        `ExchangeFinished`, `TunnelClosed` and `ConnectionFailed` come once per exchange, tunnel and connection: name the classes that you
+        want. The function runs in the event loop, so it must not block; whatever it does delays all other requests.
+
+        Args:
+            subscriber: Called with the event. If it raises, the exception is logged, and it stays subscribed.
+            kinds: Classes of `albkit.events`. Default: all of them.
+
+        Raises:
+            TypeError: one of `kinds` is not a class of events.
+        """
+        return self._announcer.subscribe(subscriber, *kinds)
 
     def on_tunnel(self, opened: TunnelCallback | None = None, closed: TunnelCallback | None = None) -> Callable[[], None]:
         """Call functions with every tunnel that opens or ends. Call the returned function to unsubscribe.

@@ -18,6 +18,8 @@ __all__ = ("run", "run_in_own_loop", "run_until_signal")
 
 _STOP_TIMEOUT = 30
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_REOPEN: signal.Signals | None = getattr(signal, "SIGUSR1", None)
+"""Windows does not have it."""
 _KILLED_BY = 128
 """Shells report the death of a process by signal N as status 128 + N; a program that exits by itself uses the same numbers."""
 
@@ -29,7 +31,8 @@ def run(listeners: Listener | Sequence[Listener], *, ready: Callable[[LoadBalanc
 
     When the listeners are open, it prints one line for each, `albkit listens on http://127.0.0.1:8080`; with `ready` it prints nothing.
     After the first signal, exchanges and tunnels have `stop_timeout` seconds (30 here by default) to finish, and `run` returns. A second
-    signal cuts them at once, and the program exits with the status that shells use: 130 for Ctrl-C, 143 for SIGTERM.
+    signal cuts them at once, and the program exits with the status that shells use: 130 for Ctrl-C, 143 for SIGTERM. SIGUSR1 reopens the
+    files of logs, as `LoadBalancer.reopen_logs` does.
 
     Args:
         listeners: One `Listener` or a list.
@@ -54,7 +57,7 @@ def run(listeners: Listener | Sequence[Listener], *, ready: Callable[[LoadBalanc
         (ready or _print_urls)(running)
 
     try:
-        status = run_in_own_loop(run_until_signal(load_balancer, started))
+        status = run_in_own_loop(run_until_signal(load_balancer, started, load_balancer.reopen_logs))
     except KeyboardInterrupt:  # A third Ctrl-C, while the loop waits for tasks that do not end.
         status = _KILLED_BY + signal.SIGINT
     if status:
@@ -90,8 +93,15 @@ def run_in_own_loop(main: Coroutine[Any, Any, int]) -> int:
         return runner.run(main)
 
 
-async def run_until_signal(program: AbstractAsyncContextManager[T], ready: Callable[[T], object]) -> int:
+async def run_until_signal(
+    program: AbstractAsyncContextManager[T], ready: Callable[[T], object], reopen_logs: Callable[[], None] | None = None
+) -> int:
     """Enter `program`, call `ready` with what it gives, and leave it on SIGINT or SIGTERM. A second signal cancels this, at any point.
+
+    Args:
+        program: Runs meanwhile.
+        ready: Called once it runs.
+        reopen_logs: Called on SIGUSR1; `None` leaves that signal alone.
 
     Returns:
         The exit status: 0 after one signal, 128 plus the signal's number after a second one.
@@ -111,6 +121,9 @@ async def run_until_signal(program: AbstractAsyncContextManager[T], ready: Calla
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, on_signal, number)
+    if _REOPEN is not None and reopen_logs is not None:
+        # Before the start: by default, this signal ends the process.
+        loop.add_signal_handler(_REOPEN, reopen_logs)
     try:
         async with program as running:
             ready(running)
@@ -122,4 +135,8 @@ async def run_until_signal(program: AbstractAsyncContextManager[T], ready: Calla
         # Last, so that a second signal meets `on_signal`: Python's own handler would raise KeyboardInterrupt in the middle of the stop.
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+        if _REOPEN is not None and reopen_logs is not None:
+            loop.remove_signal_handler(_REOPEN)
+            # Until the process exits, a late signal must not end it.
+            signal.signal(_REOPEN, signal.SIG_IGN)
     return _KILLED_BY + cut_by if cut_by else 0

@@ -101,7 +101,7 @@ async def main() -> None:
             addresses.append(address)
         lb = alb.LoadBalancer(gateway(addresses))
         healthy = asyncio.Event()
-        lb.subscribe(lambda _: healthy.set() if lb.counters["HealthyHostCount"] == len(NAMES) else None)
+        lb.subscribe(lambda _: healthy.set() if lb.counters["HealthyHostCount"] == len(NAMES) else None, alb.events.TargetStateChanged)
         await stack.enter_async_context(lb)
         async with asyncio.timeout(10):
             await healthy.wait()

@@ -59,7 +59,7 @@ async def main() -> None:
 
                 print("the certificate is renewed on disk:")
                 renewed = asyncio.Event()
-                lb.subscribe(lambda event: renewed.set() if isinstance(event, alb.events.CertificatesRead) else None)
+                lb.subscribe(lambda _: renewed.set(), alb.events.CertificatesRead)
                 second = make_certificate(folder)
                 await asyncio.wait_for(renewed.wait(), 8)
                 check(await served_certificate(lb.listeners[0].port) == second != first, "a new connection gets the new certificate")

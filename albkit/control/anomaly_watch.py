@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from albkit.errors import escaped
 from albkit.model.events import Event, TargetAnomalyChanged, TargetEjected, TargetReadmitted
 from albkit.model.health import AnomalyResult
 from albkit.policy.anomaly import FEWEST_TARGETS, next_share, outliers
@@ -72,9 +73,11 @@ class AnomalyWatch:
             self._set_anomalous(choice, member, "", anomalous=False)
             self.reset_counts(member)
         choice.readmit(*back)
+        group = choice.group.group.name
         for member in back:
-            _log.info("target %s of group %s gets requests again, on probation", member.address, choice.group.group.name)
-            self._publish(TargetReadmitted(choice.group.group.name, member.target))
+            fields = {"albkit_event": "target_readmitted", "albkit_group": group, "albkit_target": member.address}
+            _log.info("target %s of group %s gets requests again, on probation", member.address, group, extra=fields)
+            self._publish(TargetReadmitted(group, member.target))
 
     def _ejected(self, choice: TargetChoice, member: TargetState, seconds: float, why: str) -> None:
         member.counters.ejected()
@@ -84,12 +87,21 @@ class AnomalyWatch:
         group = choice.group.group
         # With ejection="auto" nobody has asked for ejections, so a target that stays dead gets one warning, not one every minute.
         level = logging.INFO if group.ejects_unconnected_only and member.ejections > 1 else logging.WARNING
-        _log.log(level, "target %s of group %s is ejected for %g s: %s", member.address, group.name, seconds, why)
+        fields = {
+            "albkit_event": "target_ejected",
+            "albkit_group": group.name,
+            "albkit_target": member.address,
+            "albkit_seconds": seconds,
+            "albkit_detail": escaped(why),
+        }
+        _log.log(level, "target %s of group %s is ejected for %g s: %s", member.address, group.name, seconds, escaped(why), extra=fields)
         self._publish(TargetEjected(group.name, member.target, seconds, why))
 
     def _recovered(self, choice: TargetChoice, member: TargetState) -> None:
         if choice.group.group.ejects_unconnected_only:
-            _log.warning("target %s of group %s has recovered: it accepts connections again", member.address, choice.group.group.name)
+            group = choice.group.group.name
+            fields = {"albkit_event": "target_recovered", "albkit_group": group, "albkit_target": member.address}
+            _log.warning("target %s of group %s has recovered: it accepts connections again", member.address, group, extra=fields)
 
     def _compare(self, choice: TargetChoice, seen: dict[TargetState, tuple[int, int]]) -> None:
         members = []

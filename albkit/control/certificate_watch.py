@@ -89,10 +89,12 @@ class CertificateWatch:
             loaded = await load(runtime.settings, runtime.clock, self.loaded)
         except ConfigurationError as error:
             for fault in error.faults:
-                _log.warning("a changed TLS file cannot be used, and the previous one stays in use: %s", fault)
+                fields = {"albkit_event": "certificates_unusable", "albkit_detail": fault}
+                _log.warning("a changed TLS file cannot be used, and the previous one stays in use: %s", fault, extra=fields)
             return False
         except Exception:  # noqa: BLE001 - no error may end the watch
-            _log.exception("TLS files could not be reloaded; the previous ones stay in use")
+            fields = {"albkit_event": "internal_error"}
+            _log.exception("TLS files could not be reloaded; the previous ones stay in use", extra=fields)
             return False
         self.loaded = loaded
         runtime.connections.contexts.update(loaded.contexts)
@@ -100,11 +102,10 @@ class CertificateWatch:
             # `load` reuses a termination whose files have not changed, so that clients can resume their sessions.
             if termination is not None and termination is not listener.listener_runtime.termination:
                 listener.reconfigure(listener.listener, termination)
-        _log.info("TLS files have changed; new connections use them")
-        self._warn()
         self._publish(CertificatesRead(files_of(runtime.settings)))
+        self._warn()
         return True
 
     def _warn(self) -> None:
         for words in self.loaded.warnings(self._runtime.clock.time()):
-            _log.warning("%s", words)
+            _log.warning("%s", words, extra={"albkit_event": "certificate_warning", "albkit_detail": words})

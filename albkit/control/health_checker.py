@@ -10,12 +10,13 @@ from itertools import count
 from math import floor
 
 from albkit.errors import told
-from albkit.model.health import TargetHealthReason, TargetHealthState
+from albkit.model.health import HealthCheckResult, TargetHealthReason, TargetHealthState
 from albkit.model.health_check import HealthCheck
-from albkit.policy.health import CheckResult, HealthTrack
+from albkit.policy.health import CheckFailure, CheckResult, HealthTrack, failed
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.runtime import Runtime
-from albkit.proxy.target.health_probe import HealthProber, timed_out
+from albkit.proxy.target.health_probe import HealthProber, address_of_check, kind_of, timed_out
+from albkit.state.health_check_record import HealthCheckRecord
 from albkit.state.target import TargetState
 
 __all__ = ("HealthChecker", "SetState")
@@ -158,6 +159,8 @@ class HealthChecker:
             watch.task.cancel()
 
     async def _check(self, watch: _Schedule, check: HealthCheck) -> None:
+        clock = self._runtime.clock
+        at, began = clock.time(), clock.monotonic()
         try:
             result = await self._run(watch, check)
         except asyncio.CancelledError:
@@ -166,15 +169,22 @@ class HealthChecker:
             # escape.
             if task is None or task.cancelling():
                 raise
-            result = CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, "Health checks failed: the probe was cancelled from within")
+            result = failed("the probe was cancelled from within", CheckFailure.TARGET_ERROR)
         except Exception:  # noqa: BLE001 - no error may end the checks of this target
-            _log.exception("a health check of %s failed inside the load balancer", watch.member.address)
-            result = CheckResult(TargetHealthReason.INTERNAL_ERROR, "Health checks failed due to an internal error")
+            fields = {
+                "albkit_event": "internal_error",
+                "albkit_group": watch.choice.group.group.name,
+                "albkit_target": watch.member.address,
+            }
+            _log.exception("a health check of %s failed inside the load balancer", watch.member.address, extra=fields)
+            words = "Health checks failed due to an internal error"
+            result = CheckResult(TargetHealthReason.INTERNAL_ERROR, words, CheckFailure.INTERNAL_ERROR)
         finally:
             watch.task = None
         member = watch.member
         if result is None or self._watches.get(member) is not watch:
             return
+        self._note(watch, check, result, at, clock.monotonic() - began)
         state = watch.track.after(result, member.state, check)
         reason, description = result.reason, result.description
         if state is TargetHealthState.HEALTHY:
@@ -187,6 +197,18 @@ class HealthChecker:
         if (state, reason) != (member.state, member.reason):
             self._set_state(watch.choice, (member,), state, reason, description)
         member.description = description
+
+    def _note(self, watch: _Schedule, check: HealthCheck, result: CheckResult, at: float, seconds: float) -> None:
+        """Keep the result of a check, and log it if that is wanted."""
+        member = watch.member
+        took = result.seconds if result.seconds is not None else seconds
+        last = member.last_check = HealthCheckResult(at, result.passed, took, result.status, result.description)
+        log = self._runtime.health_check_log
+        if log is None:
+            return
+        group = watch.choice.group.group
+        kind = kind_of(check, member.target, group, group.name in self._runtime.stream_groups)
+        log(HealthCheckRecord(kind, group.name, address_of_check(check, member.target), last, result.failure or "", result.local))
 
     async def _run(self, watch: _Schedule, check: HealthCheck) -> CheckResult | None:
         """Run one check; `None` if there is no result."""
@@ -203,7 +225,7 @@ class HealthChecker:
         except (KeyboardInterrupt, SystemExit, asyncio.CancelledError):
             raise
         except BaseException as error:  # noqa: BLE001 - a probe of the program may raise anything, which means that it fails
-            return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed: {told(error)}")
+            return failed(told(error), CheckFailure.TARGET_ERROR)
         return timed_out(limit, check.timeout) if limit.expired() else result
 
 
@@ -213,4 +235,4 @@ def _result(answer: object) -> CheckResult:
         return CheckResult()
     # `str.__str__`, because a subclass of `str` might raise in its own `__str__`.
     why = f": {str.__str__(answer)}" if isinstance(answer, str) and answer else ""
-    return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed{why}")
+    return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed{why}", CheckFailure.TARGET_ERROR)

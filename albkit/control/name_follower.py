@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
 
+from albkit.errors import escaped
 from albkit.model.dns_name import DnsName
 from albkit.model.target import Target
 from albkit.policy.target_choice import TargetChoice
@@ -129,7 +130,8 @@ class NameFollower:
                 self._failed(following, str(error))
                 delay, pause = pause, min(2 * pause, _LONGEST_PAUSE)
             except Exception:  # noqa: BLE001 - no error may end the queries for this name
-                _log.exception("resolving %s failed because of an error in the load balancer", name)
+                fields = _fields("internal_error", following)
+                _log.exception("resolving %s failed because of an error in the load balancer", name, extra=fields)
                 self._failed(following, "an internal error")
                 delay = _LONGEST_PAUSE
             following.first_answer.set()
@@ -140,14 +142,17 @@ class NameFollower:
         if not following.is_failing:
             following.is_failing = True
             group = following.choice.group.group.name
-            _log.warning("cannot resolve %s of target group %s; its %d targets stay: %s", following.name, group, len(following.found), why)
+            words = "cannot resolve %s of target group %s; its %d targets stay: %s"
+            fields = {**_fields("name_unresolved", following), "albkit_detail": escaped(why)}
+            _log.warning(words, following.name, group, len(following.found), escaped(why), extra=fields)
 
     def _apply(self, following: _FollowedName, answer: NameAnswer) -> float:
         """Apply an answer, and return the seconds until the next query."""
         group = following.choice.group.group.name
         if following.is_failing:
             following.is_failing = False
-            _log.info("%s of target group %s can be resolved again", following.name, group)
+            fields = _fields("name_resolved", following)
+            _log.info("%s of target group %s can be resolved again", following.name, group, extra=fields)
         if answer.targets:
             following.empty_since = None
             self._change(following, {str(target): target for target in answer.targets})
@@ -155,7 +160,8 @@ class NameFollower:
         now = self._runtime.clock.monotonic()
         if following.empty_since is None:
             following.empty_since = now
-            _log.warning("%s of target group %s resolves to no address", following.name, group)
+            fields = _fields("name_empty", following)
+            _log.warning("%s of target group %s resolves to no address", following.name, group, extra=fields)
         # An empty answer may be a mistake of the name server, which would take the whole service down. So the targets stay for `hold`
         # seconds.
         left = following.empty_since + following.name.hold - now
@@ -181,3 +187,8 @@ class NameFollower:
             self._register(choice, new)
         if gone:
             self._deregister(choice, gone)
+
+
+def _fields(event: str, following: _FollowedName) -> dict[str, object]:
+    """The fields of a log line about a name."""
+    return {"albkit_event": event, "albkit_group": following.choice.group.group.name, "albkit_name": str(following.name)}

@@ -234,6 +234,9 @@ class Registration:
             for member in members:
                 # They had their full share of requests before, so they need no slow start.
                 member.joined_late = False
+        if choice.group.group.health_check is None:
+            for member in choice.group.members.values():
+                member.last_check = None
         self._checker.restart(choice)
 
     async def closed(self) -> None:
@@ -311,7 +314,7 @@ def _description(member: TargetState | None, target: Target | None = None) -> Ta
         reason = TargetHealthReason.NOT_REGISTERED
         return TargetHealthDescription(target, TargetHealthState.UNUSED, reason, _TEXTS[reason])
     text = member.eject_reason or member.description or (_TEXTS[member.reason] if member.reason is not None else "")
-    return TargetHealthDescription(member.target, member.state, member.reason, text, _anomaly(member))
+    return TargetHealthDescription(member.target, member.state, member.reason, text, _anomaly(member), member.last_check)
 
 
 def _anomaly(member: TargetState) -> AnomalyDetection:

@@ -69,7 +69,7 @@ async def apply(
         raise
     change.take_effect()
     for new in change.opened:
-        publish(ListenerOpened(new.listener.name, new.port))
+        publish(ListenerOpened(new.listener.name, new.port, url=new.url))
     in_force(change.listeners)
     leaving = [one for one in running if one not in change.listeners]
     try:
@@ -78,10 +78,10 @@ async def apply(
         for one in leaving:
             # After all listeners are closed, so that a client that reconnects cannot reach the old listener.
             one.end_connections()
-            publish(ListenerClosed(one.listener.name, one.port))
+            publish(ListenerClosed(one.listener.name, one.port, url=one.url))
         _remove_groups(settings, runtime, registration)
         runtime.reconfigure(settings)
-        publish(ConfigurationApplied(len(settings.listeners), len(settings.groups)))
+        publish(change.applied())
 
 
 class _Change:
@@ -111,6 +111,19 @@ class _Change:
     def listeners(self) -> tuple[RunningListener, ...]:
         """The listeners of the new configuration, in its order."""
         return tuple(self._staying[identity] for identity, _ in self._wanted)
+
+    def applied(self) -> ConfigurationApplied:
+        """The event of this change."""
+        names = [group.name for group in self._settings.groups]
+        changed = (self._staying[identity] for identity in self._rules)
+        return ConfigurationApplied(
+            len(self._settings.listeners),
+            len(names),
+            listeners_changed=tuple(one.listener.name or one.url for one in changed),
+            groups_added=tuple(name for name in names if name not in self.known),
+            groups_changed=tuple(sorted(self._changed)),
+            groups_removed=tuple(sorted(self.known.difference(names))),
+        )
 
     async def prepare(self) -> None:
         """Do everything that can fail or takes long. Nothing that requests can see changes, apart from new ports.

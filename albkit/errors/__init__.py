@@ -10,6 +10,6 @@ from __future__ import annotations
 from albkit.errors.configuration import ConfigurationError
 from albkit.errors.failure import Failure
 from albkit.errors.failure_kinds import FailureKind, Phase, Retry, Side
-from albkit.errors.naming import name_of, told
+from albkit.errors.naming import escaped, name_of, told
 
-__all__ = ("ConfigurationError", "Failure", "FailureKind", "Phase", "Retry", "Side", "name_of", "told")
+__all__ = ("ConfigurationError", "Failure", "FailureKind", "Phase", "Retry", "Side", "escaped", "name_of", "told")

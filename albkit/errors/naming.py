@@ -1,11 +1,18 @@
-"""Names of the program's own objects, for logs and faults."""
+"""Names of the program's own objects, and texts from outside, for logs and faults."""
 
 from __future__ import annotations
 
-__all__ = ("name_of", "told")
+__all__ = ("escaped", "name_of", "told")
 
+_LONGEST_ESCAPED = 200
+"""Characters of a text from outside that are kept, before they are escaped."""
 _LONGEST_TOLD = 500
 """Characters of a `repr` that are kept."""
+
+
+def escaped(text: str) -> str:
+    """Return a text of a client, a target, a name server or the system for the log: bounded, in one line of printable ASCII."""
+    return ascii(text[:_LONGEST_ESCAPED])[1:-1]
 
 
 def told(thing: object) -> str:

@@ -220,6 +220,11 @@ class Tunnel(Protocol):
     def end(self) -> TunnelEnd | None:
         """What ended the tunnel, or is ending it; `None` while it is open."""
 
+    @property
+    def close_code(self) -> int | None:
+        """The code of the Close frame that the load balancer or, if a side closed the tunnel, that side has sent; 1005 if it contains none
+        (RFC 6455 section 7.4.1). `None` while the tunnel is open, if it ended without a Close frame, or if frames are not parsed."""
+
     async def close(self, code: int = 1001, reason: str = "") -> None:
         """Close the tunnel gracefully, and return when both sockets are closed, after two to three seconds at most.
 
@@ -256,6 +261,6 @@ class TunnelCallback(Protocol):
 
 
 class EventSubscriber(Protocol):
-    """Called with each event of a load balancer's configuration and targets. After an exception, which is logged, it stays subscribed."""
+    """For `LoadBalancer.subscribe`: called with each event. After an exception, which is logged, it stays subscribed."""
 
     def __call__(self, event: Event, /) -> None: ...

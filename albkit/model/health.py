@@ -8,7 +8,7 @@ import attrs
 
 from albkit.model.target import Target
 
-__all__ = ("TargetHealthDescription", "TargetHealthReason", "TargetHealthState")
+__all__ = ("HealthCheckResult", "TargetHealthDescription", "TargetHealthReason", "TargetHealthState")
 
 
 class TargetHealthState(StrEnum):
@@ -52,6 +52,21 @@ class AnomalyDetection:
 
 
 @attrs.frozen
+class HealthCheckResult:
+    """The result of one health check of one target."""
+
+    at: float
+    """When the check started, in seconds since 1970."""
+    passed: bool
+    seconds: float
+    """How long it took until the result was known."""
+    status: int | None
+    """The HTTP status that the target answered, or the `grpc-status` of a gRPC check; `None` if there is none."""
+    reason: str
+    """In words why it failed; empty if it passed."""
+
+
+@attrs.frozen
 class TargetHealthDescription:
     """One entry of `describe_target_health`."""
 
@@ -60,3 +75,5 @@ class TargetHealthDescription:
     reason: TargetHealthReason | None
     description: str
     anomaly_detection: AnomalyDetection = AnomalyDetection()
+    last_check: HealthCheckResult | None = None
+    """The last health check; `None` if the group has no health check, or none has a result yet."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -26,7 +26,7 @@ class ProxyReport(Protocol):
 class ClientAddress:
     """The address of a client connection, and its TLS."""
 
-    __slots__ = ("host", "local", "port", "tls", "told")
+    __slots__ = ("conn_trace_id", "host", "local", "logged", "port", "tls", "told")
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class ClientAddress:
         local: tuple[str, int] | None = None,
         tls: TlsSession | None = None,
         told: tuple[str, int] | None = None,
+        conn_trace_id: str = "",
     ) -> None:
         self.host = host
         """An IP address without a port, in IPv4 form even if the socket is IPv6. Empty for a unix socket."""
@@ -48,6 +49,11 @@ class ClientAddress:
         reported nothing about its TLS session."""
         self.told = told
         """The client's protocol (`http` or `https`) and port as reported by a trusted proxy; `None` if there is none."""
+        self.conn_trace_id = conn_trace_id
+        """The id of the connection in the access log and in the connection log: `TID_` and 32 hexadecimal digits. Empty if its listener had
+        neither of them when the client connected."""
+        self.logged: Any = None
+        """What the access log keeps of the connection, so that it need not format the same text for each request."""
 
     @property
     def is_secure(self) -> bool:

@@ -47,7 +47,7 @@ class ClientCertificate:
 class TlsSession:
     """The result of a client's TLS handshake with the load balancer, or with a proxy in front of it that sends a PROXY protocol header."""
 
-    __slots__ = ("alpn", "certificate", "cipher", "client_certificate", "server_name", "verify_status", "version")
+    __slots__ = ("alpn", "certificate", "cipher", "client_certificate", "handshake_time", "server_name", "verify_status", "version")
 
     def __init__(
         self,
@@ -74,3 +74,5 @@ class TlsSession:
         """The certificate that the client has sent, with `mutual_authentication`; `None` if it sent none."""
         self.verify_status = verify_status
         """`Success` if that certificate was verified, otherwise empty."""
+        self.handshake_time = 0.0
+        """Seconds from the client's first message of the handshake to its end; 0 if the handshake was with a proxy in front."""

@@ -55,7 +55,7 @@ class GuardedAlgorithm:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001 - an algorithm of the program may raise anything
-            _log.exception("the algorithm of group %s failed in choose", self._group.group.name)
+            self._log_failure("choose")
             raise Failure(FailureKind.HOOK_FAILED, f"the algorithm of group {self._group.group.name}: {told(error)}") from None
         return self._checked(member)
 
@@ -111,7 +111,7 @@ class GuardedAlgorithm:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001 - an algorithm of the program must not break the exchange that it is notified of
-            _log.exception("the algorithm of group %s failed in %s", self._group.group.name, name_of(method).rpartition(".")[2])
+            self._log_failure(name_of(method).rpartition(".")[2])
 
     def _notify_optional(self, name: str, member: TargetState, figure: float) -> None:
         # Another algorithm may have replaced the one that was asked when the request started, and may lack the method.
@@ -122,4 +122,9 @@ class GuardedAlgorithm:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001 - as in `_notify`
-            _log.exception("the algorithm of group %s failed in %s", self._group.group.name, name)
+            self._log_failure(name)
+
+    def _log_failure(self, method: str) -> None:
+        group = self._group.group.name
+        fields = {"albkit_event": "hook_failed", "albkit_hook": f"algorithm.{method}", "albkit_group": group}
+        _log.exception("the algorithm of group %s failed in %s", group, method, extra=fields)

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import attrs
 
 from albkit.model.health import TargetHealthReason, TargetHealthState
 from albkit.model.health_check import HealthCheck
 
-__all__ = ("CheckResult", "HealthTrack", "failed", "status_mismatch")
+__all__ = ("CheckFailure", "CheckResult", "HealthTrack", "failed", "status_mismatch")
 
 
+class CheckFailure(StrEnum):
+    """Why one check failed, in the words of ALB's health check log (docs/alb.md 7.3)."""
+
+    TIMED_OUT = "TimedOut"
+    CONNECTION_RESET = "ConnectionReset"
+    """The connection was refused, reset or closed too early, or TLS or HTTP/2 failed on it. ALB has no other word for these."""
+    RESPONSE_CODE_MISMATCH = "ResponseCodeMismatch"
+    RESPONSE_STRING_MISMATCH = "ResponseStringMismatch"
+    """The answer itself is wrong: a malformed response head, a 101 that opens no WebSocket, a gRPC health service that is not serving."""
+    INTERNAL_ERROR = "InternalError"
+    TARGET_ERROR = "TargetError"
+    """The target answered with a 5xx that does not pass, or a probe of the program failed."""
+    GRPC_STATUS_HEADER_EMPTY = "GRPCStatusHeaderEmpty"
+    GRPC_UNEXPECTED_STATUS = "GRPCUnexpectedStatus"
+
+
+# What decides is the reason. The other fields are details for logs, so they do not make two results different.
 @attrs.frozen
 class CheckResult:
     """The result of one check.
@@ -17,10 +36,18 @@ class CheckResult:
     Args:
         reason: Why it failed; `None` if it passed.
         description: The same as text.
+        failure: The same in the words of the health check log; `None` if it passed.
+        status: The HTTP status, or the `grpc-status` of a gRPC check; `None` if the target sent none.
+        seconds: How long it took until the result was known; `None` if the check was over at that moment.
+        local: The load balancer's own IP address in this check; empty if it is not known.
     """
 
     reason: TargetHealthReason | None = None
     description: str = ""
+    failure: CheckFailure | None = attrs.field(default=None, eq=False)
+    status: int | None = attrs.field(default=None, eq=False)
+    seconds: float | None = attrs.field(default=None, eq=False)
+    local: str = attrs.field(default="", eq=False)
 
     @property
     def passed(self) -> bool:
@@ -28,14 +55,15 @@ class CheckResult:
         return self.reason is None
 
 
-def failed(why: str) -> CheckResult:
+def failed(why: str, failure: CheckFailure, status: int | None = None) -> CheckResult:
     """The result of a check that got no answer, or no readable one."""
-    return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed: {why}")
+    return CheckResult(TargetHealthReason.FAILED_HEALTH_CHECKS, f"Health checks failed: {why}", failure, status)
 
 
 def status_mismatch(status: int) -> CheckResult:
     """The result of a check that got a status that does not pass."""
-    return CheckResult(TargetHealthReason.RESPONSE_CODE_MISMATCH, f"Health checks failed with these codes: [{status}]")
+    failure = CheckFailure.TARGET_ERROR if status >= 500 else CheckFailure.RESPONSE_CODE_MISMATCH
+    return CheckResult(TargetHealthReason.RESPONSE_CODE_MISMATCH, f"Health checks failed with these codes: [{status}]", failure, status)
 
 
 class HealthTrack:

@@ -9,10 +9,12 @@ from albkit.errors import Failure, FailureKind
 from albkit.model.message import RequestHead
 from albkit.model.regex import compile_regex
 from albkit.model.transforms import Transform, UrlRewrite
+from albkit.state.record import Transformation
 
 __all__ = ("Rewrite", "compile_transforms")
 
-Rewrite = Callable[[RequestHead], None]
+Rewrite = Callable[[RequestHead, Transformation], None]
+"""Rewrites the lines of a request, and notes the result."""
 
 _URL = re.compile(r"/[^\x00-\x20\x7f#]*")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::(?P<port>[0-9]{1,5}))?")
@@ -27,9 +29,9 @@ def compile_transforms(transforms: Sequence[Transform]) -> Rewrite | None:
     if not rewrites:
         return None
 
-    def rewrite(request: RequestHead) -> None:
+    def rewrite(request: RequestHead, result: Transformation) -> None:
         for one in rewrites:
-            one(request)
+            one(request, result)
 
     return rewrite
 
@@ -37,14 +39,16 @@ def compile_transforms(transforms: Sequence[Transform]) -> Rewrite | None:
 def _url(transform: UrlRewrite) -> Rewrite:
     substitute = _substitute(transform.regex, transform.replace, ignore_case=False)
 
-    def rewrite(request: RequestHead) -> None:
+    def rewrite(request: RequestHead, transformation: Transformation) -> None:
         url = f"{request.path}?{request.query_string}" if request.query_string else request.path
         result = substitute(url)
         if result is None:
             return
         if not _URL.fullmatch(result):
+            transformation.status = "TransformInvalidPath"
             raise Failure(FailureKind.TRANSFORM_FAILED, f"the URL became {result[:100]!r}")
         request.lines[0] = f"{request.method} {result} HTTP/1.1".encode("utf-8", "surrogateescape")
+        transformation.url = result
 
     return rewrite
 
@@ -52,7 +56,7 @@ def _url(transform: UrlRewrite) -> Rewrite:
 def _host(regex: str, replace: str) -> Rewrite:
     substitute = _substitute(regex, replace, ignore_case=True)
 
-    def rewrite(request: RequestHead) -> None:
+    def rewrite(request: RequestHead, transformation: Transformation) -> None:
         place = next(place for place, line in enumerate(request.lines) if line[:5].lower() == b"host:")
         value = request.lines[place][5:].strip().decode("latin-1")
         host, port = _without_port(value)
@@ -64,10 +68,12 @@ def _host(regex: str, replace: str) -> Rewrite:
             return
         match = _HOST.fullmatch(result)
         if match is None or int(match["port"] or 0) > 65535:
+            transformation.status = "TransformInvalidHost"
             raise Failure(FailureKind.TRANSFORM_FAILED, f"the host became {result[:100]!r}")
         if match["port"] is None:
             result += port
         request.lines[place] = b"Host: " + result.encode("ascii")
+        transformation.host = result
 
     return rewrite
 

@@ -109,10 +109,12 @@ async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bo
         if _task_is_cancelled():
             _cancel(client, record, runtime)
             raise
-        _log.exception("the exchange of client %s failed: something that it waited for was cancelled", record.client)
+        fields = {"albkit_event": "internal_error", "albkit_client": str(record.client)}
+        _log.exception("the exchange of client %s failed: something that it waited for was cancelled", record.client, extra=fields)
         return _fail(client, Failure(FailureKind.INTERNAL_ERROR, "cancelled"), record, listener)
     except Exception:  # noqa: BLE001 - an unexpected error must not affect any other exchange
-        _log.exception("the exchange of client %s failed because of an error inside the load balancer", record.client)
+        fields = {"albkit_event": "internal_error", "albkit_client": str(record.client)}
+        _log.exception("the exchange of client %s failed because of an error inside the load balancer", record.client, extra=fields)
         return _fail(client, Failure(FailureKind.INTERNAL_ERROR), record, listener)
 
 
@@ -131,7 +133,7 @@ def _route(request: RequestHead, record: ExchangeRecord, listener: ListenerRunti
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - a condition of the program may raise anything
-        _log.exception("a condition failed")
+        _log.exception("a condition failed", extra={"albkit_event": "hook_failed", "albkit_hook": "condition"})
         raise Failure(FailureKind.HOOK_FAILED, f"a condition: {told(error)}") from None
     rule.hits += 1
     return rule
@@ -190,6 +192,7 @@ def _open_tunnel(
     upstream = forwarding.upstream
     response = upstream.response
     record.elb_status_code = 101 if client.gives_up_connection else 200  # RFC 8441 section 5.
+    record.responded_at = runtime.clock.monotonic()
     policy = forwarding.policy
     extensions = negotiated_extensions(request, response) if policy.frames else None
     # The place in the connection limit of the listener, if the tunnel takes it over.

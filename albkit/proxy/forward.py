@@ -18,7 +18,7 @@ from albkit.proxy.runtime import Runtime
 from albkit.proxy.target.connector import uses_http2
 from albkit.proxy.target.request_body_writer import RequestBodyWriter
 from albkit.proxy.upstream import UpstreamExchange
-from albkit.state.record import ExchangeRecord
+from albkit.state.record import ExchangeRecord, Transformation
 from albkit.state.target import TargetState
 from albkit.wire.http1.upgrade import accepts, protocols_allowed
 
@@ -53,7 +53,8 @@ async def forward(
 
     # Complete the request.
     if plan.rewrite is not None:
-        plan.rewrite(request)
+        transformation = record.transformation = Transformation()
+        plan.rewrite(request, transformation)
     client.forwarded.add_to(request, now)
     body = client.whole_body()
     forwarding = Forwarding(client, request, body, choice, policy, runtime, cookies)

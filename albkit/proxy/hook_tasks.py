@@ -62,7 +62,8 @@ class HookTasks:
         if self._running:
             await asyncio.wait(tuple(self._running), timeout=max(deadline - self._loop.time(), _MIN_CANCEL_TIME))
         for name, count in Counter(map(name_of, self._running.values())).items():
-            _log.warning("%s did not end after it was cancelled (%d calls); the load balancer stops without waiting longer", name, count)
+            words = "%s did not end after it was cancelled (%d calls); the load balancer stops without waiting longer"
+            _log.warning(words, name, count, extra={"albkit_event": "hook_stuck", "albkit_hook": name, "albkit_count": count})
 
     def _discard(self, task: asyncio.Task[Any]) -> None:
         hook = self._running.pop(task)
@@ -72,4 +73,6 @@ class HookTasks:
             self._cancelled.discard(task)
             # The caller that cancelled the task no longer looks at its result, so an error would be lost.
             if error is not None:
-                _log.error("%s failed after it was cancelled", name_of(hook), exc_info=error)
+                name = name_of(hook)
+                fields = {"albkit_event": "hook_failed", "albkit_hook": name}
+                _log.error("%s failed after it was cancelled", name, exc_info=error, extra=fields)

@@ -83,7 +83,8 @@ async def _run(client: DownstreamExchange, request: RequestHead, hook: Hook, run
     # Reading the body may raise a Failure of the client, such as a body that is cut short. A hook that lets it pass is not to blame.
     if isinstance(error, Failure):
         raise error
-    _log.error("action %s failed", name_of(hook), exc_info=error)
+    name = name_of(hook)
+    _log.error("action %s failed", name, exc_info=error, extra={"albkit_event": "hook_failed", "albkit_hook": name})
     raise Failure(FailureKind.HOOK_FAILED, f"{name_of(hook)}: {told(error)}")
 
 
@@ -98,7 +99,9 @@ def _checked(hook: Hook, result: object) -> Response:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - an object of the program may raise anything when its attributes are read
-        _log.exception("the response of action %s cannot be read", name_of(hook))
+        name = name_of(hook)
+        fields = {"albkit_event": "hook_failed", "albkit_hook": name}
+        _log.exception("the response of action %s cannot be read", name, extra=fields)
         raise Failure(FailureKind.HOOK_FAILED, f"{name_of(hook)} returned a response that cannot be read: {told(error)}") from None
     if isinstance(response, str):
         raise Failure(FailureKind.HOOK_FAILED, f"{name_of(hook)} returned {response}")

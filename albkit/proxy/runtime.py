@@ -10,6 +10,7 @@ from typing import Protocol
 
 from albkit.clock import Clock
 from albkit.model.extensions import Tunnel
+from albkit.model.listener_settings import ListenerSettings
 from albkit.model.settings import Settings
 from albkit.model.target_group import TargetGroup
 from albkit.policy.target_choice import TargetChoice
@@ -21,7 +22,9 @@ from albkit.proxy.target.connection_pool import ConnectionPool
 from albkit.proxy.target.waiting_line import WaitingLine
 from albkit.proxy.tracing import Tracing
 from albkit.report.failure_log import log_out_of_sockets
+from albkit.state.connection_record import ConnectionRecord
 from albkit.state.counters import Counters
+from albkit.state.health_check_record import HealthCheckRecord
 from albkit.state.record import ExchangeRecord
 from albkit.state.registry import Registry
 from albkit.state.target import TargetState
@@ -59,6 +62,10 @@ def _shortest_deadline(settings: Settings) -> float:
 
 def _ignore(_: LiveTunnel) -> None:
     """The callback of a load balancer without subscribers."""
+
+
+def _no_log(_: ListenerSettings, __: int) -> None:
+    """The access log and the connection log of a load balancer without one."""
 
 
 class Stoppable(Protocol):
@@ -141,6 +148,12 @@ class Runtime:
         """Called with everything that has ended; `None` if nobody wants to know. Must not raise."""
         self.tracing: Tracing | None = settings.tracing
         """Begins the trace of each exchange; `None` if tracing is off."""
+        self.access_log: Callable[[ListenerSettings, int], Callable[[ExchangeRecord], None] | None] = _no_log
+        """Given a listener and its port, returns the function that logs what ends on it; `None` if it has no access log."""
+        self.connection_log: Callable[[ListenerSettings, int], Callable[[ConnectionRecord], None] | None] = _no_log
+        """The same for the connection log."""
+        self.health_check_log: Callable[[HealthCheckRecord], None] | None = None
+        """Called with every result of a health check; `None` if no health check log is kept. Must not raise."""
         self._waiting_lines: dict[TargetChoice, WaitingLine] = {}
         self._tunnel_ids = count(1)
         self.hook_tasks = HookTasks(loop)
@@ -219,6 +232,10 @@ class Runtime:
             descriptors.limit,
         )
         return False
+
+    def new_conn_trace_id(self) -> str:
+        """Generate an id for a connection, for the logs."""
+        return f"TID_{self.clock.entropy(16).hex()}"
 
     def may_start_check(self) -> bool:
         """Whether there is a descriptor for one more health check."""
@@ -302,4 +319,4 @@ class Runtime:
             try:
                 action(party)
             except Exception:  # noqa: BLE001 - all others must be closed nevertheless
-                _log.exception("%r could not be closed gracefully", party)
+                _log.exception("%r could not be closed gracefully", party, extra={"albkit_event": "internal_error"})

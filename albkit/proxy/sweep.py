@@ -90,4 +90,4 @@ class Sweep:
             try:
                 swept.sweep(now)
             except Exception:  # noqa: BLE001 - a bug in one connection must not disable the deadlines of all others
-                _log.exception("sweeping %r failed", swept)
+                _log.exception("sweeping %r failed", swept, extra={"albkit_event": "internal_error"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from albkit.errors import FailureKind, Side
+from albkit.errors import FailureKind, Side, escaped
 from albkit.report.log_throttle import LogThrottle
 from albkit.state.record import ExchangeRecord
 
@@ -33,6 +33,26 @@ def log_failure(record: ExchangeRecord) -> None:
             return
         detail += _out_of_sockets.also()
     request = record.request
+    # A field is always of the same type, or `None`: systems that index logs reject lines otherwise.
+    client, target, group = str(record.client), record.target, record.group
+    fields = {
+        "albkit_event": "exchange_failed",
+        "albkit_reason": kind.reason,
+        "albkit_phase": kind.phase.value,
+        "albkit_side": kind.side.value,
+        "albkit_status": record.elb_status_code or None,
+        "albkit_target_status": record.target_status_code or None,
+        "albkit_client": client,
+        "albkit_listener": str(record.listener.listener.name or record.listener.port) if record.listener is not None else None,
+        "albkit_target": target.address if target is not None else None,
+        "albkit_group": group.group.name if group is not None else None,
+        "albkit_rule": record.matched_rule_priority if record.matched_rule_priority >= 0 else None,
+        "albkit_attempts": record.attempts,
+        "albkit_method": escaped(request.method) if request is not None else None,
+        "albkit_path": escaped(request.path) if request is not None else None,
+        "albkit_trace_id": escaped(request.trace_id.decode("latin-1")) if request is not None else None,
+        "albkit_detail": escaped(detail),
+    }
     _log.log(
         level,
         "%s: %s; phase=%s side=%s status=%s client=%s target=%s group=%s rule=%s attempts=%d request=%s detail=%s",
@@ -41,18 +61,20 @@ def log_failure(record: ExchangeRecord) -> None:
         kind.phase.value,
         kind.side.value,
         record.elb_status_code or "-",
-        record.client,
-        record.target.address if record.target is not None else "-",
-        record.group.group.name if record.group is not None else "-",
+        client,
+        target.address if target is not None else "-",
+        group.group.name if group is not None else "-",
         record.matched_rule_priority,
         record.attempts,
         # ascii() escapes line breaks and control characters, so that a client cannot forge log lines.
         ascii(f"{request.method} {request.path}"[:_LONGEST]) if request is not None and request.method else "-",
         ascii(detail)[1:-1] or "-",
+        extra=fields,
     )
 
 
 def log_out_of_sockets(words: str, *arguments: object) -> None:
     """Log that file descriptors are running out, at most once per second, because clients can cause this as often as they like."""
     if _out_of_sockets.may_say():
-        _log.warning("out of file descriptors: " + words + "%s", *arguments, _out_of_sockets.also())
+        fields = {"albkit_event": "out_of_file_descriptors"}
+        _log.warning("out of file descriptors: " + words + "%s", *arguments, _out_of_sockets.also(), extra=fields)

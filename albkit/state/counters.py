@@ -152,6 +152,7 @@ class Counters:
     http2_connections: int = 0
     http2_stream_resets: int = 0
     idle_connections_closed: int = 0
+    log_lines_dropped: int = 0
     new_connections: int = 0
     non_sticky_requests: int = 0
     reading_paused: int = 0
@@ -308,6 +309,12 @@ class Counters:
     def flow_closed(self) -> None:
         """A connection of a TCP or TLS listener ended."""
         self.active_flows -= 1
+
+    # Logs.
+
+    def lines_dropped(self, count: int) -> None:
+        """Lines of a log were lost."""
+        self.log_lines_dropped += count
 
     # DNS.
 

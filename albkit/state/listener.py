@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from albkit.model.listener_settings import ListenerSettings
+
+if TYPE_CHECKING:
+    from albkit.state.connection_record import ConnectionRecord
 
 __all__ = ("ListenerCounters", "ListenerState")
 
@@ -51,7 +54,7 @@ class ListenerState:
         port: The open port, also if the configuration asks for a free one.
     """
 
-    __slots__ = ("access_log", "counters", "listener", "port")
+    __slots__ = ("access_log", "connection_log", "counters", "listener", "port")
 
     def __init__(self, listener: ListenerSettings, port: int) -> None:
         self.listener = listener
@@ -60,6 +63,9 @@ class ListenerState:
         self.counters = ListenerCounters()
         self.access_log: Callable[[Any], None] | None = None
         """Called with the `ExchangeRecord` of everything that has ended; `None` if no access log is kept. Must not raise."""
+        self.connection_log: Callable[[ConnectionRecord], None] | None = None
+        """Called with the record of each connection that is established or has failed; `None` if no connection log is kept. Must not
+        raise."""
 
     def __repr__(self) -> str:
         return f"<ListenerState {self.listener.name or self.port} exchanges={self.counters.exchanges}>"

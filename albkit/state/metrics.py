@@ -93,6 +93,9 @@ METRICS: Final = {
     "idle_connections_closed": Metric(
         "IdleTargetConnectionsClosedCount", "connections", "Idle connections to targets that the load balancer closed."
     ),
+    "log_lines_dropped": Metric(
+        "LogLinesDroppedCount", "lines", "Lines of logs that were lost, because the file or function did not take them in time, or failed."
+    ),
     "new_connections": Metric("NewConnectionCount", "connections", "Connections with clients and targets that were opened."),
     "non_sticky_requests": Metric(
         "NonStickyRequestCount", "requests", "Requests without a session to a sticky group. A target was chosen anew."

@@ -5,16 +5,20 @@ from __future__ import annotations
 from contextvars import Context
 from typing import TYPE_CHECKING, Protocol
 
+import attrs
+
+from albkit.model.tunnel import TunnelEnd
+
 if TYPE_CHECKING:
     from albkit.errors import Failure
-    from albkit.model.extensions import Tunnel
     from albkit.model.message import ClientAddress, RequestHead
     from albkit.state.counters import Counters
     from albkit.state.listener import ListenerState
     from albkit.state.target import TargetState
     from albkit.state.target_group import TargetGroupState
 
-__all__ = ("ExchangeRecord", "Trace")
+
+__all__ = ("ExchangeRecord", "Trace", "Transformation", "TunnelRecord")
 
 
 class Trace(Protocol):
@@ -31,11 +35,43 @@ class Trace(Protocol):
     def attempt_failed(self, target: TargetState, failure: Failure) -> None:
         """An attempt has just failed. Another may follow."""
 
-    def tunnel_opened(self, record: ExchangeRecord, tunnel: Tunnel) -> None:
+    def tunnel_opened(self, record: ExchangeRecord) -> None:
         """The exchange became a tunnel. `ended` follows at the end of the tunnel."""
 
     def ended(self, record: ExchangeRecord) -> None:
         """The exchange or its tunnel has ended. The record is complete."""
+
+
+class Transformation:
+    """What the transforms of a rule made of a request."""
+
+    __slots__ = ("host", "status", "url")
+
+    def __init__(self) -> None:
+        self.host = ""
+        """The Host header after it was rewritten; empty if it was not."""
+        self.url = ""
+        """Path and query after they were rewritten; empty if they were not."""
+        self.status = "TransformSuccess"
+        """As in ALB's access log (`request_transform_status`, docs/alb.md 7.1): `TransformInvalidHost` or `TransformInvalidPath` if the
+        request failed because of the result."""
+
+
+@attrs.frozen
+class TunnelRecord:
+    """How a tunnel, or a connection of a TCP or TLS listener, ended."""
+
+    id: int
+    protocol: str
+    """The protocol that the target's 101 named, in lower case; `tcp` or `tls` for such a listener."""
+    end: TunnelEnd | None
+    close_code: int | None
+    """As `Tunnel.close_code`."""
+    duration: float
+    """Seconds since the 101."""
+    frames_in: int | None
+    frames_out: int | None
+    """WebSocket frames of the client and of the target; `None` if they were not followed."""
 
 
 class ExchangeRecord:
@@ -74,6 +110,8 @@ class ExchangeRecord:
         "target",
         "target_status_code",
         "trace",
+        "transformation",
+        "tunnel",
     )
 
     def __init__(self, client: ClientAddress, protocol: str = "", listener: ListenerState | None = None) -> None:
@@ -93,7 +131,8 @@ class ExchangeRecord:
         self.answered_at = 0.0
         """When the whole response head had been received from the target."""
         self.responded_at = 0.0
-        """When the load balancer began to send a response that took more than one write. 0 for all others: they began when they ended."""
+        """When the load balancer began to send a response that took more than one write, or opened a tunnel. 0 for all others: they began
+        when they ended."""
         self.ended_at = 0.0
         """When the exchange, tunnel or connection ended."""
         self.matched_rule_priority = -1
@@ -114,6 +153,8 @@ class ExchangeRecord:
         # A list only if there is something to put in: nearly all requests succeed at the first attempt.
         self.failed_attempts: list[tuple[TargetState, Failure]] | None = None
         """The attempts that failed, in order; `None` if none did. If no attempt followed, the failure of the last one is also `failure`."""
+        self.transformation: Transformation | None = None
+        """What the transforms of the rule made of the request; `None` if it has none, or the request was not forwarded."""
         self.elb_status_code = 0
         """The status that the client received; 0 if none could be sent. If a gRPC client received a `grpc-status` in place of an error
         page, it is the status of that page."""
@@ -127,6 +168,8 @@ class ExchangeRecord:
         """Why the exchange failed; `None` if it succeeded. `failure.kind.reason` is the error reason for a log."""
         self.trace: Trace | None = None
         """The trace of the exchange; `None` if it has none: tracing is off, or the request head was rejected."""
+        self.tunnel: TunnelRecord | None = None
+        """How the tunnel that the exchange opened has ended; `None` if it opened none."""
 
     def attempt_failed(self, target: TargetState, failure: Failure) -> None:
         """Note an attempt that failed. Another may follow."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from albkit.model.health import TargetHealthReason, TargetHealthState
+from albkit.model.health import HealthCheckResult, TargetHealthReason, TargetHealthState
 from albkit.model.target import Target
 from albkit.state.counters import TrafficCounters
 
@@ -37,6 +37,7 @@ class TargetState:
         "joined_late",
         "keeps_sessions",
         "last_active_at",
+        "last_check",
         "on_idle",
         "outstanding",
         "probation",
@@ -63,6 +64,8 @@ class TargetState:
         )
         self.description = ""
         """What the last health check found, in words; empty if `reason` is enough."""
+        self.last_check: HealthCheckResult | None = None
+        """The last health check; `None` if it is not checked, or none has a result yet."""
         self.eligible = False
         """Whether new requests may be sent to it."""
         self.was_healthy = False

@@ -117,7 +117,7 @@ PEER: Final = Peer(
     needs=(Need("apt", "apache2", lambda: installed("apache2") is not None and _MODULES.is_dir()),),
     version=lambda: said("apache2", "-v").partition("\n")[0].rpartition("/")[2],
     rules=ANY_RULES,
-    access_log=True,
+    access_logs=("combined",),
     algorithms=_ALGORITHMS,
     sticky=("lb_cookie",),
 )

@@ -73,7 +73,7 @@ PEER: Final = Peer(
     needs=(Need("apt", "caddy", lambda: installed("caddy") is not None),),
     version=lambda: said("caddy", "version").split()[0],
     rules=1_000,
-    access_log=True,
+    access_logs=("combined",),
     algorithms=_ALGORITHMS,
     sticky=("lb_cookie",),
 )

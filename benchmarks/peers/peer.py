@@ -50,7 +50,10 @@ class Setup(NamedTuple):
     """In albkit's words."""
     sticky: str = ""
     """The kind of stickiness, in the words of albkit's program; empty for none."""
-    access_log: bool = False
+    access_log: str = ""
+    """The format of the access log, in albkit's words; empty for none."""
+    metrics: str = ""
+    """Who uses the metrics: `subscriber` or `scraped`; empty for nobody."""
     connections: int = 1200
     """The number of client connections that must be possible."""
     tls: KeyKind | None = None
@@ -138,7 +141,10 @@ class Peer:
     """The protocols that it is configured for with targets."""
     rules: int = 0
     """How many rules it supports; 0 for none."""
-    access_log: bool = False
+    access_logs: Sequence[str] = ()
+    """The formats of access logs that it supports, in albkit's words."""
+    metrics: Sequence[str] = ()
+    """The uses of metrics that it is configured for."""
     tls: bool = True
     """Whether it is configured for TLS with clients."""
     tls_tunnels: bool = True
@@ -170,8 +176,10 @@ class Peer:
             return f"no {setup.algorithm}"
         if setup.sticky and setup.sticky not in self.sticky:
             return f"no stickiness by {setup.sticky}"
-        if setup.access_log and not self.access_log:
-            return "no access log"
+        if setup.access_log and setup.access_log not in self.access_logs:
+            return f"no access log in the format {setup.access_log}"
+        if setup.metrics and setup.metrics not in self.metrics:
+            return "no such metrics here"
         if setup.tls and not (self.tls_tunnels if setup.tunnels else self.tls):
             return "no TLS here"
         if setup.connections > self.clients:

@@ -14,13 +14,17 @@ from albkit.model.attributes import ATTRIBUTES
 from benchmarks.peers.peer import ANY_RULES, Need, Peer, Place
 from benchmarks.peers.programs import SOURCES
 
-__all__ = ("AIOHTTP", "ALGORITHMS", "CHECKOUT", "PROXY_PY", "STICKINESS", "albkit_of")
+__all__ = ("ACCESS_LOGS", "AIOHTTP", "ALGORITHMS", "CHECKOUT", "METRICS", "PROXY_PY", "STICKINESS", "albkit_of")
 
 CHECKOUT: Final = SOURCES.parents[2]
 ALGORITHMS: Final = ATTRIBUTES["TargetGroup", "algorithm"].choices
 """albkit's algorithms, as its table of settings lists them."""
 STICKINESS: Final = ("lb_cookie", "lb_cookie_secrets", "app_cookie", "source_address", "key", "group")
 """albkit's kinds of stickiness; its program defines each."""
+ACCESS_LOGS: Final = ATTRIBUTES["AccessLog", "format"].choices
+"""albkit's formats of access logs."""
+METRICS: Final = ("subscriber", "scraped")
+"""The uses of metrics that albkit's program knows."""
 
 
 def albkit_of(checkout: Path, name: str, what: str, *options: str, http: bool = True, tunnels: bool = True) -> Peer:
@@ -45,6 +49,10 @@ def albkit_of(checkout: Path, name: str, what: str, *options: str, http: bool = 
             asked.append(f"--algorithm={setup.algorithm}")
         if setup.sticky:
             asked.append(f"--sticky={setup.sticky}")
+        if setup.access_log:
+            asked += [f"--access-log={place.directory / 'access.log'}", f"--access-log-format={setup.access_log}"]
+        if setup.metrics:
+            asked.append(f"--metrics={setup.metrics}")
         if setup.http2:
             asked.append("--http2")
         if setup.target_protocol != "HTTP1":
@@ -55,6 +63,10 @@ def albkit_of(checkout: Path, name: str, what: str, *options: str, http: bool = 
     known = {algorithm: algorithm for algorithm in ALGORITHMS}
     # A baseline from before HTTP/2 is left out of what needs it.
     http2 = (checkout / "albkit" / "proxy" / "http2").is_dir()
+    # Likewise from before access logs and metrics.
+    logs = (checkout / "albkit" / "model" / "access_log.py").is_file()
+    events = (checkout / "albkit" / "control" / "exchange_events.py").is_file()
+    metrics = (checkout / "albkit" / "report" / "prometheus.py").is_file()
     return Peer(
         name,
         what,
@@ -65,6 +77,8 @@ def albkit_of(checkout: Path, name: str, what: str, *options: str, http: bool = 
         rules=ANY_RULES,
         algorithms=known,
         sticky=STICKINESS,
+        access_logs=ACCESS_LOGS if logs else (),
+        metrics=[use for use, known in zip(METRICS, (events, metrics), strict=True) if known],
         http2=http2,
         target_protocols=("HTTP1", "HTTP2", "GRPC") if http2 else ("HTTP1",),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from benchmarks.scenarios import http2, imports, latency, requests, routing, slow, tls, tunnels
+from benchmarks.scenarios import http2, imports, latency, requests, routing, slow, tls, tunnels, watching
 from benchmarks.scenarios.scenario import Scenario
 
 __all__ = ("SCENARIOS", "Scenario")
@@ -12,6 +12,7 @@ __all__ = ("SCENARIOS", "Scenario")
 _EVERY = (
     *requests.SCENARIOS,
     *routing.SCENARIOS,
+    *watching.SCENARIOS,
     *latency.SCENARIOS,
     *slow.SCENARIOS,
     *tunnels.SCENARIOS,

@@ -51,9 +51,4 @@ SCENARIOS: Final = (
         "sessions kept on their target, or on their group, by cookie",
         of_cases([Case("off", "no stickiness", Requests()), *(case for kind in STICKINESS for case in _sticky(kind))]),
     ),
-    Scenario(
-        "access-log",
-        "a line in an access log for each request",
-        of_cases([Case("off", "no access log", Requests()), Case("on", "access log", Requests(), Setup(access_log=True))]),
-    ),
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import albkit as alb
 from albkit import events
 from albkit.control.announcer import Announcer, TunnelAnnouncer
 
@@ -46,11 +47,58 @@ def test_announcer_tells_nobody_who_has_left() -> None:
     """Unsubscribing ends it, and doing so twice is no fault."""
     announcer = Announcer()
     told: list[events.Event] = []
-    announcer.subscribe(told.append)
-    announcer.unsubscribe(told.append)
-    announcer.unsubscribe(told.append)
+    unsubscribe = announcer.subscribe(told.append)
+    unsubscribe()
+    unsubscribe()
     announcer.publish(_EVENT)
     assert told == []
+
+
+def test_announcer_delivers_to_a_callable_as_often_as_it_was_added() -> None:
+    """Each subscription ends on its own, even twice."""
+    announcer = Announcer()
+    told: list[events.Event] = []
+    unsubscribe = announcer.subscribe(told.append)
+    announcer.subscribe(told.append)
+    unsubscribe()
+    unsubscribe()
+    announcer.publish(_EVENT)
+    assert told == [_EVENT]
+
+
+def test_announcer_delivers_only_the_classes_that_were_named() -> None:
+    """A subscriber that names none gets all."""
+    announcer = Announcer()
+    told: list[tuple[str, events.Event]] = []
+    other = events.TargetReadmitted("api", alb.Target("127.0.0.1", 80))
+    announcer.subscribe(lambda event: told.append(("all", event)))
+    announcer.subscribe(lambda event: told.append(("one", event)), events.ConfigurationApplied)
+    announcer.subscribe(lambda event: told.append(("two", event)), events.ConfigurationApplied, events.TargetReadmitted)
+    announcer.publish(_EVENT)
+    announcer.publish(other)
+    assert told == [("all", _EVENT), ("one", _EVENT), ("two", _EVENT), ("all", other), ("two", other)]
+    assert announcer.subscribers_of(events.TunnelClosed)
+    assert not Announcer().subscribers_of(events.TunnelClosed)
+
+
+@pytest.mark.parametrize("kind", [events.Event, "ExchangeFinished", object, None, events.FailedAttempt], ids=str)
+def test_announcer_refuses_what_is_no_class_of_events(kind: Any) -> None:
+    """A subscriber would wait for it for ever."""
+    announcer = Announcer()
+    with pytest.raises(TypeError, match=r"give classes of albkit\.events"):
+        announcer.subscribe(print, events.TunnelClosed, kind)
+    assert announcer.subscribers_of(events.TunnelClosed) == ()
+
+
+def test_announcer_logs_an_event_before_it_delivers_it() -> None:
+    """Also if nobody has subscribed; events of exchanges are only delivered."""
+    told: list[tuple[str, events.Event]] = []
+    announcer = Announcer(lambda event: told.append(("log", event)))
+    announcer.publish(_EVENT)
+    announcer.subscribe(lambda event: told.append(("subscriber", event)))
+    announcer.publish(_EVENT)
+    announcer.deliver(_EVENT, announcer.subscribers_of(type(_EVENT)))
+    assert [place for place, _ in told] == ["log", "log", "subscriber", "subscriber"]
 
 
 def test_announcer_lets_a_subscriber_leave_while_it_is_told() -> None:
@@ -60,9 +108,9 @@ def test_announcer_lets_a_subscriber_leave_while_it_is_told() -> None:
 
     def once(event: events.Event) -> None:
         told.append("once")
-        announcer.unsubscribe(once)
+        unsubscribe()
 
-    announcer.subscribe(once)
+    unsubscribe = announcer.subscribe(once)
     announcer.subscribe(lambda _: told.append("other"))
     announcer.publish(_EVENT)
     announcer.publish(_EVENT)

@@ -19,6 +19,7 @@ from albkit.state.target import TargetState
 from tests.policy.requests import request_for
 from tests.support.balancing import Balancing, balancing, listener
 from tests.support.clock import FakeClock
+from tests.support.log_lines import about
 
 pytestmark = pytest.mark.usefixtures("loop_guard")
 
@@ -318,10 +319,11 @@ async def test_anomalous_target_is_ejected_and_comes_back_on_probation(caplog: p
         it.live(1, a=0.0)
         assert it.described()["a"] == (NORMAL, False)
         assert it.counted == (0, 0, 1)
-    texts = [record.getMessage() for record in caplog.records if "127.0.0.1:1 " in record.getMessage()]
+    texts = [record.getMessage() for record in about(caplog.records, "target_ejected", "target_readmitted")]
     assert len(texts) == 2
     assert "is ejected for 12 s" in texts[0]
     assert "gets requests again" in texts[1]
+    assert [record.__dict__["albkit_result"] for record in about(caplog.records, "target_anomaly_changed")] == ["anomalous", "normal"]
 
 
 async def test_event_of_an_ejection_says_for_how_long_and_why() -> None:

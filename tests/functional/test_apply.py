@@ -8,7 +8,16 @@ import socket
 import pytest
 
 import albkit as alb
-from albkit.events import ConfigurationApplied, Event, ListenerClosed, ListenerOpened, TargetDrained, TargetRegistered, TargetStateChanged
+from albkit.events import (
+    CHANGES,
+    ConfigurationApplied,
+    Event,
+    ListenerClosed,
+    ListenerOpened,
+    TargetDrained,
+    TargetRegistered,
+    TargetStateChanged,
+)
 from tests.functional.test_hooks import Keeper
 from tests.support.balancing import Balancing, balancing, listener, named
 from tests.support.clock import first_in_order
@@ -167,7 +176,7 @@ async def test_group_that_goes_drains_its_targets() -> None:
     events: list[Event] = []
     async with named("a") as (a,), balancing(listener(alb.Forward(alb.TargetGroup("old", a.address)), name="door")) as it:
         assert (await (await it.client()).get()).body == b"a"
-        it.load_balancer.subscribe(events.append)
+        it.load_balancer.subscribe(events.append, *CHANGES)
         await it.load_balancer.apply(listener(alb.FixedResponse(200), name="door"))
         async with asyncio.timeout(5):
             await a.conversations[0].over.wait()
@@ -211,7 +220,7 @@ async def test_new_weight_of_a_declared_target_is_taken() -> None:
         async with balancing(description(1)) as it:
             client = await it.client()
             assert {(await client.get()).body for _ in range(2)} == {b"a", b"b"}
-            it.load_balancer.subscribe(events.append)
+            it.load_balancer.subscribe(events.append, *CHANGES)
             await it.load_balancer.apply(description(3))
             seen = b"".join([(await client.get()).body for _ in range(40)])
             assert (seen.count(b"a"), seen.count(b"b")) == (10, 30)
@@ -225,7 +234,7 @@ async def test_same_description_again_touches_nothing() -> None:
     async with named("a", "b") as (a, b):
         door = listener(alb.Forward(alb.TargetGroup("web", [a.address, b.address])))
         async with balancing(door) as it:
-            it.load_balancer.subscribe(events.append)
+            it.load_balancer.subscribe(events.append, *CHANGES)
             client = await it.client()
             seen = []
             for _ in range(6):
@@ -267,7 +276,7 @@ async def test_removed_listener_closes_its_port_and_its_connections() -> None:
         stays, goes = listener(alb.Forward(web), ws, name="stays"), listener(alb.Forward(web), ws, name="goes")
         async with balancing(stays, goes) as it:
             port = it.load_balancer.listeners[1].port
-            it.load_balancer.subscribe(events.append)
+            it.load_balancer.subscribe(events.append, *CHANGES)
             here, idle, fresh, busy, tunnel = await it.client(), *[await it.client_of(1) for _ in range(4)]
             assert (await here.get()).status == (await idle.get()).status == 200
             busy.send(request("POST", "/", "Content-Length: 1"))
@@ -298,7 +307,7 @@ async def test_added_listener_opens_and_comes_in_its_place() -> None:
     events: list[Event] = []
     one = listener(alb.FixedResponse(200, "one"), name="one")
     async with balancing(one) as it:
-        it.load_balancer.subscribe(events.append)
+        it.load_balancer.subscribe(events.append, *CHANGES)
         kept = it.port
         for _ in range(3):
             port = free_port()
@@ -352,7 +361,7 @@ async def test_port_that_cannot_be_opened_changes_nothing() -> None:
                 alb.Listener(taken.getsockname()[1], alb.FixedResponse(200), name="second", host="127.0.0.1"),
             ]
             async with balancing(before) as it:
-                it.load_balancer.subscribe(events.append)
+                it.load_balancer.subscribe(events.append, *CHANGES)
                 client = await it.client()
                 with pytest.raises(OSError, match="the port is in use"):
                     await it.load_balancer.apply(after)
@@ -382,7 +391,7 @@ async def test_changes_at_the_same_time_are_made_one_after_the_other() -> None:
     """The last one asked for is in force at the end, and no listener is left open."""
     async with balancing(listener(alb.FixedResponse(200, "0"), name="door")) as it:
         closed: list[Event] = []
-        it.load_balancer.subscribe(closed.append)
+        it.load_balancer.subscribe(closed.append, *CHANGES)
 
         def description(turn: int) -> list[alb.Listener]:
             return [listener(alb.FixedResponse(200, str(turn)), name="door"), listener(alb.FixedResponse(200), name=f"extra{turn}")]
@@ -399,7 +408,7 @@ async def test_described_listeners_come_back_with_the_next_start() -> None:
     events: list[Event] = []
     async with named("a", "b") as (a, b), balancing(listener(alb.FixedResponse(200, "old"), name="door")) as it:
         await it.load_balancer.apply(listener(alb.Forward(alb.TargetGroup("web", a.address)), name="door"))
-        it.load_balancer.subscribe(events.append)
+        it.load_balancer.subscribe(events.append, *CHANGES)
         await it.load_balancer.register_targets("web", b.address)
         await it.load_balancer.stop()
         await it.load_balancer.start()

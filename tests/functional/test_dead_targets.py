@@ -19,6 +19,7 @@ from tests.functional.test_ejection import House, Moody, asked
 from tests.functional.test_stickiness import cookie_of
 from tests.support.balancing import balancing, listener, named
 from tests.support.clock import FakeClock
+from tests.support.log_lines import about
 from tests.support.peers import Conversation, RawClient, Target, answering, free_port, request, response, target
 from tests.support.tunnels import SWITCHED, UPGRADE, echo
 
@@ -69,8 +70,11 @@ async def listening(late: Target, port: int) -> AsyncIterator[None]:
         await late.close()
 
 
+_EJECTIONS = ("target_ejected", "target_readmitted", "target_recovered")
+
+
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    return [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "albkit"]
+    return [(record.levelname, record.getMessage()) for record in about(caplog.records, *_EJECTIONS)]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -17,6 +17,7 @@ from tests.functional.test_registration import Held
 from tests.functional.test_tls_targets import AUTHORITY, secure
 from tests.support.balancing import Balancing, balancing, named
 from tests.support.clock import FakeClock, first_in_order
+from tests.support.log_lines import about
 from tests.support.name_server import NameServer, name_server
 from tests.support.peers import RawClient, Target, request, target
 
@@ -115,7 +116,7 @@ async def test_addresses_that_come_get_traffic_and_those_that_go_drain(server: N
     async with target(held) as slow, named("b") as (b,):
         serve(server, slow)
         async with balancing(front(service(server))) as it:
-            it.load_balancer.subscribe(told.append)
+            it.load_balancer.subscribe(told.append, *events.CHANGES)
             waiting = await it.client()
             waiting.send(request("GET", "/"))
             await slow.arrived()
@@ -160,7 +161,7 @@ async def test_nothing_changes_while_the_answer_is_the_same(server: NameServer) 
         serve(server, a, b)
         async with balancing(front(service(server))) as it:
             members = dict(it.runtime.choices["group"].group.members)
-            it.load_balancer.subscribe(told.append)
+            it.load_balancer.subscribe(told.append, *events.CHANGES)
             serve(server, b, a)
             await server.heard_again(12)
             assert told == []
@@ -210,7 +211,7 @@ async def test_name_server_that_fails_changes_nothing(server: NameServer, fault:
             serve(server, b)
             server.recover()
             await until(lambda: set(states(it)) == {b.address})
-            assert [record.levelname for record in caplog.records] == ["INFO"]
+            assert [record.levelname for record in about(caplog.records, "name_resolved")] == ["INFO"]
             counted = it.counters["DnsFailureCount"]
             await server.heard_again(4)
             assert it.counters["DnsFailureCount"] == counted

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from tests.support.gateway import running
+from tests.support.log_lines import failures
 from tests.support.peers import HEAD_END, target
 
 pytestmark = pytest.mark.usefixtures("loop_guard")
@@ -133,7 +134,7 @@ async def test_refused_request_is_counted_and_the_log_names_what_is_wrong(
         assert (await client.response()).status == status
         assert await client.is_closed()
         assert gateway.counters["DesyncMitigationMode_NonCompliant_Request_Count"] == 1
-    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    (line,) = [record.getMessage() for record in failures(caplog.records)]
     assert named in line
 
 

@@ -9,7 +9,18 @@ from collections.abc import AsyncIterator
 import pytest
 
 import albkit as alb
-from albkit.events import Event, ListenerClosed, ListenerOpened, TargetDrained, TargetRegistered, TargetStateChanged
+from albkit.events import (
+    CHANGES,
+    Event,
+    ListenerClosed,
+    ListenerOpened,
+    LoadBalancerStarted,
+    LoadBalancerStopped,
+    LoadBalancerStopping,
+    TargetDrained,
+    TargetRegistered,
+    TargetStateChanged,
+)
 from tests.support.balancing import balancing, listener, named
 from tests.support.clock import FakeClock
 from tests.support.frames import CLOSE, TEXT, closing, frame, read_frame
@@ -360,8 +371,8 @@ async def test_events_tell_what_happens_in_order() -> None:
     early: list[Event] = []
     async with named("a", "b") as (a, b):
         balancer = alb.LoadBalancer(alb.Listener(0, alb.Forward(alb.TargetGroup("group", a.address)), name="door", host="127.0.0.1"))
-        balancer.subscribe(events.append)
-        unsubscribe = balancer.subscribe(early.append)
+        balancer.subscribe(events.append, *CHANGES)
+        unsubscribe = balancer.subscribe(early.append, *CHANGES)
         await balancer.start()
         port = balancer.listeners[0].port
         unsubscribe()
@@ -372,12 +383,15 @@ async def test_events_tell_what_happens_in_order() -> None:
         one, two = alb.Target("127.0.0.1", a.port), alb.Target("127.0.0.1", b.port)
         assert events == [
             ListenerOpened("door", port),
+            LoadBalancerStarted("albkit", 1, 1, 1),
             TargetRegistered("group", two),
             TargetStateChanged("group", one, DRAINING, alb.TargetHealthReason.DEREGISTRATION_IN_PROGRESS),
             TargetDrained("group", one),
+            LoadBalancerStopping("albkit", 5, 0, 0),
             ListenerClosed("door", port),
+            LoadBalancerStopped("albkit"),
         ]
-        assert early == [ListenerOpened("door", port)]
+        assert early == events[:2]
 
 
 async def test_events_of_a_target_that_comes_back() -> None:
@@ -386,7 +400,7 @@ async def test_events_of_a_target_that_comes_back() -> None:
     held = Held()
     async with target(held) as slow, running(slow.address) as gateway:
         client = await busy_with(gateway)
-        gateway.load_balancer.subscribe(events.append)
+        gateway.load_balancer.subscribe(events.append, *CHANGES)
         await gateway.load_balancer.deregister_targets("group", slow.address)
         await gateway.load_balancer.register_targets("group", slow.address)
         held.release.set()
@@ -408,7 +422,7 @@ async def test_subscriber_that_raises_harms_nobody(caplog: pytest.LogCaptureFixt
 
     async with named("a", "b") as (a, b), running(a.address) as gateway:
         gateway.load_balancer.subscribe(fragile)
-        gateway.load_balancer.subscribe(events.append)
+        gateway.load_balancer.subscribe(events.append, *CHANGES)
         with caplog.at_level(logging.ERROR, "albkit"):
             await gateway.load_balancer.register_targets("group", b.address)
             await gateway.load_balancer.deregister_targets("group", b.address)

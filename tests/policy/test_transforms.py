@@ -7,6 +7,7 @@ import pytest
 import albkit as alb
 from albkit.errors import Failure, FailureKind
 from albkit.policy.transforms import compile_transforms
+from albkit.state.record import Transformation
 from tests.policy.requests import request_for
 
 
@@ -20,7 +21,7 @@ def _rewritten(
     rewrite = compile_transforms(transforms)
     assert rewrite is not None
     request = request_for(target, host=host, fields=fields)
-    rewrite(request)
+    rewrite(request, Transformation())
     line, field = (line.decode("utf-8", "surrogateescape") for line in request.lines[:2])
     method, url, version = line.split(" ")
     assert (method, version) == ("GET", "HTTP/1.1")
@@ -130,7 +131,7 @@ def test_transforms_do_not_change_what_rules_and_log_see() -> None:
     rewrite = compile_transforms([alb.UrlRewrite("^.*$", "/b?c"), alb.HostHeaderRewrite("^.*$", "b")])
     assert rewrite is not None
     request = request_for("/a?x=y")
-    rewrite(request)
+    rewrite(request, Transformation())
     assert (request.path, request.query_string, request.host) == ("/a", "x=y", "example.com")
 
 

@@ -19,6 +19,7 @@ def _record(failure: Failure | None, path: str | None = "/a") -> ExchangeRecord:
         record.request = RequestHead()
         record.request.method = "GET"
         record.request.path = path
+        record.request.trace_id = b"Root=1-5759e988-bd862e3fe1be46a994272793"
     return record
 
 

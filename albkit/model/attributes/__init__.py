@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import Final
 
-from albkit.model.attributes import limits, listener, load_balancer, rule, stickiness, target, target_group, tunnel
+from albkit.model.attributes import limits, listener, load_balancer, logs, rule, stickiness, target, target_group, tunnel
 from albkit.model.attributes.attribute import Attribute
 
 __all__ = ("ATTRIBUTES", "Attribute", "default", "fault")
@@ -18,6 +18,7 @@ _TABLES = (
     load_balancer.SETTINGS,
     limits.SETTINGS,
     listener.SETTINGS,
+    logs.SETTINGS,
     rule.SETTINGS,
     target_group.SETTINGS,
     target.SETTINGS,

@@ -69,7 +69,8 @@ class KeyStickiness:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001 - a key of the program's own may raise anything
-            _log.exception("the sticky key %s failed", name_of(self._key))
+            name = name_of(self._key)
+            _log.exception("the sticky key %s failed", name, extra={"albkit_event": "hook_failed", "albkit_hook": name})
             raise Failure(FailureKind.HOOK_FAILED, f"the sticky key {name_of(self._key)}: {told(error)}") from None
         raise Failure(FailureKind.HOOK_FAILED, f"the sticky key {name_of(self._key)} returned {told(key)}, which is neither text nor None")
 

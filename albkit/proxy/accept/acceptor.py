@@ -24,9 +24,9 @@ _LOST = (errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.ENETUNREACH, errno.EHO
 class Admission(Protocol):
     """Decides whether an accepted connection is admitted."""
 
-    def reserve_slot(self, descriptor: int) -> bool:
+    def reserve_slot(self, descriptor: int, peer: object) -> bool:
         """Whether there is room for a connection that was just accepted. It is counted from now on, until it is admitted or
-        `release_slot` is called."""
+        `release_slot` is called. `peer` is the client's socket name."""
 
     def release_slot(self, descriptor: int) -> None:
         """Uncount a connection whose protocol was never created."""
@@ -97,7 +97,7 @@ class Acceptor:
         for _ in range(_AT_ONCE):
             try:
                 # The listening socket is non-blocking; several processes may compete for the same connection.
-                connection, _ = self._socket.accept()
+                connection, peer = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -111,7 +111,7 @@ class Acceptor:
                 self._pause = self._loop.call_later(_PAUSE, self._resume)
                 return
             # Asked before the task is created: between accept() and connection_made() the loop may accept many more.
-            if not self._admission.reserve_slot(connection.fileno()):
+            if not self._admission.reserve_slot(connection.fileno(), peer):
                 connection.close()
                 continue
             connection.setblocking(False)

@@ -12,6 +12,7 @@ from typing import Final, cast
 
 from albkit.errors import Failure, FailureKind, Phase
 from albkit.model.message import ClientAddress
+from albkit.model.tls import TlsSession
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.accept.preface_states import (
     ACCEPTED,
@@ -30,8 +31,10 @@ from albkit.proxy.accept.preface_states import (
 from albkit.proxy.lingering_close import LingeringClose
 from albkit.proxy.tls.transport import Session, TlsTransport
 from albkit.proxy.transports import send_fin
+from albkit.state.connection_record import ConnectionRecord
 from albkit.wire.http1.responses import plain_http_response
 from albkit.wire.proxy_protocol.reader import ProxyHeaderError, may_begin_proxy_header, read_proxy_header
+from albkit.wire.tls.server_hello import server_hello_in
 
 __all__ = ("ConnectionPreface", "Receive")
 
@@ -56,12 +59,14 @@ class ConnectionPreface(asyncio.Protocol):
 
     __slots__ = (
         "_address",
+        "_hello_at",
         "_host",
         "_lingering",
         "_listener",
         "_proxy_protocol",
         "_receive",
         "_received",
+        "_record",
         "_session",
         "_since",
         "_state",
@@ -82,6 +87,8 @@ class ConnectionPreface(asyncio.Protocol):
         self._received = b""
         """The beginning of a PROXY protocol header."""
         self._since = 0.0
+        self._hello_at = 0.0
+        """When the TLS handshake began."""
         self.is_active = False
         """While lingering: whether bytes have arrived since the last sweep."""
         self._lingering: LingeringClose | None = None
@@ -89,6 +96,8 @@ class ConnectionPreface(asyncio.Protocol):
         """The client for which the connection is counted."""
         self._address = _UNKNOWN
         self._transport: asyncio.Transport | None = None
+        self._record: ConnectionRecord | None = None
+        """For the connection log; `None` if there is none, or its line is written."""
         self._session: Session | None = None
         self._tls: TlsTransport | None = None
 
@@ -106,12 +115,13 @@ class ConnectionPreface(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)  # uvloop's transports do not inherit from asyncio.Transport.
         listener = self._listener
         proxy_protocol = self._proxy_protocol
-        address = listener.accept(self, transport, is_known=proxy_protocol is None)
+        address = listener.accept(self, transport, is_known=proxy_protocol is None, is_established=False)
         if address is None:
             self._state = END[self._state]
             return
         self._address = address
         self._transport = transport
+        self._record = listener.connection_record(address, transport)
         self._since = listener.runtime.clock.monotonic()
         if proxy_protocol is None:
             self._host = address.host
@@ -142,6 +152,8 @@ class ConnectionPreface(asyncio.Protocol):
             self._report(Failure(FailureKind.PROXY_HEADER_MISSING, str(exc or f"the connection ended after {len(self._received)} bytes")))
         self._state = END[self._state]
         self._tls = self._session = None
+        # Such as a connection that is only opened and closed, by which a program finds out whether the port is open.
+        self._log_end(Failure(FailureKind.CLIENT_CLOSED, str(exc or "")))
         self._leave_runtime()
         self._listener.release(self._host)
         self._listener.runtime.counters.connection_closed()
@@ -164,7 +176,9 @@ class ConnectionPreface(asyncio.Protocol):
             self._received = data
         else:
             if header.source is not None:
-                self._address = ClientAddress(*header.source, local=header.destination or self._address.local, tls=header.tls)
+                before = self._address
+                local = header.destination or before.local
+                self._address = ClientAddress(*header.source, local=local, tls=header.tls, conn_trace_id=before.conn_trace_id)
             self._admit_client(data[header.size :])
 
     def _admit_client(self, rest: bytes) -> None:
@@ -199,6 +213,9 @@ class ConnectionPreface(asyncio.Protocol):
         self._tls = TlsTransport(transport, self._session, incoming, outgoing, self._listener.runtime.loop, self._handshake_done)
         # Until the handshake is over, the TLS transport reports a lost connection to this object.
         self._tls.set_protocol(self)
+        self._hello_at = self._listener.runtime.clock.monotonic()
+        if self._record is not None:
+            self._tls.on_flight = self._note_hello
         transport.set_protocol(self._tls)
         self._tls.data_received(data)
 
@@ -209,14 +226,25 @@ class ConnectionPreface(asyncio.Protocol):
             return
         if error is not None:
             self._state = END[self._state]
-            self._report(termination.failure(session, error))
+            record = self._record
+            attempted = termination.attempted(session, record.tls_version, record.cipher) if record is not None else None
+            self._report(termination.failure(session, error), attempted)
             return
         before = self._address
-        self._address = ClientAddress(before.host, before.port, local=before.local, tls=termination.outcome(session))
+        agreed = termination.outcome(session)
+        agreed.handshake_time = self._listener.runtime.clock.monotonic() - self._hello_at
+        self._address = ClientAddress(before.host, before.port, local=before.local, tls=agreed, conn_trace_id=before.conn_trace_id)
+        self._log_end(None, agreed)
         protocol = self._receive(self._listener, self._address)
         self._give_up_transport()
         tls.begin(protocol)
         self._leave_runtime()
+
+    def _note_hello(self, flight: bytes) -> None:
+        """Note what the server's first bytes tell about the session, which Python's ssl module does not tell."""
+        record = self._record
+        if record is not None and not record.tls_version:
+            record.tls_version, record.cipher, record.key_exchange = server_hello_in(flight)
 
     def _answer_plain_http(self, transport: asyncio.Transport) -> None:
         """Answer a client that sends plain HTTP to an HTTPS port with a plain HTTP response."""
@@ -233,6 +261,7 @@ class ConnectionPreface(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
+        self._log_end(None, self._address.tls)
         protocol = self._receive(self._listener, self._address)
         self._give_up_transport()
         transport.set_protocol(protocol)
@@ -245,7 +274,8 @@ class ConnectionPreface(asyncio.Protocol):
         """Give up the connection, which belongs to another protocol from now on."""
         self._state = HAND_OVER[self._state]
         if _log.isEnabledFor(logging.DEBUG):
-            _log.debug("client %s: handed over", self._address)
+            fields = {"albkit_event": "trace", "albkit_client": str(self._address)}
+            _log.debug("client %s: handed over", self._address, extra=fields)
         self._transport = self._tls = self._session = None
 
     def _refuse(self, failure: Failure) -> None:
@@ -255,7 +285,18 @@ class ConnectionPreface(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _report(self, failure: Failure) -> None:
+    def _log_end(self, failure: Failure | None, tls: TlsSession | None = None) -> None:
+        """Write the line of the connection log, if there is one, and if it is not written yet."""
+        record, self._record = self._record, None
+        if record is not None:
+            client = record.client = self._address
+            record.local = client.local[0] if client.local is not None else record.local
+            record.tls = tls
+            record.failure = failure
+            self._listener.finish_record(record)
+
+    def _report(self, failure: Failure, tls: TlsSession | None = None) -> None:
+        self._log_end(failure, tls)
         if failure.kind in _TLS_FAILURES:
             self._listener.runtime.counters.client_handshake_failed()
         self._listener.reject(self._address, failure)
@@ -271,6 +312,7 @@ class ConnectionPreface(asyncio.Protocol):
     def abandon(self) -> None:
         """End the connection now."""
         self._state = END[self._state]
+        self._log_end(Failure(FailureKind.STOPPED))
         if self._transport is not None:
             self._transport.abort()
 

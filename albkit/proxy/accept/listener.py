@@ -79,7 +79,7 @@ class RunningListener:
         self._has_runtime = True
         for sock in bound.sockets:
             for watched in _watched_copies(sock, loop):
-                server = await serve_on(watched, loop, lambda: self._begin(listener_runtime), self._runtime, self.listener.backlog)
+                server = await serve_on(watched, loop, lambda: self._begin(listener_runtime), listener_runtime, self.listener.backlog)
                 self._servers.append(server)
         for server in self._servers:
             # After all servers exist: if one cannot be created, none has accepted a connection yet.
@@ -112,7 +112,9 @@ class RunningListener:
     def _warn(self) -> None:
         """Log settings that are valid, but probably not intended."""
         for path, words in doubts_about_redirects(self.listener, self.listener.default_actions, self.listener.rules):
-            _log.warning("the redirect of listener %s, %s: it %s", self.listener.name or self.url, path, words)
+            name = self.listener.name or self.url
+            fields = {"albkit_event": "configuration_doubt", "albkit_listener": name, "albkit_detail": words}
+            _log.warning("the redirect of listener %s, %s: it %s", name, path, words, extra=fields)
 
     def end_connections(self) -> None:
         """Close the connections of this listener: idle ones now, others after their exchange. Tunnels stay open."""

@@ -21,8 +21,9 @@ from albkit.proxy.finish import finish
 from albkit.proxy.parked_tasks import ParkedTasks
 from albkit.proxy.runtime import ClientConnection, Runtime
 from albkit.proxy.tls.termination import Termination
-from albkit.proxy.transports import address_of, bound_buffers
+from albkit.proxy.transports import address_of, bound_buffers, endpoint, locate
 from albkit.state.bounded_cache import BoundedCache
+from albkit.state.connection_record import ConnectionRecord
 from albkit.state.listener import ListenerState
 from albkit.state.record import ExchangeRecord
 from albkit.wire.http1.forwarded import ForwardedFields, ForwardedFieldsBehindProxy
@@ -88,6 +89,8 @@ class ListenerRuntime:
         """Use a new configuration for further connections and requests. Exchanges in progress keep what they have."""
         settings = self.runtime.settings
         self.config = self.listener_state.listener = listener
+        self.listener_state.access_log = self.runtime.access_log(listener, self.port)
+        self.listener_state.connection_log = self.runtime.connection_log(listener, self.port)
         if rules is not self.rules:
             rules.take_over(self.rules)
             self.rules = rules
@@ -111,7 +114,13 @@ class ListenerRuntime:
         self._read_http2_of_trusted_proxy = reader("trusted", is_http2=True).read if self._trusted else None
 
     def accept(
-        self, connection: ClientConnection, transport: asyncio.Transport, admitted: ClientAddress | None = None, *, is_known: bool = True
+        self,
+        connection: ClientConnection,
+        transport: asyncio.Transport,
+        admitted: ClientAddress | None = None,
+        *,
+        is_known: bool = True,
+        is_established: bool = True,
     ) -> ClientAddress | None:
         """Let a connection in. From then on the runtime sweeps it, and stops it with the load balancer.
 
@@ -120,6 +129,7 @@ class ListenerRuntime:
             transport: Its transport.
             admitted: The client's address if the connection was admitted before; `None` to admit it now.
             is_known: As for `admit`.
+            is_established: Whether the connection starts with its first request. If not, `connection` logs it later.
 
         Returns:
             The client's address; `None` if the connection was rejected, and is closed.
@@ -128,6 +138,8 @@ class ListenerRuntime:
         if address is None:
             transport.abort()
             return None
+        if admitted is None and is_established and self.listener_state.connection_log is not None:
+            self.log_connection(address, transport)
         bound_buffers(transport, self.runtime.settings.limits.in_flight)
         self.runtime.add_client(connection)
         return address
@@ -139,23 +151,69 @@ class ListenerRuntime:
         when the client is known. The caller decides, because its configuration may be older than the one in effect.
         """
         runtime = self.runtime
-        counters = runtime.counters
         peer = transport.get_extra_info("peername")
         sock = transport.get_extra_info("socket")
         admitted = runtime.admit_client(sock.fileno() if sock is not None else -1)
-        if peer is None or runtime.stopping or not admitted:
-            # Without a peer name, the connection was reset before it was accepted; that is no rejection.
-            if peer is not None:
-                counters.connection_rejected()
+        if peer is None:
+            # The connection was reset before it was accepted; that is no rejection.
             return None
         address = address_of(peer)
+        state = self.listener_state
+        if state.access_log is not None or state.connection_log is not None:
+            address.conn_trace_id = runtime.new_conn_trace_id()
+            locate(address, transport)
+        if runtime.stopping or not admitted:
+            runtime.counters.connection_rejected()
+            self.log_connection(address, transport, Failure(FailureKind.STOPPED if runtime.stopping else FailureKind.OUT_OF_SOCKETS))
+            return None
         try:
             self.limiter.acquire(self.config, address.host if is_known else None, limited=not self.is_trusted_proxy(address, transport))
         except Failure as failure:
+            self.log_connection(address, transport, failure)
             self.reject(address, failure)
             return None
-        counters.connection_opened()
+        runtime.counters.connection_opened()
         return address
+
+    def reserve_slot(self, descriptor: int, peer: object) -> bool:
+        """Reserve descriptors for a connection that was just accepted; see `Runtime.reserve_slot`."""
+        if self.runtime.reserve_slot(descriptor):
+            return True
+        if self.listener_state.connection_log is not None:
+            address = address_of(peer)
+            address.conn_trace_id = self.runtime.new_conn_trace_id()
+            self.log_connection(address, None, Failure(FailureKind.OUT_OF_SOCKETS))
+        return False
+
+    def release_slot(self, descriptor: int) -> None:
+        """Release the reservation of a connection that failed before it was admitted."""
+        self.runtime.release_slot(descriptor)
+
+    def connection_record(self, address: ClientAddress, transport: asyncio.Transport | None) -> ConnectionRecord | None:
+        """Begin the record of a connection for `finish_record`; `None` if no connection log is kept.
+
+        Args:
+            address: The client, or a proxy in front whose header has not arrived.
+            transport: The connection; `None` if it is closed.
+        """
+        if self.listener_state.connection_log is None:
+            return None
+        local = endpoint(transport.get_extra_info("sockname")) if transport is not None else None
+        return ConnectionRecord(address, local[0] if local is not None else "")
+
+    def finish_record(self, record: ConnectionRecord) -> None:
+        """Log a connection that was established or has failed. Call this once per record."""
+        record.at = self.runtime.clock.time()
+        log = self.listener_state.connection_log
+        if log is not None:
+            log(record)
+
+    def log_connection(self, address: ClientAddress, transport: asyncio.Transport | None, failure: Failure | None = None) -> None:
+        """Log a connection that was established at once, or has failed at once, if a connection log is kept."""
+        record = self.connection_record(address, transport)
+        if record is not None:
+            record.failure = failure
+            self.finish_record(record)
 
     def count_client(self, host: str) -> None:
         """Count an admitted connection for its client.

@@ -97,7 +97,8 @@ class ClientSocket:
 
     def trace(self, what: str) -> None:
         """Write a debug line. The caller asks `traces` first, so that a request pays nothing for lines that are not written."""
-        _log.debug("client %s, connection %x, %s: %s", self.address, id(self), self.state, what)
+        fields = {"albkit_event": "trace", "albkit_client": str(self.address)}
+        _log.debug("client %s, connection %x, %s: %s", self.address, id(self), self.state, what, extra=fields)
 
     # Reading.
 

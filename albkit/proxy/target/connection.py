@@ -103,7 +103,8 @@ class TargetConnection(PooledConnection):
 
     def _trace(self, what: str) -> None:
         """Write a debug line. The caller asks `_traces` first, so that a request pays nothing for lines that are not written."""
-        _log.debug("%r, %x: %s", self, id(self), what)
+        fields = {"albkit_event": "trace", "albkit_target": self.member.address}
+        _log.debug("%r, %x: %s", self, id(self), what, extra=fields)
 
     @property
     def is_idle(self) -> bool:

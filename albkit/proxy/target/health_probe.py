@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
+import attrs
+
 from albkit.clock import Clock
 from albkit.errors import Failure
 from albkit.model.health import TargetHealthReason
@@ -16,16 +18,17 @@ from albkit.model.health_check import HealthCheck
 from albkit.model.message import ResponseHead
 from albkit.model.target import Target
 from albkit.model.target_group import TargetGroup
-from albkit.policy.health import CheckResult, failed, status_mismatch
+from albkit.policy.health import CheckFailure, CheckResult, failed, status_mismatch
 from albkit.proxy.target.connector import OUT_OF_SOCKETS, server_name
 from albkit.proxy.target.health_probe_http2 import Http2Probe
 from albkit.proxy.tls.targets import TargetContexts
+from albkit.proxy.transports import endpoint
 from albkit.wire.http1.response import check_partial_head, read_response
 from albkit.wire.http1.upgrade import websocket_accept
 from albkit.wire.proxy_protocol.writer import LOCAL_V1, LOCAL_V2
 from albkit.wire.websocket.frames import CLOSE, close_payload, control_frame
 
-__all__ = ("HealthProber", "timed_out")
+__all__ = ("HealthProber", "address_of_check", "kind_of", "timed_out")
 
 _LARGEST_HEAD = 32 * 1024
 _MOST_INTERIM = 10
@@ -34,6 +37,8 @@ _LARGEST_REST = 64 * 1024
 _CLOSE_TIMEOUT = 1.0
 """Seconds to wait until the target closes the connection."""
 _USER_AGENT = "ELB-HealthChecker/2.0"
+_KINDS = {"HTTP2": "h2", "GRPC": "grpc"}
+"""By the group's `protocol_version`."""
 
 
 class HealthProber:
@@ -61,18 +66,19 @@ class HealthProber:
             The result, after at most `check.timeout` seconds and one more to close the connection; `None` if the check says nothing about
             the target, because the event loop was blocked or no file descriptor or port was left.
         """
-        spoken = group.protocol_of(target)
-        protocol = check.protocol or ("TCP" if of_streams or spoken == "TLS" else spoken)  # As NLB does.
+        protocol = _protocol_of(check, target, group, of_streams)
         secure = protocol == "HTTPS" or (protocol == "WEBSOCKET" and group.is_secure(target))
         streams = None
         close: Callable[[float], Awaitable[None]]
         limit = asyncio.timeout(check.timeout)
+        monotonic = self._clock.monotonic
+        began = monotonic()
         try:
             async with limit:
                 streams = await self._connect(target, check.port or target.port)
                 await self._begin(streams[1], target, group, secure=secure)
                 if protocol == "TCP":
-                    return CheckResult()
+                    return CheckResult(local=_local_address(streams[1]))
                 if group.protocol_version == "HTTP1":
                     response, result = await (self._shake_hands if protocol == "WEBSOCKET" else self._get)(*streams, check, target)
                     close = partial(self._close, *streams, response)
@@ -81,6 +87,7 @@ class HealthProber:
                     probe = Http2Probe(*streams, check, _authority(check, target), _USER_AGENT, version, mask, secure=secure)
                     result = await probe.ask(websocket=protocol == "WEBSOCKET")
                     close = probe.close
+            result = attrs.evolve(result, seconds=monotonic() - began, local=_local_address(streams[1]))
             # The result is known: how the connection closes does not change it.
             await close(min(_CLOSE_TIMEOUT, check.interval))
             return result
@@ -90,7 +97,9 @@ class HealthProber:
             # ValueError: a host name that DNS cannot look up.
             if isinstance(error, OSError) and error.errno in OUT_OF_SOCKETS:
                 return None
-            return failed(_describe(error))
+            # Both are raised for bytes that have arrived and are no valid answer.
+            is_malformed = isinstance(error, Failure | asyncio.LimitOverrunError)
+            return failed(_describe(error), CheckFailure.RESPONSE_STRING_MISMATCH if is_malformed else CheckFailure.CONNECTION_RESET)
         finally:
             if streams is not None:
                 streams[1].transport.abort()
@@ -113,7 +122,8 @@ class HealthProber:
     ) -> tuple[ResponseHead, CheckResult]:
         writer.write(_request(check, target, "Connection: close"))
         response = await _response(reader)
-        return response, CheckResult() if check.passes(response.status) else status_mismatch(response.status)
+        status = response.status
+        return response, CheckResult(status=status) if check.passes(status) else status_mismatch(status)
 
     async def _shake_hands(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, check: HealthCheck, target: Target
@@ -126,8 +136,8 @@ class HealthProber:
             return response, status_mismatch(response.status)
         accepted = [line.partition(b":")[2].strip(b" \t") for line in response.lines if line.lower().startswith(b"sec-websocket-accept:")]
         if response.upgrade.lower() == b"websocket" and accepted == [websocket_accept(key)]:
-            return response, CheckResult()
-        return response, failed("the 101 is no answer to a WebSocket handshake")
+            return response, CheckResult(status=101)
+        return response, failed("the 101 is no answer to a WebSocket handshake", CheckFailure.RESPONSE_STRING_MISMATCH, 101)
 
     async def _close(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, response: ResponseHead, patience: float) -> None:
         """Let the target finish its response: a reset in the middle of it would show up in the log of the target at every check."""
@@ -149,7 +159,35 @@ def timed_out(limit: asyncio.Timeout, seconds: float) -> CheckResult | None:
     """The result of a check that took too long; `None` if the event loop was blocked meanwhile, so that a response may be unread."""
     due = limit.when()
     late = asyncio.get_running_loop().time() - due if due is not None else 0.0
-    return CheckResult(TargetHealthReason.TIMEOUT, "Request timed out") if late < max(0.1, seconds / 2) else None
+    return CheckResult(TargetHealthReason.TIMEOUT, "Request timed out", CheckFailure.TIMED_OUT) if late < max(0.1, seconds / 2) else None
+
+
+def kind_of(check: HealthCheck, target: Target, group: TargetGroup, of_streams: bool) -> str:
+    """The type of a check in the health check log: ALB's `http`, `https`, `h2` or `grpc`, or `tcp`, `ws`, `wss` or `probe`, which ALB does
+    not have."""
+    if check.probe is not None:
+        return "probe"
+    protocol = _protocol_of(check, target, group, of_streams)
+    if protocol == "TCP":
+        return "tcp"
+    if protocol == "WEBSOCKET":
+        return "wss" if group.is_secure(target) else "ws"
+    return _KINDS.get(group.protocol_version) or protocol.lower()
+
+
+def address_of_check(check: HealthCheck, target: Target) -> str:
+    """Where a check of a target connects to: `host:port`, or `unix:` and the path."""
+    return str(target) if check.port is None or check.probe is not None else _authority(check, target)
+
+
+def _protocol_of(check: HealthCheck, target: Target, group: TargetGroup, of_streams: bool) -> str:
+    spoken = group.protocol_of(target)
+    return check.protocol or ("TCP" if of_streams or spoken == "TLS" else spoken)  # As NLB does.
+
+
+def _local_address(writer: asyncio.StreamWriter) -> str:
+    local = endpoint(writer.get_extra_info("sockname"))
+    return local[0] if local is not None else ""
 
 
 def _authority(check: HealthCheck, target: Target) -> str:

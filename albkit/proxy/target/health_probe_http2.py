@@ -7,7 +7,7 @@ from typing import Final
 
 from albkit.model.health import TargetHealthReason
 from albkit.model.health_check import HealthCheck
-from albkit.policy.health import CheckResult, failed, status_mismatch
+from albkit.policy.health import CheckFailure, CheckResult, failed, status_mismatch
 from albkit.proxy.target.health_probe_stream import ENABLE_HTTP2, ProbeStream
 from albkit.wire.grpc_health import EMPTY_MESSAGE, HEALTH_PATH, MalformedMessage, serving_status
 from albkit.wire.websocket.frames import CLOSE, close_payload, control_frame
@@ -69,7 +69,7 @@ class Http2Probe:
             agreed = self._writer.get_extra_info("ssl_object").selected_alpn_protocol()
             if agreed != "h2":
                 what = "no ALPN protocol" if agreed is None else f"the ALPN protocol {agreed}"
-                return failed(f"the target chose {what} instead of h2; {ENABLE_HTTP2}")
+                return failed(f"the target chose {what} instead of h2; {ENABLE_HTTP2}", CheckFailure.CONNECTION_RESET)
         self._stream.open()
         if websocket:
             return await self._open_websocket()
@@ -79,7 +79,7 @@ class Http2Probe:
         """Send a GET. Its status decides; the body is not read."""
         self._stream.send(self._head("GET"))
         status = await self._stream.read_head()
-        return CheckResult() if self._check.passes(status) else status_mismatch(status)
+        return CheckResult(status=status) if self._check.passes(status) else status_mismatch(status)
 
     async def _call_grpc(self) -> CheckResult:
         """Call a gRPC method with an empty message. `grpc-status` decides.
@@ -93,28 +93,30 @@ class Http2Probe:
         await self._stream.read_to_end()
         codes = [value for name, value in self._stream.fields if name == b"grpc-status"]
         if not codes:
-            return failed("GRPCStatusHeaderEmpty: the answer has no grpc-status")
+            return failed("GRPCStatusHeaderEmpty: the answer has no grpc-status", CheckFailure.GRPC_STATUS_HEADER_EMPTY)
         if not (len(codes) == 1 and codes[0].isdigit() and len(codes[0]) <= 2):
-            return failed(f"GRPCStatusHeaderEmpty: the answer has no valid grpc-status, but {b', '.join(codes)[:20]!r}")
+            words = f"GRPCStatusHeaderEmpty: the answer has no valid grpc-status, but {b', '.join(codes)[:20]!r}"
+            return failed(words, CheckFailure.GRPC_STATUS_HEADER_EMPTY)
         code = int(codes[0])
         if not self._check.passes_grpc(code):
             words = f"Health checks failed with these gRPC codes: [{code}] (GRPCUnexpectedStatus)"
-            return CheckResult(TargetHealthReason.RESPONSE_CODE_MISMATCH, words)
-        return self._serving() if code == 0 and self._path == HEALTH_PATH else CheckResult()
+            return CheckResult(TargetHealthReason.RESPONSE_CODE_MISMATCH, words, CheckFailure.GRPC_UNEXPECTED_STATUS, code)
+        return self._serving() if code == 0 and self._path == HEALTH_PATH else CheckResult(status=code)
 
     async def _open_websocket(self) -> CheckResult:
         """Open a WebSocket with an extended CONNECT (RFC 8441). It passes with the status 200 on a stream that stays open."""
         await self._stream.read_settings()
         if not self._stream.offers_extended_connect:
-            return failed("the target does not offer WebSockets over HTTP/2 (SETTINGS_ENABLE_CONNECT_PROTOCOL)")
+            words = "the target does not offer WebSockets over HTTP/2 (SETTINGS_ENABLE_CONNECT_PROTOCOL)"
+            return failed(words, CheckFailure.RESPONSE_STRING_MISMATCH)
         self._stream.send(self._head("CONNECT", (b"sec-websocket-version", b"13")), end=False)
         status = await self._stream.read_head()
         if status != 200:
             return status_mismatch(status)
         if self._stream.has_ended:
-            return failed("the 200 ends the stream, so it opens no WebSocket")
+            return failed("the 200 ends the stream, so it opens no WebSocket", CheckFailure.RESPONSE_STRING_MISMATCH, status)
         self._is_websocket = True
-        return CheckResult()
+        return CheckResult(status=status)
 
     async def close(self, patience: float) -> None:
         """Close the WebSocket if there is one, and the connection.
@@ -142,5 +144,9 @@ class Http2Probe:
         try:
             status = serving_status(bytes(self._stream.body))
         except MalformedMessage as error:
-            return failed(f"the answer of the target's gRPC health service is unreadable: {error}")
-        return CheckResult() if status == "SERVING" else failed(f"the target's gRPC health service answers {status}")
+            words = f"the answer of the target's gRPC health service is unreadable: {error}"
+        else:
+            if status == "SERVING":
+                return CheckResult(status=0)
+            words = f"the target's gRPC health service answers {status}"
+        return failed(words, CheckFailure.RESPONSE_STRING_MISMATCH, 0)

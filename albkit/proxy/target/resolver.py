@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from albkit.errors import ConfigurationError
+from albkit.errors import ConfigurationError, escaped
 from albkit.model.dns_name import DnsName
 from albkit.model.target import Target
 
@@ -112,7 +112,9 @@ async def _services(resolver: DnsResolver, name: DnsName) -> NameAnswer:
         host = record.target.to_text()
         answer = found[host]
         if isinstance(answer, UnresolvedError):
-            _log.warning("%s names the host %s, which cannot be looked up: %s", name, host, answer)
+            fields = {"albkit_event": "name_record_unusable", "albkit_name": escaped(str(name)), "albkit_detail": escaped(str(answer))}
+            words = "%s names the host %s, which cannot be looked up: %s"
+            _log.warning(words, name, escaped(host), escaped(str(answer)), extra=fields)
             continue
         addresses, host_ttl = answer
         ttl = min(ttl, host_ttl)
@@ -121,7 +123,8 @@ async def _services(resolver: DnsResolver, name: DnsName) -> NameAnswer:
             try:
                 target = name.target(address, record.port, weight=weight, standby=record.priority > best, server_name=host.rstrip("."))
             except ConfigurationError as error:
-                _log.warning("%s has a record that names no target: %s", name, error)
+                fields = {"albkit_event": "name_record_unusable", "albkit_name": escaped(str(name)), "albkit_detail": escaped(str(error))}
+                _log.warning("%s has a record that names no target: %s", name, escaped(str(error)), extra=fields)
                 continue
             targets.setdefault(str(target), target)
     return NameAnswer(tuple(islice(targets.values(), _MOST_TARGETS)), ttl)

@@ -11,7 +11,7 @@ from albkit.model.listener import Listener
 from albkit.model.ssl_policy import SSL_POLICIES
 from albkit.model.tls import TlsSession
 from albkit.model.validation import Faults
-from albkit.proxy.tls.contexts import in_words, server_context
+from albkit.proxy.tls.contexts import cipher_name, in_words, server_context
 from albkit.proxy.tls.transport import Incoming, Outgoing, Session
 from albkit.wire.tls.client_hello import server_name_in
 
@@ -49,6 +49,15 @@ class Termination(Protocol):
 
     def failure(self, session: Any, error: Exception) -> Failure:
         """Why a session's handshake failed."""
+
+    def attempted(self, session: Any, version: str, cipher: int) -> TlsSession:
+        """Describe a session whose handshake failed, with the certificate that was the reason, for the connection log.
+
+        Args:
+            session: The session.
+            version: The version that the load balancer had chosen; empty if the handshake did not come so far.
+            cipher: The number of the cipher suite; 0 if the handshake did not come so far.
+        """
 
 
 def load_termination(listener: Listener, faults: Faults, path: str, now: float) -> Termination | None:
@@ -184,6 +193,9 @@ class _Plain:
         del session
         return Failure(FailureKind.TLS_HANDSHAKE_FAILED, in_words(error))
 
+    def attempted(self, session: Any, version: str, cipher: int) -> TlsSession:
+        return TlsSession(version, cipher_name(cipher), server_name=session.server_name)
+
 
 class _Mutual:
     """Requests client certificates, and uses pyOpenSSL, which can accept them unverified and says why it rejects one."""
@@ -219,6 +231,10 @@ class _Mutual:
         certificate = session.client_certificate()
         words = session.failure_detail or in_words(error)
         return Failure(kind, f"{words}; {certificate.subject}, serial number {certificate.serial_number}" if certificate else words)
+
+    def attempted(self, session: MutualSession, version: str, cipher: int) -> TlsSession:
+        certificate = session.client_certificate()
+        return TlsSession(version, cipher_name(cipher), server_name=session.server_hostname, client_certificate=certificate)
 
 
 def _warnings_of(choice: CertificateChoice[LoadedCertificate], now: float) -> list[str]:

@@ -87,6 +87,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         "_sent_close_notify",
         "_session",
         "_transport",
+        "on_flight",
     )
 
     def __init__(
@@ -104,6 +105,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._outgoing = outgoing
         self._loop = loop
         self._over: Callable[[Exception | None], None] | None = over
+        self.on_flight: Callable[[bytes], None] | None = None
+        """Called with the bytes that are sent during the handshake; `None` if nobody wants to see them. Reset at its end."""
         self._protocol: Any = None
         self._paused = False
         self._delivering = False
@@ -195,7 +198,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._handshake_over(over, None)
 
     def _handshake_over(self, over: Callable[[Exception | None], None], error: Exception | None) -> None:
-        self._over = None
+        self._over = self.on_flight = None
         over(error)
 
     def begin(self, protocol: asyncio.Protocol) -> None:
@@ -338,6 +341,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _flush(self) -> None:
         data = self._outgoing.read()
+        if data and self.on_flight is not None:
+            self.on_flight(data)
         if data and not self._sent_close_notify and not self._transport.is_closing():
             self._transport.write(data)
 

@@ -136,7 +136,8 @@ class Layer4Connection(asyncio.Protocol):
         except Failure as failure:
             self._finish(failure, record)
         except Exception:  # noqa: BLE001 - whatever it is, it must cost this connection only
-            _log.exception("a connection of client %s failed inside the load balancer", self.address)
+            fields = {"albkit_event": "internal_error", "albkit_client": str(self.address)}
+            _log.exception("a connection of client %s failed inside the load balancer", self.address, extra=fields)
             self._finish(Failure(FailureKind.INTERNAL_ERROR), record)
         finally:
             self._task = None

@@ -7,6 +7,7 @@ from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.accept.listener_runtime import ListenerRuntime
 from albkit.proxy.finish import finish
 from albkit.proxy.tunnel.tunnel import Tunnel
+from albkit.state.record import TunnelRecord
 
 __all__ = ("tunnel_closed", "tunnel_opened")
 
@@ -19,7 +20,7 @@ def tunnel_opened(listener: ListenerRuntime, tunnel: Tunnel, policy: TunnelPolic
     member.counters.tunnel_opened()
     runtime.tunnel_opened(tunnel)
     if tunnel.record.trace is not None:
-        tunnel.record.trace.tunnel_opened(tunnel.record, tunnel)
+        tunnel.record.trace.tunnel_opened(tunnel.record)
     if member.keeps_sessions:
         # A session that stays on a draining target opened it: close it with the other tunnels of the target, within the spread.
         left = member.deadline - runtime.clock.monotonic()
@@ -44,5 +45,8 @@ def tunnel_closed(listener: ListenerRuntime, host: str | None, choice: TargetCho
         choice.transferred(tunnel.member, tunnel.record.received_bytes + tunnel.record.sent_bytes)
     choice.finished(tunnel.member, tunnel=True)
     runtime.counters.tunnel_closed(tunnel.end, tunnel.connections)
+    tunnel.record.tunnel = TunnelRecord(
+        tunnel.id, tunnel.protocol, tunnel.end, tunnel.close_code, tunnel.age, tunnel.frames_in, tunnel.frames_out
+    )
     finish(tunnel.record, runtime)
     runtime.tunnel_closed(tunnel)

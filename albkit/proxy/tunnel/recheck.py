@@ -70,7 +70,8 @@ class Recheck:
             self._timer.cancel()
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            _log.error("the recheck of %r failed", self._tunnel, exc_info=error)
+            fields = {"albkit_event": "hook_failed", "albkit_hook": "recheck"}
+            _log.error("the recheck of %r failed", self._tunnel, exc_info=error, extra=fields)
             self._failed(told(error))
         elif task.cancelled():
             # The load balancer did not cancel it: something that the hook waited for was cancelled. What cannot be checked is not allowed.

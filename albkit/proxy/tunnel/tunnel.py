@@ -49,6 +49,7 @@ class Tunnel:
     """
 
     __slots__ = (
+        "_close_code",
         "_closed",
         "_closing_since",
         "_drain_at",
@@ -87,6 +88,7 @@ class Tunnel:
         self.record = record
         self.protocol = protocol
         self.end: TunnelEnd | None = None
+        self._close_code = 0
         self._policy = policy
         self._runtime = runtime
         self._on_closed = on_closed
@@ -211,6 +213,10 @@ class Tunnel:
     def frames_out(self) -> int | None:
         return _frames(self.target_leg)
 
+    @property
+    def close_code(self) -> int | None:
+        return self._close_code or None
+
     async def close(self, code: int = _GOING_AWAY, reason: str = "") -> None:
         wrong = fault_of_close(code, reason)
         if wrong:
@@ -251,7 +257,9 @@ class Tunnel:
 
     def end_received(self, leg: Leg) -> None:
         """One side has sent a Close frame or FIN."""
-        self._note_end(TunnelEnd.CLIENT if leg is self.client_leg else TunnelEnd.TARGET)
+        follower = leg.follower if isinstance(leg, WebSocketLeg) else None
+        code = follower.close_code if follower is not None else 0
+        self._note_end(TunnelEnd.CLIENT if leg is self.client_leg else TunnelEnd.TARGET, code=code)
 
     def message_too_large(self, leg: Leg) -> None:
         """One side began a message that is larger than the policy allows."""
@@ -331,7 +339,7 @@ class Tunnel:
         """Close both sides gracefully; the sweep aborts them if that takes longer than `CLOSE_TIMEOUT`."""
         if self.closing:
             return
-        self._note_end(end, failure)
+        self._note_end(end, failure, code if isinstance(self.client_leg, WebSocketLeg) else 0)
         self._closing_since = self._runtime.clock.monotonic()
         self.client_leg.start_close(code, reason)
         self.target_leg.start_close(code, reason)
@@ -342,10 +350,11 @@ class Tunnel:
     def _recheck_failed(self, why: str) -> None:
         self._start_close(TunnelEnd.ERROR, _INTERNAL_ERROR, "", Failure(FailureKind.TUNNEL_RECHECK_FAILED, why))
 
-    def _note_end(self, end: TunnelEnd, failure: Failure | None = None) -> None:
-        """Note why the tunnel ended, if this is the first cause."""
+    def _note_end(self, end: TunnelEnd, failure: Failure | None = None, code: int = 0) -> None:
+        """Note why the tunnel ended, and the code of the Close frame, if this is the first cause."""
         if self.end is None:
             self.end = end
+            self._close_code = code
             self.record.failure = failure
 
     def _note_reset(self, leg: Leg, detail: str = "") -> None:
@@ -420,7 +429,7 @@ class Tunnel:
             return
         ours = leg is self.client_leg
         kind = FailureKind.TUNNEL_CLIENT_DEAD if ours else FailureKind.TUNNEL_TARGET_DEAD
-        self._note_end(TunnelEnd.PONG_TIMEOUT, Failure(kind))
+        self._note_end(TunnelEnd.PONG_TIMEOUT, Failure(kind), _INTERNAL_ERROR)
         self._closing_since = now
         leg.other.start_close(_INTERNAL_ERROR, f"the {'client' if ours else 'target'} does not answer pings")
         reset(leg.transport)

@@ -78,7 +78,7 @@ def resolve_client(
             break
     # If the proxy reports a protocol, the TLS session of the peer is the proxy's, and not that of the client.
     tls = peer.tls if protocol == "https" and not info.protocol else None
-    return ClientAddress(host, host_port, local=peer.local, tls=tls, told=(protocol, port))
+    return ClientAddress(host, host_port, local=peer.local, tls=tls, told=(protocol, port), conn_trace_id=peer.conn_trace_id)
 
 
 def _parse_address(text: str) -> tuple[str, int] | None:

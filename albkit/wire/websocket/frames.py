@@ -82,6 +82,7 @@ class FrameFollower:
         "_opcode",
         "_taken_out",
         "behind",
+        "close_code",
         "closed",
         "frames",
         "left",
@@ -112,6 +113,9 @@ class FrameFollower:
         self._taken_out = False
         self.closed = False
         """Whether a Close frame has started; no frame may follow it."""
+        self.close_code = 0
+        """The code of the Close frame, 1005 if it has none (RFC 6455 section 7.4.1); 0 if it is not known, because the frame came in pieces
+        that were passed on."""
         self.pinged = False
         """Whether a Ping has started that the opposite direction has not answered."""
         self.too_large = False
@@ -292,7 +296,18 @@ class FrameFollower:
             if not least <= length < 1 << 63:
                 raise NotFrames("a length is not in its shortest form")
         self._judge(first, length)
-        return start + length + (_KEY if self._mask else 0)
+        end = start + length + (_KEY if self._mask else 0)
+        if self._opcode == CLOSE:
+            self._read_code(data, start, end, length)
+        return end
+
+    def _read_code(self, data: bytes, start: int, end: int, length: int) -> None:
+        """Read the code of a Close frame whose head ends at `start`, before any masking key."""
+        if length < 2:
+            self.close_code = _NO_CODE
+        elif len(data) >= end - length + 2:
+            code = data[end - length : end - length + 2]
+            self.close_code = int.from_bytes(_masked(code, data[start : start + _KEY]) if self._mask else code, "big")
 
     def _judge(self, first: int, length: int) -> None:
         opcode = first & 15
@@ -329,6 +344,7 @@ class FrameFollower:
                 self.opposite.pinged = False
 
 
+_NO_CODE: Final = 1005
 _NONE: Final = frozenset[int]()
 _FIRST: Final = frozenset((0x81, 0x82))
 """The first bytes of messages that consist of one frame."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+from collections import Counter
 from typing import Any
 
 import albkit as alb
@@ -26,6 +28,28 @@ def _stickiness(kind: str) -> Any:
     raise SystemExit(f"no stickiness is called {kind!r}")
 
 
+def _subscribe(load_balancer: alb.LoadBalancer) -> None:
+    """What a program of its own would do with each exchange: count by status, and sum up."""
+    counts: Counter[int] = Counter()
+    seconds = 0.0
+
+    def finished(event: alb.events.ExchangeFinished) -> None:
+        nonlocal seconds
+        counts[event.status] += 1
+        seconds += event.duration
+
+    load_balancer.subscribe(finished, alb.events.ExchangeFinished)
+
+
+def _scrape(load_balancer: Any) -> None:
+    """Make the text that Prometheus asks for, each second and at once."""
+    load_balancer.metrics.prometheus()
+    asyncio.get_running_loop().call_later(1, _scrape, load_balancer)
+
+
+_USES: dict[str | None, Any] = {None: None, "subscriber": _subscribe, "scraped": _scrape}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sticky", help="sessions stay with their target, or with their group")
@@ -36,6 +60,9 @@ def main() -> None:
     parser.add_argument("--target-protocol", help="HTTP1, HTTP2 or GRPC")
     parser.add_argument("--certificate", help="the certificate for clients; without one there is no TLS")
     parser.add_argument("--key", help="the key of the certificate")
+    parser.add_argument("--access-log", help="a line for each request, in this file")
+    parser.add_argument("--access-log-format", help="alb, json or combined")
+    parser.add_argument("--metrics", help="subscriber: a function gets each exchange; scraped: the text for Prometheus is made each second")
     parser.add_argument("port", type=int)
     parser.add_argument("targets", type=int, nargs="+", help="ports of 127.0.0.1")
     given = parser.parse_args()
@@ -57,13 +84,13 @@ def main() -> None:
         action = alb.Forward(group)
     rules = [alb.Rule(number + 1, alb.PathPattern(f"/svc-{number}/*"), action) for number in range(given.rules)]
     doors: dict[str, Any] = {}
+    if given.access_log is not None:
+        doors["access_log"] = alb.AccessLog(given.access_log, given.access_log_format)
     if given.certificate is not None:
-        doors = {"protocol": "HTTPS", "certificates": alb.Certificate(given.certificate, given.key)}
+        doors |= {"protocol": "HTTPS", "certificates": alb.Certificate(given.certificate, given.key)}
     listener = alb.Listener(given.port, action, host="127.0.0.1", rules=rules, **doors)
-    if given.http2:
-        alb.run(listener, limits=alb.Limits(http2_requests=_MOST_REQUESTS))
-    else:
-        alb.run(listener)
+    settings = {"limits": alb.Limits(http2_requests=_MOST_REQUESTS)} if given.http2 else {}
+    alb.run(listener, ready=_USES[given.metrics], **settings)
 
 
 if __name__ == "__main__":
