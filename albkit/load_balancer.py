@@ -13,9 +13,8 @@ from albkit.clock import SYSTEM, Clock
 from albkit.control.announcer import Announcer, TunnelAnnouncer, started, stopping
 from albkit.control.certificate_watch import CertificateWatch
 from albkit.control.exchange_events import ExchangeEvents
-from albkit.control.explain import Explanation, Fields, explain
 from albkit.control.log_files import LogFiles
-from albkit.control.observers import Observers
+from albkit.control.operations import Operations
 from albkit.control.registration import Registration, is_mitigated
 from albkit.control.reload import apply
 from albkit.model.events import ListenerClosed, ListenerOpened, LoadBalancerStopped
@@ -28,7 +27,7 @@ from albkit.model.target_group import fault_of_route, targets_from
 from albkit.model.validation import Faults
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.accept.listener import RunningListener, close_all
-from albkit.proxy.runtime import Runtime
+from albkit.proxy.runtime import LiveTunnel, Runtime
 from albkit.proxy.serving import receive
 from albkit.proxy.tls.loading import Loaded, load
 from albkit.report.application_log import ApplicationLog
@@ -39,7 +38,7 @@ from albkit.state.target import TargetState
 __all__ = ("LoadBalancer",)
 
 
-class LoadBalancer:
+class LoadBalancer(Operations):
     """An application load balancer in the running event loop.
 
     Use it as an async context manager, or `await start()` and later `await stop()`. It can be started again after a stop. It installs no
@@ -80,8 +79,8 @@ class LoadBalancer:
     """
 
     def __init__(self, listeners: Listener | Sequence[Listener], *, clock: Clock = SYSTEM, **settings: Any) -> None:
+        super().__init__(clock)
         self._settings = Settings(listeners, **settings)
-        self._clock = clock
         self._counters = Counters()
         self._registry: Registry | None = None
         """The groups of the run that goes on, or of the one before."""
@@ -90,12 +89,11 @@ class LoadBalancer:
         self._certificates: CertificateWatch | None = None
         self._announcer = Announcer(ApplicationLog().log)
         self._tunnel_announcer = TunnelAnnouncer()
-        self._observers = Observers()
         ExchangeEvents(self._announcer, self._observers, clock)
         # start(), stop() and apply() exclude each other: each replaces runtime, listeners and settings together.
         self._applying = asyncio.Lock()
         self._running: tuple[RunningListener, ...] = ()
-        self._tunnels: Collection[Tunnel] = ()
+        self._tunnels: Collection[LiveTunnel] = ()
         self._logs: LogFiles | None = None
 
     @property
@@ -207,6 +205,7 @@ class LoadBalancer:
         for choice in runtime.choices.values():
             registration.begin(choice)
         self._running = tuple(running)
+        self._started_at = self._clock.time()
         for listener in running:
             self._announcer.publish(ListenerOpened(listener.listener.name, listener.port, url=listener.url))
         self._announcer.publish(started(runtime))
@@ -234,19 +233,25 @@ class LoadBalancer:
                 await self._close_listeners()
             timeout = self._settings.stop_timeout
         finally:
+            # The admin APIs end last, so that /ready is red, and the page can be read, while exchanges and tunnels finish.
+            async with self._admins.ending(drains=runtime is not None):
+                await self._drain(runtime, registration, logs, timeout)
+
+    async def _drain(self, runtime: Runtime | None, registration: Registration | None, logs: LogFiles | None, timeout: float) -> None:
+        """Give exchanges and tunnels `timeout` seconds to finish, and cut the rest. Each part is done even if the caller is cancelled."""
+        if registration is not None:
+            registration.close()
+        try:
+            if runtime is not None:
+                await runtime.stop(timeout)
             if registration is not None:
-                registration.close()
-            try:
-                if runtime is not None:
-                    await runtime.stop(timeout)
-                if registration is not None:
-                    await registration.closed()
-            finally:
-                # After the last exchange has ended.
-                if logs is not None:
-                    await logs.stop()
-                if runtime is not None:
-                    self._announcer.publish(LoadBalancerStopped(runtime.settings.name))
+                await registration.closed()
+        finally:
+            # After the last exchange has ended.
+            if logs is not None:
+                await logs.stop()
+            if runtime is not None:
+                self._announcer.publish(LoadBalancerStopped(runtime.settings.name))
 
     async def _close_listeners(self) -> None:
         """Close all listeners and stop watching files. Each part is done even if the caller is cancelled meanwhile."""
@@ -295,15 +300,6 @@ class LoadBalancer:
 
                 async with logs.changing(settings):
                     await apply(settings, loaded, self._running, runtime, registration, self._announcer.publish, in_force)
-
-    def reopen_logs(self) -> None:
-        """Open the files of all logs again, after another program has renamed them. Returns at once; no line is lost or torn.
-
-        If a file cannot be opened, the one that is open stays in use, and a warning says why. Does nothing if the load balancer is not
-        running.
-        """
-        if self._logs is not None:
-            self._logs.reopen()
 
     async def register_targets(self, group: str, targets: Any) -> None:
         """Add targets to a group; they get new requests from now on.
@@ -381,37 +377,6 @@ class LoadBalancer:
         """
         choice, registration = self._group(group)
         return registration.describe(choice, None if targets is None else targets_from(targets))
-
-    def explain(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Fields = (),
-        client: str = "127.0.0.1",
-        listener: str | None = None,
-        http2: bool = False,
-    ) -> Explanation:
-        """Explain what would happen to a request, without sending anything and without advancing any rotation.
-
-        It calls conditions of your own, but not actions, which it only names.
-
-        Args:
-            method: As in a request line.
-            url: With host, path and query. Its port selects the listener; if none listens there, the first one is used.
-            headers: Headers, as a mapping or pairs; a Host among them takes precedence over the URL's.
-            client: The address that the request would come from.
-            listener: The name of the listener to use instead.
-            http2: Whether the client uses HTTP/2. A request that does not fit the `protocol_version` of its target group gets 464, which
-                `why` explains; a Content-Type of `application/grpc` makes it a gRPC request.
-
-        Raises:
-            LookupError: there is no listener of this name.
-            ValueError: the listener does not accept HTTP/2.
-            RuntimeError: the load balancer is not running.
-        """
-        runtime, _ = self._control()
-        return explain(method, url, headers, client, listener, self._running, runtime, http2=http2)
 
     def subscribe(self, subscriber: EventSubscriber | Callable[[Any], None], *kinds: type[Any]) -> Callable[[], None]:
         """Call a function with every event, or with events of the given classes (see `albkit.events`). Call the returned function to

@@ -100,6 +100,9 @@ class LiveTunnel(Tunnel, Stoppable, Protocol):
     def drain_spread(self) -> float:
         """Seconds over which to spread the closing of a deregistered target's tunnels."""
 
+    def begin_close(self, code: int, reason: str) -> None:
+        """Begin to close gracefully with this code and reason, which must be valid."""
+
     def drain(self, at: float) -> None:
         """Close gracefully when the monotonic clock reaches `at`, because the target was deregistered."""
 
@@ -146,14 +149,14 @@ class Runtime:
         """Called after both connections of a tunnel were closed. Must not raise."""
         self.ended: Callable[[ExchangeRecord], None] | None = None
         """Called with everything that has ended; `None` if nobody wants to know. Must not raise."""
-        self.tracing: Tracing | None = settings.tracing
-        """Begins the trace of each exchange; `None` if tracing is off."""
         self.access_log: Callable[[ListenerSettings, int], Callable[[ExchangeRecord], None] | None] = _no_log
         """Given a listener and its port, returns the function that logs what ends on it; `None` if it has no access log."""
         self.connection_log: Callable[[ListenerSettings, int], Callable[[ConnectionRecord], None] | None] = _no_log
         """The same for the connection log."""
         self.health_check_log: Callable[[HealthCheckRecord], None] | None = None
         """Called with every result of a health check; `None` if no health check log is kept. Must not raise."""
+        self.tracing: Tracing | None = settings.tracing
+        """Begins the trace of each exchange; `None` if tracing is off."""
         self._waiting_lines: dict[TargetChoice, WaitingLine] = {}
         self._tunnel_ids = count(1)
         self.hook_tasks = HookTasks(loop)

@@ -17,29 +17,7 @@ if TYPE_CHECKING:
     from albkit.state.target import TargetState
     from albkit.state.target_group import TargetGroupState
 
-
 __all__ = ("ExchangeRecord", "Trace", "Transformation", "TunnelRecord")
-
-
-class Trace(Protocol):
-    """The trace of one exchange, if tracing is on. No method raises, whatever happens inside the tracing library."""
-
-    @property
-    def trace_id(self) -> str:
-        """32 hexadecimal digits; empty if the exchange belongs to no trace. For logs."""
-
-    @property
-    def context(self) -> Context:
-        """The context for code of the program: the span of the exchange is the current one in it. The same object each time."""
-
-    def attempt_failed(self, target: TargetState, failure: Failure) -> None:
-        """An attempt has just failed. Another may follow."""
-
-    def tunnel_opened(self, record: ExchangeRecord) -> None:
-        """The exchange became a tunnel. `ended` follows at the end of the tunnel."""
-
-    def ended(self, record: ExchangeRecord) -> None:
-        """The exchange or its tunnel has ended. The record is complete."""
 
 
 class Transformation:
@@ -72,6 +50,27 @@ class TunnelRecord:
     frames_in: int | None
     frames_out: int | None
     """WebSocket frames of the client and of the target; `None` if they were not followed."""
+
+
+class Trace(Protocol):
+    """The trace of one exchange, if tracing is on. No method raises, whatever happens inside the tracing library."""
+
+    @property
+    def trace_id(self) -> str:
+        """32 hexadecimal digits; empty if the exchange belongs to no trace. For logs."""
+
+    @property
+    def context(self) -> Context:
+        """The context for code of the program: the span of the exchange is the current one in it. The same object each time."""
+
+    def attempt_failed(self, target: TargetState, failure: Failure) -> None:
+        """An attempt has just failed. Another may follow."""
+
+    def tunnel_opened(self, record: ExchangeRecord) -> None:
+        """The exchange became a tunnel. `ended` follows at the end of the tunnel."""
+
+    def ended(self, record: ExchangeRecord) -> None:
+        """The exchange or its tunnel has ended. The record is complete."""
 
 
 class ExchangeRecord:
@@ -166,10 +165,10 @@ class ExchangeRecord:
         """Bytes to the client, the head included. For a tunnel, its whole lifetime."""
         self.failure: Failure | None = None
         """Why the exchange failed; `None` if it succeeded. `failure.kind.reason` is the error reason for a log."""
-        self.trace: Trace | None = None
-        """The trace of the exchange; `None` if it has none: tracing is off, or the request head was rejected."""
         self.tunnel: TunnelRecord | None = None
         """How the tunnel that the exchange opened has ended; `None` if it opened none."""
+        self.trace: Trace | None = None
+        """The trace of the exchange; `None` if it has none: tracing is off, or the request head was rejected."""
 
     def attempt_failed(self, target: TargetState, failure: Failure) -> None:
         """Note an attempt that failed. Another may follow."""

@@ -16,7 +16,7 @@ from albkit.proxy.tls.transport import Incoming, Outgoing, Session
 from albkit.wire.tls.client_hello import server_name_in
 
 if TYPE_CHECKING:
-    from albkit.policy.certificate_choice import CertificateChoice
+    from albkit.policy.certificate_choice import CertificateChoice, CertificateFacts
     from albkit.proxy.tls.certificates import LoadedCertificate
     from albkit.proxy.tls.mutual import MutualContexts
     from albkit.proxy.tls.mutual_session import MutualSession
@@ -40,6 +40,9 @@ class Termination(Protocol):
 
     def warnings(self, now: float) -> Sequence[str]:
         """Problems that prevent nothing yet. They do not name the listener, because other listeners may use the same files."""
+
+    def certificates(self) -> Sequence[tuple[str, CertificateFacts]]:
+        """The label and the properties of each certificate that clients may get."""
 
     def begin(self) -> tuple[Session, Incoming, Outgoing]:
         """Start a session with a new client."""
@@ -182,6 +185,9 @@ class _Plain:
     def warnings(self, now: float) -> Sequence[str]:
         return [*_warnings_of(self._choice, now), *self._warnings]
 
+    def certificates(self) -> Sequence[tuple[str, CertificateFacts]]:
+        return _certificates_of(self._choice)
+
     def begin(self) -> tuple[Session, Incoming, Outgoing]:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         return _ServerSession(self._context_for, incoming, outgoing), incoming, outgoing
@@ -216,6 +222,9 @@ class _Mutual:
     def warnings(self, now: float) -> Sequence[str]:
         return [*_warnings_of(self._choice, now), *self._warnings]
 
+    def certificates(self) -> Sequence[tuple[str, CertificateFacts]]:
+        return _certificates_of(self._choice)
+
     def begin(self) -> tuple[Session, Incoming, Outgoing]:
         session = self._session(self._default, self._for_name)
         return session, session.incoming, session.outgoing
@@ -235,6 +244,11 @@ class _Mutual:
     def attempted(self, session: MutualSession, version: str, cipher: int) -> TlsSession:
         certificate = session.client_certificate()
         return TlsSession(version, cipher_name(cipher), server_name=session.server_hostname, client_certificate=certificate)
+
+
+def _certificates_of(choice: CertificateChoice[LoadedCertificate]) -> Sequence[tuple[str, CertificateFacts]]:
+    shown = dict.fromkeys(certificate for together in choice.sets for certificate in together)
+    return [(certificate.label, certificate.facts) for certificate in shown]
 
 
 def _warnings_of(choice: CertificateChoice[LoadedCertificate], now: float) -> list[str]:
