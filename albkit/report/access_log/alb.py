@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from albkit.errors import FailureKind
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.report.access_log.context import (
     NUMBERS,
     Connection,
     LogContext,
+    classification,
     fixed,
     path_and_query,
     processing_times,
@@ -92,7 +92,8 @@ def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
             f"{request_type(record, connection)} {ended} {elb} {connection.address} {address} {processing_times(record)} "
             f"{number(record.elb_status_code, '-')} {status} {record.received_bytes} {record.sent_bytes}"
         )
-        goes_on = f'"{text}" "{agent}" {connection.cipher} {group_arn(group.group.name) if group is not None else "-"} "{trace}" {connection.server}'
+        arn = group_arn(group.group.name) if group is not None else "-"
+        goes_on = f'"{text}" "{agent}" {connection.cipher} {arn} "{trace}" {connection.server}'
         return (
             f'{begins} {goes_on} {rule if rule >= 0 else _priority(record)} {begun} "{record.action or "-"}" '
             f'"{escaped(record.redirect_url.decode("latin-1")) if record.redirect_url else "-"}" "-" "{address}" "{status}" '
@@ -121,12 +122,9 @@ def _priority(record: ExchangeRecord) -> str:
 
 def _tail(record: ExchangeRecord, connection: _Connection) -> str:
     """The fields behind the status of the target."""
-    request, failure, result = record.request, record.failure, record.transformation
-    kind = reason = host = url = status = ""
-    if request is not None and request.classification is not None:
-        kind, reason = request.classification
-    elif request is None and failure is not None and failure.kind is FailureKind.REQUEST_AMBIGUOUS:
-        kind, _, reason = failure.detail.partition(": ")
+    result = record.transformation
+    host = url = status = ""
+    kind, reason = classification(record)
     if result is not None:
         host, status = result.host, result.status
         url = result.url.encode("utf-8", "surrogateescape").decode("latin-1")

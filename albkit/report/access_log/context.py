@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from albkit.clock import Clock
+from albkit.errors import Phase
+from albkit.model.desync import CLASSES
 from albkit.model.listener_settings import ListenerSettings
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.report.escape import escaped
@@ -19,6 +21,7 @@ __all__ = (
     "Format",
     "LogContext",
     "Moments",
+    "classification",
     "field_value",
     "fixed",
     "has_answer",
@@ -197,6 +200,20 @@ def request_type(record: ExchangeRecord, connection: Connection) -> str:
             return "grpcs" if connection.is_secure else "grpc"
         return "h2"
     return connection.kind
+
+
+def classification(record: ExchangeRecord) -> tuple[str, str]:
+    """Class and reason of desync mitigation; two empty texts for a compliant request."""
+    request, failure = record.request, record.failure
+    if request is not None:
+        return request.classification or ("", "")
+    if failure is None or failure.kind.phase is not Phase.REQUEST_HEAD:
+        return "", ""
+    # The detail of a rejected head begins with the reason, or with the class and the reason.
+    for word in failure.detail.split(": ")[:2]:
+        if word in CLASSES:
+            return CLASSES[word], word
+    return "", ""
 
 
 def rule_priority(record: ExchangeRecord) -> int | None:

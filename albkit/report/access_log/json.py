@@ -9,6 +9,7 @@ from typing import Any
 from albkit.report.access_log.context import (
     Connection,
     LogContext,
+    classification,
     field_value,
     has_answer,
     is_logged,
@@ -113,8 +114,8 @@ def _request(record: ExchangeRecord, connection: Connection) -> str:
 
 
 def _details(record: ExchangeRecord) -> str:
-    request, result = record.request, record.transformation
-    kind, reason = request.classification if request is not None and request.classification is not None else ("", "")
+    result = record.transformation
+    kind, reason = classification(record)
     host, url, status = (result.host, result.url, result.status) if result is not None else ("", "", "")
     return (
         f'"classification":{_text(kind)},"classification_reason":{_text(reason)},"transformed_host":{_text(host)},'
