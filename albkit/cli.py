@@ -29,11 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.check:
-            return demo.check(options.port or 0, options.https_port or 0)
+            return demo.check(options.port or 0, options.https_port or 0, options.admin_port)
         port, https_port = options.port, options.https_port
         if https_port is None:
             https_port = _DEMO_HTTPS_PORT if port is None else 0
-        return demo.serve(_DEMO_PORT if port is None else port, https_port)
+        return demo.serve(_DEMO_PORT if port is None else port, https_port, options.admin_port, traffic=options.traffic)
     except BrokenPipeError:
         # The reader of our output has gone (`albkit demo | head -1`). At exit the interpreter flushes stdout once more and would report the
         # same error: https://docs.python.org/3/library/signal.html#note-on-sigpipe
@@ -66,6 +66,16 @@ def _parser() -> argparse.ArgumentParser:
         type=_port,
         metavar="N",
         help=f"the port for HTTPS, which needs albkit[tls] (default: {_DEMO_HTTPS_PORT}; with --port or --check, a free one)",
+    )
+    command.add_argument(
+        "--admin-port",
+        type=_port,
+        default=0,
+        metavar="N",
+        help="the port of the admin API and its live page, on 127.0.0.1; 0 takes a free one (default: 0)",
+    )
+    command.add_argument(
+        "--traffic", action="store_true", help="send traffic to look at on the live page: a few requests per second, and WebSockets"
     )
     command.add_argument("--check", action="store_true", help="test the demo with real clients, print one line per test, and exit")
     return parser

@@ -2,6 +2,7 @@
 
 from albkit.model.extensions import (
     Action,
+    Admin,
     Algorithm,
     AlgorithmTarget,
     BodyTooLarge,
@@ -20,6 +21,7 @@ from albkit.model.extensions import (
 
 __all__ = (
     "Action",
+    "Admin",
     "Algorithm",
     "AlgorithmTarget",
     "BodyTooLarge",

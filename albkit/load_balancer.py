@@ -13,14 +13,15 @@ from albkit.clock import SYSTEM, Clock
 from albkit.control.announcer import Announcer, TunnelAnnouncer, started, stopping
 from albkit.control.certificate_watch import CertificateWatch
 from albkit.control.exchange_events import ExchangeEvents
-from albkit.control.explain import Explanation, Fields, explain
 from albkit.control.log_files import LogFiles
-from albkit.control.observers import Observers
-from albkit.control.registration import Registration, is_mitigated
+from albkit.control.metric_sources import MetricSources
+from albkit.control.metrics import Metrics
+from albkit.control.operations import Operations
+from albkit.control.registration import Registration
 from albkit.control.reload import apply
 from albkit.model.events import ListenerClosed, ListenerOpened, LoadBalancerStopped
 from albkit.model.extensions import EventSubscriber, Tunnel, TunnelCallback
-from albkit.model.health import TargetHealthDescription, TargetHealthState
+from albkit.model.health import TargetHealthDescription
 from albkit.model.listener import Listener
 from albkit.model.settings import Settings
 from albkit.model.target import target_from
@@ -28,18 +29,16 @@ from albkit.model.target_group import fault_of_route, targets_from
 from albkit.model.validation import Faults
 from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.accept.listener import RunningListener, close_all
-from albkit.proxy.runtime import Runtime
+from albkit.proxy.runtime import LiveTunnel, Runtime
 from albkit.proxy.serving import receive
 from albkit.proxy.tls.loading import Loaded, load
 from albkit.report.application_log import ApplicationLog
 from albkit.state.counters import Counters
-from albkit.state.registry import Registry
-from albkit.state.target import TargetState
 
 __all__ = ("LoadBalancer",)
 
 
-class LoadBalancer:
+class LoadBalancer(Operations):
     """An application load balancer in the running event loop.
 
     Use it as an async context manager, or `await start()` and later `await stop()`. It can be started again after a stop. It installs no
@@ -67,7 +66,12 @@ class LoadBalancer:
             use. Default: `5`.
         stop_timeout: Seconds, 0 or more, for which exchanges and tunnels may continue after `stop()` was called. Default: `5`.
         access_log: `AccessLog(...)`: where to log the requests of all listeners that have no `access_log` of their own. Default: `None`.
+        connection_log: `ConnectionLog(...)`: where to log the connections of all listeners that have no `connection_log` of their own.
+            Default: `None`.
+        health_check_log: `HealthCheckLog(...)`: where to log the results of health checks. Default: `None`.
         limits: `Limits(...)`: how large and how slow a peer may be.
+        tracing: `albkit.opentelemetry.Tracing(...)` for a span per request and per tunnel; it needs `pip install 'albkit[otel]'`. Without
+            it, the headers of a client's trace are forwarded unchanged. Default: `None`.
         clock: A source of time and randomness, for tests (`albkit.clock.Clock`).
 
     Raises:
@@ -75,23 +79,22 @@ class LoadBalancer:
     """
 
     def __init__(self, listeners: Listener | Sequence[Listener], *, clock: Clock = SYSTEM, **settings: Any) -> None:
+        super().__init__(clock)
         self._settings = Settings(listeners, **settings)
-        self._clock = clock
         self._counters = Counters()
-        self._registry: Registry | None = None
-        """The groups of the run that goes on, or of the one before."""
         self._runtime: Runtime | None = None
         self._registration: Registration | None = None
         self._certificates: CertificateWatch | None = None
         self._announcer = Announcer(ApplicationLog().log)
         self._tunnel_announcer = TunnelAnnouncer()
-        self._observers = Observers()
         ExchangeEvents(self._announcer, self._observers, clock)
         # start(), stop() and apply() exclude each other: each replaces runtime, listeners and settings together.
         self._applying = asyncio.Lock()
         self._running: tuple[RunningListener, ...] = ()
-        self._tunnels: Collection[Tunnel] = ()
+        self._tunnels: Collection[LiveTunnel] = ()
         self._logs: LogFiles | None = None
+        self._sources = MetricSources(self._settings.name, self._counters, clock, lambda: self._runtime is not None)
+        self._metrics = Metrics(self._sources)
 
     @property
     def listeners(self) -> tuple[RunningListener, ...]:
@@ -107,12 +110,16 @@ class LoadBalancer:
     def counters(self) -> Mapping[str, int]:
         """The current value of every counter, by ALB's metric names. Counters continue across a stop and a start; gauges are current
         values."""
-        traffic = self._registry.traffic(self._counters.traffic) if self._registry is not None else []
-        counters = self._counters.as_mapping(traffic)
-        groups = self._runtime.registry.groups if self._runtime is not None else ()
-        members = [member for group in groups for member in group.members.values()]
-        counters.update(_host_counts(members))
-        return counters
+        return self._metrics.counters()
+
+    @property
+    def metrics(self) -> Metrics:
+        """All metrics by ALB's names and dimensions, response times included, as a live view; and the text that Prometheus reads.
+
+        `metrics.load_balancer`, `metrics.listeners["web"]`, `metrics.rules["web"][10]`, `metrics.groups["api"]` and
+        `metrics.targets["api"]["10.0.0.5:8000"]` are mappings (docs/counters.md). Counters can be read while the load balancer is stopped.
+        """
+        return self._metrics
 
     def counters_of(self, group: str, target: Any = None) -> Mapping[str, int]:
         """The counters of one target group, or of one of its targets, as of now: those of `counters` that have to do with targets.
@@ -129,19 +136,7 @@ class LoadBalancer:
             RuntimeError: the load balancer is not running.
         """
         choice, _ = self._group(group)
-        if target is None:
-            members = list(choice.group.members.values())
-            counters = choice.group.traffic().as_mapping()
-            counters.update(_host_counts(members))
-        else:
-            address = str(target_from(target))
-            member = choice.group.members.get(address)
-            if member is None:
-                raise LookupError(f"target group {group!r} has no target {address}; it has {sorted(choice.group.members)}")
-            members = [member]
-            counters = member.counters.as_mapping()
-        counters["ActiveRequestCount"] = sum(member.outstanding for member in members)
-        return counters
+        return self._metrics.counters_of(choice.group, target)
 
     async def start(self) -> None:
         """Open every listener. If that fails, nothing stays open.
@@ -159,7 +154,7 @@ class LoadBalancer:
             runtime = Runtime(self._settings, asyncio.get_running_loop(), self._clock, self._counters)
             logs = LogFiles(self._settings, runtime.loop, self._clock, self._counters)
             await logs.open()
-            runtime.access_log = logs.access_log
+            logs.attach(runtime)
             try:
                 await self._start(runtime, loaded)
             except BaseException:
@@ -175,10 +170,7 @@ class LoadBalancer:
         runtime.tunnel_closed = self._tunnel_announcer.closed
         self._observers.attach(runtime)
         self._runtime = runtime
-        if self._registry is not None:
-            # Not earlier: an exchange of the previous run may have ended after the load balancer had stopped.
-            self._registry.retire(self._counters.traffic)
-        self._registry = runtime.registry
+        self._sources.begin(runtime.registry)
         registration = self._registration = Registration(runtime, self._announcer.publish)
         running = [RunningListener(listener, runtime, receive) for listener in self._settings.listeners]
         try:
@@ -202,6 +194,8 @@ class LoadBalancer:
         for choice in runtime.choices.values():
             registration.begin(choice)
         self._running = tuple(running)
+        self._sources.listen(running)
+        self._started_at = self._clock.time()
         for listener in running:
             self._announcer.publish(ListenerOpened(listener.listener.name, listener.port, url=listener.url))
         self._announcer.publish(started(runtime))
@@ -229,19 +223,25 @@ class LoadBalancer:
                 await self._close_listeners()
             timeout = self._settings.stop_timeout
         finally:
+            # The admin APIs end last, so that /ready is red, and the page can be read, while exchanges and tunnels finish.
+            async with self._admins.ending(drains=runtime is not None):
+                await self._drain(runtime, registration, logs, timeout)
+
+    async def _drain(self, runtime: Runtime | None, registration: Registration | None, logs: LogFiles | None, timeout: float) -> None:
+        """Give exchanges and tunnels `timeout` seconds to finish, and cut the rest. Each part is done even if the caller is cancelled."""
+        if registration is not None:
+            registration.close()
+        try:
+            if runtime is not None:
+                await runtime.stop(timeout)
             if registration is not None:
-                registration.close()
-            try:
-                if runtime is not None:
-                    await runtime.stop(timeout)
-                if registration is not None:
-                    await registration.closed()
-            finally:
-                # After the last exchange has ended.
-                if logs is not None:
-                    await logs.stop()
-                if runtime is not None:
-                    self._announcer.publish(LoadBalancerStopped(runtime.settings.name))
+                await registration.closed()
+        finally:
+            # After the last exchange has ended.
+            if logs is not None:
+                await logs.stop()
+            if runtime is not None:
+                self._announcer.publish(LoadBalancerStopped(runtime.settings.name))
 
     async def _close_listeners(self) -> None:
         """Close all listeners and stop watching files. Each part is done even if the caller is cancelled meanwhile."""
@@ -286,19 +286,11 @@ class LoadBalancer:
 
                 def in_force(running: tuple[RunningListener, ...]) -> None:
                     self._running, self._settings = running, settings
+                    self._sources.listen(running)
                     certificates.set_listeners(running, loaded)
 
                 async with logs.changing(settings):
                     await apply(settings, loaded, self._running, runtime, registration, self._announcer.publish, in_force)
-
-    def reopen_logs(self) -> None:
-        """Open the files of all logs again, after another program has renamed them. Returns at once; no line is lost or torn.
-
-        If a file cannot be opened, the one that is open stays in use, and a warning says why. Does nothing if the load balancer is not
-        running.
-        """
-        if self._logs is not None:
-            self._logs.reopen()
 
     async def register_targets(self, group: str, targets: Any) -> None:
         """Add targets to a group; they get new requests from now on.
@@ -377,37 +369,6 @@ class LoadBalancer:
         choice, registration = self._group(group)
         return registration.describe(choice, None if targets is None else targets_from(targets))
 
-    def explain(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Fields = (),
-        client: str = "127.0.0.1",
-        listener: str | None = None,
-        http2: bool = False,
-    ) -> Explanation:
-        """Explain what would happen to a request, without sending anything and without advancing any rotation.
-
-        It calls conditions of your own, but not actions, which it only names.
-
-        Args:
-            method: As in a request line.
-            url: With host, path and query. Its port selects the listener; if none listens there, the first one is used.
-            headers: Headers, as a mapping or pairs; a Host among them takes precedence over the URL's.
-            client: The address that the request would come from.
-            listener: The name of the listener to use instead.
-            http2: Whether the client uses HTTP/2. A request that does not fit the `protocol_version` of its target group gets 464, which
-                `why` explains; a Content-Type of `application/grpc` makes it a gRPC request.
-
-        Raises:
-            LookupError: there is no listener of this name.
-            ValueError: the listener does not accept HTTP/2.
-            RuntimeError: the load balancer is not running.
-        """
-        runtime, _ = self._control()
-        return explain(method, url, headers, client, listener, self._running, runtime, http2=http2)
-
     def subscribe(self, subscriber: EventSubscriber | Callable[[Any], None], *kinds: type[Any]) -> Callable[[], None]:
         """Call a function with every event, or with events of the given classes (see `albkit.events`). Call the returned function to
         unsubscribe.
@@ -451,13 +412,3 @@ class LoadBalancer:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.stop()
-
-
-def _host_counts(members: Sequence[TargetState]) -> dict[str, int]:
-    """How many targets are in which state now."""
-    return {
-        "HealthyHostCount": sum(member.state is TargetHealthState.HEALTHY for member in members),
-        "UnHealthyHostCount": sum(member.state is TargetHealthState.UNHEALTHY for member in members),
-        "AnomalousHostCount": sum(member.is_anomalous for member in members),
-        "MitigatedHostCount": sum(is_mitigated(member) for member in members),
-    }

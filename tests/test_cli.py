@@ -14,6 +14,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -111,7 +112,7 @@ def test_check_of_a_right_gateway_exits_with_0_and_costs_little() -> None:
 
 def test_check_of_a_wrong_gateway_exits_with_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What failed is shown beside what held."""
-    monkeypatch.setattr(demo, "Demo", lambda port, https_port: Demo(port, https_port, xff_header_processing="remove"))
+    monkeypatch.setattr(demo, "Demo", partial(Demo, xff_header_processing="remove"))
     assert cli.main(["demo", "--check"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[2] for line in lines if line.startswith("  FAILED")] == ["targets get the client's address"]
@@ -121,7 +122,7 @@ def test_check_of_a_wrong_gateway_exits_with_1(monkeypatch: pytest.MonkeyPatch, 
 def test_interrupted_check_exits_as_a_shell_reports_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """128 and the number of SIGINT; no traceback."""
 
-    def interrupted(port: int, https_port: int) -> int:
+    def interrupted(port: int, https_port: int, admin_port: int) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(demo, "check", interrupted)

@@ -17,7 +17,7 @@ from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.runtime import LiveTunnel, Runtime
 from albkit.state.target import TargetState
 
-__all__ = ("Registration", "is_mitigated")
+__all__ = ("Registration", "text_of")
 
 _TEXTS = {
     TargetHealthReason.INITIAL_HEALTH_CHECKING: "Initial health checks in progress",
@@ -313,15 +313,15 @@ def _description(member: TargetState | None, target: Target | None = None) -> Ta
             raise ValueError("give a member or a target")
         reason = TargetHealthReason.NOT_REGISTERED
         return TargetHealthDescription(target, TargetHealthState.UNUSED, reason, _TEXTS[reason])
-    text = member.eject_reason or member.description or (_TEXTS[member.reason] if member.reason is not None else "")
+    text = member.eject_reason or member.description or text_of(member.reason)
     return TargetHealthDescription(member.target, member.state, member.reason, text, _anomaly(member), member.last_check)
 
 
 def _anomaly(member: TargetState) -> AnomalyDetection:
     result = AnomalyResult.ANOMALOUS if member.is_anomalous else AnomalyResult.NORMAL
-    return AnomalyDetection(result, is_mitigated(member))
+    return AnomalyDetection(result, member.is_mitigated)
 
 
-def is_mitigated(member: TargetState) -> bool:
-    """Whether the target gets fewer requests than its weight stands for: its share is reduced, or it is ejected or on probation."""
-    return member.share < 1.0 or member.ejected_until is not None or member.probation > 0
+def text_of(reason: TargetHealthReason | None) -> str:
+    """A health reason in words; empty without one."""
+    return _TEXTS[reason] if reason is not None else ""

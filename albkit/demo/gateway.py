@@ -11,6 +11,7 @@ import attrs
 
 from albkit.demo.certificate import self_signed
 from albkit.demo.targets import NAMES, ChatRoom, DemoTarget
+from albkit.demo.traffic import Traffic
 from albkit.load_balancer import LoadBalancer
 from albkit.model.actions.fixed_response import FixedResponse
 from albkit.model.actions.forward import Forward
@@ -53,16 +54,31 @@ class Demo:
         port: The load balancer's port; 0 takes a free one.
         https_port: The same for HTTPS. Without the packages of `albkit[tls]` there is no HTTPS.
         describe: Creates the listener, for a demo with other rules.
+        admin_port: The port of the admin API and the live page; 0 takes a free one.
+        traffic: Whether to send traffic of its own.
         settings: As for `LoadBalancer`.
     """
 
     targets: tuple[DemoTarget, ...]
     listener: Listener
     load_balancer: LoadBalancer
+    admin_url: str
+    """The URL of the live page."""
     certificate: bytes | None
     """The certificate of the HTTPS listener, as PEM; `None` without HTTPS."""
 
-    def __init__(self, port: int = 0, https_port: int = 0, describe: Describe = demo_listener, **settings: Any) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        https_port: int = 0,
+        describe: Describe = demo_listener,
+        *,
+        admin_port: int = 0,
+        traffic: bool = False,
+        **settings: Any,
+    ) -> None:
+        self._admin_port = admin_port
+        self._traffic = traffic
         self._port = port
         self._https_port = https_port
         self._describe = describe
@@ -96,6 +112,10 @@ class Demo:
                 listeners.append(attrs.evolve(self.listener, port=self._https_port, protocol="HTTPS", certificates=certificate))
             self.load_balancer = LoadBalancer(listeners, **self._settings)
             await stack.enter_async_context(self.load_balancer)
+            # It ends with the load balancer.
+            self.admin_url = (await self.load_balancer.admin(port=self._admin_port)).url
+            if self._traffic:
+                await stack.enter_async_context(Traffic(self.url))
             # Only now: if a target or the load balancer cannot start, everything before it is stopped here.
             self._stack = stack.pop_all()
         return self

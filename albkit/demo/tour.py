@@ -49,6 +49,7 @@ class Tour:
         counters: Returns the load balancer's current counters.
         http2_url: The URL for HTTP/2, if it is another one.
         certificate: The certificate to trust at `http2_url`, as PEM.
+        admin_url: The URL of the admin API.
     """
 
     def __init__(
@@ -59,7 +60,9 @@ class Tour:
         *,
         http2_url: str = "",
         certificate: bytes | None = None,
+        admin_url: str = "",
     ) -> None:
+        self.admin_url = admin_url
         self.url = url
         self.targets = targets
         self.counters = counters
@@ -326,6 +329,27 @@ async def _counters(tour: Tour) -> str:
     return ", ".join(f"{name} +{count}" for name, count in expected.items()) + ", no 5xx in the whole tour"
 
 
+async def _admin(tour: Tour) -> str:
+    seen = []
+    async with aiohttp.ClientSession(tour.admin_url) as client:
+        for path, content_type, part in _ADMIN_PAGES:
+            async with client.get(path) as answer:
+                text = await answer.text()
+                expect(f"the status of {path}", 200, answer.status)
+                expect(f"the content type of {path}", content_type, answer.content_type)
+                expect_that(part in text, f"{part} in {path}", text[:60])
+                seen.append(f"{path} {len(text)}")
+    return f"bytes: {', '.join(seen)}"
+
+
+_ADMIN_PAGES = (
+    ("/", "text/html", "<title>albkit"),
+    ("/health", "application/json", '"ok"'),
+    ("/ready", "application/json", '"ready"'),
+    ("/metrics", "text/plain", "# TYPE "),
+    ("/api/targets", "application/json", '"requests"'),
+)
+
 STEPS = (
     Step("the page is served", _page),
     Step("the API is balanced over all targets", _spread),
@@ -347,4 +371,5 @@ STEPS = (
     Step("gRPC calls are balanced one by one", http2_steps.grpc),
     Step("a stopped target costs no failed GET", _lost_target),
     Step("the counters are right", _counters),
+    Step("the admin API and its page answer", _admin),
 )

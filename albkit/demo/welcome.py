@@ -33,11 +33,12 @@ _NO_HTTPS = """\
 
 
 def welcome(demo: Demo) -> list[str]:
-    """The addresses, the rules and six things to try, line by line."""
+    """The addresses, the rules and seven things to try, line by line."""
     url, https = demo.url, demo.https_url
     addresses = [
         ("gateway", url),
         *([("", https)] if https else []),
+        ("live page", f"{demo.admin_url}/"),
         *((target.name, f"http://{target.address}") for target in demo.targets),
     ]
     names = {address: target.name for target in demo.targets for address in (target.address, target.grpc_address)}
@@ -47,9 +48,10 @@ def welcome(demo: Demo) -> list[str]:
         "",
         *_indented(rules_table(demo.listener, names)),
         "",
-        "Six things to try",
+        "Seven things to try",
         "",
         *to_try.splitlines(),
+        f"7. Watch all of this live, drain a target and put it back: open {demo.admin_url}/ in a browser.",
         "",
     ]
 

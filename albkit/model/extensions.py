@@ -19,6 +19,7 @@ from albkit.model.tunnel import TunnelEnd
 
 __all__ = (
     "Action",
+    "Admin",
     "Algorithm",
     "AlgorithmTarget",
     "BodyTooLarge",
@@ -239,6 +240,26 @@ class Tunnel(Protocol):
         Raises:
             ValueError: a Close frame cannot contain this code or reason.
         """
+
+
+class Admin(Protocol):
+    """An open admin API, as `LoadBalancer.admin` returns it (docs/admin.md)."""
+
+    @property
+    def port(self) -> int:
+        """The open port."""
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches it, as `http://127.0.0.1:8404`; the live page is at its root."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What its clients did, since it was opened: `requests`, `unauthorized` (401), `refused` (403), `rejected_connections`,
+        `viewers` (those now open), `rejected_viewers`, `dropped_viewers`."""
+
+    async def stop(self) -> None:
+        """Close it, and return when every socket is closed. Safe to call again."""
 
 
 class Recheck(Protocol):

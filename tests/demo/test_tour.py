@@ -48,7 +48,7 @@ def steps(*names: str) -> list[Step]:
 
 def tour_of(demo: Demo, url: str | None = None) -> Tour:
     counters = lambda: demo.load_balancer.counters  # noqa: E731
-    return Tour(url or demo.url, demo.targets, counters, http2_url=demo.https_url, certificate=demo.certificate)
+    return Tour(url or demo.url, demo.targets, counters, http2_url=demo.https_url, certificate=demo.certificate, admin_url=demo.admin_url)
 
 
 def failed(outcomes: Sequence[Outcome]) -> dict[str, str]:

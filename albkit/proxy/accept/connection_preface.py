@@ -176,9 +176,14 @@ class ConnectionPreface(asyncio.Protocol):
             self._received = data
         else:
             if header.source is not None:
-                before = self._address
-                local = header.destination or before.local
-                self._address = ClientAddress(*header.source, local=local, tls=header.tls, conn_trace_id=before.conn_trace_id)
+                before, destination = self._address, header.destination
+                self._address = ClientAddress(
+                    *header.source,
+                    local=destination or before.local,
+                    tls=header.tls,
+                    conn_trace_id=before.conn_trace_id,
+                    public_port=destination[1] if destination is not None else 0,
+                )
             self._admit_client(data[header.size :])
 
     def _admit_client(self, rest: bytes) -> None:
@@ -215,7 +220,6 @@ class ConnectionPreface(asyncio.Protocol):
         self._tls.set_protocol(self)
         self._hello_at = self._listener.runtime.clock.monotonic()
         if self._record is not None:
-            self._record.began = self._hello_at
             self._tls.on_flight = self._note_hello
         transport.set_protocol(self._tls)
         self._tls.data_received(data)
@@ -227,12 +231,21 @@ class ConnectionPreface(asyncio.Protocol):
             return
         if error is not None:
             self._state = END[self._state]
-            self._report(termination.failure(session, error), termination.attempted(session) if self._record is not None else None)
+            record = self._record
+            attempted = termination.attempted(session, record.tls_version, record.cipher) if record is not None else None
+            self._report(termination.failure(session, error), attempted)
             return
         before = self._address
         agreed = termination.outcome(session)
         agreed.handshake_time = self._listener.runtime.clock.monotonic() - self._hello_at
-        self._address = ClientAddress(before.host, before.port, local=before.local, tls=agreed, conn_trace_id=before.conn_trace_id)
+        self._address = ClientAddress(
+            before.host,
+            before.port,
+            local=before.local,
+            tls=agreed,
+            conn_trace_id=before.conn_trace_id,
+            public_port=before.public_port,
+        )
         self._log_end(None, agreed)
         protocol = self._receive(self._listener, self._address)
         self._give_up_transport()
@@ -243,7 +256,7 @@ class ConnectionPreface(asyncio.Protocol):
         """Note what the server's first bytes tell about the session, which Python's ssl module does not tell."""
         record = self._record
         if record is not None and not record.tls_version:
-            record.tls_version, record.key_exchange = server_hello_in(flight)
+            record.tls_version, record.cipher, record.key_exchange = server_hello_in(flight)
 
     def _answer_plain_http(self, transport: asyncio.Transport) -> None:
         """Answer a client that sends plain HTTP to an HTTPS port with a plain HTTP response."""
@@ -288,7 +301,8 @@ class ConnectionPreface(asyncio.Protocol):
         """Write the line of the connection log, if there is one, and if it is not written yet."""
         record, self._record = self._record, None
         if record is not None:
-            record.client = self._address
+            client = record.client = self._address
+            record.local = client.local[0] if client.local is not None else record.local
             record.tls = tls
             record.failure = failure
             self._listener.finish_record(record)

@@ -11,12 +11,12 @@ from albkit.model.listener import Listener
 from albkit.model.ssl_policy import SSL_POLICIES
 from albkit.model.tls import TlsSession
 from albkit.model.validation import Faults
-from albkit.proxy.tls.contexts import in_words, server_context
+from albkit.proxy.tls.contexts import cipher_name, in_words, server_context
 from albkit.proxy.tls.transport import Incoming, Outgoing, Session
 from albkit.wire.tls.client_hello import server_name_in
 
 if TYPE_CHECKING:
-    from albkit.policy.certificate_choice import CertificateChoice
+    from albkit.policy.certificate_choice import CertificateChoice, CertificateFacts
     from albkit.proxy.tls.certificates import LoadedCertificate
     from albkit.proxy.tls.mutual import MutualContexts
     from albkit.proxy.tls.mutual_session import MutualSession
@@ -41,6 +41,9 @@ class Termination(Protocol):
     def warnings(self, now: float) -> Sequence[str]:
         """Problems that prevent nothing yet. They do not name the listener, because other listeners may use the same files."""
 
+    def certificates(self) -> Sequence[tuple[str, CertificateFacts]]:
+        """The label and the properties of each certificate that clients may get."""
+
     def begin(self) -> tuple[Session, Incoming, Outgoing]:
         """Start a session with a new client."""
 
@@ -50,8 +53,14 @@ class Termination(Protocol):
     def failure(self, session: Any, error: Exception) -> Failure:
         """Why a session's handshake failed."""
 
-    def attempted(self, session: Any) -> TlsSession:
-        """What was agreed on before a session's handshake failed, and the certificate that was the reason, for the connection log."""
+    def attempted(self, session: Any, version: str, cipher: int) -> TlsSession:
+        """Describe a session whose handshake failed, with the certificate that was the reason, for the connection log.
+
+        Args:
+            session: The session.
+            version: The version that the load balancer had chosen; empty if the handshake did not come so far.
+            cipher: The number of the cipher suite; 0 if the handshake did not come so far.
+        """
 
 
 def load_termination(listener: Listener, faults: Faults, path: str, now: float) -> Termination | None:
@@ -176,6 +185,9 @@ class _Plain:
     def warnings(self, now: float) -> Sequence[str]:
         return [*_warnings_of(self._choice, now), *self._warnings]
 
+    def certificates(self) -> Sequence[tuple[str, CertificateFacts]]:
+        return _certificates_of(self._choice)
+
     def begin(self) -> tuple[Session, Incoming, Outgoing]:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         return _ServerSession(self._context_for, incoming, outgoing), incoming, outgoing
@@ -187,9 +199,8 @@ class _Plain:
         del session
         return Failure(FailureKind.TLS_HANDSHAKE_FAILED, in_words(error))
 
-    def attempted(self, session: Any) -> TlsSession:
-        cipher = session.cipher()
-        return TlsSession("", cipher[0] if cipher is not None else "", server_name=session.server_name)
+    def attempted(self, session: Any, version: str, cipher: int) -> TlsSession:
+        return TlsSession(version, cipher_name(cipher), server_name=session.server_name)
 
 
 class _Mutual:
@@ -211,6 +222,9 @@ class _Mutual:
     def warnings(self, now: float) -> Sequence[str]:
         return [*_warnings_of(self._choice, now), *self._warnings]
 
+    def certificates(self) -> Sequence[tuple[str, CertificateFacts]]:
+        return _certificates_of(self._choice)
+
     def begin(self) -> tuple[Session, Incoming, Outgoing]:
         session = self._session(self._default, self._for_name)
         return session, session.incoming, session.outgoing
@@ -227,9 +241,14 @@ class _Mutual:
         words = session.failure_detail or in_words(error)
         return Failure(kind, f"{words}; {certificate.subject}, serial number {certificate.serial_number}" if certificate else words)
 
-    def attempted(self, session: MutualSession) -> TlsSession:
+    def attempted(self, session: MutualSession, version: str, cipher: int) -> TlsSession:
         certificate = session.client_certificate()
-        return TlsSession("", session.cipher_name, server_name=session.server_hostname, client_certificate=certificate)
+        return TlsSession(version, cipher_name(cipher), server_name=session.server_hostname, client_certificate=certificate)
+
+
+def _certificates_of(choice: CertificateChoice[LoadedCertificate]) -> Sequence[tuple[str, CertificateFacts]]:
+    shown = dict.fromkeys(certificate for together in choice.sets for certificate in together)
+    return [(certificate.label, certificate.facts) for certificate in shown]
 
 
 def _warnings_of(choice: CertificateChoice[LoadedCertificate], now: float) -> list[str]:

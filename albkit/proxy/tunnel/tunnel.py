@@ -228,6 +228,10 @@ class Tunnel:
         self._start_close(TunnelEnd.CLOSED, code, reason)
         await asyncio.shield(self._closed)
 
+    def begin_close(self, code: int, reason: str) -> None:
+        """Begin what `close` does, and do not wait. The code and the reason must be valid."""
+        self._start_close(TunnelEnd.CLOSED, code, reason)
+
     def __repr__(self) -> str:
         return f"<Tunnel {self.id} {self.client} -> {self.group}/{self.target} {self.protocol} {self.end or 'open'}>"
 
