@@ -172,7 +172,8 @@ class LogFiles:
 
 
 def _key(destination: LogDestination) -> Key:
-    return os.path.abspath(destination.path) if destination.path is not None else destination.destination  # noqa: PTH100 - no file access
+    # Without a look at the file system, which could block.
+    return os.path.normpath(destination.path) if destination.path is not None else destination.destination
 
 
 def _fault(writer: LogWriter, error: BaseException) -> str:
