@@ -59,7 +59,8 @@ def squeeze_script(text: str) -> str:
     at, pending = 0, ""
     while at < len(text):
         found = _TOKEN.match(text, at)
-        assert found is not None
+        if found is None:
+            raise ValueError(f"this cannot be read: {text[at : at + 40]!r}")
         if found["regex"] and done and _BEFORE_DIVISION.search(done[-1]) and done[-1] not in ("return", "of", "in"):
             token, at = text[at], at + 1
         elif found["template"]:

@@ -103,12 +103,12 @@ class Grid {
     this.total = all.length;
     this.passing = items.length;
     const started = performance.now();
-    if (anew || !this.held()) {
+    if (anew || !items.length || !this.held()) {
       // Thousands of rows are put in order again every third second only.
       if (anew || items.length < 2000 || started - this.sortedAt > 2900 || items.length !== this.order.length) {
         this.order = this.sorted(items).slice(0, this.limit).map((item) => item.id);
         this.sortedAt = started;
-        this.sortTook = performance.now() - started;
+        html.dataset.sorted = (performance.now() - started).toFixed(1);
       }
     } else if (items.length) {
       const had = new Set(this.order);
