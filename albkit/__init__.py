@@ -19,12 +19,21 @@ from albkit.model.conditions.http_request_method import HttpRequestMethod
 from albkit.model.conditions.path_pattern import PathPattern
 from albkit.model.conditions.query_string import QueryString
 from albkit.model.conditions.source_ip import SourceIp
+from albkit.model.connection_log import ConnectionLog
 from albkit.model.consistent_hash import ConsistentHash
 from albkit.model.dns_name import DnsName
 from albkit.model.ejection import Ejection
 from albkit.model.extensions import BodyTooLarge, Request, Response, Tunnel
-from albkit.model.health import AnomalyDetection, AnomalyResult, TargetHealthDescription, TargetHealthReason, TargetHealthState
+from albkit.model.health import (
+    AnomalyDetection,
+    AnomalyResult,
+    HealthCheckResult,
+    TargetHealthDescription,
+    TargetHealthReason,
+    TargetHealthState,
+)
 from albkit.model.health_check import HealthCheck
+from albkit.model.health_check_log import HealthCheckLog
 from albkit.model.limits import Limits
 from albkit.model.listener import Listener
 from albkit.model.mutual_authentication import MutualAuthentication
@@ -49,6 +58,7 @@ __all__ = (
     "Certificate",
     "ClientCertificate",
     "ConfigurationError",
+    "ConnectionLog",
     "ConsistentHash",
     "DnsName",
     "Ejection",
@@ -56,6 +66,8 @@ __all__ = (
     "FixedResponse",
     "Forward",
     "HealthCheck",
+    "HealthCheckLog",
+    "HealthCheckResult",
     "HostHeader",
     "HostHeaderRewrite",
     "HttpHeader",

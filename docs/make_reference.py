@@ -65,6 +65,7 @@ _REWRITE = {
 }
 
 _QUERY_PARAMETER = Part("", "1 to 256 letters, digits and `-._~`, or `None`")
+_DESTINATION = {"destination": Part("", "the path of a file, or a callable")}
 _SECRETS = Part("", "one text or `bytes` of 16 bytes or more, or a list")
 
 SECTIONS = (
@@ -74,7 +75,11 @@ SECTIONS = (
         {
             "listeners": Part("", "one `Listener` or a list"),
             "name": Part("Name", _NAME),
+            "access_log": Part("access_logs.s3.enabled", "`AccessLog(...)` or `None`"),
+            "connection_log": Part("connection_logs.s3.enabled", "`ConnectionLog(...)` or `None`"),
+            "health_check_log": Part("health_check_logs.s3.enabled", "`HealthCheckLog(...)` or `None`"),
             "limits": Part("", "`Limits(...)`"),
+            "tracing": Part("", "`albkit.opentelemetry.Tracing(...)` or `None`"),
         },
         Settings,
     ),
@@ -99,8 +104,13 @@ SECTIONS = (
                 "routing.http.response.*.header_value, routing.http.response.server.enabled",
                 "a mapping of names to values of 1 to 1024 characters",
             ),
+            "access_log": Part("", "`AccessLog(...)`, `None` or `False`"),
+            "connection_log": Part("", "`ConnectionLog(...)`, `None` or `False`"),
         },
     ),
+    Section(alb.AccessLog, "the access log in an S3 bucket", _DESTINATION),
+    Section(alb.ConnectionLog, "the connection log in an S3 bucket", _DESTINATION),
+    Section(alb.HealthCheckLog, "the health check log in an S3 bucket", _DESTINATION),
     Section(
         alb.Certificate,
         "a certificate of ACM's or IAM's",

@@ -17,7 +17,7 @@ from albkit.model.attributes import ATTRIBUTES
 from albkit.model.settings import Settings
 
 _DOCS = Path(__file__).parent.parent / "docs"
-_TOLD_NOT_GIVEN = {alb.AnomalyDetection, alb.Explanation, alb.Response, alb.TargetHealthDescription}
+_TOLD_NOT_GIVEN = {alb.AnomalyDetection, alb.Explanation, alb.HealthCheckResult, alb.Response, alb.TargetHealthDescription}
 """Public attrs classes that configure nothing: what is returned, and what a hook returns."""
 _CONFIGURATION = sorted(
     (
@@ -151,7 +151,10 @@ def test_class_takes_the_range_that_the_page_tells_and_no_more(key: tuple[str, s
 
 
 _REQUIRED: dict[str, tuple[object, ...]] = {
+    "AccessLog": ("access.log",),
     "Certificate": ("cert.pem", "key.pem"),
+    "ConnectionLog": ("connections.log",),
+    "HealthCheckLog": ("checks.log",),
     "AppCookie": ("session",),
     "DnsName": ("api.internal", 80),
     "FixedResponse": (200,),

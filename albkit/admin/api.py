@@ -39,9 +39,6 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
-_BEGUN = "albkit: begun"
-"""The key of a request whose answer has begun."""
-
 Inner = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -80,7 +77,7 @@ class Api:
             self.guard.check(request)
             return await handler(request)
         except Exception as error:
-            if _BEGUN in request:
+            if isinstance(connection, Connection) and connection.has_begun:
                 # A part of the answer is sent, so nothing else can be said. The usual cause is a client that does not read.
                 _abort(request)
                 raise asyncio.CancelledError from error
@@ -211,7 +208,8 @@ def _abort(request: web.Request) -> None:
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    request[_BEGUN] = True
+    if isinstance(request.protocol, Connection):
+        request.protocol.has_begun = True
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["Server"] = "albkit"

@@ -22,7 +22,7 @@ _INTERVAL = 2.0
 class Connection(web.RequestHandler):
     """One connection, as an asyncio protocol. aiohttp has no deadline for the head of a request, and no limit on connections."""
 
-    __slots__ = ("_all", "_transport", "busy", "idle_since")
+    __slots__ = ("_all", "_transport", "busy", "has_begun", "idle_since")
 
     def __init__(self, manager: web.Server, connections: Connections, **settings: Any) -> None:
         super().__init__(manager, **settings)
@@ -30,6 +30,8 @@ class Connection(web.RequestHandler):
         self._transport: asyncio.Transport | None = None
         self.busy = 0
         """Requests that a handler works on."""
+        self.has_begun = False
+        """Whether a part of the answer to the present request is sent."""
         self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -55,6 +57,7 @@ class Connection(web.RequestHandler):
     def begin(self) -> None:
         """A handler works on a request."""
         self.busy += 1
+        self.has_begun = False
 
     def end(self) -> None:
         """The handler is done."""

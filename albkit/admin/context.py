@@ -34,14 +34,6 @@ class Context:
         self.state = State(load_balancer, self.history, self.drained)
         self.viewers = Viewers(self.state)
 
-    def metrics(self) -> Iterable[str | bytes]:
-        """The metrics as Prometheus text, in parts."""
-        metrics = getattr(self.load_balancer, "metrics", None)
-        if metrics is None:
-            raise Problem(404, "this version has no metrics")
-        found: Iterable[str | bytes] = metrics.prometheus()
-        return (found,) if isinstance(found, str | bytes) else found
-
     def close(self) -> None:
         """End what was subscribed, and drop the state."""
         self.history.close()

@@ -34,6 +34,7 @@ _WORDS: Final = {
     "number": "a number",
     "null": "null",
 }
+_CONSTANTS: Final = {"None": "null", "True": "true", "False": "false"}
 _LONGEST = 60
 
 
@@ -112,7 +113,8 @@ def _faults_of_choice(choices: list[Schema], value: Any, components: Mapping[str
     if near:
         yield from min(near, key=len)
     else:
-        yield path, f"{_shown(value)} is neither {' nor '.join(_WORDS[choice['type']] for choice in choices)}"
+        words = list(dict.fromkeys(_WORDS[choice["type"]] for choice in choices))
+        yield path, f"{_shown(value)} is {'not' if len(words) == 1 else 'neither'} {' nor '.join(words)}"
 
 
 def _faults_of_object(schema: Schema, value: dict[str, Any], components: Mapping[str, Schema], path: str) -> Iterator[Fault]:
@@ -174,6 +176,7 @@ def _inside(path: str, name: str) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
-    # A number of a megabyte is not converted to text; json.loads refuses those of more than 4300 digits.
-    text = ascii(value[:_LONGEST]) if isinstance(value, str) else {None: "null", True: "true", False: "false"}.get(value, str(value))
-    return text if len(text) <= _LONGEST + 2 else text[:_LONGEST] + "..."
+    if isinstance(value, str):
+        return ascii(value if len(value) <= _LONGEST else value[:_LONGEST] + "...")
+    # Numbers are bounded: json.loads refuses those of more than 4300 digits.
+    return _CONSTANTS.get(str(value), str(value)[:_LONGEST])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from albkit.clock import Clock
+from albkit.errors import escaped
 from albkit.model.descriptions import FailureDescription
 from albkit.state.record import ExchangeRecord
 
@@ -40,11 +41,6 @@ def _described(record: ExchangeRecord, at: float) -> FailureDescription:
         group=record.group.group.name if record.group is not None else None,
         target=record.target.address if record.target is not None else None,
         rule=record.matched_rule_priority if record.matched_rule_priority >= 0 else None,
-        request=_short(f"{request.method} {request.path[:_LONGEST]}") if request is not None and request.method else "",
-        detail=_short(failure.detail),
+        request=escaped(f"{request.method} {request.path}"[:_LONGEST]) if request is not None and request.method else "",
+        detail=escaped(failure.detail[:_LONGEST]),
     )
-
-
-def _short(text: str) -> str:
-    """Bound the length, and escape control characters and line breaks."""
-    return ascii(text[:_LONGEST])[1 : _LONGEST + 1].removesuffix("'")

@@ -12,13 +12,19 @@ from weakref import WeakSet
 from albkit.clock import Clock
 from albkit.errors import ConfigurationError
 from albkit.model.access_log import AccessLog
+from albkit.model.connection_log import ConnectionLog
 from albkit.model.listener_settings import ListenerSettings
 from albkit.model.log_destination import LogDestination
 from albkit.model.settings import Settings
+from albkit.proxy.runtime import Runtime
 from albkit.report.access_log import access_log_for
+from albkit.report.connection_log import connection_log_for
+from albkit.report.health_check_log import health_check_log_for
 from albkit.report.log_file import advice_for
 from albkit.report.log_writer import LogWriter
+from albkit.state.connection_record import ConnectionRecord
 from albkit.state.counters import Counters
+from albkit.state.health_check_record import HealthCheckRecord
 from albkit.state.record import ExchangeRecord
 
 __all__ = ("LogFiles",)
@@ -57,6 +63,24 @@ class LogFiles:
         if not isinstance(log, AccessLog):
             return None
         return access_log_for(log.format, self.writer(log).write, self._settings.name, listener, port, self._clock)
+
+    def connection_log(self, listener: ListenerSettings, port: int) -> Callable[[ConnectionRecord], None] | None:
+        """Return the function that logs the connections of a listener; `None` if it has no connection log."""
+        log = self._settings.connection_log if listener.connection_log is None else listener.connection_log
+        if not isinstance(log, ConnectionLog):
+            return None
+        return connection_log_for(log.format, self.writer(log).write, self._settings.name, listener, port)
+
+    def health_check_log(self) -> Callable[[HealthCheckRecord], None] | None:
+        """Return the function that logs the results of health checks; `None` if there is no health check log."""
+        log = self._settings.health_check_log
+        return health_check_log_for(log.format, self.writer(log).write, self._settings.name) if log is not None else None
+
+    def attach(self, runtime: Runtime) -> None:
+        """Let a runtime use these logs, which are open."""
+        runtime.access_log = self.access_log
+        runtime.connection_log = self.connection_log
+        runtime.health_check_log = self.health_check_log()
 
     def writer(self, destination: LogDestination) -> LogWriter:
         """Return the writer of a destination of the settings in force."""

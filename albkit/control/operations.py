@@ -27,10 +27,10 @@ from albkit.model.target_group import targets_from
 if TYPE_CHECKING:
     from albkit.clock import Clock
     from albkit.control.log_files import LogFiles
+    from albkit.control.metric_sources import MetricSources
     from albkit.model.settings import Settings
     from albkit.proxy.accept.listener import RunningListener
     from albkit.proxy.runtime import LiveTunnel, Runtime
-    from albkit.state.registry import Registry
     from albkit.state.target_group import TargetGroupState
 
 __all__ = ("Operations",)
@@ -41,7 +41,7 @@ class Operations:
 
     _clock: Clock
     _settings: Settings
-    _registry: Registry | None
+    _sources: MetricSources
     _runtime: Runtime | None
     _logs: LogFiles | None
     _running: tuple[RunningListener, ...]
@@ -189,7 +189,7 @@ class Operations:
         return await self._admins.open(host=host, port=port, token=token, hosts=hosts)
 
     def _groups(self, name: str | None) -> Sequence[TargetGroupState]:
-        registry = self._registry
+        registry = self._sources.registry
         if name is None:
             return registry.groups if registry is not None else ()
         if registry is None or name not in registry:

@@ -71,6 +71,8 @@ class Listener(ListenerSettings):
             characters without a colon; all sockets of that name are used. The socket stays open when the listener closes. Default: `None`.
         access_log: `AccessLog(...)`: where to log what this listener serves. `None` uses the access log of the load balancer, `False` logs
             nothing. Default: `None`.
+        connection_log: `ConnectionLog(...)`: where to log the connections of this listener. `None` uses the connection log of the load
+            balancer, `False` logs nothing. Default: `None`.
         reuse_port: Share the port with the sockets of other processes that also set SO_REUSEPORT. Not for a unix or inherited socket.
             Default: `False`.
         backlog: How many connections may wait to be accepted, 1 to 65535; the system may have a lower limit. Default: `4096`.

@@ -11,6 +11,7 @@ import attrs
 from albkit.model.access_log import AccessLog
 from albkit.model.attributes import default
 from albkit.model.certificate import Certificate
+from albkit.model.connection_log import ConnectionLog
 from albkit.model.mutual_authentication import MutualAuthentication
 from albkit.model.names import fault_of_name
 from albkit.model.response_headers import fault_of_response_header
@@ -52,6 +53,7 @@ class ListenerSettings:
     socket_mode: int | None = attrs.field(default=None, kw_only=True)
     inherited_socket: int | str | None = attrs.field(default=None, kw_only=True)
     access_log: AccessLog | Literal[False] | None = attrs.field(default=None, kw_only=True)
+    connection_log: ConnectionLog | Literal[False] | None = attrs.field(default=None, kw_only=True)
     reuse_port: bool = attrs.field(default=cast("bool", default("Listener", "reuse_port")), kw_only=True)
     backlog: int = attrs.field(default=cast("int", default("Listener", "backlog")), kw_only=True)
 
@@ -66,21 +68,23 @@ class ListenerSettings:
         self._check_inherited_socket(faults)
         self._check_response_headers(faults)
         self._check_limits(faults)
-        self._check_access_log(faults)
+        self._check_logs(faults)
 
     def _check_limits(self, faults: Faults) -> None:
         for name in ("max_connections", "max_connections_per_client"):
             if getattr(self, name) is not None:
                 faults.attribute(self, name)
 
-    def _check_access_log(self, faults: Faults) -> None:
+    def _check_logs(self, faults: Faults) -> None:
         log = self.access_log
         if log is not None and log is not False and not isinstance(log, AccessLog):
             faults.add("access_log", f'{log!r} is not AccessLog(...), False or None; give AccessLog("access.log")')
         if isinstance(log, AccessLog) and log.format == "combined" and self.is_stream:
-            faults.add(
-                "access_log", f"the combined format describes requests, and a {self.protocol} listener reads none; use 'alb' or 'json'"
-            )
+            wrong = f"the combined format describes requests, which {self.protocol} listeners do not read; use format='alb' or 'json'"
+            faults.add("access_log", wrong)
+        connections = self.connection_log
+        if connections is not None and connections is not False and not isinstance(connections, ConnectionLog):
+            faults.add("connection_log", f'{connections!r} is not ConnectionLog(...), False or None; give ConnectionLog("connections.log")')
 
     def _check_host(self, faults: Faults) -> None:
         if self.host is not None and (not isinstance(self.host, str) or not self.host):

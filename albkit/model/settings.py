@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from albkit.model import attributes
 from albkit.model.access_log import AccessLog
 from albkit.model.attributes import default
+from albkit.model.connection_log import ConnectionLog
+from albkit.model.health_check_log import HealthCheckLog
 from albkit.model.limits import Limits
 from albkit.model.listener import Listener
 from albkit.model.log_destination import LogDestination
@@ -21,6 +23,9 @@ from albkit.model.tunnel import TunnelPolicy
 from albkit.model.validation import Faults, as_tuple
 
 __all__ = ("Settings",)
+
+
+_LOGS: Final = {"access_log": AccessLog, "connection_log": ConnectionLog, "health_check_log": HealthCheckLog}
 
 
 def _setting(name: str) -> Any:
@@ -47,7 +52,10 @@ class Settings:
     certificate_check_interval: float = _setting("certificate_check_interval")
     stop_timeout: float = _setting("stop_timeout")
     access_log: AccessLog | None = attrs.field(default=None, kw_only=True)
+    connection_log: ConnectionLog | None = attrs.field(default=None, kw_only=True)
+    health_check_log: HealthCheckLog | None = attrs.field(default=None, kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
+    tracing: Any = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         faults = Faults("LoadBalancer")
@@ -60,6 +68,8 @@ class Settings:
         self._check_settings(faults)
         if not isinstance(self.limits, Limits):
             faults.add("limits", f"{self.limits!r} is not Limits(...)")
+        if self.tracing is not None and (isinstance(self.tracing, type) or not callable(getattr(self.tracing, "begin", None))):
+            faults.add("tracing", f"{self.tracing!r} is not albkit.opentelemetry.Tracing(...)")
         self._check_listeners(faults, self.listeners)
         self._check_logs(faults)
         self._check_tunnels(faults)
@@ -91,16 +101,17 @@ class Settings:
                     faults.add(f"listeners[{index}]", f"two different target groups are named {group.name!r}; give each a name of its own")
 
     def _check_logs(self, faults: Faults) -> None:
-        if self.access_log is not None and not isinstance(self.access_log, AccessLog):
-            faults.add("access_log", f'{self.access_log!r} is not AccessLog(...) or None; give AccessLog("access.log")')
+        for name, kind in _LOGS.items():
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, kind):
+                faults.add(name, f'{given!r} is not {kind.__name__}(...) or None; give {kind.__name__}("{name.removesuffix("_log")}.log")')
         first: dict[str, tuple[str, LogDestination]] = {}
         for place, log in self.logs:
             if log.path is not None:
                 before = first.setdefault(os.path.abspath(log.path), (place, log))  # noqa: PTH100 - no file access
                 if log.way_of_writing != before[1].way_of_writing:
-                    faults.add(
-                        place, f"writes to {log.path!r} with other settings of rotation or buffer_size than {before[0]}; make them equal"
-                    )
+                    wrong = f"{log.path!r} is also the file of {before[0]}, with another rotation, keep or buffer_size; make them equal"
+                    faults.add(place, wrong)
 
     def _check_tunnels(self, faults: Faults) -> None:
         """Check the tunnel policies that use the load balancer's idle timeout against it."""
@@ -115,11 +126,16 @@ class Settings:
         """Every log that is in use, with the path of its setting."""
         listeners = [(index, listener) for index, listener in enumerate(self.listeners) if isinstance(listener, Listener)]
         logs: list[tuple[str, LogDestination]] = []
-        if isinstance(self.access_log, AccessLog) and any(listener.access_log is None for _, listener in listeners):
-            logs.append(("access_log", self.access_log))
-        for index, listener in listeners:
-            if isinstance(listener.access_log, AccessLog):
-                logs.append((f"listeners[{index}].access_log", listener.access_log))
+        for name in ("access_log", "connection_log"):
+            common = getattr(self, name)
+            if isinstance(common, LogDestination) and any(getattr(listener, name) is None for _, listener in listeners):
+                logs.append((name, common))
+            for index, listener in listeners:
+                own = getattr(listener, name)
+                if isinstance(own, LogDestination):
+                    logs.append((f"listeners[{index}].{name}", own))
+        if isinstance(self.health_check_log, LogDestination):
+            logs.append(("health_check_log", self.health_check_log))
         return tuple(logs)
 
     @cached_property

@@ -73,13 +73,15 @@ async def _exchange(client: DownstreamExchange, listener: ListenerRuntime) -> bo
         # The same address, unless a trusted proxy in front names its client in X-Forwarded-For.
         record.client = request.client
         client.begin(request)
+        if runtime.tracing is not None:
+            record.trace = runtime.tracing.begin(record, client.address, listener.public_origin(request.client), runtime.clock)
 
         # 3. Route: find the first rule that matches. Its hooks come first. A redirect or a fixed response needs no target.
-        rule = _route(request, listener)
+        rule = _route(request, record, listener)
         record.matched_rule_priority = rule.priority
         record.rules_evaluated = rule.position
         plan = rule.action
-        response = await run_hooks(client, request, plan.hooks, runtime) if plan.hooks else None
+        response = await run_hooks(client, request, plan.hooks, record, runtime) if plan.hooks else None
         if response is not None:
             reply_with_response(client, request, response, record, listener)
             return _complete(client, record, runtime)
@@ -122,10 +124,12 @@ def _task_is_cancelled() -> bool:
     return task is None or task.cancelling() > 0
 
 
-def _route(request: RequestHead, listener: ListenerRuntime) -> CompiledRule[RoutePlan]:
+def _route(request: RequestHead, record: ExchangeRecord, listener: ListenerRuntime) -> CompiledRule[RoutePlan]:
     """Return the first rule by priority whose conditions hold, or the default rule. Conditions may be functions of the program."""
+    rules = listener.rules
     try:
-        rule = listener.rules.match(request)
+        trace = record.trace
+        rule = rules.match(request) if trace is None or not rules.asks_program else trace.context.run(rules.match, request)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - a condition of the program may raise anything

@@ -21,5 +21,7 @@ def finish(record: ExchangeRecord, runtime: Runtime) -> None:
     listener = record.listener
     if listener is not None and listener.access_log is not None:
         listener.access_log(record)
+    if record.trace is not None:
+        record.trace.ended(record)
     if runtime.ended is not None:
         runtime.ended(record)

@@ -13,6 +13,7 @@ from albkit.model.extensions import Response
 from albkit.model.message import RequestHead
 from albkit.proxy.downstream import DownstreamExchange
 from albkit.proxy.runtime import Runtime
+from albkit.state.record import ExchangeRecord
 from albkit.wire.http1.responses import validated_response
 
 __all__ = ("run_hooks",)
@@ -20,7 +21,9 @@ __all__ = ("run_hooks",)
 _log = logging.getLogger("albkit")
 
 
-async def run_hooks(client: DownstreamExchange, request: RequestHead, hooks: Sequence[Hook], runtime: Runtime) -> Response | None:
+async def run_hooks(
+    client: DownstreamExchange, request: RequestHead, hooks: Sequence[Hook], record: ExchangeRecord, runtime: Runtime
+) -> Response | None:
     """Call the hooks in order until one returns a response. Each may take `Limits.hook_timeout` seconds.
 
     Returns:
@@ -32,7 +35,7 @@ async def run_hooks(client: DownstreamExchange, request: RequestHead, hooks: Seq
     access = _BodyAccess(client)
     request.body = access.read
     # One context for all hooks of the request: a context variable that one sets is visible to the next.
-    context = copy_context()
+    context = copy_context() if record.trace is None else record.trace.context
     try:
         for hook in hooks:
             result = await _run(client, request, hook, runtime, context)

@@ -20,7 +20,9 @@ from albkit.proxy.http2.buffer_budget import BufferBudget
 from albkit.proxy.sweep import Sweep, interval_for
 from albkit.proxy.target.connection_pool import ConnectionPool
 from albkit.proxy.target.waiting_line import WaitingLine
+from albkit.proxy.tracing import Tracing
 from albkit.report.failure_log import log_out_of_sockets
+from albkit.state.connection_record import ConnectionRecord
 from albkit.state.counters import Counters
 from albkit.state.health_check_record import HealthCheckRecord
 from albkit.state.record import ExchangeRecord
@@ -63,7 +65,7 @@ def _ignore(_: LiveTunnel) -> None:
 
 
 def _no_log(_: ListenerSettings, __: int) -> None:
-    """The access log of a load balancer without one."""
+    """The access log and the connection log of a load balancer without one."""
 
 
 class Stoppable(Protocol):
@@ -149,8 +151,12 @@ class Runtime:
         """Called with everything that has ended; `None` if nobody wants to know. Must not raise."""
         self.access_log: Callable[[ListenerSettings, int], Callable[[ExchangeRecord], None] | None] = _no_log
         """Given a listener and its port, returns the function that logs what ends on it; `None` if it has no access log."""
+        self.connection_log: Callable[[ListenerSettings, int], Callable[[ConnectionRecord], None] | None] = _no_log
+        """The same for the connection log."""
         self.health_check_log: Callable[[HealthCheckRecord], None] | None = None
         """Called with every result of a health check; `None` if no health check log is kept. Must not raise."""
+        self.tracing: Tracing | None = settings.tracing
+        """Begins the trace of each exchange; `None` if tracing is off."""
         self._waiting_lines: dict[TargetChoice, WaitingLine] = {}
         self._tunnel_ids = count(1)
         self.hook_tasks = HookTasks(loop)

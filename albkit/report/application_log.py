@@ -88,7 +88,7 @@ def _stopped(event: events.LoadBalancerStopped) -> Line:
 
 
 def _listener(event: events.ListenerOpened | events.ListenerClosed) -> dict[str, object]:
-    return {"albkit_listener": event.name, "albkit_port": event.port, "albkit_url": event.url}
+    return {"albkit_listener": event.name or str(event.port), "albkit_port": event.port, "albkit_url": event.url}
 
 
 def _listener_opened(event: events.ListenerOpened) -> Line:

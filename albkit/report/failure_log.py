@@ -33,19 +33,20 @@ def log_failure(record: ExchangeRecord) -> None:
             return
         detail += _out_of_sockets.also()
     request = record.request
+    # A field is always of the same type, or `None`: systems that index logs reject lines otherwise.
     client, target, group = str(record.client), record.target, record.group
     fields = {
         "albkit_event": "exchange_failed",
         "albkit_reason": kind.reason,
         "albkit_phase": kind.phase.value,
         "albkit_side": kind.side.value,
-        "albkit_status": record.elb_status_code,
-        "albkit_target_status": record.target_status_code,
+        "albkit_status": record.elb_status_code or None,
+        "albkit_target_status": record.target_status_code or None,
         "albkit_client": client,
-        "albkit_listener": record.listener.listener.name or record.listener.port if record.listener is not None else None,
+        "albkit_listener": str(record.listener.listener.name or record.listener.port) if record.listener is not None else None,
         "albkit_target": target.address if target is not None else None,
         "albkit_group": group.group.name if group is not None else None,
-        "albkit_rule": record.matched_rule_priority,
+        "albkit_rule": record.matched_rule_priority if record.matched_rule_priority >= 0 else None,
         "albkit_attempts": record.attempts,
         "albkit_method": escaped(request.method) if request is not None else None,
         "albkit_path": escaped(request.path) if request is not None else None,

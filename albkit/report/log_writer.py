@@ -149,7 +149,8 @@ class LogWriter:
         count = len(self._lines)
         self._lines.clear()
         self._count_lost(count)
-        _log.warning("the log %s did not take its last lines in time; %d or more of them are lost", self._name, count)
+        words = "the log %s did not take its last lines in time; %d or more of them are lost"
+        _log.warning(words, self._name, count, extra=self._fields("log_lines_lost"))
         self._limit = 0
         self._alert = -1
         self._is_dropping = True
@@ -166,7 +167,8 @@ class LogWriter:
             return
         if self._is_dropping:
             self._is_dropping = False
-            _log.warning("the log %s has caught up; %d lines were dropped", self._name, self._dropped)
+            words = "the log %s has caught up; %d lines were dropped"
+            _log.warning(words, self._name, self._dropped, extra=self._fields("log_recovered"))
             self._dropped = 0
         self._lines_wait()
 
@@ -186,6 +188,7 @@ class LogWriter:
                 "the log %s does not take lines as fast as they come: %d bytes wait, and further lines are dropped until half of them are "
                 "written",
                 *(self._name, self.waiting),
+                extra=self._fields("log_lines_lost"),
             )
 
     def _lines_wait(self) -> None:
@@ -283,7 +286,8 @@ class LogWriter:
         except BaseException:  # noqa: BLE001 - the thread must survive whatever the function raises
             self._post_lost(1)
             if self._throttle.may_say():
-                _log.exception("the function of the log %s failed, and the line is lost%s", self._name, self._throttle.also())
+                words = "the function of the log %s failed, and the line is lost%s"
+                _log.exception(words, self._name, self._throttle.also(), extra=self._fields("log_lines_lost"))
         self._taken += len(line) + 1
 
     def _deliver(self, data: bytes) -> None:
@@ -324,20 +328,24 @@ class LogWriter:
             self._quiet_until = now + _QUIET
             reason = error.strerror or str(error)
             words = "the log %s cannot be written: %s; %s. Lines wait in memory, up to %d bytes"
-            _log.warning(words, self._name, reason, advice_for(error), self._limit)
+            _log.warning(words, self._name, reason, advice_for(error), self._limit, extra=self._fields("log_failed"))
 
     def _succeeded(self) -> None:
         if self._outage_since is None:
             return
         lasted, self._outage_since = time.monotonic() - self._outage_since, None
         if self._outage_is_told:
-            _log.warning("the log %s is written again, after %.1f s", self._name, lasted)
+            _log.warning("the log %s is written again, after %.1f s", self._name, lasted, extra=self._fields("log_recovered"))
 
     def _warn(self, what: str) -> None:
         now = time.monotonic()
         if now >= self._warned_until:
             self._warned_until = now + _QUIET
-            _log.warning("the log %s: %s", self._name, what)
+            _log.warning("the log %s: %s", self._name, what, extra=self._fields("log_failed"))
+
+    def _fields(self, event: str) -> dict[str, object]:
+        """The fields of a line in the application log."""
+        return {"albkit_event": event, "albkit_name": self._name}
 
     def _post_lost(self, count: int) -> None:
         if count:

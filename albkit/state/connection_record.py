@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from albkit.errors import Failure
     from albkit.model.message import ClientAddress
     from albkit.model.tls import TlsSession
-    from albkit.state.listener import ListenerState
 
 __all__ = ("ConnectionRecord",)
 
@@ -18,14 +17,12 @@ class ConnectionRecord:
 
     Args:
         client: As in `client`.
-        listener: The listener that accepted the connection.
         local: The IP address that the client connected to; empty for a unix socket.
     """
 
-    __slots__ = ("at", "began", "client", "failure", "key_exchange", "listener", "local", "tls", "tls_version")
+    __slots__ = ("at", "cipher", "client", "failure", "key_exchange", "local", "tls", "tls_version")
 
-    def __init__(self, client: ClientAddress, listener: ListenerState, local: str) -> None:
-        self.listener = listener
+    def __init__(self, client: ClientAddress, local: str) -> None:
         self.local = local
         self.client = client
         """The client, or the proxy in front whose PROXY protocol header has not arrived."""
@@ -33,10 +30,10 @@ class ConnectionRecord:
         """The TLS session with the client. After a failed handshake, what both sides had agreed on before it failed. `None` without TLS."""
         self.at = 0.0
         """When the connection was established or failed, in seconds since 1970."""
-        self.began = 0.0
-        """When the TLS handshake began, of the monotonic clock; 0 if none has begun."""
         self.key_exchange = ""
         """The name of the key exchange group (`x25519`); empty without TLS, and if the session uses none."""
+        self.cipher = 0
+        """The number of the cipher suite that the load balancer has chosen; 0 if the handshake did not come so far."""
         self.tls_version = ""
         """The version that the load balancer has chosen, in OpenSSL's spelling; empty if the handshake did not come so far."""
         self.failure: Failure | None = None

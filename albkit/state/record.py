@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextvars import Context
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
@@ -10,13 +11,14 @@ from albkit.model.tunnel import TunnelEnd
 
 if TYPE_CHECKING:
     from albkit.errors import Failure
+    from albkit.model.extensions import Tunnel
     from albkit.model.message import ClientAddress, RequestHead
     from albkit.state.counters import Counters
     from albkit.state.listener import ListenerState
     from albkit.state.target import TargetState
     from albkit.state.target_group import TargetGroupState
 
-__all__ = ("ExchangeRecord", "Transformation", "TunnelRecord")
+__all__ = ("ExchangeRecord", "Trace", "Transformation", "TunnelRecord")
 
 
 class Transformation:
@@ -49,6 +51,27 @@ class TunnelRecord:
     frames_in: int | None
     frames_out: int | None
     """WebSocket frames of the client and of the target; `None` if they were not followed."""
+
+
+class Trace(Protocol):
+    """The trace of one exchange, if tracing is on. No method raises, whatever happens inside the tracing library."""
+
+    @property
+    def trace_id(self) -> str:
+        """32 hexadecimal digits; empty if the exchange belongs to no trace. For logs."""
+
+    @property
+    def context(self) -> Context:
+        """The context for code of the program: the span of the exchange is the current one in it. The same object each time."""
+
+    def attempt_failed(self, target: TargetState, failure: Failure) -> None:
+        """An attempt has just failed. Another may follow."""
+
+    def tunnel_opened(self, record: ExchangeRecord, tunnel: Tunnel) -> None:
+        """The exchange became a tunnel. `ended` follows at the end of the tunnel."""
+
+    def ended(self, record: ExchangeRecord) -> None:
+        """The exchange or its tunnel has ended. The record is complete."""
 
 
 class ExchangeRecord:
@@ -86,6 +109,7 @@ class ExchangeRecord:
         "sent_bytes",
         "target",
         "target_status_code",
+        "trace",
         "transformation",
         "tunnel",
     )
@@ -144,6 +168,8 @@ class ExchangeRecord:
         """Why the exchange failed; `None` if it succeeded. `failure.kind.reason` is the error reason for a log."""
         self.tunnel: TunnelRecord | None = None
         """How the tunnel that the exchange opened has ended; `None` if it opened none."""
+        self.trace: Trace | None = None
+        """The trace of the exchange; `None` if it has none: tracing is off, or the request head was rejected."""
 
     def attempt_failed(self, target: TargetState, failure: Failure) -> None:
         """Note an attempt that failed. Another may follow."""
@@ -152,6 +178,8 @@ class ExchangeRecord:
         if self.failed_attempts is None:
             self.failed_attempts = []
         self.failed_attempts.append((target, failure))
+        if self.trace is not None:
+            self.trace.attempt_failed(target, failure)
 
     def count(self, counters: Counters) -> None:
         """Add the exchange to the counters of its target or, if it had none, of the load balancer. `proxy.finish` calls this once."""

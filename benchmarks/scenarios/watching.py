@@ -65,7 +65,7 @@ SCENARIOS: Final = (
         "access-log",
         "a line in an access log for each request",
         _access_log,
-        [Budget(f"{kind}/ratio", "albkit", None, 1.10) for kind in ("combined", "alb", "json")]
+        [Budget(f"{kind}/ratio", "albkit", None, 1.10) for kind in ("combined", "alb")]
         + [Budget("combined/added", "albkit", "nginx", 1.0)],
     ),
     Scenario("metrics", "an event for each request, and metrics that are read", _metrics),

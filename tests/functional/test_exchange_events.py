@@ -247,9 +247,9 @@ async def test_events_are_built_only_for_those_who_want_them(monkeypatch: pytest
     built: list[type] = []
     for kind in events.TRAFFIC:
 
-        def init(self: Any, kind: type = kind, original: Any = kind.__init__, **fields: Any) -> None:
-            built.append(kind)
-            original(self, **fields)
+        def init(self: Any, *values: Any, _kind: type = kind, _original: Any = kind.__init__, **fields: Any) -> None:
+            built.append(_kind)
+            _original(self, *values, **fields)
 
         monkeypatch.setattr(kind, "__init__", init)
     subscriber = Subscriber()

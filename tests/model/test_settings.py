@@ -37,6 +37,7 @@ def test_settings_have_albs_defaults() -> None:
         "x_amzn_tls_version_and_cipher_suite": False,
         "certificate_check_interval": 5,
         "stop_timeout": 5,
+        "tracing": None,
     }
 
 
@@ -70,6 +71,7 @@ def test_settings_with_every_fault_tell_them_all() -> None:
             xff_client_port=None,  # type: ignore[arg-type]
             stop_timeout=-1,
             limits={"request_line": 100},  # type: ignore[arg-type]
+            tracing=True,
         )
     assert raised.value.subject == "LoadBalancer"
     assert sorted(_paths(raised.value)) == [
@@ -83,6 +85,7 @@ def test_settings_with_every_fault_tell_them_all() -> None:
         "name",
         "preserve_host_header",
         "stop_timeout",
+        "tracing",
         "xff_client_port",
         "xff_header_processing",
     ]

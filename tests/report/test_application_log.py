@@ -38,7 +38,7 @@ LINES: list[tuple[events.Event, str, dict[str, object]]] = [
     (
         events.ListenerOpened(None, 80, url="http://127.0.0.1:80"),
         "a listener is open: http://127.0.0.1:80",
-        {"albkit_listener": None, "albkit_port": 80},
+        {"albkit_listener": "80", "albkit_port": 80},
     ),
     (
         events.ListenerClosed("door", 443, url="https://127.0.0.1:443"),

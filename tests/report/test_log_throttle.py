@@ -51,3 +51,17 @@ def test_lines_about_descriptors_share_one_a_second(caplog: pytest.LogCaptureFix
     for _ in range(3):
         log_failure(record)
     assert len(caplog.records) == 3
+
+
+def test_throttle_may_let_more_lines_per_second_through() -> None:
+    """The rest is counted until it is asked for."""
+    now = [0.0]
+    throttle = LogThrottle(lambda: now[0], lines=3)
+    assert [throttle.may_say() for _ in range(5)] == [True] * 3 + [False] * 2
+    now[0] = 0.9
+    assert not throttle.may_say()
+    now[0] = 1.0
+    assert throttle.may_say()
+    assert throttle.take_suppressed() == 3
+    assert throttle.take_suppressed() == 0
+    assert [throttle.may_say() for _ in range(3)] == [True, True, False]

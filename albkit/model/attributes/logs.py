@@ -34,4 +34,14 @@ SETTINGS: Final = (
         meaning="The format of the lines: that of ALB's access log, JSON, or the combined format of Apache and nginx.",
     ),
     *_of_destination("AccessLog"),
+    Attribute(
+        "ConnectionLog", "format", "", "alb", choices=("alb", "json"),
+        meaning="The format of the lines: that of ALB's connection log, or JSON.",
+    ),
+    *_of_destination("ConnectionLog"),
+    Attribute(
+        "HealthCheckLog", "format", "", "alb", choices=("alb", "json"),
+        meaning="The format of the lines: that of ALB's health check log, or JSON.",
+    ),
+    *_of_destination("HealthCheckLog"),
 )  # fmt: skip

@@ -215,7 +215,6 @@ class ConnectionPreface(asyncio.Protocol):
         self._tls.set_protocol(self)
         self._hello_at = self._listener.runtime.clock.monotonic()
         if self._record is not None:
-            self._record.began = self._hello_at
             self._tls.on_flight = self._note_hello
         transport.set_protocol(self._tls)
         self._tls.data_received(data)
@@ -227,7 +226,9 @@ class ConnectionPreface(asyncio.Protocol):
             return
         if error is not None:
             self._state = END[self._state]
-            self._report(termination.failure(session, error), termination.attempted(session) if self._record is not None else None)
+            record = self._record
+            attempted = termination.attempted(session, record.tls_version, record.cipher) if record is not None else None
+            self._report(termination.failure(session, error), attempted)
             return
         before = self._address
         agreed = termination.outcome(session)
@@ -243,7 +244,7 @@ class ConnectionPreface(asyncio.Protocol):
         """Note what the server's first bytes tell about the session, which Python's ssl module does not tell."""
         record = self._record
         if record is not None and not record.tls_version:
-            record.tls_version, record.key_exchange = server_hello_in(flight)
+            record.tls_version, record.cipher, record.key_exchange = server_hello_in(flight)
 
     def _answer_plain_http(self, transport: asyncio.Transport) -> None:
         """Answer a client that sends plain HTTP to an HTTPS port with a plain HTTP response."""
@@ -288,7 +289,8 @@ class ConnectionPreface(asyncio.Protocol):
         """Write the line of the connection log, if there is one, and if it is not written yet."""
         record, self._record = self._record, None
         if record is not None:
-            record.client = self._address
+            client = record.client = self._address
+            record.local = client.local[0] if client.local is not None else record.local
             record.tls = tls
             record.failure = failure
             self._listener.finish_record(record)

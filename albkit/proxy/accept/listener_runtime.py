@@ -90,6 +90,7 @@ class ListenerRuntime:
         settings = self.runtime.settings
         self.config = self.listener_state.listener = listener
         self.listener_state.access_log = self.runtime.access_log(listener, self.port)
+        self.listener_state.connection_log = self.runtime.connection_log(listener, self.port)
         if rules is not self.rules:
             rules.take_over(self.rules)
             self.rules = rules
@@ -162,7 +163,7 @@ class ListenerRuntime:
             address.conn_trace_id = runtime.new_conn_trace_id()
             locate(address, transport)
         if runtime.stopping or not admitted:
-            runtime.counters.connection_rejected()
+            self._count_rejected()
             self.log_connection(address, transport, Failure(FailureKind.STOPPED if runtime.stopping else FailureKind.OUT_OF_SOCKETS))
             return None
         try:
@@ -172,12 +173,14 @@ class ListenerRuntime:
             self.reject(address, failure)
             return None
         runtime.counters.connection_opened()
+        self.listener_state.counters.connection_opened()
         return address
 
     def reserve_slot(self, descriptor: int, peer: object) -> bool:
         """Reserve descriptors for a connection that was just accepted; see `Runtime.reserve_slot`."""
         if self.runtime.reserve_slot(descriptor):
             return True
+        self.listener_state.counters.connection_rejected()
         if self.listener_state.connection_log is not None:
             address = address_of(peer)
             address.conn_trace_id = self.runtime.new_conn_trace_id()
@@ -198,7 +201,7 @@ class ListenerRuntime:
         if self.listener_state.connection_log is None:
             return None
         local = endpoint(transport.get_extra_info("sockname")) if transport is not None else None
-        return ConnectionRecord(address, self.listener_state, local[0] if local is not None else "")
+        return ConnectionRecord(address, local[0] if local is not None else "")
 
     def finish_record(self, record: ConnectionRecord) -> None:
         """Log a connection that was established or has failed. Call this once per record."""
@@ -225,6 +228,7 @@ class ListenerRuntime:
     def release(self, host: str | None) -> None:
         """Uncount an admitted connection that has ended; `host` is the client for which it was counted, if any."""
         self.limiter.release(host)
+        self.listener_state.counters.connection_closed()
 
     def reject(self, address: ClientAddress, failure: Failure) -> None:
         """Count and log a connection that is closed before its first request."""
@@ -232,8 +236,12 @@ class ListenerRuntime:
         record.failure = failure
         record.elb_status_code = failure.kind.status or 0
         if failure.kind in _REJECTED:
-            self.runtime.counters.connection_rejected()
+            self._count_rejected()
         finish(record, self.runtime)
+
+    def _count_rejected(self) -> None:
+        self.runtime.counters.connection_rejected()
+        self.listener_state.counters.connection_rejected()
 
     def trusts_proxy(self, host: str) -> bool:
         """Whether to accept a PROXY protocol header from this peer."""

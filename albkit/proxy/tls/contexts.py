@@ -8,11 +8,12 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Protocol
 
 from albkit.model.ssl_policy import SslPolicy
 
-__all__ = ("Shown", "in_words", "server_context", "show")
+__all__ = ("Shown", "cipher_name", "in_words", "server_context", "show")
 
 _VERSIONS = {
     "TLSv1": ssl.TLSVersion.TLSv1,
@@ -85,6 +86,19 @@ def _file_of(content: bytes) -> Iterator[str]:
             file.write(content)
             file.flush()
             yield file.name
+
+
+def cipher_name(number: int) -> str:
+    """OpenSSL's name of a cipher suite; empty if it has none."""
+    return _cipher_names().get(number, "")
+
+
+@lru_cache(maxsize=1)
+def _cipher_names() -> dict[int, str]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    # Above the number of the suite, OpenSSL's ids contain a constant (SSL_CIPHER_get_id(3)).
+    return {cipher["id"] & 0xFFFF: cipher["name"] for cipher in context.get_ciphers()}
 
 
 def in_words(error: Exception) -> str:

@@ -151,11 +151,6 @@ class MutualSession:
             return None
         return name, self._connection.get_cipher_version() or "", self._connection.get_cipher_bits() or 0
 
-    @property
-    def cipher_name(self) -> str:
-        """The name of the cipher, also during the handshake; empty while none has been chosen."""
-        return self._connection.get_cipher_name() or ""
-
     def selected_alpn_protocol(self) -> str | None:
         """The negotiated protocol; `None` if there is none."""
         return self._connection.get_alpn_proto_negotiated().decode("ascii") or None

@@ -11,7 +11,7 @@ from albkit.model.listener import Listener
 from albkit.model.ssl_policy import SSL_POLICIES
 from albkit.model.tls import TlsSession
 from albkit.model.validation import Faults
-from albkit.proxy.tls.contexts import in_words, server_context
+from albkit.proxy.tls.contexts import cipher_name, in_words, server_context
 from albkit.proxy.tls.transport import Incoming, Outgoing, Session
 from albkit.wire.tls.client_hello import server_name_in
 
@@ -53,8 +53,14 @@ class Termination(Protocol):
     def failure(self, session: Any, error: Exception) -> Failure:
         """Why a session's handshake failed."""
 
-    def attempted(self, session: Any) -> TlsSession:
-        """What was agreed on before a session's handshake failed, and the certificate that was the reason, for the connection log."""
+    def attempted(self, session: Any, version: str, cipher: int) -> TlsSession:
+        """Describe a session whose handshake failed, with the certificate that was the reason, for the connection log.
+
+        Args:
+            session: The session.
+            version: The version that the load balancer had chosen; empty if the handshake did not come so far.
+            cipher: The number of the cipher suite; 0 if the handshake did not come so far.
+        """
 
 
 def load_termination(listener: Listener, faults: Faults, path: str, now: float) -> Termination | None:
@@ -193,9 +199,8 @@ class _Plain:
         del session
         return Failure(FailureKind.TLS_HANDSHAKE_FAILED, in_words(error))
 
-    def attempted(self, session: Any) -> TlsSession:
-        cipher = session.cipher()
-        return TlsSession("", cipher[0] if cipher is not None else "", server_name=session.server_name)
+    def attempted(self, session: Any, version: str, cipher: int) -> TlsSession:
+        return TlsSession(version, cipher_name(cipher), server_name=session.server_name)
 
 
 class _Mutual:
@@ -236,9 +241,9 @@ class _Mutual:
         words = session.failure_detail or in_words(error)
         return Failure(kind, f"{words}; {certificate.subject}, serial number {certificate.serial_number}" if certificate else words)
 
-    def attempted(self, session: MutualSession) -> TlsSession:
+    def attempted(self, session: MutualSession, version: str, cipher: int) -> TlsSession:
         certificate = session.client_certificate()
-        return TlsSession("", session.cipher_name, server_name=session.server_hostname, client_certificate=certificate)
+        return TlsSession(version, cipher_name(cipher), server_name=session.server_hostname, client_certificate=certificate)
 
 
 def _certificates_of(choice: CertificateChoice[LoadedCertificate]) -> Sequence[tuple[str, CertificateFacts]]:

@@ -19,6 +19,8 @@ def tunnel_opened(listener: ListenerRuntime, tunnel: Tunnel, policy: TunnelPolic
     runtime.counters.tunnel_opened(tunnel.connections)
     member.counters.tunnel_opened()
     runtime.tunnel_opened(tunnel)
+    if tunnel.record.trace is not None:
+        tunnel.record.trace.tunnel_opened(tunnel.record, tunnel)
     if member.keeps_sessions:
         # A session that stays on a draining target opened it: close it with the other tunnels of the target, within the spread.
         left = member.deadline - runtime.clock.monotonic()

@@ -48,6 +48,7 @@ def access_log_for(
                 write(line)
         except Exception:  # noqa: BLE001 - whatever is wrong with one line, the exchange must end
             if _throttle.may_say():
-                _log.exception("a line of the access log could not be written%s", _throttle.also())
+                fields = {"albkit_event": "internal_error"}
+                _log.exception("a line of the access log could not be written%s", _throttle.also(), extra=fields)
 
     return log

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-from albkit.errors import FailureKind
-from albkit.model.message import ClientAddress
+from albkit.model.message import ClientAddress, RequestHead
 from albkit.report.access_log.context import (
-    SAFE,
+    NUMBERS,
     Connection,
     LogContext,
-    Timestamps,
+    classification,
     fixed,
-    is_logged,
-    milliseconds,
     path_and_query,
     processing_times,
     request_type,
@@ -21,24 +19,30 @@ from albkit.report.access_log.context import (
 )
 from albkit.report.escape import escaped
 from albkit.report.names import certificate_arn, elb_name, group_arn
+from albkit.state.bounded_cache import BoundedCache
 from albkit.state.record import ExchangeRecord
 
 __all__ = ("formatter",)
 
+_OUR_TRACE_ID: Final = len("Root=1-58337262-36d228ad5d99923122bbe354")
+
 
 class _Connection(Connection):
-    """Adds the fields about TLS."""
+    """Adds the parts of an ordinary line that come from the connection."""
 
-    __slots__ = ("certificate", "cipher")
+    __slots__ = ("cipher", "server", "tail")
 
     def __init__(self, context: LogContext, client: ClientAddress) -> None:
         super().__init__(context, client)
         tls = client.tls
         self.cipher = "- -"
-        self.certificate = '"-" "-"'
+        self.server = '"-" "-"'
+        """The name of the server and its certificate."""
         if tls is not None:
             self.cipher = f"{fixed(tls.cipher)} {fixed(tls.version)}"
-            self.certificate = f'"{escaped(tls.server_name) or "-"}" "{escaped(certificate_arn(tls.certificate)) or "-"}"'
+            self.server = f'"{escaped(tls.server_name) or "-"}" "{escaped(certificate_arn(tls.certificate)) or "-"}"'
+        self.tail = f'"-" "-" {self.trace_id} "-" "-" "-" {self.local}'
+        """What follows the status of the target in the lines of most requests."""
 
 
 def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
@@ -46,60 +50,69 @@ def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
     elb = elb_name(context.load_balancer)
     # The form in which ALB logs a request that it could not read.
     unread = f"{context.load_balancer}:{context.port}- "
-    now = context.now
-    end_time, begin_time = Timestamps().text, Timestamps().text
-    target_of = context.target
+    now, moments, number = context.now, context.moments, NUMBERS.get
+    destinations = context.destinations
+    requests: BoundedCache[bytes, str] = BoundedCache()
 
     def line(record: ExchangeRecord) -> str | None:
-        if not is_logged(record):
+        # A connection that failed before a request is the matter of the connection log.
+        if not record.received_at and not record.elb_status_code:
             return None
         client = record.client
         connection: _Connection = client.logged
         if connection is None or connection.context is not context:
             connection = client.logged = _Connection(context, client)
         at = now()
-        begun = at - (record.ended_at - record.received_at) if record.received_at else at
-        target = target_of(record.target)
-        times = processing_times(record)
-        seconds = f"{milliseconds(times[0])} {milliseconds(times[1])} {milliseconds(times[2])}" if times is not None else "-1 -1 -1"
+        ended, begun = moments(at, at - record.ended_at + record.received_at if record.received_at else at)
         request = record.request
         if request is None:
             text, agent, trace = f"- {connection.origin}{unread}", "-", "-"
         else:
             head = request.head
             end = head.find(b"\r\n")
-            first = head[:end]
-            raw_trace = request.trace_id
-            trace = raw_trace.decode("latin-1") or "-"
-            uri = first.decode("latin-1")[len(request.method) + 1 :]
-            if uri[:1] != "/" or record.protocol == "HTTP/2":
-                uri = _uri(record, first)
-            text = f"{request.method} {connection.origin}{request.host}{connection.port_part}{uri}"
-            if (first + raw_trace).translate(None, SAFE) or not request.host.isascii():
-                text, trace = escaped(text), escaped(trace)
-            agent = connection.user_agent_of(head, end)
-        group = record.group
-        status = record.target_status_code or "-"
+            agent = connection.user_agent if head[end:] == connection.block else connection.user_agent_of(head[end:])
+            base = connection.base if request.host == connection.host else connection.base_of(request.host)
+            uri = requests.get(head[:end])
+            if uri is None or record.protocol == "HTTP/2":
+                uri = _uri(request, head[:end], record.protocol, requests)
+            else:
+                requests.count_hit()
+            text = f"{request.method} {base}{uri}"
+            trace_id = request.trace_id
+            # An id that was extended is longer, and one that the client sent has not been sent to a target.
+            is_ours = len(trace_id) == _OUR_TRACE_ID and record.sent_at and trace_id[:5] == b"Root="
+            trace = trace_id.decode() if is_ours else escaped(trace_id.decode("latin-1")) or "-"
+        target, group = record.target, record.group
+        address = destinations.get(target.address) or context.target(target) if target is not None else "-"
+        status = number(record.target_status_code, "-")
         rule = record.matched_rule_priority
+        usual = record.failure is None and record.transformation is None and (request is None or request.classification is None)
+        # Three pieces, because CPython joins up to 30 parts of an f-string faster than more (STACK_USE_GUIDELINE of its compiler).
+        begins = (
+            f"{request_type(record, connection)} {ended} {elb} {connection.address} {address} {processing_times(record)} "
+            f"{number(record.elb_status_code, '-')} {status} {record.received_bytes} {record.sent_bytes}"
+        )
+        arn = group_arn(group.group.name) if group is not None else "-"
+        goes_on = f'"{text}" "{agent}" {connection.cipher} {arn} "{trace}" {connection.server}'
         return (
-            f"{request_type(record, connection.is_secure)} {end_time(at)} {elb} {connection.address} {target} {seconds} "
-            f'{record.elb_status_code or "-"} {status} {record.received_bytes} {record.sent_bytes} "{text}" "{agent}" {connection.cipher} '
-            f'{group_arn(group.group.name) if group is not None else "-"} "{trace}" {connection.certificate} '
-            f'{rule if rule >= 0 else _priority(record)} {begin_time(begun)} "{record.action or "-"}" '
-            f'"{escaped(record.redirect_url.decode("latin-1")) if record.redirect_url else "-"}" "-" "{target}" "{status}" '
-            f"{_classification(record)} {connection.trace_id} {_transformation(record)} {connection.local}"
+            f'{begins} {goes_on} {rule if rule >= 0 else _priority(record)} {begun} "{record.action or "-"}" '
+            f'"{escaped(record.redirect_url.decode("latin-1")) if record.redirect_url else "-"}" "-" "{address}" "{status}" '
+            f"{connection.tail if usual else _tail(record, connection)}"
         )
 
     return line
 
 
-def _uri(record: ExchangeRecord, first_line: bytes) -> str:
-    """The request line behind the authority, for HTTP/2 and for targets in an unusual form."""
-    request = record.request
-    if request is None:
-        return ""
-    uri = path_and_query(request, first_line.decode("latin-1"))
-    return f"{uri} {'HTTP/2.0' if record.protocol == 'HTTP/2' else 'HTTP/1.0' if request.http_1_0 else 'HTTP/1.1'}"
+def _uri(request: RequestHead, first: bytes, protocol: str, cache: BoundedCache[bytes, str]) -> str:
+    """What follows the authority in the `request` field."""
+    uri = first[len(request.method) + 1 :].decode("latin-1")
+    if uri[:1] != "/" or protocol == "HTTP/2":
+        version = "HTTP/2.0" if protocol == "HTTP/2" else "HTTP/1.0" if request.http_1_0 else "HTTP/1.1"
+        return escaped(f"{path_and_query(request, first.decode('latin-1'))} {version}")
+    uri = escaped(uri)
+    if not cache.skip_put():
+        cache.put(first, uri, len(uri))
+    return uri
 
 
 def _priority(record: ExchangeRecord) -> str:
@@ -107,22 +120,13 @@ def _priority(record: ExchangeRecord) -> str:
     return "-" if priority is None else str(priority)
 
 
-def _classification(record: ExchangeRecord) -> str:
-    """Class and reason of desync mitigation."""
-    request, failure = record.request, record.failure
-    if request is not None and request.classification is not None:
-        kind, reason = request.classification
-    elif request is None and failure is not None and failure.kind is FailureKind.REQUEST_AMBIGUOUS:
-        kind, _, reason = failure.detail.partition(": ")
-    else:
-        return '"-" "-"'
-    return f'"{escaped(kind)}" "{escaped(reason) or "-"}"'
-
-
-def _transformation(record: ExchangeRecord) -> str:
-    """Host, path and status of the transforms."""
+def _tail(record: ExchangeRecord, connection: _Connection) -> str:
+    """The fields behind the status of the target."""
     result = record.transformation
-    if result is None:
-        return '"-" "-" "-"'
-    url = result.url.encode("utf-8", "surrogateescape").decode("latin-1")
-    return f'"{escaped(result.host) or "-"}" "{escaped(url) or "-"}" "{result.status}"'
+    host = url = status = ""
+    kind, reason = classification(record)
+    if result is not None:
+        host, status = result.host, result.status
+        url = result.url.encode("utf-8", "surrogateescape").decode("latin-1")
+    quoted = [f'"{escaped(value) or "-"}"' for value in (kind, reason, host, url, status)]
+    return f"{quoted[0]} {quoted[1]} {connection.trace_id} {quoted[2]} {quoted[3]} {quoted[4]} {connection.local}"

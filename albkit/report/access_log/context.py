@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from albkit.clock import Clock
+from albkit.errors import Phase
+from albkit.model.desync import CLASSES
 from albkit.model.listener_settings import ListenerSettings
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.report.escape import escaped
@@ -14,15 +16,16 @@ from albkit.state.record import ExchangeRecord
 from albkit.state.target import TargetState
 
 __all__ = (
-    "SAFE",
+    "NUMBERS",
     "Connection",
     "Format",
     "LogContext",
-    "Timestamps",
+    "Moments",
+    "classification",
     "field_value",
     "fixed",
+    "has_answer",
     "is_logged",
-    "milliseconds",
     "path_and_query",
     "processing_times",
     "request_type",
@@ -31,8 +34,8 @@ __all__ = (
 
 _DIGITS: Final = [f"{number:03d}" for number in range(1000)]
 _SHORT: Final = [f"0.{number:03d}" for number in range(1000)]
-SAFE: Final = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\')
-"""The bytes that are not escaped: `text.translate(None, SAFE)` is empty if nothing in it is."""
+NUMBERS: Final = {number: str(number) for number in range(100, 1000)}
+"""The texts of statuses."""
 _MOST_TARGETS: Final = 4096
 _LONGEST_USER_AGENT: Final = 8 * 1024
 """Bytes; ALB cuts longer ones."""
@@ -49,7 +52,7 @@ class LogContext:
         clock: The source of time.
     """
 
-    __slots__ = ("_texts", "clock", "listener", "load_balancer", "now", "port")
+    __slots__ = ("clock", "destinations", "listener", "load_balancer", "moments", "now", "port")
 
     def __init__(self, load_balancer: str, listener: ListenerSettings, port: int, clock: Clock) -> None:
         self.load_balancer = load_balancer
@@ -58,19 +61,21 @@ class LogContext:
         self.clock = clock
         self.now: Callable[[], float] = clock.time
         """The time in seconds since 1970. A record is formatted when it has ended, so this is the time of its end."""
-        self._texts: dict[str, str] = {}
+        self.moments = Moments().texts
+        """Formats the times of the end and of the beginning."""
+        self.destinations: dict[str, str] = {}
+        """Texts that `target` has made, by address."""
 
     def target(self, target: TargetState | None) -> str:
         """A target as `host:port`; `-` if there is none. The port of a unix socket is 0."""
         if target is None:
             return "-"
         address = target.address
-        text = self._texts.get(address)
+        text = self.destinations.get(address)
         if text is None:
-            if len(self._texts) >= _MOST_TARGETS:
-                self._texts.clear()
-            shown = address if target.target.port else f"{address}:0"
-            text = self._texts[address] = escaped(shown).replace(" ", "\\x20")
+            if len(self.destinations) >= _MOST_TARGETS:
+                self.destinations.clear()
+            text = self.destinations[address] = fixed(address if target.target.port else f"{address}:0")
         return text
 
 
@@ -82,7 +87,20 @@ class Connection:
         client: The client.
     """
 
-    __slots__ = ("address", "block", "context", "is_secure", "local", "origin", "port_part", "trace_id", "user_agent")
+    __slots__ = (
+        "address",
+        "base",
+        "block",
+        "context",
+        "host",
+        "is_secure",
+        "kind",
+        "local",
+        "origin",
+        "port_part",
+        "trace_id",
+        "user_agent",
+    )
 
     def __init__(self, context: LogContext, client: ClientAddress) -> None:
         self.context = context
@@ -92,58 +110,71 @@ class Connection:
         port = client.told[1] if client.told is not None else (told_by_header[1] if told_by_header is not None else 0) or context.port
         self.is_secure = secure
         """Whether the client uses TLS."""
-        self.origin = "https://" if secure else "http://"
+        self.kind = "https" if secure else "http"
+        self.origin = f"{self.kind}://"
         self.port_part = f":{port}"
         host = client.host.replace("%", "\\x25")  # The zone of a link-local address.
         self.address = (f"[{host}]:{client.port}" if ":" in host else f"{host}:{client.port}") if host else "-"
         """`host:port`; port 0 if it is not known, `-` for a unix socket."""
         self.local = client.local[0] if client.local is not None else "-"
         self.trace_id = client.conn_trace_id or "-"
+        self.host: str | None = None
+        """The host of the last request."""
+        self.base = ""
+        """The URL of the last request, up to its path."""
         self.block: bytes | None = None
         """The header fields of the last request, as the client sent them."""
         self.user_agent = "-"
         """The user agent in `block`."""
 
-    def user_agent_of(self, head: bytes, end: int) -> str:
-        """The User-Agent in a request head, escaped; `-` if there is none. The requests of a connection mostly have the same fields.
+    def base_of(self, host: str) -> str:
+        """The URL of a request for a host, up to its path, escaped. The caller compares the host with `host` first."""
+        self.host = host
+        self.base = f"{self.origin}{escaped(host)}{self.port_part}"
+        return self.base
 
-        Args:
-            head: The head.
-            end: Where its first line ends.
+    def user_agent_of(self, block: bytes) -> str:
+        """The User-Agent in the fields of a request, escaped; `-` if there is none.
+
+        The requests of a connection mostly have the same fields. So the caller compares them with `block` first.
         """
-        block = head[end:]
-        if block != self.block:
-            self.block = block
-            self.user_agent = escaped(field_value(block, b"user-agent")[:_LONGEST_USER_AGENT]) or "-"
+        self.block = block
+        self.user_agent = escaped(field_value(block, b"user-agent")[:_LONGEST_USER_AGENT]) or "-"
         return self.user_agent
 
 
-class Timestamps:
+class Moments:
     """Formats moments in the form of ISO 8601, with microseconds. Most moments are in the same second as the one before."""
 
-    __slots__ = ("_second", "_text")
+    __slots__ = ("_earlier", "_earlier_second", "_second", "_text")
 
     def __init__(self) -> None:
-        self._second = -1
-        self._text = ""
+        self._second = self._earlier_second = -1
+        self._text = self._earlier = ""
 
-    def text(self, moment: float) -> str:
-        """Format a moment in seconds since 1970."""
+    def texts(self, moment: float, earlier: float) -> tuple[str, str]:
+        """Format two moments in seconds since 1970: the end and the beginning of an exchange."""
         second = int(moment)
         if second != self._second:
-            self._second, self._text = second, time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+            self._second, self._text = second, _date(second)
+        text = self._text
         micro = int((moment - second) * 1_000_000)
-        return f"{self._text}{_DIGITS[micro // 1000]}{_DIGITS[micro % 1000]}Z"
+        ended = f"{text}{_DIGITS[micro // 1000]}{_DIGITS[micro % 1000]}Z"
+        earlier_second = int(earlier)
+        if earlier_second != second:
+            if earlier_second != self._earlier_second:
+                self._earlier_second, self._earlier = earlier_second, _date(earlier_second)
+            text = self._earlier
+        micro = int((earlier - earlier_second) * 1_000_000)
+        return ended, f"{text}{_DIGITS[micro // 1000]}{_DIGITS[micro % 1000]}Z"
+
+
+def _date(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
 
 
 Format = Callable[[LogContext], Callable[[ExchangeRecord], "str | None"]]
 """Returns the function that makes the line of a record. `None` if the record has no line in an access log."""
-
-
-def milliseconds(seconds: float) -> str:
-    """Format a duration in seconds with three decimals."""
-    rounded = int(seconds * 1000 + 0.5)
-    return _SHORT[rounded] if 0 <= rounded < 1000 else f"{max(seconds, 0.0):.3f}"
 
 
 def fixed(value: str) -> str:
@@ -159,16 +190,30 @@ def is_logged(record: ExchangeRecord) -> bool:
     return record.received_at != 0 or record.elb_status_code != 0
 
 
-def request_type(record: ExchangeRecord, is_secure: bool) -> str:
+def request_type(record: ExchangeRecord, connection: Connection) -> str:
     """The type of a request, in ALB's words."""
     if record.target_status_code == 101 and record.responded_at:
-        return "wss" if is_secure else "ws"
+        return "wss" if connection.is_secure else "ws"
     if record.protocol == "HTTP/2":
         request = record.request
         if request is not None and request.method == "POST" and _GRPC in request.head:
-            return "grpcs" if is_secure else "grpc"
+            return "grpcs" if connection.is_secure else "grpc"
         return "h2"
-    return "https" if is_secure else "http"
+    return connection.kind
+
+
+def classification(record: ExchangeRecord) -> tuple[str, str]:
+    """Class and reason of desync mitigation; two empty texts for a compliant request."""
+    request, failure = record.request, record.failure
+    if request is not None:
+        return request.classification or ("", "")
+    if failure is None or failure.kind.phase is not Phase.REQUEST_HEAD:
+        return "", ""
+    # The detail of a rejected head begins with the reason, or with the class and the reason.
+    for word in failure.detail.split(": ")[:2]:
+        if word in CLASSES:
+            return CLASSES[word], word
+    return "", ""
 
 
 def rule_priority(record: ExchangeRecord) -> int | None:
@@ -178,14 +223,25 @@ def rule_priority(record: ExchangeRecord) -> int | None:
     return -1 if record.request is not None and record.failure is not None and record.elb_status_code == 500 else None
 
 
-def processing_times(record: ExchangeRecord) -> tuple[float, float, float] | None:
-    """The seconds until the request was sent, until the head of the response came, and until the load balancer began to send it; `None`
-    if no target has answered."""
-    sent, answered = record.sent_at, record.answered_at
+def has_answer(record: ExchangeRecord) -> bool:
+    """Whether the target of the last attempt has answered."""
     # A later attempt that was not answered has overwritten the time of the first one.
+    return record.sent_at != 0 and record.answered_at >= record.sent_at
+
+
+def processing_times(record: ExchangeRecord) -> str:
+    """The seconds until the request was sent, until the head of the response came, and until the load balancer began to send it, each with
+    three decimals; -1 for each if no target has answered."""
+    sent, answered = record.sent_at, record.answered_at
     if not sent or answered < sent:
-        return None
-    return sent - record.received_at, answered - sent, (record.responded_at or record.ended_at) - answered
+        return "-1 -1 -1"
+    try:
+        return (
+            f"{_SHORT[int((sent - record.received_at) * 1000 + 0.5)]} {_SHORT[int((answered - sent) * 1000 + 0.5)]} "
+            f"{_SHORT[int(((record.responded_at or record.ended_at) - answered) * 1000 + 0.5)]}"
+        )
+    except IndexError:  # A second or longer.
+        return f"{sent - record.received_at:.3f} {answered - sent:.3f} {(record.responded_at or record.ended_at) - answered:.3f}"
 
 
 def field_value(block: bytes, name: bytes) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 from albkit.report.access_log.context import (
     Connection,
     LogContext,
-    Timestamps,
+    classification,
     field_value,
+    has_answer,
     is_logged,
     path_and_query,
-    processing_times,
     request_type,
     rule_priority,
 )
@@ -44,7 +44,6 @@ class _Connection(Connection):
 def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
     """Return the function that makes the line of a record; `None` if it has none."""
     fixed_start = f'"elb":{quoted(elb_name(context.load_balancer))},"listener":{_text(context.listener.name or "")}'
-    end_time, begin_time = Timestamps().text, Timestamps().text
 
     def line(record: ExchangeRecord) -> str | None:
         if not is_logged(record):
@@ -55,19 +54,14 @@ def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
             connection = client.logged = _Connection(context, client)
         at = context.now()
         took = record.ended_at - record.received_at if record.received_at else 0.0
-        times = processing_times(record)
-        seconds = (
-            f'"request_processing_time":{times[0]:.6f},"target_processing_time":{times[1]:.6f},"response_processing_time":{times[2]:.6f}'
-            if times is not None
-            else '"request_processing_time":null,"target_processing_time":null,"response_processing_time":null'
-        )
+        ended, begun = context.moments(at, at - took)
         failure, rule = record.failure, rule_priority(record)
         return (
-            f'{{"type":"{request_type(record, connection.is_secure)}","time":"{end_time(at)}",{fixed_start},{connection.starts},'
-            f'{_target(record)},{seconds},"total_time":{took:.6f},"elb_status_code":{record.elb_status_code or "null"},'
+            f'{{"type":"{request_type(record, connection)}","time":"{ended}",{fixed_start},{connection.starts},'
+            f'{_target(record)},{_times(record)},"total_time":{took:.6f},"elb_status_code":{record.elb_status_code or "null"},'
             f'"target_status_code":{record.target_status_code or "null"},"received_bytes":{record.received_bytes},'
             f'"sent_bytes":{record.sent_bytes},{_request(record, connection)},'
-            f'"matched_rule_priority":{rule if rule is not None else "null"},"request_creation_time":"{begin_time(at - took)}",'
+            f'"matched_rule_priority":{rule if rule is not None else "null"},"request_creation_time":"{begun}",'
             f'"actions_executed":{_text(record.action)},"redirect_url":{_text(readable(record.redirect_url))},'
             f'"error_reason":{_text(failure.kind.reason if failure is not None else "")},"attempts":{record.attempts},'
             f"{_details(record)},{connection.ends}}}"
@@ -78,6 +72,16 @@ def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
 
 def _text(value: str) -> str:
     return quoted(value) if value else "null"
+
+
+def _times(record: ExchangeRecord) -> str:
+    if not has_answer(record):
+        return '"request_processing_time":null,"target_processing_time":null,"response_processing_time":null'
+    sent, answered = record.sent_at, record.answered_at
+    return (
+        f'"request_processing_time":{sent - record.received_at:.6f},"target_processing_time":{answered - sent:.6f},'
+        f'"response_processing_time":{(record.responded_at or record.ended_at) - answered:.6f}'
+    )
 
 
 def _target(record: ExchangeRecord) -> str:
@@ -110,8 +114,8 @@ def _request(record: ExchangeRecord, connection: Connection) -> str:
 
 
 def _details(record: ExchangeRecord) -> str:
-    request, result = record.request, record.transformation
-    kind, reason = request.classification if request is not None and request.classification is not None else ("", "")
+    result = record.transformation
+    kind, reason = classification(record)
     host, url, status = (result.host, result.url, result.status) if result is not None else ("", "", "")
     return (
         f'"classification":{_text(kind)},"classification_reason":{_text(reason)},"transformed_host":{_text(host)},'
@@ -127,13 +131,13 @@ def stream_formatter(context: LogContext) -> Callable[[ExchangeRecord], str | No
         f'{{"type":"{listener.protocol.lower()}","version":"2.0","elb":{quoted(elb_name(context.load_balancer, "net"))},'
         f'"listener":{quoted(name or listener_id(str(context.port)))},"listener_port":{context.port}'
     )
-    end_time, begin_time = Timestamps().text, Timestamps().text
 
     def line(record: ExchangeRecord) -> str:
         at = context.now()
         client, tls, failure = record.client, record.client.tls, record.failure
         took = record.ended_at - record.received_at if record.received_at else 0.0
         handshake = tls.handshake_time if tls is not None else 0.0
+        ended, begun = context.moments(at, at - took - handshake)
         session = tuple(
             map(
                 _text,
@@ -141,11 +145,11 @@ def stream_formatter(context: LogContext) -> Callable[[ExchangeRecord], str | No
             )
         )
         return (
-            f'{start},"time":"{end_time(at)}","client_ip":{_text(client.host)},"client_port":{client.port or "null"},{_target(record)},'
+            f'{start},"time":"{ended}","client_ip":{_text(client.host)},"client_port":{client.port or "null"},{_target(record)},'
             f'"connection_time":{took + handshake:.6f},"tls_handshake_time":{f"{handshake:.6f}" if tls is not None else "null"},'
             f'"received_bytes":{record.received_bytes},"sent_bytes":{record.sent_bytes},"tls_cipher":{session[0]},'
             f'"tls_protocol_version":{session[1]},"domain_name":{session[2]},"alpn_fe_protocol":{session[3]},"chosen_cert_arn":{session[4]},'
-            f'"tls_connection_creation_time":"{begin_time(at - took - handshake)}","conn_trace_id":{_text(client.conn_trace_id)},'
+            f'"tls_connection_creation_time":"{begun}","conn_trace_id":{_text(client.conn_trace_id)},'
             f'"error_reason":{_text(failure.kind.reason if failure is not None else "")},"attempts":{record.attempts}}}'
         )
 

@@ -1,7 +1,7 @@
-"""Reads the TLS version and the key exchange group from the first bytes of a TLS server.
+"""Reads the TLS version, the cipher suite and the key exchange group from the first bytes of a TLS server.
 
-They are the load balancer's own bytes. Python's ssl module has no call for the group before Python 3.15, and none for the version of a
-handshake that failed.
+They are the load balancer's own bytes. Python's ssl module has no call for the group before Python 3.15, and OpenSSL has none for the
+version and the cipher suite of a handshake that failed.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ _GROUPS: Final = {
 """IANA's names (TLS Supported Groups registry)."""
 
 
-def server_hello_in(data: bytes) -> tuple[str, str]:
-    """The TLS version and the name of the key exchange group that a server has chosen.
+def server_hello_in(data: bytes) -> tuple[str, int, str]:
+    """The TLS version, the number of the cipher suite and the name of the key exchange group that a server has chosen.
 
     Args:
         data: What the server sends first: the ServerHello (RFC 8446 section 4.1.3), and with TLS 1.2 the messages up to the
             ServerKeyExchange (RFC 8422 section 5.4).
 
     Returns:
-        Each is empty if it is not in there: an alert has neither, and a TLS 1.2 session that is resumed, or whose key exchange is not
+        Each is empty or 0 if it is not in there: an alert has none, and a TLS 1.2 session that is resumed, or whose key exchange is not
             ECDHE, has no group.
     """
-    version = group = ""
+    version, cipher, group = "", 0, ""
     for kind, body in _messages(data):
         if kind == _SERVER_HELLO:
-            chosen, share = _of_hello(body)
+            chosen, cipher, share = _of_hello(body)
             version, group = _VERSIONS.get(chosen, ""), _GROUPS.get(share, "")
         elif kind == _SERVER_KEY_EXCHANGE and body[:1] == bytes((_NAMED_CURVE,)):
             group = _GROUPS.get(int.from_bytes(body[1:3], "big"), "")
-    return version, group
+    return version, cipher, group
 
 
 def _messages(data: bytes) -> list[tuple[int, bytes]]:
@@ -79,11 +79,13 @@ def _messages(data: bytes) -> list[tuple[int, bytes]]:
     return messages
 
 
-def _of_hello(hello: bytes) -> tuple[int, int]:
-    """Version and group of a ServerHello; the group is 0 if there is none."""
+def _of_hello(hello: bytes) -> tuple[int, int, int]:
+    """Version, cipher suite and group of a ServerHello; the group is 0 if there is none."""
     version, group = int.from_bytes(hello[:2], "big"), 0
-    # Skip the session id, the cipher suite, the compression method, and the length of the extensions.
-    at = _BEFORE_SESSION_ID + 1 + int.from_bytes(hello[_BEFORE_SESSION_ID : _BEFORE_SESSION_ID + 1], "big") + 2 + 1 + 2
+    at = _BEFORE_SESSION_ID + 1 + int.from_bytes(hello[_BEFORE_SESSION_ID : _BEFORE_SESSION_ID + 1], "big")
+    cipher = int.from_bytes(hello[at : at + 2], "big")
+    # Skip the cipher suite, the compression method, and the length of the extensions.
+    at += 2 + 1 + 2
     while at + 4 <= len(hello):
         kind, size = int.from_bytes(hello[at : at + 2], "big"), int.from_bytes(hello[at + 2 : at + 4], "big")
         value = int.from_bytes(hello[at + 4 : at + 6], "big")
@@ -92,4 +94,4 @@ def _of_hello(hello: bytes) -> tuple[int, int]:
         elif kind == _KEY_SHARE:
             group = value
         at += 4 + size
-    return version, group
+    return version, cipher, group

@@ -29,7 +29,8 @@ class Door:
         self.asked = 0
         self.inside: list[Guest] = []
 
-    def reserve_slot(self, descriptor: int) -> bool:
+    def reserve_slot(self, descriptor: int, peer: object) -> bool:
+        assert peer
         self.asked += 1
         if len(self.inside) + len(self.expected) >= self.room:
             return False

@@ -253,6 +253,39 @@ def test_close_is_seen_once_and_marks_the_direction() -> None:
     assert following.frames == 1
 
 
+_CLOSINGS = [(b"", 1005), (b"\x03\xe8", 1000), (b"\x0f\xa1bye", 4001), (b"\x00", 1005), (b"\xff\xff", 65535)]
+
+
+@pytest.mark.parametrize(("payload", "code"), _CLOSINGS, ids=repr)
+@pytest.mark.parametrize("masked", [False, True], ids=["from a server", "from a client"])
+@pytest.mark.parametrize("splits", [False, True], ids=["followed", "taken apart"])
+def test_code_of_a_close_frame_is_read(payload: bytes, code: int, *, masked: bool, splits: bool) -> None:
+    """Whether or not it is masked, behind other frames as well; 1005 if there is none."""
+    follower = FrameFollower(masked=masked, extended=False)
+    wire = frame(TEXT, b"x", mask=masked) + frame(CLOSE, payload, mask=masked)
+    assert follower.close_code == 0
+    if splits:
+        list(follower.cut(wire))
+    else:
+        follower.follow(wire)
+    assert follower.close_code == code
+
+
+@pytest.mark.parametrize("split", range(1, 8))
+@pytest.mark.parametrize("splits", [False, True], ids=["followed", "taken apart"])
+def test_code_of_a_close_frame_in_pieces_is_right_or_unknown(split: int, *, splits: bool) -> None:
+    """What is passed on at once is not kept for its sake."""
+    follower = FrameFollower(masked=True, extended=False)
+    wire = frame(CLOSE, b"\x0f\xa1", mask=True)
+    for piece in (wire[:split], wire[split:]):
+        if splits:
+            list(follower.cut(piece))
+        else:
+            follower.follow(piece)
+    assert follower.closed
+    assert follower.close_code == (4001 if splits or split < 2 else 0)
+
+
 def test_ping_is_owed_until_the_other_direction_answers() -> None:
     """Any pong will do: it may stand for several pings (RFC 6455 section 5.5.3)."""
     there, back = follower(), follower(masked=False)
