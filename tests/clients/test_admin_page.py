@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, WSMsgType, web
 
 import albkit as alb
 from tests.clients.admin_mock import PAGE, MockAdmin, serving
@@ -234,3 +234,32 @@ async def _targets(count: int) -> AsyncIterator[list[str]]:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             addresses.append(f"127.0.0.1:{runner.addresses[0][1]}")
         yield addresses
+
+
+async def test_page_drives_a_real_load_balancer(browser_folder: Path) -> None:
+    """The same actions through the admin API: the target drains and is back, tunnels are closed, and explain knows the rules."""
+    need_chromium()
+    async with contextlib.AsyncExitStack() as stack:
+        addresses = await stack.enter_async_context(_targets(3))
+        group = alb.TargetGroup("web", addresses)
+        listener = alb.Listener(0, alb.Forward(group), host="127.0.0.1", name="front")
+        load_balancer = await stack.enter_async_context(alb.LoadBalancer([listener]))
+        admin = await load_balancer.admin()
+        session = await stack.enter_async_context(ClientSession())
+        sockets = [await session.ws_connect(f"http://127.0.0.1:{load_balancer.listeners[0].port}/ws") for _ in range(6)]
+        program = await stack.enter_async_context(browser(admin.url, "actions", browser_folder))
+
+        drained = await program.told(within=25)
+        target = drained.pop("target")
+        # It has two tunnels, so it is not drained yet.
+        assert drained == {"state": "draining", "toast": f"{target} drains: it gets no new requests.", "again": "Put back"}
+        assert await program.told() == {"toast": f"{target} is back in web.", "again": "Drain"}
+        assert await program.told() == {"weight": f"Weight of {target}: 1 → 7.", "closed": True}
+        closed = await program.told()
+        assert (closed["before"], closed["after"]) == ("6 tunnels", "5 tunnels")
+        assert "Close 5 tunnels?" in (await program.told())["all"]
+        assert load_balancer.tunnels == ()
+        assert [await socket.receive() for socket in sockets] == [(WSMsgType.CLOSE, 1001, "")] * 6
+        why = (await program.told())["why"]
+        assert "forward to group web" in why[-1]
+        assert await program.told() == FINE
