@@ -1,6 +1,11 @@
 // Tables of any length: only the rows that can be seen exist.
-// "10.0.0.9" before "10.0.0.10".
-const natural = (s) => String(s ?? "").toLowerCase().replace(/\d+/g, (digits) => digits.padStart(12, "0"));
+// Keys that put "10.0.0.9" before "10.0.0.10". Addresses have a short one: ten thousand are made at once.
+const ADDRESS = /^(\d+)\.(\d+)\.(\d+)\.(\d+):(\d+)$/;
+function natural(s) {
+  const parts = ADDRESS.exec(s);
+  if (parts) return String.fromCharCode(48, ...parts.slice(1));
+  return String(s ?? "").toLowerCase().replace(/\d+/g, (digits) => String.fromCharCode(48 + digits.length) + digits);
+}
 const OVER = 6;
 const grids = [];
 
