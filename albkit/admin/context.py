@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from albkit.admin.drained import DrainedTargets
 from albkit.admin.history import History
 from albkit.admin.page import Page
-from albkit.admin.problem import Problem
 from albkit.admin.state import State
 from albkit.admin.viewers import Viewers
 
