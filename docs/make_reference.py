@@ -83,11 +83,6 @@ SECTIONS = (
         },
         Settings,
     ),
-    Section(
-        alb.AccessLog,
-        "the load balancer attributes `access_logs.s3.*`",
-        {"destination": Part("access_logs.s3.bucket", "a path, or a function of one text")},
-    ),
     Section(alb.Limits, "quotas that cannot be changed, or nothing", {}),
     Section(
         alb.Listener,
@@ -103,7 +98,6 @@ SECTIONS = (
             "request_header_names": Part(
                 "routing.http.request.*.header_name", "a mapping of the names of `X-Amzn-Tls-*` and `X-Amzn-Mtls-*` fields to others"
             ),
-            "access_log": Part("", "`AccessLog(...)`, `False` or `None`"),
             "socket_mode": Part("", "0 to 0o777, or `None`"),
             "inherited_socket": Part("", "a descriptor's number, 0 and more, or its name, or `None`"),
             "response_headers": Part(
