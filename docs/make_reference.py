@@ -65,6 +65,7 @@ _REWRITE = {
 }
 
 _QUERY_PARAMETER = Part("", "1 to 256 letters, digits and `-._~`, or `None`")
+_DESTINATION = {"destination": Part("", "the path of a file, or a callable")}
 _SECRETS = Part("", "one text or `bytes` of 16 bytes or more, or a list")
 
 SECTIONS = (
@@ -82,21 +83,6 @@ SECTIONS = (
         },
         Settings,
     ),
-    Section(
-        alb.AccessLog,
-        "the load balancer attributes `access_logs.s3.*`",
-        {"destination": Part("access_logs.s3.bucket", "a path, or a function of one text")},
-    ),
-    Section(
-        alb.ConnectionLog,
-        "the load balancer attributes `connection_logs.s3.*`",
-        {"destination": Part("connection_logs.s3.bucket", "a path, or a function of one text")},
-    ),
-    Section(
-        alb.HealthCheckLog,
-        "the load balancer attributes `health_check_logs.s3.*`",
-        {"destination": Part("health_check_logs.s3.bucket", "a path, or a function of one text")},
-    ),
     Section(alb.Limits, "quotas that cannot be changed, or nothing", {}),
     Section(
         alb.Listener,
@@ -112,16 +98,19 @@ SECTIONS = (
             "request_header_names": Part(
                 "routing.http.request.*.header_name", "a mapping of the names of `X-Amzn-Tls-*` and `X-Amzn-Mtls-*` fields to others"
             ),
-            "access_log": Part("", "`AccessLog(...)`, `False` or `None`"),
             "socket_mode": Part("", "0 to 0o777, or `None`"),
             "inherited_socket": Part("", "a descriptor's number, 0 and more, or its name, or `None`"),
             "response_headers": Part(
                 "routing.http.response.*.header_value, routing.http.response.server.enabled",
                 "a mapping of names to values of 1 to 1024 characters",
             ),
-            "connection_log": Part("", "`ConnectionLog(...)`, `False` or `None`"),
+            "access_log": Part("", "`AccessLog(...)`, `None` or `False`"),
+            "connection_log": Part("", "`ConnectionLog(...)`, `None` or `False`"),
         },
     ),
+    Section(alb.AccessLog, "the access log in an S3 bucket", _DESTINATION),
+    Section(alb.ConnectionLog, "the connection log in an S3 bucket", _DESTINATION),
+    Section(alb.HealthCheckLog, "the health check log in an S3 bucket", _DESTINATION),
     Section(
         alb.Certificate,
         "a certificate of ACM's or IAM's",

@@ -253,6 +253,25 @@ async def test_tunnel_of_a_listener_that_is_gone_is_logged(tmp_path: Path) -> No
     assert paths_of(path) == [["ws"]]
 
 
+async def test_apply_changes_the_rotation_of_a_file(tmp_path: Path) -> None:
+    """From the next line on."""
+    path = tmp_path / "a.log"
+
+    def door(**rotation: Any) -> alb.Listener:
+        return listener(alb.FixedResponse(200), access_log=alb.AccessLog(path, **rotation), name="a")
+
+    async with balancing(door()) as it:
+        client = await it.client()
+        for _ in range(6):
+            await client.get("/")
+        await until(lambda: len(lines_of(path)) == 6)
+        await it.load_balancer.apply(door(rotate_size=1024))
+        await client.get("/")
+        await until(lambda: len(lines_of(path)) == 1)
+        assert open_files(tmp_path) == 1
+    assert len(lines_of(tmp_path / "a.log.1")) == 6
+
+
 # Reopening
 
 
