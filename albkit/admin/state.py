@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from time import monotonic, time
 from typing import TYPE_CHECKING, TypeVar
@@ -22,9 +23,11 @@ from albkit.admin.items import (
     rule_item,
     target_item,
 )
+from albkit.admin.latency import Latencies
 from albkit.admin.section import Item, Section, TunnelSection, encode, in_braces, in_list, in_parts, merge
 from albkit.admin.turns import Turns
 from albkit.model.descriptions import TargetDescription
+from albkit.state.histogram import Histogram
 
 if TYPE_CHECKING:
     from albkit.load_balancer import LoadBalancer
@@ -39,6 +42,9 @@ _AGE = 1.0
 _FORGOTTEN_AFTER = 30.0
 """Seconds after which the state is dropped if nobody has read it."""
 _AT_ONCE = 32
+_GROUPS_IN_A_TURN = 100
+_TARGETS_IN_A_TURN = 100
+"""Latencies that are computed at each reading."""
 _TUNNELS_AT_ONCE = 256
 _LARGEST_CHUNK = 1 << 16
 
@@ -67,6 +73,9 @@ class State:
         self._clear()
 
     def _clear(self) -> None:
+        self._latency: Item | None = None
+        self._of_groups = Latencies(_GROUPS_IN_A_TURN)
+        self._of_targets = Latencies(_TARGETS_IN_A_TURN)
         self._item: Item = {}
         self._change: Item = {}
         self.sections = {name: Section() for name in SECTIONS if name != "tunnels"}
@@ -101,15 +110,14 @@ class State:
         self._read_at = self._used_at
         self._encoded = None
         turns = Turns()
-        self._read_load_balancer()
-        await turns.rest()
         lb, sections = self._load_balancer, self.sections
         await _put(sections["listeners"], ((one.id, listener_item(one)) for one in lb.describe_listeners()), turns)
         await _put(sections["rules"], ((one.id, rule_item(one)) for one in lb.describe_rules()), turns)
-        await _put(sections["groups"], ((one.name, group_item(one, None)) for one in lb.describe_target_groups()), turns)
+        await self._read_groups(turns)
         await self._read_targets(turns)
         await _put(sections["certificates"], self._certificates(), turns)
         await self._read_tunnels(turns)
+        self._read_load_balancer()
 
     def _forget(self) -> None:
         """Drop the state if it is no longer used, so that it takes no memory."""
@@ -121,7 +129,7 @@ class State:
 
     def _read_load_balancer(self) -> None:
         lb = self._load_balancer
-        item = load_balancer_item(lb.describe(), dict(lb.counters), None)
+        item = load_balancer_item(lb.describe(), dict(lb.counters), self._latency)
         if self._item:
             section = Section()
             section.put("", self._item)
@@ -133,15 +141,35 @@ class State:
             self._change = dict(item)
         self._item = item
 
+    async def _read_groups(self, turns: Turns) -> None:
+        lb, now, section = self._load_balancer, monotonic(), self.sections["groups"]
+        present, every = set(), []
+        self._of_groups.begin()
+        for described in lb.describe_target_groups():
+            name = described.name
+            present.add(name)
+            times = lb.response_times(name)
+            every.append(times)
+            section.put(name, group_item(described, self._of_groups.read(name, partial(_same, times), now)))
+            await turns.rest()
+        section.keep_only(present)
+        self._of_groups.keep_only({*present, ""})
+        # Group names are never empty.
+        self._latency = self._of_groups.read("", lambda: Histogram.total(every), now)
+
     async def _read_targets(self, turns: Turns) -> None:
         section = self.sections["targets"]
-        present = set()
+        present, now = set(), monotonic()
+        latencies, of = self._of_targets, self._load_balancer.response_times
+        latencies.begin()
         for some in _some(self._load_balancer.describe_targets()):
             for described in some:
-                item = target_item(described, None)
+                address = described.address
+                item = target_item(described, latencies.read(f"{described.group}/{address}", partial(of, described.group, address), now))
                 present.add(item["id"])
                 section.put(item["id"], item)
             await turns.rest()
+        latencies.keep_only(present)
         for identity, (group, target) in self._drained.gone(self.sections["groups"].items, present).items():
             section.put(identity, drained_item(identity, group, target, section.items.get(identity)))
             present.add(identity)
@@ -174,7 +202,7 @@ class State:
             identity = f"{group}/{address}"
             target = self._drained.get(group, address)
             if address in found:
-                items.append(target_item(found[address], None))
+                items.append(target_item(found[address], self._of_targets.known(identity)))
             elif target is not None:
                 items.append(drained_item(identity, group, target, self.sections["targets"].items.get(identity)))
         return items
@@ -237,6 +265,10 @@ class State:
             yield from parts
         yield f'}},"gone":{encode({name: ids for name, ids in gone.items() if ids})}'
         yield f',"failures":{encode(self._history.failures.take_new())},"events":{encode(self._history.events.take_new())}}}'
+
+
+def _same(times: Histogram) -> Histogram:
+    return times
 
 
 async def _put(section: Section, items: Iterable[tuple[str, Item]], turns: Turns) -> None:
