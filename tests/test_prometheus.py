@@ -80,7 +80,7 @@ async def test_http_server_of_prometheus_client_can_be_scraped_while_the_loop_se
             url = f"http://127.0.0.1:{server.server_port}/metrics"
 
             def scrape() -> str:
-                with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - of this machine
+                with urllib.request.urlopen(url, timeout=10) as answer:
                     text: str = answer.read().decode()
                     return text
 
@@ -167,7 +167,7 @@ def test_thread_that_waits_when_the_loop_ends_gets_its_metrics() -> None:
     async def hold() -> None:
         thread.start()
         # The thread has asked, or will ask, a loop that runs no more.
-        time.sleep(0.05)  # noqa: ASYNC251 - that is the point
+        time.sleep(0.05)
         await load_balancer.stop()
 
     loop.run_until_complete(hold())

@@ -68,7 +68,12 @@ async def test_dimensions_have_their_metrics() -> None:
         assert set(metrics.groups["group"]) == TRAFFIC | HOSTS | LOAD | {metric.name for metric in DERIVED_METRICS}
         assert set(metrics.targets["group"]["127.0.0.1:9"]) == TRAFFIC | LOAD
         assert set(metrics.listeners["web"]) == {metric.name for metric in LISTENER_METRICS.values()}
-        views: list[Any] = [metrics.load_balancer, metrics.groups["group"], metrics.targets["group"]["127.0.0.1:9"], metrics.listeners["web"]]
+        views: list[Any] = [
+            metrics.load_balancer,
+            metrics.groups["group"],
+            metrics.targets["group"]["127.0.0.1:9"],
+            metrics.listeners["web"],
+        ]
         for view in views:
             assert len(view) == len(dict(view)) > 5
         counters = it.load_balancer.counters
@@ -244,14 +249,13 @@ async def _hang_up(conversation: Conversation) -> None:
 
 async def test_attempt_without_a_response_has_no_response_time() -> None:
     """Only the successful one has, however many there were."""
-    async with target(_hang_up) as broken, target(None, response()) as one:
-        async with running(broken.address, one.address) as it:
-            assert await _get(it.port) == 200
-            assert await _get(it.port) == 200
-            metrics = it.load_balancer.metrics
-            assert metrics.groups["group"]["RetryCount"] >= 1
-            assert metrics.targets["group"][broken.address]["TargetResponseTime"].count == 0
-            assert metrics.targets["group"][one.address]["TargetResponseTime"].count == 2
+    async with target(_hang_up) as broken, target(None, response()) as one, running(broken.address, one.address) as it:
+        assert await _get(it.port) == 200
+        assert await _get(it.port) == 200
+        metrics = it.load_balancer.metrics
+        assert metrics.groups["group"]["RetryCount"] >= 1
+        assert metrics.targets["group"][broken.address]["TargetResponseTime"].count == 0
+        assert metrics.targets["group"][one.address]["TargetResponseTime"].count == 2
 
 
 async def test_response_time_is_from_the_request_to_the_response_head() -> None:

@@ -6,7 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -134,7 +134,7 @@ def test_every_family_is_there_once_with_help_and_type() -> None:
     lines = text.splitlines()
     assert text.endswith("\n")
     assert [line.split()[2] for line in lines if line.startswith("# HELP ")] == [family.name for family in exposition.families]
-    for above, line in zip(lines, lines[1:], strict=False):
+    for above, line in pairwise(lines):
         assert line.startswith("# TYPE ") == above.startswith("# HELP ")
 
 
@@ -177,9 +177,7 @@ def test_histogram_is_cumulative_and_complete() -> None:
     _count_something(source)
     samples = _parsed("".join(Exposition(source).text()))
     for name, labels in (("albkit_response_time_seconds", {}), ("albkit_target_group_response_time_seconds", {"target_group": "api"})):
-        buckets = sorted(
-            (float(dict(found)["le"]), value) for (sample, found), value in samples.items() if sample == f"{name}_bucket"
-        )
+        buckets = sorted((float(dict(found)["le"]), value) for (sample, found), value in samples.items() if sample == f"{name}_bucket")
         values = [value for _, value in buckets]
         assert values == sorted(values)
         assert values[-1] == _value(samples, f"{name}_count", **labels) == 100

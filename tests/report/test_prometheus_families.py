@@ -20,9 +20,7 @@ every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: fa
 
 def test_names_are_unique() -> None:
     """With the suffixes of histograms and summaries."""
-    names = Counter(
-        name for family in FAMILIES for name in {family.name, *(f"{family.name}{cell.suffix}" for cell in family.cells)}
-    )
+    names = Counter(name for family in FAMILIES for name in {family.name, *(f"{family.name}{cell.suffix}" for cell in family.cells)})
     assert [name for name, count in names.items() if count > 1] == []
 
 
