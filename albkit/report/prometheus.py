@@ -28,7 +28,7 @@ __all__ = ("CONTENT_TYPE", "Exposition", "Hits", "Row", "Source")
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The Content-Type of the text."""
-_SAMPLES_AT_ONCE = 1000
+_SAMPLES_AT_ONCE = 500
 """Samples in one step of a scrape."""
 _MEMBERS_AT_ONCE = 200
 """Targets that one step of a scrape adds up."""
@@ -126,20 +126,26 @@ class Exposition:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        # Gauges are 0 while the load balancer does not run. The states of targets stay as they were when it stopped.
-        self.families = families(
-            self._last_activity,
-            lambda member: int(member.state is TargetHealthState.HEALTHY and source.is_running),
-            lambda member: int(member.eligible and source.is_running),
-        )
+        self.families = families(self._last_activity, self._is_healthy, self._is_eligible)
+        # What all targets have in common is read once per scrape.
+        self._is_running = False
+        self._now = 0.0
+        self._offset = 0.0
         # Kept from scrape to scrape, because making the labels costs more than all else of a sample.
         self._known: dict[TargetState, Row] = {}
 
     def _last_activity(self, one: Any) -> float:
-        clock = self._source.clock
         if one.outstanding:
-            return clock.time()
-        return clock.time() - clock.monotonic() + one.last_active_at if one.last_active_at else 0
+            return self._now
+        return self._offset + one.last_active_at if one.last_active_at else 0
+
+    # Gauges are 0 while the load balancer does not run. The states of targets stay as they were when it stopped.
+
+    def _is_healthy(self, member: TargetState) -> int:
+        return int(self._is_running and member.state is TargetHealthState.HEALTHY)
+
+    def _is_eligible(self, member: TargetState) -> int:
+        return int(self._is_running and member.eligible)
 
     def text(self) -> Iterator[str]:
         """Write all metrics in steps. The parts are the whole text if joined. A part may be empty."""
@@ -157,6 +163,10 @@ class Exposition:
         Use up a batch before other tasks of the event loop run; after that, targets among the rows may be gone. `None` in place of a family
         is a pause.
         """
+        clock = self._source.clock
+        self._is_running = self._source.is_running
+        self._now = clock.time()
+        self._offset = self._now - clock.monotonic()
         groups: list[tuple[TargetGroupState, _Totals]] = []
         whole = _Whole(self._source.counters, self._source.is_running, ())
         for whole in self._totals(groups):  # noqa: B007 - the last one is complete

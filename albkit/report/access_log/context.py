@@ -106,8 +106,7 @@ class Connection:
         self.context = context
         listener = context.listener
         secure = client.is_secure if client.told is not None or client.tls is not None else listener.is_secure
-        told_by_header = client.local if listener.proxy_protocol is not None else None
-        port = client.told[1] if client.told is not None else (told_by_header[1] if told_by_header is not None else 0) or context.port
+        port = client.told[1] if client.told is not None else client.public_port or context.port
         self.is_secure = secure
         """Whether the client uses TLS."""
         self.kind = "https" if secure else "http"
