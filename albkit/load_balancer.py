@@ -14,12 +14,14 @@ from albkit.control.announcer import Announcer, TunnelAnnouncer, started, stoppi
 from albkit.control.certificate_watch import CertificateWatch
 from albkit.control.exchange_events import ExchangeEvents
 from albkit.control.log_files import LogFiles
+from albkit.control.metric_sources import MetricSources
+from albkit.control.metrics import Metrics
 from albkit.control.operations import Operations
-from albkit.control.registration import Registration, is_mitigated
+from albkit.control.registration import Registration
 from albkit.control.reload import apply
 from albkit.model.events import ListenerClosed, ListenerOpened, LoadBalancerStopped
 from albkit.model.extensions import EventSubscriber, Tunnel, TunnelCallback
-from albkit.model.health import TargetHealthDescription, TargetHealthState
+from albkit.model.health import TargetHealthDescription
 from albkit.model.listener import Listener
 from albkit.model.settings import Settings
 from albkit.model.target import target_from
@@ -32,8 +34,6 @@ from albkit.proxy.serving import receive
 from albkit.proxy.tls.loading import Loaded, load
 from albkit.report.application_log import ApplicationLog
 from albkit.state.counters import Counters
-from albkit.state.registry import Registry
-from albkit.state.target import TargetState
 
 __all__ = ("LoadBalancer",)
 
@@ -82,8 +82,6 @@ class LoadBalancer(Operations):
         super().__init__(clock)
         self._settings = Settings(listeners, **settings)
         self._counters = Counters()
-        self._registry: Registry | None = None
-        """The groups of the run that goes on, or of the one before."""
         self._runtime: Runtime | None = None
         self._registration: Registration | None = None
         self._certificates: CertificateWatch | None = None
@@ -95,6 +93,8 @@ class LoadBalancer(Operations):
         self._running: tuple[RunningListener, ...] = ()
         self._tunnels: Collection[LiveTunnel] = ()
         self._logs: LogFiles | None = None
+        self._sources = MetricSources(self._settings.name, self._counters, clock, lambda: self._runtime is not None)
+        self._metrics = Metrics(self._sources)
 
     @property
     def listeners(self) -> tuple[RunningListener, ...]:
@@ -110,12 +110,16 @@ class LoadBalancer(Operations):
     def counters(self) -> Mapping[str, int]:
         """The current value of every counter, by ALB's metric names. Counters continue across a stop and a start; gauges are current
         values."""
-        traffic = self._registry.traffic(self._counters.traffic) if self._registry is not None else []
-        counters = self._counters.as_mapping(traffic)
-        groups = self._runtime.registry.groups if self._runtime is not None else ()
-        members = [member for group in groups for member in group.members.values()]
-        counters.update(_host_counts(members))
-        return counters
+        return self._metrics.counters()
+
+    @property
+    def metrics(self) -> Metrics:
+        """All metrics by ALB's names and dimensions, response times included, as a live view; and the text that Prometheus reads.
+
+        `metrics.load_balancer`, `metrics.listeners["web"]`, `metrics.rules["web"][10]`, `metrics.groups["api"]` and
+        `metrics.targets["api"]["10.0.0.5:8000"]` are mappings (docs/counters.md). Counters can be read while the load balancer is stopped.
+        """
+        return self._metrics
 
     def counters_of(self, group: str, target: Any = None) -> Mapping[str, int]:
         """The counters of one target group, or of one of its targets, as of now: those of `counters` that have to do with targets.
@@ -132,19 +136,7 @@ class LoadBalancer(Operations):
             RuntimeError: the load balancer is not running.
         """
         choice, _ = self._group(group)
-        if target is None:
-            members = list(choice.group.members.values())
-            counters = choice.group.traffic().as_mapping()
-            counters.update(_host_counts(members))
-        else:
-            address = str(target_from(target))
-            member = choice.group.members.get(address)
-            if member is None:
-                raise LookupError(f"target group {group!r} has no target {address}; it has {sorted(choice.group.members)}")
-            members = [member]
-            counters = member.counters.as_mapping()
-        counters["ActiveRequestCount"] = sum(member.outstanding for member in members)
-        return counters
+        return self._metrics.counters_of(choice.group, target)
 
     async def start(self) -> None:
         """Open every listener. If that fails, nothing stays open.
@@ -178,10 +170,7 @@ class LoadBalancer(Operations):
         runtime.tunnel_closed = self._tunnel_announcer.closed
         self._observers.attach(runtime)
         self._runtime = runtime
-        if self._registry is not None:
-            # Not earlier: an exchange of the previous run may have ended after the load balancer had stopped.
-            self._registry.retire(self._counters.traffic)
-        self._registry = runtime.registry
+        self._sources.begin(runtime.registry, runtime.loop)
         registration = self._registration = Registration(runtime, self._announcer.publish)
         running = [RunningListener(listener, runtime, receive) for listener in self._settings.listeners]
         try:
@@ -205,6 +194,7 @@ class LoadBalancer(Operations):
         for choice in runtime.choices.values():
             registration.begin(choice)
         self._running = tuple(running)
+        self._sources.listen(running)
         self._started_at = self._clock.time()
         for listener in running:
             self._announcer.publish(ListenerOpened(listener.listener.name, listener.port, url=listener.url))
@@ -296,6 +286,7 @@ class LoadBalancer(Operations):
 
                 def in_force(running: tuple[RunningListener, ...]) -> None:
                     self._running, self._settings = running, settings
+                    self._sources.listen(running)
                     certificates.set_listeners(running, loaded)
 
                 async with logs.changing(settings):
@@ -421,13 +412,3 @@ class LoadBalancer(Operations):
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.stop()
-
-
-def _host_counts(members: Sequence[TargetState]) -> dict[str, int]:
-    """How many targets are in which state now."""
-    return {
-        "HealthyHostCount": sum(member.state is TargetHealthState.HEALTHY for member in members),
-        "UnHealthyHostCount": sum(member.state is TargetHealthState.UNHEALTHY for member in members),
-        "AnomalousHostCount": sum(member.is_anomalous for member in members),
-        "MitigatedHostCount": sum(is_mitigated(member) for member in members),
-    }

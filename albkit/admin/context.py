@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from albkit.admin.drained import DrainedTargets
 from albkit.admin.history import History
 from albkit.admin.page import Page
-from albkit.admin.problem import Problem
 from albkit.admin.state import State
 from albkit.admin.viewers import Viewers
 
@@ -33,14 +31,6 @@ class Context:
         self.drained = DrainedTargets(load_balancer)
         self.state = State(load_balancer, self.history, self.drained)
         self.viewers = Viewers(self.state)
-
-    def metrics(self) -> Iterable[str | bytes]:
-        """The metrics as Prometheus text, in parts."""
-        metrics = getattr(self.load_balancer, "metrics", None)
-        if metrics is None:
-            raise Problem(404, "this version has no metrics")
-        found: Iterable[str | bytes] = metrics.prometheus()
-        return (found,) if isinstance(found, str | bytes) else found
 
     def close(self) -> None:
         """End what was subscribed, and drop the state."""

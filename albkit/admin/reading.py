@@ -41,11 +41,12 @@ async def ready(api: Context, call: Call) -> web.StreamResponse | dict[str, str]
 
 async def metrics(api: Context, call: Call) -> web.StreamResponse:
     """The metrics as Prometheus text."""
-    chunks = api.metrics()
-    response = web.StreamResponse(headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    metrics = api.load_balancer.metrics
+    response = web.StreamResponse(headers={"Content-Type": metrics.content_type})
     await response.prepare(call.request)
-    for chunk in chunks:
-        await _write(response, chunk.encode() if isinstance(chunk, str) else chunk)
+    for chunk in metrics.prometheus_chunks():
+        if chunk:
+            await _write(response, chunk.encode())
         await asyncio.sleep(0)
     return response
 

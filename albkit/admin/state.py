@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from functools import partial
+from itertools import islice, takewhile
 from time import monotonic, time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,9 +23,11 @@ from albkit.admin.items import (
     rule_item,
     target_item,
 )
+from albkit.admin.latency import Latencies
 from albkit.admin.section import Item, Section, TunnelSection, encode, in_braces, in_list, in_parts, merge
 from albkit.admin.turns import Turns
 from albkit.model.descriptions import TargetDescription
+from albkit.state.histogram import Histogram
 
 if TYPE_CHECKING:
     from albkit.load_balancer import LoadBalancer
@@ -39,7 +42,12 @@ _AGE = 1.0
 _FORGOTTEN_AFTER = 30.0
 """Seconds after which the state is dropped if nobody has read it."""
 _AT_ONCE = 32
+_GROUPS_IN_A_TURN = 100
+_TARGETS_IN_A_TURN = 100
+"""Latencies that are computed at each reading."""
 _TUNNELS_AT_ONCE = 256
+_TUNNELS_IN_A_TURN = 2500
+"""Tunnels that are read for one delta, beside new ones. Ten thousand take four seconds."""
 _LARGEST_CHUNK = 1 << 16
 
 T = TypeVar("T")
@@ -67,10 +75,14 @@ class State:
         self._clear()
 
     def _clear(self) -> None:
+        self._latency: Item | None = None
+        self._of_groups = Latencies(_GROUPS_IN_A_TURN)
+        self._of_targets = Latencies(_TARGETS_IN_A_TURN)
         self._item: Item = {}
         self._change: Item = {}
         self.sections = {name: Section() for name in SECTIONS if name != "tunnels"}
         self.tunnels = TunnelSection()
+        self._next_tunnel = 0
         self._read_at = float("-inf")
         self._encoded = None
 
@@ -91,7 +103,8 @@ class State:
         """Read the state, unless it was just read. The caller holds the lock.
 
         Args:
-            at_once: Read it in any case.
+            at_once: Read it in any case, for the next delta. Of many tunnels, the new ones are read, and a share of the
+                others, in turns.
         """
         self._used_at = monotonic()
         if self._timer is None:
@@ -101,15 +114,14 @@ class State:
         self._read_at = self._used_at
         self._encoded = None
         turns = Turns()
-        self._read_load_balancer()
-        await turns.rest()
         lb, sections = self._load_balancer, self.sections
         await _put(sections["listeners"], ((one.id, listener_item(one)) for one in lb.describe_listeners()), turns)
         await _put(sections["rules"], ((one.id, rule_item(one)) for one in lb.describe_rules()), turns)
-        await _put(sections["groups"], ((one.name, group_item(one, None)) for one in lb.describe_target_groups()), turns)
+        await self._read_groups(turns)
         await self._read_targets(turns)
         await _put(sections["certificates"], self._certificates(), turns)
-        await self._read_tunnels(turns)
+        await self._read_tunnels(turns, in_turns=at_once)
+        self._read_load_balancer()
 
     def _forget(self) -> None:
         """Drop the state if it is no longer used, so that it takes no memory."""
@@ -121,7 +133,7 @@ class State:
 
     def _read_load_balancer(self) -> None:
         lb = self._load_balancer
-        item = load_balancer_item(lb.describe(), dict(lb.counters), None)
+        item = load_balancer_item(lb.describe(), dict(lb.counters), self._latency)
         if self._item:
             section = Section()
             section.put("", self._item)
@@ -133,15 +145,35 @@ class State:
             self._change = dict(item)
         self._item = item
 
+    async def _read_groups(self, turns: Turns) -> None:
+        lb, now, section = self._load_balancer, monotonic(), self.sections["groups"]
+        present, every = set(), []
+        self._of_groups.begin()
+        for described in lb.describe_target_groups():
+            name = described.name
+            present.add(name)
+            times = lb.response_times(name)
+            every.append(times)
+            section.put(name, group_item(described, self._of_groups.read(name, partial(_same, times), now)))
+            await turns.rest()
+        section.keep_only(present)
+        self._of_groups.keep_only({*present, ""})
+        # Group names are never empty.
+        self._latency = self._of_groups.read("", lambda: Histogram.total(every), now)
+
     async def _read_targets(self, turns: Turns) -> None:
         section = self.sections["targets"]
-        present = set()
+        present, now = set(), monotonic()
+        latencies, of = self._of_targets, self._load_balancer.response_times
+        latencies.begin()
         for some in _some(self._load_balancer.describe_targets()):
             for described in some:
-                item = target_item(described, None)
+                address = described.address
+                item = target_item(described, latencies.read(f"{described.group}/{address}", partial(of, described.group, address), now))
                 present.add(item["id"])
                 section.put(item["id"], item)
             await turns.rest()
+        latencies.keep_only(present)
         for identity, (group, target) in self._drained.gone(self.sections["groups"].items, present).items():
             section.put(identity, drained_item(identity, group, target, section.items.get(identity)))
             present.add(identity)
@@ -154,10 +186,17 @@ class State:
             seen.add(identity)
             yield identity, certificate_item(certificate, identity)
 
-    async def _read_tunnels(self, turns: Turns) -> None:
-        tunnels, now = self._load_balancer.tunnels, time()
-        for start in range(0, len(tunnels), _TUNNELS_AT_ONCE):
-            self.tunnels.put(tunnels[start : start + _TUNNELS_AT_ONCE], now)
+    async def _read_tunnels(self, turns: Turns, *, in_turns: bool) -> None:
+        tunnels, now, section = self._load_balancer.tunnels, time(), self.tunnels
+        # The oldest are first, so new ones are at the end.
+        new = list(takewhile(lambda tunnel: not section.knows(tunnel), reversed(tunnels)))
+        chosen = tunnels
+        if in_turns and len(tunnels) > _TUNNELS_IN_A_TURN:
+            self._next_tunnel = start = self._next_tunnel if self._next_tunnel < len(tunnels) else 0
+            chosen = tunnels[start : start + _TUNNELS_IN_A_TURN]
+            self._next_tunnel += _TUNNELS_IN_A_TURN
+        for some in _some((*chosen, *reversed(new)), _TUNNELS_AT_ONCE):
+            section.put(some, now)
             await turns.rest()
         self.tunnels.keep_only(tunnels)
 
@@ -174,7 +213,7 @@ class State:
             identity = f"{group}/{address}"
             target = self._drained.get(group, address)
             if address in found:
-                items.append(target_item(found[address], None))
+                items.append(target_item(found[address], self._of_targets.known(identity)))
             elif target is not None:
                 items.append(drained_item(identity, group, target, self.sections["targets"].items.get(identity)))
         return items
@@ -239,6 +278,10 @@ class State:
         yield f',"failures":{encode(self._history.failures.take_new())},"events":{encode(self._history.events.take_new())}}}'
 
 
+def _same(times: Histogram) -> Histogram:
+    return times
+
+
 async def _put(section: Section, items: Iterable[tuple[str, Item]], turns: Turns) -> None:
     present = set()
     for some in _some(items):
@@ -249,9 +292,9 @@ async def _put(section: Section, items: Iterable[tuple[str, Item]], turns: Turns
     section.keep_only(present)
 
 
-def _some(items: Iterable[T]) -> Iterator[list[T]]:
+def _some(items: Iterable[T], count: int = _AT_ONCE) -> Iterator[list[T]]:
     iterator = iter(items)
-    while some := list(islice(iterator, _AT_ONCE)):
+    while some := list(islice(iterator, count)):
         yield some
 
 

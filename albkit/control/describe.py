@@ -130,7 +130,7 @@ class Describer:
             responses=_responses(traffic),
             retries=traffic.retries,
             connection_errors=traffic.target_connection_errors + traffic.target_tls_errors,
-            last_active_at=self.wall(max((member.last_active_at for member in members), default=0.0)),
+            last_active_at=self.wall(state.last_active_at),
         )
 
     def _target(self, group: str, member: TargetState) -> TargetDescription:
@@ -166,7 +166,7 @@ def listener_ids(running: Sequence[RunningListener]) -> list[str]:
     for listener in running:
         name = listener.listener.name or str(listener.port)
         seen[name] += 1
-        ids.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+        ids.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
     return ids
 
 

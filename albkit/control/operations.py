@@ -23,14 +23,15 @@ from albkit.model.descriptions import (
 from albkit.model.extensions import Admin
 from albkit.model.target import target_from
 from albkit.model.target_group import targets_from
+from albkit.state.histogram import Histogram
 
 if TYPE_CHECKING:
     from albkit.clock import Clock
     from albkit.control.log_files import LogFiles
+    from albkit.control.metric_sources import MetricSources
     from albkit.model.settings import Settings
     from albkit.proxy.accept.listener import RunningListener
     from albkit.proxy.runtime import LiveTunnel, Runtime
-    from albkit.state.registry import Registry
     from albkit.state.target_group import TargetGroupState
 
 __all__ = ("Operations",)
@@ -41,7 +42,7 @@ class Operations:
 
     _clock: Clock
     _settings: Settings
-    _registry: Registry | None
+    _sources: MetricSources
     _runtime: Runtime | None
     _logs: LogFiles | None
     _running: tuple[RunningListener, ...]
@@ -90,6 +91,27 @@ class Operations:
         """
         addresses = None if targets is None else [str(target) for target in targets_from(targets)]
         return self._describer.targets(self._groups(group), addresses)
+
+    def response_times(self, group: str, target: Any = None) -> Histogram:
+        """How long targets took to answer, since they were registered: `TargetResponseTime` as a histogram of seconds.
+
+        Take `snapshot()` of it from time to time; `minus()` of two has the durations between them.
+
+        Args:
+            group: The group's name.
+            target: In any form that `TargetGroup` accepts; its histogram grows further. `None` for a copy of the sum of the group.
+
+        Raises:
+            ConfigurationError: the target is not valid.
+            LookupError: there is no group of this name, or it has no such target.
+        """
+        (state,) = self._groups(group)
+        if target is None:
+            return Histogram.total(part.response_times for part in state.parts())
+        address = target if isinstance(target, str) and target in state.members else str(target_from(target))
+        if address not in state.members:
+            raise LookupError(f"target group {group!r} has no target {address}; it has {sorted(state.members)}")
+        return state.members[address].counters.response_times
 
     def on_failure(self, callback: Callable[[FailureDescription], object]) -> Callable[[], None]:
         """Call a function with every failure of an exchange, a tunnel or a connection. Call the returned function to end that.
@@ -189,7 +211,7 @@ class Operations:
         return await self._admins.open(host=host, port=port, token=token, hosts=hosts)
 
     def _groups(self, name: str | None) -> Sequence[TargetGroupState]:
-        registry = self._registry
+        registry = self._sources.registry
         if name is None:
             return registry.groups if registry is not None else ()
         if registry is None or name not in registry:

@@ -17,7 +17,7 @@ from albkit.policy.target_choice import TargetChoice
 from albkit.proxy.runtime import LiveTunnel, Runtime
 from albkit.state.target import TargetState
 
-__all__ = ("Registration", "is_mitigated", "text_of")
+__all__ = ("Registration", "text_of")
 
 _TEXTS = {
     TargetHealthReason.INITIAL_HEALTH_CHECKING: "Initial health checks in progress",
@@ -319,12 +319,7 @@ def _description(member: TargetState | None, target: Target | None = None) -> Ta
 
 def _anomaly(member: TargetState) -> AnomalyDetection:
     result = AnomalyResult.ANOMALOUS if member.is_anomalous else AnomalyResult.NORMAL
-    return AnomalyDetection(result, is_mitigated(member))
-
-
-def is_mitigated(member: TargetState) -> bool:
-    """Whether the target gets fewer requests than its weight stands for: its share is reduced, or it is ejected or on probation."""
-    return member.share < 1.0 or member.ejected_until is not None or member.probation > 0
+    return AnomalyDetection(result, member.is_mitigated)
 
 
 def text_of(reason: TargetHealthReason | None) -> str:

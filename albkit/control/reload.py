@@ -30,7 +30,7 @@ from albkit.proxy.runtime import Runtime
 from albkit.proxy.serving import receive
 from albkit.proxy.tls.loading import Loaded
 
-__all__ = ("apply",)
+__all__ = ("Identity", "apply", "identities")
 
 Identity = tuple[object, ...]
 
@@ -94,8 +94,8 @@ class _Change:
         self._loaded = loaded
         self._runtime = runtime
         self._registration = registration
-        self._before = dict(zip(_identities([one.listener for one in running]), running, strict=True))
-        self._wanted = list(zip(_identities(settings.listeners), settings.listeners, strict=True))
+        self._before = dict(zip(identities([one.listener for one in running]), running, strict=True))
+        self._wanted = list(zip(identities(settings.listeners), settings.listeners, strict=True))
         _match_renamed(self._before, self._wanted)
         self._terminations = dict(zip((identity for identity, _ in self._wanted), loaded.terminations, strict=True))
         self._staying: dict[Identity, RunningListener] = {}
@@ -246,7 +246,8 @@ def _check_members(settings: Settings, runtime: Runtime) -> None:
     faults.raise_if_any()
 
 
-def _identities(listeners: Sequence[Listener]) -> list[Identity]:
+def identities(listeners: Sequence[Listener]) -> list[Identity]:
+    """Return what identifies each listener, in the same order: its name, else what it listens on and its place."""
     places: Counter[Identity] = Counter()
     identities: list[Identity] = []
     for listener in listeners:

@@ -39,7 +39,7 @@ class ListenerDescription:
     """One entry of `LoadBalancer.describe_listeners`."""
 
     id: str
-    """Its name, else its port as text. If another listener before it has the same, ` (2)` or a higher number follows."""
+    """Its name, else its port as text. If listeners before it have the same, `#2` or a higher number follows."""
     name: str | None
     protocol: str
     host: str | None
@@ -127,7 +127,7 @@ class TargetGroupDescription:
     connection_errors: int
     """Connections to targets that could not be established, TLS handshakes included."""
     last_active_at: float | None
-    """When the last exchange or tunnel with one of its present targets ended; `None` if none has."""
+    """When the last exchange or tunnel with one of its targets ended; `None` if none has."""
 
 
 @attrs.frozen

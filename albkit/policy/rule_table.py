@@ -103,13 +103,13 @@ class RuleTable(Generic[Action]):
 
     def take_over(self, before: RuleTable[Action]) -> None:
         """Go on with the hit counts of the table that this one replaces. A rule with the same priority and conditions is the same rule."""
-        self.default.hits = before.default.hits
+        self.default.hits += before.default.hits
         known = {rule.priority: rule for rule in before.rules if rule.hits}
         for rule in self.rules if known else ():
             old = known.get(rule.priority)
             # By equality alone: a condition of the program need not be hashable.
             if old is not None and old.rule is not None and rule.rule is not None and old.rule.conditions == rule.rule.conditions:
-                rule.hits = old.hits
+                rule.hits += old.hits
 
     def match(self, request: RequestHead) -> CompiledRule[Action]:
         """Return the first rule by priority whose conditions all hold, else the default rule (priority 0)."""

@@ -142,12 +142,13 @@ class Forwarding:
                 upload.flush()
             sent = record.sent_at = runtime.clock.monotonic()
             await answered
-            record.answered_at = runtime.clock.monotonic()
+            answered_at = record.answered_at = runtime.clock.monotonic()
             if self.choice.hears_answers:
-                self.choice.took(member, record.answered_at - sent)
+                self.choice.took(member, answered_at - sent)
             status = upstream.response.status
             if status == 101:
                 self._check_upgrade(upstream, member)
+            member.counters.response_times.observe(answered_at - sent)
         except BaseException:
             if upload is not None:
                 client.park_body()

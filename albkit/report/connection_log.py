@@ -9,10 +9,11 @@ from typing import Final
 
 from albkit.errors import Failure, FailureKind
 from albkit.model.listener_settings import ListenerSettings
-from albkit.report.access_log.context import Timestamps, fixed
+from albkit.report.access_log.context import fixed
 from albkit.report.escape import escaped
 from albkit.report.log_throttle import LogThrottle
 from albkit.report.names import elb_name
+from albkit.report.timestamp import timestamp
 from albkit.state.connection_record import ConnectionRecord
 
 __all__ = ("FORMATS", "connection_log_for")
@@ -64,7 +65,6 @@ def _alb(load_balancer: str, listener: ListenerSettings, port: int) -> Format:
     """15 fields, separated by spaces. Only the subject is quoted, also if it is `-`: readers of ALB's log rely on it."""
     elb = elb_name(load_balancer, "net" if listener.is_stream else "app")
     is_secure = listener.is_secure
-    time = Timestamps().text
 
     def line(record: ConnectionRecord) -> str:
         fields = _Fields(record, is_secure)
@@ -72,7 +72,7 @@ def _alb(load_balancer: str, listener: ListenerSettings, port: int) -> Format:
         latency = f"{fields.latency:.3f}" if fields.latency is not None else "-"
         subject = escaped(_as_bytes(fields.subject)) or "-"
         return (
-            f"{time(record.at)} {fixed(client.host)} {client.port} {port} {fixed(fields.version)} {fixed(fields.cipher)} {latency} "
+            f"{timestamp(record.at)} {fixed(client.host)} {client.port} {port} {fixed(fields.version)} {fixed(fields.cipher)} {latency} "
             f'"{subject}" {fixed(fields.validity)} {fixed(fields.serial)} {fields.status or "-"} {client.conn_trace_id or "-"} '
             f"{record.key_exchange or '-'} {elb} {fixed(record.local)}"
         )
@@ -85,15 +85,14 @@ def _json(load_balancer: str, listener: ListenerSettings, port: int) -> Format:
     elb = quoted(elb_name(load_balancer, "net" if listener.is_stream else "app"))
     name = _text(listener.name or "")
     is_secure = listener.is_secure
-    time = Timestamps().text
 
     def line(record: ConnectionRecord) -> str:
         fields = _Fields(record, is_secure)
         client, tls, failure = record.client, record.tls, record.failure
         latency = f"{fields.latency:.6f}" if fields.latency is not None else "null"
         return (
-            f'{{"time":"{time(record.at)}","client_ip":{_text(client.host)},"client_port":{client.port or "null"},"listener_port":{port},'
-            f'"listener":{name},"tls_protocol":{_text(fields.version)},"tls_cipher":{_text(fields.cipher)},'
+            f'{{"time":"{timestamp(record.at)}","client_ip":{_text(client.host)},"client_port":{client.port or "null"},'
+            f'"listener_port":{port},"listener":{name},"tls_protocol":{_text(fields.version)},"tls_cipher":{_text(fields.cipher)},'
             f'"tls_handshake_latency":{latency},"leaf_client_cert_subject":{_text(fields.subject)},'
             f'"leaf_client_cert_validity":{_text(fields.validity)},"leaf_client_cert_serial_number":{_text(fields.serial)},'
             f'"tls_verify_status":{_text(fields.status)},"conn_trace_id":{_text(client.conn_trace_id)},'

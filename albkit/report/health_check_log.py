@@ -7,9 +7,10 @@ from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Final
 
-from albkit.report.access_log.context import Timestamps, fixed
+from albkit.report.access_log.context import fixed
 from albkit.report.log_throttle import LogThrottle
 from albkit.report.names import elb_name
+from albkit.report.timestamp import timestamp
 from albkit.state.health_check_record import HealthCheckRecord
 
 __all__ = ("FORMATS", "health_check_log_for")
@@ -23,12 +24,11 @@ Format = Callable[[HealthCheckRecord], str]
 def _alb(load_balancer: str) -> Format:
     """10 fields, separated by spaces."""
     elb = elb_name(load_balancer)
-    time = Timestamps().text
 
     def line(record: HealthCheckRecord) -> str:
         result = record.result
         return (
-            f"{record.kind} {time(result.at)} {max(result.seconds, 0.0):.9f} {fixed(record.target)} {record.group} "
+            f"{record.kind} {timestamp(result.at)} {max(result.seconds, 0.0):.9f} {fixed(record.target)} {record.group} "
             f"{'PASS' if result.passed else 'FAIL'} {result.status if result.status is not None else '-'} {record.failure or '-'} "
             f"{elb} {fixed(record.local)}"
         )
@@ -39,13 +39,12 @@ def _alb(load_balancer: str) -> Format:
 def _json(load_balancer: str) -> Format:
     """One object per line, with ALB's names of the fields. What is not known is null."""
     elb = quoted(elb_name(load_balancer))
-    time = Timestamps().text
 
     def line(record: HealthCheckRecord) -> str:
         result = record.result
         status = "PASS" if result.passed else "FAIL"
         return (
-            f'{{"type":"{record.kind}","time":"{time(result.at)}","latency":{max(result.seconds, 0.0):.9f},'
+            f'{{"type":"{record.kind}","time":"{timestamp(result.at)}","latency":{max(result.seconds, 0.0):.9f},'
             f'"target_addr":{quoted(record.target)},"target_group_id":{quoted(record.group)},"status":"{status}",'
             f'"status_code":{result.status if result.status is not None else "null"},"reason_code":{_text(record.failure)},'
             f'"reason":{_text(result.reason)},"elb":{elb},"ip_address":{_text(record.local)}}}'

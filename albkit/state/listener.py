@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from albkit.model.listener_settings import ListenerSettings
+from albkit.state.metrics import LISTENER_METRICS
 
 if TYPE_CHECKING:
     from albkit.state.connection_record import ConnectionRecord
@@ -26,6 +27,22 @@ class ListenerCounters:
     responses_3xx: int = 0
     responses_4xx: int = 0
     responses_5xx: int = 0
+    active_connections: int = 0
+    new_connections: int = 0
+    rejected_connections: int = 0
+
+    def connection_opened(self) -> None:
+        """A connection was admitted. Call `connection_closed` when it ends."""
+        self.active_connections += 1
+        self.new_connections += 1
+
+    def connection_closed(self) -> None:
+        """A connection that was admitted was closed."""
+        self.active_connections -= 1
+
+    def connection_rejected(self) -> None:
+        """A connection was closed right after it was accepted, because of a limit."""
+        self.rejected_connections += 1
 
     def exchange_ended(self, size: int, status: int) -> None:
         """An exchange, a tunnel or a rejected connection ended.
@@ -45,6 +62,15 @@ class ListenerCounters:
         else:
             self.responses_5xx += 1
 
+    def add(self, other: ListenerCounters) -> None:
+        """Add the counts of another object to these."""
+        for slot in LISTENER_METRICS:
+            setattr(self, slot, getattr(self, slot) + getattr(other, slot))
+
+    def as_mapping(self) -> dict[str, int]:
+        """Return every counter by its name."""
+        return {metric.name: getattr(self, slot) for slot, metric in LISTENER_METRICS.items()}
+
 
 class ListenerState:
     """What is true now of one listener. The same object for as long as its port is open.
@@ -61,6 +87,7 @@ class ListenerState:
         """The configuration. `apply` replaces it."""
         self.port = port
         self.counters = ListenerCounters()
+        """Its metrics. If the listener continues an earlier one, the same object as before."""
         self.access_log: Callable[[Any], None] | None = None
         """Called with the `ExchangeRecord` of everything that has ended; `None` if no access log is kept. Must not raise."""
         self.connection_log: Callable[[ConnectionRecord], None] | None = None

@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-__all__ = ("METRICS", "TRAFFIC_METRICS", "Metric")
+__all__ = ("DERIVED_METRICS", "HOST_METRICS", "LISTENER_METRICS", "LOAD_METRICS", "METRICS", "RULE_HITS", "TRAFFIC_METRICS", "Metric")
 
 
 @attrs.frozen
@@ -116,3 +116,65 @@ METRICS: Final = {
     "tunnel_pings": Metric("TunnelPingCount", "pings", "WebSocket pings that the load balancer sent."),
 }
 """By attribute of `Counters`: the metrics for the load balancer only."""
+
+HOST_METRICS: Final = (
+    Metric("HealthyHostCount", "targets", "Targets whose state is `healthy`, now."),
+    Metric("UnHealthyHostCount", "targets", "Targets whose state is `unhealthy`, now."),
+    Metric("AnomalousHostCount", "targets", "Targets that anomaly detection finds anomalous, now."),
+    Metric(
+        "MitigatedHostCount",
+        "targets",
+        "Targets that get less than their share, now: ejected, on probation, or mitigated for an anomaly.",
+    ),
+)
+"""The gauges per target group and for the load balancer: how many targets are in which state."""
+
+LOAD_METRICS: Final = (
+    Metric("ActiveRequestCount", "requests", "Requests and tunnels that are outstanding now."),
+    Metric("OpenTunnelCount", "tunnels", "Open tunnels, and requests for one that the target has not answered yet."),
+    Metric(
+        "LastActivityTime",
+        "seconds since 1970",
+        "When the last exchange or tunnel ended; now, while one is in flight. 0 if there has been none since the load balancer started.",
+    ),
+    Metric(
+        "TargetResponseTime",
+        "seconds",
+        "How long targets took to answer: from the last byte of the request head that was sent to the last of the response head. For a "
+        "tunnel, the time of its handshake. Not for TCP and TLS listeners.",
+    ),
+)
+"""Further metrics of `LoadBalancer.metrics`, per target, per target group and for the load balancer."""
+
+DERIVED_METRICS: Final = (
+    Metric(
+        "RequestCountPerTarget",
+        "requests",
+        "`RequestCount` divided by the number of healthy targets; by the number of registered ones if none is healthy.",
+    ),
+)
+"""Further metrics of `LoadBalancer.metrics`, per target group."""
+
+RULE_HITS: Final = Metric("RuleHitCount", "requests", "Requests, or connections of a TCP or TLS listener, that the rule was applied to.")
+"""The metric of a rule."""
+
+LISTENER_METRICS: Final = {
+    "exchanges": Metric("ExchangeCount", "exchanges", "Exchanges, tunnels and rejected connections that ended."),
+    "processed_bytes": Metric(
+        "ProcessedBytes",
+        "bytes",
+        "Bytes received from and sent to clients, heads and WebSocket frames included. Added when an exchange or tunnel ends.",
+    ),
+    "responses_2xx": Metric("HTTPCode_2XX_Count", "responses", "Responses to clients with a status of 200 to 299."),
+    "responses_3xx": Metric("HTTPCode_3XX_Count", "responses", "Responses to clients with a status of 300 to 399."),
+    "responses_4xx": Metric("HTTPCode_4XX_Count", "responses", "Responses to clients with a status of 400 to 499."),
+    "responses_5xx": Metric("HTTPCode_5XX_Count", "responses", "Responses to clients with a status of 500 to 599."),
+    "active_connections": Metric("ActiveConnectionCount", "connections", "Connections of clients that are open now."),
+    "new_connections": Metric("NewConnectionCount", "connections", "Connections of clients that were admitted."),
+    "rejected_connections": Metric(
+        "RejectedConnectionCount",
+        "connections",
+        "Connections of clients that were closed right after they were accepted, for a limit.",
+    ),
+}
+"""By attribute of `ListenerCounters`: the metrics per listener."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from albkit.model.target_group import TargetGroup
 from albkit.state.counters import TrafficCounters
-from albkit.state.target_group import TargetGroupState
+from albkit.state.target_group import Departures, TargetGroupState
 
 __all__ = ("Registry",)
 
@@ -19,7 +19,9 @@ class Registry:
     """
 
     def __init__(self, groups: Iterable[TargetGroup]) -> None:
-        self._groups = {group.name: TargetGroupState(group) for group in groups}
+        self.departures = Departures()
+        """How often counts have moved, because a target or a group has left."""
+        self._groups = {group.name: TargetGroupState(group, self.departures) for group in groups}
 
     def group(self, name: str) -> TargetGroupState:
         """Return the state of the group with this name.
@@ -34,7 +36,7 @@ class Registry:
 
     def add(self, group: TargetGroup) -> TargetGroupState:
         """Add a group and return its new state."""
-        state = self._groups[group.name] = TargetGroupState(group)
+        state = self._groups[group.name] = TargetGroupState(group, self.departures)
         return state
 
     def remove(self, name: str, counters: TrafficCounters) -> None:
@@ -52,12 +54,12 @@ class Registry:
             group.retire(counters)
 
     def traffic(self, excluding: TrafficCounters) -> list[TrafficCounters]:
-        """Return the counters of each group.
+        """Return the counters whose sum is that of all groups.
 
         Args:
             excluding: A group that was retired into these is left out, or it would be counted twice.
         """
-        return [group.traffic() for group in self._groups.values() if group.counters is not excluding]
+        return [part for group in self._groups.values() if group.counters is not excluding for part in group.parts()]
 
     @property
     def groups(self) -> tuple[TargetGroupState, ...]:

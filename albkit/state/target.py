@@ -111,5 +111,10 @@ class TargetState:
         self.keeps_sessions = False
         """Whether it drains and still gets the requests of its sticky sessions (`while_draining="honor"`)."""
 
+    @property
+    def is_mitigated(self) -> bool:
+        """Whether it gets fewer requests than its weight stands for: its share is reduced, or it is ejected or on probation."""
+        return self.share < 1.0 or self.ejected_until is not None or self.probation > 0
+
     def __repr__(self) -> str:
         return f"<TargetState {self.address} {self.state} outstanding={self.outstanding} requests={self.requests}>"

@@ -8,11 +8,23 @@ from albkit.model.target_group import TargetGroup
 from albkit.state.counters import TrafficCounters
 from albkit.state.target import TargetState
 
-__all__ = ("TargetGroupState",)
+__all__ = ("Departures", "TargetGroupState")
 
 
 def _ignore(*_: object) -> None:
     """The callback of a group that nothing observes."""
+
+
+class Departures:
+    """How often counts have moved from one object to another, because a target or a group has left.
+
+    A reader that sums them up in several steps begins again if this has changed.
+    """
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
 
 
 class TargetGroupState:
@@ -20,11 +32,24 @@ class TargetGroupState:
 
     Args:
         group: The description. Its fixed targets become members; those that are discovered or registered later are added from outside.
+        departures: Shared by all groups of a load balancer.
     """
 
-    __slots__ = ("counters", "ejected", "eligible", "fails_open", "group", "members", "on_ejected", "on_recovered", "retry_tokens")
+    __slots__ = (
+        "_departures",
+        "_last_removed",
+        "counters",
+        "ejected",
+        "eligible",
+        "fails_open",
+        "group",
+        "members",
+        "on_ejected",
+        "on_recovered",
+        "retry_tokens",
+    )
 
-    def __init__(self, group: TargetGroup) -> None:
+    def __init__(self, group: TargetGroup, departures: Departures | None = None) -> None:
         self.group = group
         """The description. `apply` replaces it."""
         self.members = {str(target): TargetState(target, checked=group.health_check is not None) for target in group.fixed_targets}
@@ -45,19 +70,32 @@ class TargetGroupState:
 
         self.counters = TrafficCounters()
         """What former members have counted, and requests that no member got. After `retire`, the counters it was given."""
+        self._departures = departures if departures is not None else Departures()
+        self._last_removed: TargetState | None = None
+
+    def parts(self) -> list[TrafficCounters]:
+        """Return the counters whose sum is the group's: its own, and those of its members."""
+        return [self.counters, *(member.counters for member in self.members.values())]
 
     def traffic(self) -> TrafficCounters:
         """Return the group's counters: the sum over its members and former members, as a copy."""
-        total = TrafficCounters()
-        total.add(self.counters)
-        for member in self.members.values():
-            total.add(member.counters)
-        return total
+        return TrafficCounters.total(self.parts())
+
+    @property
+    def last_active_at(self) -> float:
+        """When the last exchange or tunnel of any member or former member ended (monotonic clock); 0 if none has."""
+        latest = max((member.last_active_at for member in self.members.values()), default=0.0)
+        # A member leaves before its last exchange is recorded, so its time is read from it.
+        return max(latest, self._last_removed.last_active_at) if self._last_removed is not None else latest
 
     def remove(self, member: TargetState) -> None:
         """Remove a member that has nothing outstanding. The group keeps what it has counted. Safe to call again."""
         if self.members.get(member.address) is member:
             del self.members[member.address]
+            self._departures.count += 1
+            if self._last_removed is not None:
+                member.last_active_at = max(member.last_active_at, self._last_removed.last_active_at)
+            self._last_removed = member
             if member.counters is not self.counters:
                 self.counters.add(member.counters)
                 # The last exchange of the member may not be recorded yet: from now on it counts for the group.
@@ -65,6 +103,7 @@ class TargetGroupState:
 
     def retire(self, successor: TrafficCounters) -> None:
         """Move all counts to `successor`, which also gets those of exchanges that are still in flight. Safe to call again."""
+        self._departures.count += 1
         for member in self.members.values():
             if member.counters is not successor:
                 successor.add(member.counters)

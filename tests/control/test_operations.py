@@ -20,8 +20,8 @@ async def test_listeners_of_the_same_port_have_ids_of_their_own(unused_tcp_port:
     action, port = alb.FixedResponse(200), unused_tcp_port
     listeners = [alb.Listener(port, action, host="127.0.0.1"), alb.Listener(port, action, host="127.0.0.2")]
     async with alb.LoadBalancer([*listeners, alb.Listener(0, action, host="127.0.0.1", name="web")]) as load_balancer:
-        assert [one.id for one in load_balancer.describe_listeners()] == [str(port), f"{port} (2)", "web"]
-        assert [one.id for one in load_balancer.describe_rules()] == [f"{port}/0", f"{port} (2)/0", "web/0"]
+        assert [one.id for one in load_balancer.describe_listeners()] == [str(port), f"{port}#2", "web"]
+        assert [one.id for one in load_balancer.describe_rules()] == [f"{port}/0", f"{port}#2/0", "web/0"]
 
 
 async def test_rules_keep_their_words_and_count_their_hits() -> None:

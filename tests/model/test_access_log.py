@@ -84,7 +84,7 @@ def test_listener_takes_a_log_none_or_false() -> None:
     for log in (None, False, alb.AccessLog("a.log")):
         assert alb.Listener(80, alb.FixedResponse(200), access_log=log).access_log == log
     for wrong in (True, 0, "a.log"):
-        with pytest.raises(alb.ConfigurationError, match="access_log: .*give AccessLog"):
+        with pytest.raises(alb.ConfigurationError, match=r"access_log: .*give AccessLog"):
             alb.Listener(80, alb.FixedResponse(200), access_log=wrong)  # type: ignore[arg-type]
 
 
@@ -106,7 +106,7 @@ def test_load_balancer_takes_a_log_and_lists_what_is_wrong() -> None:
         alb.LoadBalancer(listeners, access_log=alb.AccessLog("a.log"))
     (fault,) = raised.value.faults
     assert fault.startswith("listeners[1].access_log: './a.log' is also the file of access_log")
-    with pytest.raises(alb.ConfigurationError, match="access_log: 'a.log' is not AccessLog"):
+    with pytest.raises(alb.ConfigurationError, match=r"access_log: 'a\.log' is not AccessLog"):
         alb.LoadBalancer(listeners[2], access_log="a.log")
 
 

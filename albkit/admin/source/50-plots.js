@@ -25,6 +25,7 @@ function pencil(canvas) {
 function spark(canvas, item, ticks) {
   const [pen, width, height] = pencil(canvas);
   if (!width) return;
+  ticks = Math.min(ticks, Math.max(30, tick + 1));
   const own = item.$ || {}, step = width / (ticks - 1), first = tick - ticks + 1;
   let top = 0;
   for (let t = first; t <= tick; t++) top = Math.max(top, own.rate?.get(t) || 0);

@@ -163,7 +163,7 @@ class ListenerRuntime:
             address.conn_trace_id = runtime.new_conn_trace_id()
             locate(address, transport)
         if runtime.stopping or not admitted:
-            runtime.counters.connection_rejected()
+            self._count_rejected()
             self.log_connection(address, transport, Failure(FailureKind.STOPPED if runtime.stopping else FailureKind.OUT_OF_SOCKETS))
             return None
         try:
@@ -173,12 +173,14 @@ class ListenerRuntime:
             self.reject(address, failure)
             return None
         runtime.counters.connection_opened()
+        self.listener_state.counters.connection_opened()
         return address
 
     def reserve_slot(self, descriptor: int, peer: object) -> bool:
         """Reserve descriptors for a connection that was just accepted; see `Runtime.reserve_slot`."""
         if self.runtime.reserve_slot(descriptor):
             return True
+        self.listener_state.counters.connection_rejected()
         if self.listener_state.connection_log is not None:
             address = address_of(peer)
             address.conn_trace_id = self.runtime.new_conn_trace_id()
@@ -226,6 +228,7 @@ class ListenerRuntime:
     def release(self, host: str | None) -> None:
         """Uncount an admitted connection that has ended; `host` is the client for which it was counted, if any."""
         self.limiter.release(host)
+        self.listener_state.counters.connection_closed()
 
     def reject(self, address: ClientAddress, failure: Failure) -> None:
         """Count and log a connection that is closed before its first request."""
@@ -233,8 +236,12 @@ class ListenerRuntime:
         record.failure = failure
         record.elb_status_code = failure.kind.status or 0
         if failure.kind in _REJECTED:
-            self.runtime.counters.connection_rejected()
+            self._count_rejected()
         finish(record, self.runtime)
+
+    def _count_rejected(self) -> None:
+        self.runtime.counters.connection_rejected()
+        self.listener_state.counters.connection_rejected()
 
     def trusts_proxy(self, host: str) -> bool:
         """Whether to accept a PROXY protocol header from this peer."""
@@ -290,8 +297,8 @@ class ListenerRuntime:
         if client.told is not None:
             return client.told
         protocol = "https" if client.tls is not None else self.protocol
-        told = client.local if self.config.proxy_protocol is not None else None
-        return protocol, (told[1] if told is not None else 0) or self.port
+        # Not the port in `local`: a socket that is inherited may have another port than the one that clients use.
+        return protocol, client.public_port or self.port
 
     def forwarded_fields(self, client: ClientAddress, *, is_trusted_proxy: bool) -> ForwardedFields:
         """Create the headers that describe this client to targets, or, for a trusted proxy, its clients."""
