@@ -27,7 +27,7 @@ const TRAFFIC = [
   { key: "errors", title: "Errors", hint: "Failed requests of the last 10 s", w: 58, need: 2, num: true, card: "err", sort: errors, make: toned((i) => percent(errors(i)), errorTone) },
   { key: "p50", title: "p50", hint: "Median time until the response begins, last 10 s", w: 60, need: 3, num: true, sort: (i) => i.latency?.p50, text: (i) => millis(i.latency?.p50) },
   { key: "p99", title: "p99", hint: "99 of 100 responses began within this time, last 10 s", w: 62, need: 2, num: true, card: "p99", sort: (i) => i.latency?.p99, text: (i) => millis(i.latency?.p99) },
-  { key: "outstanding", title: "In flight", hint: "Requests without a whole response yet", w: 58, need: 4, num: true, sort: (i) => i.outstanding, text: (i) => count(i.outstanding) },
+  { key: "outstanding", title: "In flight", hint: "Requests without a whole response yet", w: 58, need: 4, num: true, sort: inFlight, text: (i) => count(inFlight(i)) },
   { key: "tunnels", title: "Tunnels", w: 58, need: 4, num: true, card: "tun", sort: (i) => i.tunnels, text: (i) => count(i.tunnels) },
   { key: "bytes", title: "Bytes/s", w: 70, need: 5, num: true, sort: (i) => rate(i, "bytes"), text: (i) => bytes(rate(i, "bytes")) },
 ];

@@ -15,7 +15,7 @@ function drawTiles() {
   const all = recent("requests"), of = (name) => (all > 0 ? recent(name) / all : recent(name) > 0 ? 1 : NaN), [t4, t5, e4, e5] = ["t4", "t5", "e4", "e5"].map(of);
   const { p50, p90, p99 } = data.lb.latency || {}, counters = data.lb.counters || {};
   let healthy = 0, targets = 0, outstanding = 0;
-  for (const g of data.groups.values()) { healthy += g.healthy; targets += g.targets; outstanding += g.outstanding || 0; }
+  for (const g of data.groups.values()) { healthy += g.healthy; targets += g.targets; outstanding += inFlight(g); }
   tiles.requests(short(recent("requests", 3)), "/s", `${count(outstanding)} in flight`);
   tiles.errors(percent(t5 + e5), "", `targets ${percent(t5)}, balancer ${percent(e5)}\n4xx: ${percent(t4)}, ${percent(e4)}`, t5 + e5 >= 0.05 ? "bad" : t5 + e5 >= 0.01 ? "warn" : "");
   tiles.latency(millis(p50), "", `p90 ${millis(p90)}, p99 ${millis(p99)}`);
