@@ -20,7 +20,6 @@ from typing import Any, Final, TypeVar
 
 from albkit.clock import Clock
 from albkit.errors import Failure
-from albkit.model.extensions import Tunnel
 from albkit.model.listener import Listener
 from albkit.model.listener_settings import ListenerSettings
 from albkit.model.message import ClientAddress, RequestHead
@@ -35,7 +34,7 @@ from albkit.report.span_attributes import (
     route_of,
     tunnel_attributes,
 )
-from albkit.state.record import ExchangeRecord
+from albkit.state.record import ExchangeRecord, TunnelRecord
 from albkit.state.target import TargetState
 from albkit.wire.http1.trace_context import ContextFields, replace_context
 
@@ -208,7 +207,7 @@ class Tracing:
 class _Trace:
     """The span of one exchange, and of the tunnel that follows. Implements `albkit.state.record.Trace`."""
 
-    __slots__ = ("_clock", "_context", "_hook_context", "_method", "_span", "_start", "_start_ns", "_tracing", "_tunnel")
+    __slots__ = ("_clock", "_context", "_hook_context", "_method", "_span", "_start", "_start_ns", "_tracing")
 
     def __init__(self, tracing: Tracing, record: ExchangeRecord, peer: ClientAddress, origin: tuple[str, int], clock: Clock) -> None:
         request = record.request
@@ -216,7 +215,6 @@ class _Trace:
             raise TypeError("an exchange without a request")
         self._tracing = tracing
         self._clock = clock
-        self._tunnel: Tunnel | None = None
         self._hook_context: HookContext | None = None
         # One wall clock time, and all others relative to it by the monotonic clock: durations stay right if the wall clock is set.
         self._start = record.received_at
@@ -255,21 +253,19 @@ class _Trace:
     def attempt_failed(self, target: TargetState, failure: Failure) -> None:
         self._tracing.guarded("add an event", self._clock, self._add_attempt, target, failure)
 
-    def tunnel_opened(self, record: ExchangeRecord, tunnel: Tunnel) -> None:
-        self._tracing.guarded("end a span", self._clock, self._end, record, self._clock.monotonic())
+    def tunnel_opened(self, record: ExchangeRecord) -> None:
+        now = self._clock.monotonic()
+        self._tracing.guarded("end a span", self._clock, self._end, record, now)
         # A tunnel may stay open for days. Keep what its span needs as a child, not the span with everything that is known of the request.
         self._context = trace.set_span_in_context(NonRecordingSpan(trace.get_current_span(self._context).get_span_context()), Context())
         self._span = self._hook_context = None
-        self._tunnel = tunnel
-        self._start_ns, self._start = self._at(self._clock.monotonic()), self._clock.monotonic()
+        self._start_ns, self._start = self._at(now), now
 
     def ended(self, record: ExchangeRecord) -> None:
-        # The tunnel refers to the record, and the record to this trace: without the circle all of them are freed at once.
-        tunnel, self._tunnel = self._tunnel, None
-        if tunnel is None:
+        if record.tunnel is None:
             self._tracing.guarded("end a span", self._clock, self._end, record, record.ended_at)
         else:
-            self._tracing.guarded("end a span", self._clock, self._end_tunnel, record, tunnel)
+            self._tracing.guarded("end a span", self._clock, self._end_tunnel, record, record.tunnel)
 
     def _at(self, moment: float) -> int:
         """The wall clock time of a moment of the monotonic clock, in nanoseconds."""
@@ -297,7 +293,7 @@ class _Trace:
         finally:
             span.end(self._at(moment))
 
-    def _end_tunnel(self, record: ExchangeRecord, tunnel: Tunnel) -> None:
+    def _end_tunnel(self, record: ExchangeRecord, tunnel: TunnelRecord) -> None:
         # Made at its end: before, it would only take memory. Its parent decides whether it is sampled.
         span = self._tracing.tracer.start_span(
             f"tunnel {tunnel.protocol}", self._context, SpanKind.INTERNAL, tunnel_attributes(record, tunnel), start_time=self._start_ns

@@ -33,7 +33,7 @@ _CLOSE_TIMEOUT: Final = 2.0
 """Seconds that a log has to write its last lines, when the load balancer stops or a configuration no longer has it."""
 
 Key = object
-"""What makes two destinations the same: the path of a file, or the function."""
+"""What makes two destinations the same: the path of a file, or the function, and how it is written."""
 
 
 class LogFiles:
@@ -172,7 +172,10 @@ class LogFiles:
 
 
 def _key(destination: LogDestination) -> Key:
-    return os.path.abspath(destination.path) if destination.path is not None else destination.destination  # noqa: PTH100 - no file access
+    # Without a look at the file system, which could block.
+    where = os.path.normpath(destination.path) if destination.path is not None else destination.destination
+    # A file that is to be rotated in another way is opened anew.
+    return where, destination.way_of_writing
 
 
 def _fault(writer: LogWriter, error: BaseException) -> str:

@@ -26,7 +26,7 @@ class ProxyReport(Protocol):
 class ClientAddress:
     """The address of a client connection, and its TLS."""
 
-    __slots__ = ("conn_trace_id", "host", "local", "logged", "port", "tls", "told")
+    __slots__ = ("conn_trace_id", "host", "local", "logged", "port", "public_port", "tls", "told")
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class ClientAddress:
         tls: TlsSession | None = None,
         told: tuple[str, int] | None = None,
         conn_trace_id: str = "",
+        public_port: int = 0,
     ) -> None:
         self.host = host
         """An IP address without a port, in IPv4 form even if the socket is IPv6. Empty for a unix socket."""
@@ -49,6 +50,8 @@ class ClientAddress:
         reported nothing about its TLS session."""
         self.told = told
         """The client's protocol (`http` or `https`) and port as reported by a trusted proxy; `None` if there is none."""
+        self.public_port = public_port
+        """The port that the client connected to, if a PROXY protocol header names it; else 0."""
         self.conn_trace_id = conn_trace_id
         """The id of the connection in the access log and in the connection log: `TID_` and 32 hexadecimal digits. Empty if its listener had
         neither of them when the client connected."""

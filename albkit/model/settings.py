@@ -108,7 +108,7 @@ class Settings:
         first: dict[str, tuple[str, LogDestination]] = {}
         for place, log in self.logs:
             if log.path is not None:
-                before = first.setdefault(os.path.abspath(log.path), (place, log))  # noqa: PTH100 - no file access
+                before = first.setdefault(os.path.normpath(log.path), (place, log))
                 if log.way_of_writing != before[1].way_of_writing:
                     wrong = f"{log.path!r} is also the file of {before[0]}, with another rotation, keep or buffer_size; make them equal"
                     faults.add(place, wrong)

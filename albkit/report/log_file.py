@@ -45,8 +45,7 @@ class LogFile:
         now: Callable[[], float],
         say: Callable[[str], None],
     ) -> None:
-        # Absolute, because the program may change its working directory.
-        self._path = os.path.abspath(path)  # noqa: PTH100 - Path.resolve() would follow links
+        self._path = path
         self._rotate_size = rotate_size
         self._interval = rotate_interval
         self._keep = keep
@@ -137,6 +136,8 @@ class LogFile:
     # Opening.
 
     def _opened(self) -> int:
+        # The program may change its working directory later.
+        self._path = os.path.abspath(self._path)  # noqa: PTH100 - Path.resolve() would follow links
         fd = os.open(self._path, _FLAGS | _NONBLOCK, _MODE)
         try:
             if stat.S_ISDIR(os.fstat(fd).st_mode):  # Not reached on Linux, where open(2) fails.

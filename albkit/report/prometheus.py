@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final, Protocol
 
+import attrs
+
 from albkit.clock import Clock
 from albkit.model.health import TargetHealthState
 from albkit.report.prometheus_families import Family, Level, escape, families, valid
@@ -24,11 +26,11 @@ from albkit.state.registry import Registry
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
 
-__all__ = ("CONTENT_TYPE", "Exposition", "Hits", "Row", "Source")
+__all__ = ("CONTENT_TYPE", "Exposition", "Hits", "Row", "Samples", "Source")
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The Content-Type of the text."""
-_SAMPLES_AT_ONCE = 1000
+_SAMPLES_AT_ONCE = 500
 """Samples in one step of a scrape."""
 _MEMBERS_AT_ONCE = 200
 """Targets that one step of a scrape adds up."""
@@ -37,6 +39,15 @@ _TRIES = 3
 
 Row = tuple[str, tuple[tuple[str, str], ...], Any, TargetGroupState | None]
 """The labels of samples as text; the same as pairs; the object with the numbers; for a target, its group."""
+
+
+@attrs.frozen
+class Samples:
+    """Some samples of a family, or none at its beginning."""
+
+    family: Family
+    rows: list[tuple[str, tuple[tuple[str, str], ...], float]]
+    """Of each the suffix of its name, its labels and its value."""
 
 
 class Hits(Protocol):
@@ -126,20 +137,26 @@ class Exposition:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        # Gauges are 0 while the load balancer does not run. The states of targets stay as they were when it stopped.
-        self.families = families(
-            self._last_activity,
-            lambda member: int(member.state is TargetHealthState.HEALTHY and source.is_running),
-            lambda member: int(member.eligible and source.is_running),
-        )
+        self.families = families(self._last_activity, self._is_healthy, self._is_eligible)
+        # What all targets have in common is read once per scrape.
+        self._is_running = False
+        self._now = 0.0
+        self._offset = 0.0
         # Kept from scrape to scrape, because making the labels costs more than all else of a sample.
         self._known: dict[TargetState, Row] = {}
 
     def _last_activity(self, one: Any) -> float:
-        clock = self._source.clock
         if one.outstanding:
-            return clock.time()
-        return clock.time() - clock.monotonic() + one.last_active_at if one.last_active_at else 0
+            return self._now
+        return self._offset + one.last_active_at if one.last_active_at else 0
+
+    # Gauges are 0 while the load balancer does not run. The states of targets stay as they were when it stopped.
+
+    def _is_healthy(self, member: TargetState) -> int:
+        return int(self._is_running and member.state is TargetHealthState.HEALTHY)
+
+    def _is_eligible(self, member: TargetState) -> int:
+        return int(self._is_running and member.eligible)
 
     def text(self) -> Iterator[str]:
         """Write all metrics in steps. The parts are the whole text if joined. A part may be empty."""
@@ -151,12 +168,26 @@ class Exposition:
             else:
                 yield _lines(family, rows)
 
+    def samples(self) -> Iterator[Samples | None]:
+        """Read all metrics in steps; `None` is a pause. Each family begins with an object without samples."""
+        for family, rows in self.scrape():
+            if family is None:
+                yield None
+            else:
+                yield Samples(
+                    family, [(cell.suffix, (*labels, *cell.labels), cell.read(one)) for _, labels, one, _ in rows for cell in family.cells]
+                )
+
     def scrape(self) -> Iterator[tuple[Family | None, Sequence[Row]]]:
         """Give each family and its rows, in steps: first the family without rows, then batches of rows.
 
         Use up a batch before other tasks of the event loop run; after that, targets among the rows may be gone. `None` in place of a family
         is a pause.
         """
+        clock = self._source.clock
+        self._is_running = self._source.is_running
+        self._now = clock.time()
+        self._offset = self._now - clock.monotonic()
         groups: list[tuple[TargetGroupState, _Totals]] = []
         whole = _Whole(self._source.counters, self._source.is_running, ())
         for whole in self._totals(groups):  # noqa: B007 - the last one is complete
@@ -176,7 +207,8 @@ class Exposition:
             size = max(1, _SAMPLES_AT_ONCE // len(family.cells))
             batches = self._batches_of_rules(size) if family.level is Level.RULE else _batches(rows[family.level], size)
             for batch in batches:
-                yield family, batch if self._moves() == before else [row for row in batch if self._is_present(row)]
+                present = batch if self._moves() == before else [row for row in batch if self._is_present(row)]
+                yield (family, present) if present else (None, ())
 
     def _row(self, one: object, *labels: tuple[str, str], group: TargetGroupState | None = None) -> Row:
         pairs = (("load_balancer", self._source.name), *labels)

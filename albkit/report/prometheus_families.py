@@ -123,6 +123,7 @@ _OWN: Final = {
     "http2_connections": "http2_connections_total",
     "http2_stream_resets": "http2_stream_resets_total",
     "idle_connections_closed": "idle_target_connections_closed_total",
+    "log_lines_dropped": "log_lines_dropped_total",
     "new_connections": "connections_total",
     "non_sticky_requests": "non_sticky_requests_total",
     "reading_paused": "reading_pauses_total",

@@ -12,10 +12,9 @@ from typing import Final
 
 from albkit.errors import Failure
 from albkit.model.conditions.path_pattern import PathPattern
-from albkit.model.extensions import Tunnel
 from albkit.model.message import ClientAddress
 from albkit.model.rule import Rule
-from albkit.state.record import ExchangeRecord
+from albkit.state.record import ExchangeRecord, TunnelRecord
 from albkit.state.target import TargetState
 
 __all__ = ("Attributes", "attempt_attributes", "error_of", "request_attributes", "response_attributes", "route_of", "tunnel_attributes")
@@ -139,26 +138,27 @@ def attempt_attributes(target: TargetState, failure: Failure) -> Attributes:
     return attributes
 
 
-def tunnel_attributes(record: ExchangeRecord, tunnel: Tunnel) -> Attributes:
+def tunnel_attributes(record: ExchangeRecord, tunnel: TunnelRecord) -> Attributes:
     """Describe a tunnel that has ended."""
     attributes: Attributes = {
         "network.protocol.name": _text(tunnel.protocol),
-        "albkit.tunnel.bytes_in": tunnel.bytes_in,
-        "albkit.tunnel.bytes_out": tunnel.bytes_out,
-        "albkit.target_group": tunnel.group,
-        "albkit.target": str(tunnel.target),
+        "albkit.received_bytes": record.received_bytes,
+        "albkit.sent_bytes": record.sent_bytes,
     }
     if record.client.host:
         attributes["client.address"] = record.client.host
+    if record.group is not None:
+        attributes["albkit.target_group"] = record.group.group.name
+    if record.target is not None:
+        attributes["albkit.target"] = record.target.address
     if tunnel.end is not None:
         attributes["albkit.tunnel.end"] = str(tunnel.end)
-    frames_in, frames_out, code = tunnel.frames_in, tunnel.frames_out, getattr(tunnel, "close_code", None)
-    if frames_in is not None:
-        attributes["albkit.tunnel.frames_in"] = frames_in
-    if frames_out is not None:
-        attributes["albkit.tunnel.frames_out"] = frames_out
-    if code:
-        attributes["albkit.tunnel.close_code"] = code
+    if tunnel.close_code is not None:
+        attributes["albkit.tunnel.close_code"] = tunnel.close_code
+    if tunnel.frames_in is not None:
+        attributes["albkit.tunnel.frames_in"] = tunnel.frames_in
+    if tunnel.frames_out is not None:
+        attributes["albkit.tunnel.frames_out"] = tunnel.frames_out
     if record.failure is not None:
         attributes["error.type"] = record.failure.kind.reason
     return attributes

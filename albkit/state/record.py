@@ -11,7 +11,6 @@ from albkit.model.tunnel import TunnelEnd
 
 if TYPE_CHECKING:
     from albkit.errors import Failure
-    from albkit.model.extensions import Tunnel
     from albkit.model.message import ClientAddress, RequestHead
     from albkit.state.counters import Counters
     from albkit.state.listener import ListenerState
@@ -67,7 +66,7 @@ class Trace(Protocol):
     def attempt_failed(self, target: TargetState, failure: Failure) -> None:
         """An attempt has just failed. Another may follow."""
 
-    def tunnel_opened(self, record: ExchangeRecord, tunnel: Tunnel) -> None:
+    def tunnel_opened(self, record: ExchangeRecord) -> None:
         """The exchange became a tunnel. `ended` follows at the end of the tunnel."""
 
     def ended(self, record: ExchangeRecord) -> None:

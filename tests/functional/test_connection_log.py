@@ -8,6 +8,7 @@ import json
 import logging
 import random
 import re
+import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -23,6 +24,7 @@ from cryptography.x509.oid import NameOID
 import albkit as alb
 from albkit.proxy.runtime import Runtime
 from albkit.report import connection_log
+from albkit.report.log_throttle import LogThrottle
 from tests.support.authority import Authority, Issued
 from tests.support.h2_client import H2Client
 from tests.support.peers import RawClient, target
@@ -272,6 +274,27 @@ async def test_requests_of_a_trusted_proxy_have_the_id_of_its_connection() -> No
     assert log.one.ip == "127.0.0.1"
     (request,) = map(json.loads, requests)
     assert (request["client_ip"], request["conn_trace_id"]) == ("203.0.113.9", log.one.tid)
+
+
+@pytest.mark.parametrize("kind", ["no log", "access log", "connection log"])
+async def test_log_changes_nothing_that_targets_get(kind: str) -> None:
+    """The port of an inherited socket is not the one that clients use, which the listener names."""
+    lines: list[str] = []
+    settings: dict[str, Any] = {"no log": {}, "access log": {"access_log": alb.AccessLog(lines.append)}}.get(
+        kind, {"connection_log": alb.ConnectionLog(lines.append)}
+    )
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        async with target() as origin:
+            group = alb.TargetGroup("group", origin.address)
+            more: dict[str, Any] = {"proxy_protocol": "optional", "trusted_networks": "127.0.0.1"}
+            door = alb.Listener(8443, alb.Forward(group), inherited_socket=inherited.fileno(), **more)
+            async with securing(door, **settings):
+                client = await RawClient.connect(inherited.getsockname()[1])
+                await client.get()
+                await client.close()
+            (head,) = origin.heads
+    assert b"X-Forwarded-Port: 8443\r\n" in head
+    assert len(lines) == (kind != "no log")
 
 
 # Mutual TLS.
@@ -593,6 +616,7 @@ async def test_log_that_is_switched_off_during_a_handshake_gets_no_line() -> Non
 async def test_line_that_cannot_be_made_costs_no_connection(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """It is reported with a traceback, and the connection is served."""
     monkeypatch.setattr(connection_log, "_status", lambda _: 1 / 0)
+    monkeypatch.setattr(connection_log, "_throttle", LogThrottle())
     log = Log()
     with caplog.at_level(logging.ERROR, "albkit"):
         async with logging_to(log, http(max_connections=1)) as it, raw(it) as client:

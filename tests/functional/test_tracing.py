@@ -308,6 +308,8 @@ async def test_tunnel_has_a_span_for_the_handshake_and_one_for_its_life() -> Non
         client.send(b"\x81\x80abcd")
         await client.read_exactly(4)
         clock.advance(3600)
+        client.send(b"\x88\x82\0\0\0\0\x03\xe9")
+        await client.read()
         await client.close()
         await gone(it)
         tunnel = (await spans.finished(2))[1]
@@ -316,8 +318,10 @@ async def test_tunnel_has_a_span_for_the_handshake_and_one_for_its_life() -> Non
         assert handshake.end_time is not None
         assert (tunnel.start_time, tunnel.end_time) == (handshake.end_time, handshake.end_time + 3600 * 10**9)
         attributes = attributes_of(tunnel)
-        assert (attributes["albkit.tunnel.bytes_in"], attributes["albkit.tunnel.bytes_out"]) == (6, 4)
-        assert (attributes["albkit.tunnel.frames_in"], attributes["albkit.tunnel.end"]) == (1, "client")
+        assert (attributes["albkit.received_bytes"], attributes["albkit.sent_bytes"]) == (client.sent, len(client.received))
+        assert (attributes["albkit.tunnel.frames_in"], attributes["albkit.tunnel.frames_out"]) == (2, 1)
+        assert (attributes["albkit.tunnel.end"], attributes["albkit.tunnel.close_code"]) == ("client", 1001)
+        assert (attributes["albkit.target_group"], attributes["albkit.target"]) == ("api", origin.address)
         assert tunnel.status.status_code is StatusCode.UNSET
 
 
@@ -334,7 +338,6 @@ async def test_open_tunnel_keeps_little_of_its_span() -> None:
         assert (kept._span, kept._hook_context, len(kept._context)) == (None, None, 1)
         await client.close()
         await gone(it)
-        assert kept._tunnel is None
 
 
 async def test_reset_tunnel_is_an_error() -> None:

@@ -37,6 +37,9 @@ def test_settings_have_albs_defaults() -> None:
         "x_amzn_tls_version_and_cipher_suite": False,
         "certificate_check_interval": 5,
         "stop_timeout": 5,
+        "access_log": None,
+        "connection_log": None,
+        "health_check_log": None,
         "tracing": None,
     }
 

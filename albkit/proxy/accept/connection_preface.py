@@ -176,9 +176,14 @@ class ConnectionPreface(asyncio.Protocol):
             self._received = data
         else:
             if header.source is not None:
-                before = self._address
-                local = header.destination or before.local
-                self._address = ClientAddress(*header.source, local=local, tls=header.tls, conn_trace_id=before.conn_trace_id)
+                before, destination = self._address, header.destination
+                self._address = ClientAddress(
+                    *header.source,
+                    local=destination or before.local,
+                    tls=header.tls,
+                    conn_trace_id=before.conn_trace_id,
+                    public_port=destination[1] if destination is not None else 0,
+                )
             self._admit_client(data[header.size :])
 
     def _admit_client(self, rest: bytes) -> None:
@@ -233,7 +238,14 @@ class ConnectionPreface(asyncio.Protocol):
         before = self._address
         agreed = termination.outcome(session)
         agreed.handshake_time = self._listener.runtime.clock.monotonic() - self._hello_at
-        self._address = ClientAddress(before.host, before.port, local=before.local, tls=agreed, conn_trace_id=before.conn_trace_id)
+        self._address = ClientAddress(
+            before.host,
+            before.port,
+            local=before.local,
+            tls=agreed,
+            conn_trace_id=before.conn_trace_id,
+            public_port=before.public_port,
+        )
         self._log_end(None, agreed)
         protocol = self._receive(self._listener, self._address)
         self._give_up_transport()

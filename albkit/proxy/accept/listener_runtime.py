@@ -297,8 +297,8 @@ class ListenerRuntime:
         if client.told is not None:
             return client.told
         protocol = "https" if client.tls is not None else self.protocol
-        told = client.local if self.config.proxy_protocol is not None else None
-        return protocol, (told[1] if told is not None else 0) or self.port
+        # Not the port in `local`: a socket that is inherited may have another port than the one that clients use.
+        return protocol, client.public_port or self.port
 
     def forwarded_fields(self, client: ClientAddress, *, is_trusted_proxy: bool) -> ForwardedFields:
         """Create the headers that describe this client to targets, or, for a trusted proxy, its clients."""

@@ -20,7 +20,7 @@ def tunnel_opened(listener: ListenerRuntime, tunnel: Tunnel, policy: TunnelPolic
     member.counters.tunnel_opened()
     runtime.tunnel_opened(tunnel)
     if tunnel.record.trace is not None:
-        tunnel.record.trace.tunnel_opened(tunnel.record, tunnel)
+        tunnel.record.trace.tunnel_opened(tunnel.record)
     if member.keeps_sessions:
         # A session that stays on a draining target opened it: close it with the other tunnels of the target, within the spread.
         left = member.deadline - runtime.clock.monotonic()

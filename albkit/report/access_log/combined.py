@@ -6,8 +6,19 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from albkit.report.access_log.context import LogContext, field_value, fixed, is_logged, path_and_query
+from albkit.model.message import ClientAddress
+from albkit.report.access_log.context import (
+    NUMBERS,
+    Connection,
+    LogContext,
+    field_value,
+    fixed,
+    http_version,
+    is_logged,
+    path_and_query,
+)
 from albkit.report.escape import escaped
+from albkit.state.bounded_cache import BoundedCache
 from albkit.state.record import ExchangeRecord
 
 __all__ = ("formatter",)
@@ -15,9 +26,28 @@ __all__ = ("formatter",)
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+class _Connection(Connection):
+    """Keeps what the fields of the last request say."""
+
+    __slots__ = ("client", "fields")
+
+    def __init__(self, context: LogContext, client: ClientAddress) -> None:
+        super().__init__(context, client)
+        self.client = fixed(client.host)
+        self.fields = ""
+        """Referer and user agent of the last request."""
+
+    def fields_of(self, block: bytes) -> str:
+        """Referer and user agent of a request with these fields. The caller compares them with `block` first."""
+        self.fields = f'"{escaped(field_value(block, b"referer")) or "-"}" "{self.user_agent_of(block)}"'
+        return self.fields
+
+
 def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
     """Return the function that makes the line of a record; `None` if it has none."""
     is_stream = context.listener.is_stream
+    now, number = context.now, NUMBERS.get
+    requests: BoundedCache[bytes, str] = BoundedCache()
     last_second = -1
     text = ""
 
@@ -25,22 +55,32 @@ def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
         nonlocal last_second, text
         if not is_stream and not is_logged(record):
             return None
-        second = int(context.now())
+        client = record.client
+        connection: _Connection = client.logged
+        if connection is None or connection.context is not context:
+            connection = client.logged = _Connection(context, client)
+        second = int(now())
         if second != last_second:
             last_second, text = second, _time(second)
-        request, sent, referer, agent = record.request, "-", "-", "-"
-        if request is not None and request.method:
+        request = record.request
+        if request is None or not request.method:
+            sent, fields = "-", '"-" "-"'
+        else:
             head = request.head
             end = head.find(b"\r\n")
-            first = head[:end].decode("latin-1")
-            version = "HTTP/2.0" if record.protocol == "HTTP/2" else "HTTP/1.0" if request.http_1_0 else "HTTP/1.1"
-            sent = escaped(f"{request.method} {path_and_query(request, first)} {version}")
-            referer = escaped(field_value(head, b"referer")) or "-"
-            agent = escaped(field_value(head, b"user-agent")) or "-"
+            block, first = head[end:], head[:end]
+            fields = connection.fields if block == connection.block else connection.fields_of(block)
+            known = requests.get(first)
+            if known is None or record.protocol == "HTTP/2":
+                sent = escaped(f"{request.method} {path_and_query(request, first.decode('latin-1'))} {http_version(record, request)}")
+                # The same line means the same in each request of HTTP/1.1.
+                if record.protocol != "HTTP/2" and not requests.skip_put():
+                    requests.put(first, sent, len(sent))
+            else:
+                requests.count_hit()
+                sent = known
         # nginx writes 000 if it could send no status.
-        return (
-            f'{fixed(record.client.host)} - - [{text}] "{sent}" {record.elb_status_code or "000"} {record.sent_bytes} "{referer}" "{agent}"'
-        )
+        return f'{connection.client} - - [{text}] "{sent}" {number(record.elb_status_code, "000")} {record.sent_bytes} {fields}'
 
     return line
 

@@ -25,11 +25,13 @@ __all__ = (
     "field_value",
     "fixed",
     "has_answer",
+    "http_version",
     "is_logged",
     "path_and_query",
     "processing_times",
     "request_type",
     "rule_priority",
+    "seconds",
 )
 
 _DIGITS: Final = [f"{number:03d}" for number in range(1000)]
@@ -106,8 +108,7 @@ class Connection:
         self.context = context
         listener = context.listener
         secure = client.is_secure if client.told is not None or client.tls is not None else listener.is_secure
-        told_by_header = client.local if listener.proxy_protocol is not None else None
-        port = client.told[1] if client.told is not None else (told_by_header[1] if told_by_header is not None else 0) or context.port
+        port = client.told[1] if client.told is not None else client.public_port or context.port
         self.is_secure = secure
         """Whether the client uses TLS."""
         self.kind = "https" if secure else "http"
@@ -227,6 +228,17 @@ def has_answer(record: ExchangeRecord) -> bool:
     """Whether the target of the last attempt has answered."""
     # A later attempt that was not answered has overwritten the time of the first one.
     return record.sent_at != 0 and record.answered_at >= record.sent_at
+
+
+def seconds(duration: float) -> str:
+    """Format a duration in seconds with six decimals."""
+    micro = int(duration * 1_000_000 + 0.5)
+    return f"{_SHORT[micro // 1000]}{_DIGITS[micro % 1000]}" if 0 <= micro < 1_000_000 else f"{max(duration, 0.0):.6f}"
+
+
+def http_version(record: ExchangeRecord, request: RequestHead) -> str:
+    """The version in the request line."""
+    return "HTTP/2.0" if record.protocol == "HTTP/2" else "HTTP/1.0" if request.http_1_0 else "HTTP/1.1"
 
 
 def processing_times(record: ExchangeRecord) -> str:
