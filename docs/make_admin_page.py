@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parent.parent / "albkit" / "admin"
@@ -120,18 +121,19 @@ def build() -> str:
     return markup + "\n"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page, or check it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
+    options = parser.parse_args(arguments)
     page = build()
-    if parser.parse_args().check:
-        if PAGE.read_text(encoding="utf-8") != page:
-            sys.stderr.write(f"{PAGE} is out of date: run python docs/make_admin_page.py\n")
-            return 1
+    if not options.check:
+        PAGE.write_text(page, encoding="utf-8")
         return 0
-    PAGE.write_text(page, encoding="utf-8")
-    return 0
+    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page:
+        return 0
+    sys.stderr.write(f"{PAGE.name} is not up to date: run python docs/make_admin_page.py\n")
+    return 1
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ async function open(browser, settings) {
 async function main() {
   const browser = await launch();
   const desk = await open(browser, { viewport: { width: 1440, height: 940 }, colorScheme: "light" });
-  const phone = await open(browser, { viewport: { width: 360, height: 760 }, colorScheme: "dark", deviceScaleFactor: 2 });
+  const phone = await open(browser, { viewport: { width: 360, height: 760 }, colorScheme: "dark", deviceScaleFactor: 2, isMobile: true, hasTouch: true });
   const shoot = async (page, name) => {
     await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
     await page.screenshot({ path: path.join(folder, name) });

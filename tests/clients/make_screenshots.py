@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientError, ClientSession, web
+from aiohttp import ClientError, ClientSession, TCPConnector, web
 
 import albkit as alb
 from tests.clients.node import Program, node
@@ -68,12 +68,12 @@ async def _ask(session: ClientSession, port: int) -> None:
         await asyncio.sleep(_chance.expovariate(9 + 5 * math.sin(loop.time() / 9)))
 
 
-async def _talk(session: ClientSession, port: int, opened: asyncio.Semaphore) -> None:
-    """A client with a WebSocket that says something now and then."""
+async def _talk(session: ClientSession, port: int) -> None:
+    """A client with a WebSocket, which comes sooner or later and says something now and then."""
+    await asyncio.sleep(_chance.uniform(0, 85))
     async with session.ws_connect(f"http://127.0.0.1:{port}/chat") as socket:
-        opened.release()
         while True:
-            await asyncio.sleep(_chance.expovariate(1 / 15))
+            await asyncio.sleep(_chance.uniform(1, 40))
             await socket.send_str("hello " * _chance.randrange(1, 200))
             await socket.receive()
 
@@ -113,16 +113,13 @@ async def main() -> None:
         load_balancer = await stack.enter_async_context(alb.LoadBalancer(_listener(targets), name="edge"))
         admin = await load_balancer.admin()
         port = load_balancer.listeners[0].port
-        session = await stack.enter_async_context(ClientSession())
+        session = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        opened = asyncio.Semaphore(0)
-        clients = [group.create_task(_talk(session, port, opened)) for _ in range(TUNNELS)]
-        for _ in range(TUNNELS):
-            await opened.acquire()
+        clients = [group.create_task(_talk(session, port)) for _ in range(TUNNELS)]
         clients += [group.create_task(_ask(session, port)) for _ in range(12)]
         async with node("admin_screenshots.js", admin.url, str(IMAGES)) as program:
             await program.told(within=30)
-            await asyncio.sleep(125)
+            await asyncio.sleep(112)
             await _picture(program)
             targets[5].fails = True
             await asyncio.sleep(13)
