@@ -142,7 +142,8 @@ async def test_times_are_those_of_the_steps(lines: Lines) -> None:
         times = [fields[f"{name}_processing_time"] for name in ("request", "target", "response")]
         assert times == ["0.063", "1.250", "0.000"]
         assert _seconds(fields["time"]) == pytest.approx(clock.wall, abs=1e-5)
-        assert _seconds(fields["request_creation_time"]) == pytest.approx(clock.wall - 0.0631 - 1.25 - 3.5, abs=1e-5)
+        assert _seconds(fields["request_creation_time"]) == pytest.approx(clock.wall - 0.0631 - 1.25 - 3.5, abs=0.001)
+        assert fields["request_creation_time"].endswith("000Z")
 
 
 def _seconds(text: str) -> float:

@@ -8,10 +8,12 @@ from typing import Final
 from albkit.model.message import ClientAddress, RequestHead
 from albkit.report.access_log.context import (
     NUMBERS,
+    STATUSES,
     Connection,
     LogContext,
     classification,
     fixed,
+    keep,
     path_and_query,
     processing_times,
     request_type,
@@ -19,7 +21,6 @@ from albkit.report.access_log.context import (
 )
 from albkit.report.escape import escaped
 from albkit.report.names import certificate_arn, elb_name, group_arn
-from albkit.state.bounded_cache import BoundedCache
 from albkit.state.record import ExchangeRecord
 
 __all__ = ("formatter",)
@@ -58,9 +59,9 @@ def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
     """Return the function that makes the line of a record; `None` if it has none."""
     # The form in which ALB logs a request that it could not read.
     unread = f"{context.load_balancer}:{context.port}- "
-    now, moments, number = context.now, context.moments, NUMBERS.get
-    destinations = context.destinations
-    requests: BoundedCache[bytes, str] = BoundedCache()
+    now, moments, destinations = context.now, context.moments, context.destinations
+    requests: dict[bytes, str] = {}
+    arns: dict[str, str] = {}
 
     def line(record: ExchangeRecord) -> str | None:
         # A connection that failed before a request is the matter of the connection log.
@@ -84,8 +85,6 @@ def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
             uri = requests.get(first)
             if uri is None or record.protocol == "HTTP/2":
                 uri = _uri(request, first, record.protocol, requests)
-            else:
-                requests.count_hit()
             text = f"{request.method} {base}{uri}"
             trace_id = request.trace_id
             # An id that was extended is longer, and one that the client sent has not been sent to a target.
@@ -93,15 +92,21 @@ def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
             trace = trace_id.decode() if is_ours else escaped(trace_id.decode("latin-1")) or "-"
         target, group = record.target, record.group
         address = destinations.get(target.address) or context.target(target) if target is not None else "-"
-        status = number(record.target_status_code, "-")
+        status = STATUSES[record.target_status_code]
         rule = record.matched_rule_priority
         usual = record.failure is None and record.transformation is None and (request is None or request.classification is None)
-        arn = group_arn(group.group.name) if group is not None else "-"
+        arn = "-"
+        if group is not None:
+            name = group.group.name
+            arn = arns.get(name) or arns.setdefault(name, group_arn(name))
         redirect = f'"{escaped(record.redirect_url.decode("latin-1"))}" "-"' if record.redirect_url else '"-" "-"'
+        is_usual_type = record.protocol == "HTTP/1.1" and record.target_status_code != 101
+        kind = connection.kind if is_usual_type else request_type(record, connection)
+        received, sent = record.received_bytes, record.sent_bytes
         # Two pieces, because CPython joins up to 30 parts of an f-string faster than more (STACK_USE_GUIDELINE of its compiler).
         begins = (
-            f"{request_type(record, connection)} {ended} {connection.names} {address} {processing_times(record)} "
-            f'{number(record.elb_status_code, "-")} {status} {record.received_bytes} {record.sent_bytes} "{text}" '
+            f"{kind} {ended} {connection.names} {address} {processing_times(record)} {STATUSES[record.elb_status_code]} {status} "
+            f'{NUMBERS[received] if received < 1000 else received} {NUMBERS[sent] if sent < 1000 else sent} "{text}" '
         )
         return (
             f'{begins}{agent} {arn} "{trace}" {connection.server} {rule if rule >= 0 else _priority(record)} {begun} '
@@ -111,15 +116,14 @@ def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
     return line
 
 
-def _uri(request: RequestHead, first: bytes, protocol: str, cache: BoundedCache[bytes, str]) -> str:
+def _uri(request: RequestHead, first: bytes, protocol: str, cache: dict[bytes, str]) -> str:
     """What follows the authority in the `request` field."""
     uri = first[len(request.method) + 1 :].decode("latin-1")
     if uri[:1] != "/" or protocol == "HTTP/2":
         version = "HTTP/2.0" if protocol == "HTTP/2" else "HTTP/1.0" if request.http_1_0 else "HTTP/1.1"
         return escaped(f"{path_and_query(request, first.decode('latin-1'))} {version}")
     uri = escaped(uri)
-    if not cache.skip_put():
-        cache.put(first, uri, len(uri))
+    keep(cache, first, uri)
     return uri
 
 

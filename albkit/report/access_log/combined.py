@@ -8,17 +8,17 @@ from typing import Final
 
 from albkit.model.message import ClientAddress
 from albkit.report.access_log.context import (
-    NUMBERS,
+    STATUSES,
     Connection,
     LogContext,
     field_value,
     fixed,
     http_version,
     is_logged,
+    keep,
     path_and_query,
 )
 from albkit.report.escape import escaped
-from albkit.state.bounded_cache import BoundedCache
 from albkit.state.record import ExchangeRecord
 
 __all__ = ("formatter",)
@@ -46,8 +46,8 @@ class _Connection(Connection):
 def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
     """Return the function that makes the line of a record; `None` if it has none."""
     is_stream = context.listener.is_stream
-    now, number = context.now, NUMBERS.get
-    requests: BoundedCache[bytes, str] = BoundedCache()
+    now = context.now
+    requests: dict[bytes, str] = {}
     last_second = -1
     text = ""
 
@@ -74,13 +74,13 @@ def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
             if known is None or record.protocol == "HTTP/2":
                 sent = escaped(f"{request.method} {path_and_query(request, first.decode('latin-1'))} {http_version(record, request)}")
                 # The same line means the same in each request of HTTP/1.1.
-                if record.protocol != "HTTP/2" and not requests.skip_put():
-                    requests.put(first, sent, len(sent))
+                if record.protocol != "HTTP/2":
+                    keep(requests, first, sent)
             else:
-                requests.count_hit()
                 sent = known
         # nginx writes 000 if it could send no status.
-        return f'{connection.client} - - [{text}] "{sent}" {number(record.elb_status_code, "000")} {record.sent_bytes} {fields}'
+        status = STATUSES[record.elb_status_code] if record.elb_status_code else "000"
+        return f'{connection.client} - - [{text}] "{sent}" {status} {record.sent_bytes} {fields}'
 
     return line
 

@@ -17,6 +17,7 @@ from albkit.state.target import TargetState
 
 __all__ = (
     "NUMBERS",
+    "STATUSES",
     "Connection",
     "Format",
     "LogContext",
@@ -27,6 +28,7 @@ __all__ = (
     "has_answer",
     "http_version",
     "is_logged",
+    "keep",
     "path_and_query",
     "processing_times",
     "request_type",
@@ -36,8 +38,12 @@ __all__ = (
 
 _DIGITS: Final = [f"{number:03d}" for number in range(1000)]
 _SHORT: Final = [f"0.{number:03d}" for number in range(1000)]
-NUMBERS: Final = {number: str(number) for number in range(100, 1000)}
-"""The texts of statuses."""
+NUMBERS: Final = [str(number) for number in range(1000)]
+"""The texts of small numbers: a look-up is several times faster than a conversion."""
+STATUSES: Final = ["-"] * 100 + NUMBERS[100:]
+"""The texts of statuses; `-` for 0."""
+_LONGEST_LINE: Final = 512
+_MOST_LINES: Final = 512
 _MOST_TARGETS: Final = 4096
 _LONGEST_USER_AGENT: Final = 8 * 1024
 """Bytes; ALB cuts longer ones."""
@@ -79,6 +85,14 @@ class LogContext:
                 self.destinations.clear()
             text = self.destinations[address] = fixed(address if target.target.port else f"{address}:0")
         return text
+
+
+def keep(cache: dict[bytes, str], line: bytes, text: str) -> None:
+    """Keep the text for a request line, if the cache is to stay small: clients choose the lines."""
+    if len(line) <= _LONGEST_LINE:
+        if len(cache) >= _MOST_LINES:
+            cache.clear()
+        cache[line] = text
 
 
 class Connection:
@@ -145,33 +159,35 @@ class Connection:
 
 
 class Moments:
-    """Formats moments in the form of ISO 8601, with microseconds. Most moments are in the same second as the one before."""
+    """Formats moments in the form of ISO 8601. Under load, most are in the same second, or millisecond, as the one before."""
 
-    __slots__ = ("_earlier", "_earlier_second", "_second", "_text")
+    __slots__ = ("_earlier", "_earlier_millisecond", "_second", "_text")
 
     def __init__(self) -> None:
-        self._second = self._earlier_second = -1
+        self._second = self._earlier_millisecond = 0.0
         self._text = self._earlier = ""
 
     def texts(self, moment: float, earlier: float) -> tuple[str, str]:
-        """Format two moments in seconds since 1970: the end and the beginning of an exchange."""
-        second = int(moment)
-        if second != self._second:
-            self._second, self._text = second, _date(second)
-        text = self._text
-        micro = int((moment - second) * 1_000_000)
-        ended = f"{text}{_DIGITS[micro // 1000]}{_DIGITS[micro % 1000]}Z"
-        earlier_second = int(earlier)
-        if earlier_second != second:
-            if earlier_second != self._earlier_second:
-                self._earlier_second, self._earlier = earlier_second, _date(earlier_second)
-            text = self._earlier
-        micro = int((earlier - earlier_second) * 1_000_000)
-        return ended, f"{text}{_DIGITS[micro // 1000]}{_DIGITS[micro % 1000]}Z"
+        """Format two moments in seconds since 1970: the end of an exchange, and its beginning, which ALB gives in milliseconds."""
+        since = moment - self._second
+        if not 0 <= since < 1:
+            self._second = float(int(moment))
+            self._text = _date(moment)
+            since = moment - self._second
+        micro = int(since * 1_000_000)
+        if not 0 <= earlier - self._earlier_millisecond < 0.001:
+            self._set_earlier(earlier)
+        return f"{self._text}{_DIGITS[micro // 1000]}{_DIGITS[micro % 1000]}Z", self._earlier
+
+    def _set_earlier(self, moment: float) -> None:
+        millisecond = int(moment * 1000)
+        self._earlier_millisecond = millisecond / 1000
+        text = self._text if 0 <= moment - self._second < 1 else _date(moment)
+        self._earlier = f"{text}{_DIGITS[millisecond % 1000]}000Z"
 
 
-def _date(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+def _date(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(moment))
 
 
 Format = Callable[[LogContext], Callable[[ExchangeRecord], "str | None"]]
@@ -247,13 +263,12 @@ def processing_times(record: ExchangeRecord) -> str:
     sent, answered = record.sent_at, record.answered_at
     if not sent or answered < sent:
         return "-1 -1 -1"
-    try:
-        return (
-            f"{_SHORT[int((sent - record.received_at) * 1000 + 0.5)]} {_SHORT[int((answered - sent) * 1000 + 0.5)]} "
-            f"{_SHORT[int(((record.responded_at or record.ended_at) - answered) * 1000 + 0.5)]}"
-        )
-    except IndexError:  # A second or longer.
-        return f"{sent - record.received_at:.3f} {answered - sent:.3f} {(record.responded_at or record.ended_at) - answered:.3f}"
+    waited, took = sent - record.received_at, answered - sent
+    passed = (record.responded_at or record.ended_at) - answered
+    if waited < 0.0005 and passed < 0.0005 and took < 0.9:
+        # An ordinary request.
+        return f"0.000 {_SHORT[int(took * 1000 + 0.5)]} 0.000"
+    return f"{waited:.3f} {took:.3f} {passed:.3f}"
 
 
 def field_value(block: bytes, name: bytes) -> str:

@@ -16,6 +16,7 @@ from albkit.report.access_log.context import (
     has_answer,
     http_version,
     is_logged,
+    keep,
     path_and_query,
     request_type,
     rule_priority,
@@ -23,7 +24,6 @@ from albkit.report.access_log.context import (
 )
 from albkit.report.escape import readable
 from albkit.report.names import certificate_arn, elb_name, group_arn, listener_id
-from albkit.state.bounded_cache import BoundedCache
 from albkit.state.record import ExchangeRecord
 
 __all__ = ("formatter", "stream_formatter")
@@ -65,7 +65,7 @@ class _Connection(Connection):
 def formatter(context: LogContext) -> Callable[[ExchangeRecord], str | None]:
     """Return the function that makes the line of a record; `None` if it has none."""
     now, moments = context.now, context.moments
-    paths: BoundedCache[bytes, str] = BoundedCache()
+    paths: dict[bytes, str] = {}
 
     def line(record: ExchangeRecord) -> str | None:
         if not is_logged(record):
@@ -133,7 +133,7 @@ def _destination(host: str, port: int, group: str) -> str:
     return f'{address},"target_group_arn":{quoted(group_arn(group))},"target_group":{quoted(group)}'
 
 
-def _request(record: ExchangeRecord, connection: _Connection, paths: BoundedCache[bytes, str]) -> str:
+def _request(record: ExchangeRecord, connection: _Connection, paths: dict[bytes, str]) -> str:
     request = record.request
     if request is None:
         return _NO_REQUEST
@@ -145,10 +145,7 @@ def _request(record: ExchangeRecord, connection: _Connection, paths: BoundedCach
     if path is None:
         # Without the quotes, because the host comes before it.
         path = quoted(readable(path_and_query(request, first.decode("latin-1")).encode("latin-1")))[1:]
-        if not paths.skip_put():
-            paths.put(first, path, len(path))
-    else:
-        paths.count_hit()
+        keep(paths, first, path)
     host = request.host
     if host != connection.host:
         connection.host = host
