@@ -170,7 +170,7 @@ class LoadBalancer(Operations):
         runtime.tunnel_closed = self._tunnel_announcer.closed
         self._observers.attach(runtime)
         self._runtime = runtime
-        self._sources.begin(runtime.registry)
+        self._sources.begin(runtime.registry, runtime.loop)
         registration = self._registration = Registration(runtime, self._announcer.publish)
         running = [RunningListener(listener, runtime, receive) for listener in self._settings.listeners]
         try:

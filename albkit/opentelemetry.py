@@ -40,9 +40,11 @@ from albkit.wire.http1.trace_context import ContextFields, replace_context
 
 try:
     from opentelemetry import propagate, trace
+    from opentelemetry.baggage.propagation import W3CBaggagePropagator
     from opentelemetry.context import Context, attach
     from opentelemetry.propagators.textmap import Getter, TextMapPropagator
     from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanKind, StatusCode, TracerProvider
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 except ImportError as error:
     raise ImportError("albkit.opentelemetry needs OpenTelemetry: pip install 'albkit[otel]'") from error
 
@@ -60,6 +62,7 @@ _FORGIVEN_PER_SECOND: Final = 0.1
 _FORGIVEN_PER_CALL: Final = 0.001
 _PAUSE: Final = 60.0
 """Seconds without spans."""
+_W3C: Final = (TraceContextTextMapPropagator, W3CBaggagePropagator)
 _MOST_LISTENERS: Final = 64
 """Configurations of listeners whose rules are kept by priority."""
 
@@ -120,6 +123,8 @@ class Tracing:
         self._known_propagator: TextMapPropagator | None = None
         self._names: frozenset[bytes] = frozenset()
         self._starts: tuple[bytes, ...] = ()
+        self._reads_no_more = False
+        """Whether the propagator reads no other fields than those that it writes."""
         self._rules: dict[int, tuple[ListenerSettings, dict[int, Rule]]] = {}
         self._failures = LogThrottle()
         self._refusals = LogThrottle()
@@ -145,13 +150,17 @@ class Tracing:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001 - a sampler, processor or propagator may raise anything, and the exchange must go on
-            if self._failures.may_say():
-                _log.exception("OpenTelemetry failed to %s; the request is served without it%s", what, self._failures.also())
+            self.failed(what)
             return None
         finally:
             now = clock.monotonic()
             if now - began > _SLOW:
                 self._add_slow(what, now, now - began)
+
+    def failed(self, what: str) -> None:
+        """Log the exception that is being handled."""
+        if self._failures.may_say():
+            _log.exception("OpenTelemetry failed to %s; the request is served without it%s", what, self._failures.also())
 
     def _add_slow(self, what: str, now: float, took: float) -> None:
         forgiven = (now - self._slow_at) * _FORGIVEN_PER_SECOND + self._calls * _FORGIVEN_PER_CALL
@@ -176,17 +185,27 @@ class Tracing:
         if propagator is not self._known_propagator:
             self._names = frozenset(name.lower().encode("utf-8", "replace") for name in propagator.fields)
             self._starts = tuple(b"\r\n" + name + b":" for name in self._names)
+            self._reads_no_more = all(isinstance(one, _W3C) for one in getattr(propagator, "_propagators", (propagator,)))
             self._known_propagator = propagator
         return propagator
 
-    def write_context(self, request: RequestHead, fields: ContextFields, context: Context) -> None:
+    def read_context(self, fields: ContextFields) -> tuple[Context, bool]:
+        """Return the client's trace context, and whether the client has sent any field that the propagator writes."""
+        propagator = self.propagator()
+        sent = fields.has_any(self._starts)
+        # Not the current context: the program may have started the load balancer within a span.
+        if not sent and self._reads_no_more:
+            return Context(), False
+        return propagator.extract(fields, context=Context(), getter=_GETTER), sent
+
+    def write_context(self, request: RequestHead, context: Context, *, sent: bool) -> None:
         """Replace the client's trace context in what is forwarded."""
         written: dict[str, str] = {}
         self.propagator().inject(written, context=context)
         # The fields of one trace and those of another must not mix. If OpenTelemetry is not set up, there is nothing to write, and what
         # the client has sent is passed on.
         if written:
-            refused = replace_context(request, self._names if fields.has_any(self._starts) else frozenset(), written)
+            refused = replace_context(request, self._names if sent else frozenset(), written)
             if refused and self._refusals.may_say():
                 _log.warning("the propagator wrote fields that are not sent to targets: %s%s", ascii(refused[:5]), self._refusals.also())
 
@@ -220,8 +239,7 @@ class _Trace:
         self._start = record.received_at
         self._start_ns = round(clock.time() * 1e9) - round((clock.monotonic() - record.received_at) * 1e9)
         fields = ContextFields(request)
-        # An empty context, not the current one: the program may have started the load balancer within a span.
-        parent = tracing.propagator().extract(fields, context=Context(), getter=_GETTER)
+        parent, sent = tracing.read_context(fields)
         links = None
         if tracing.restarts:
             client = trace.get_current_span(parent).get_span_context()
@@ -231,11 +249,14 @@ class _Trace:
         attributes = request_attributes(record, peer, origin, agent[0] if agent else "")
         method = str(attributes["http.request.method"])
         self._method = "HTTP" if method == "_OTHER" else method
-        self._span: Span | None = tracing.tracer.start_span(
-            self._method, parent, SpanKind.SERVER, attributes, links, start_time=self._start_ns
-        )
-        self._context = trace.set_span_in_context(self._span, parent)
-        tracing.guarded("write the trace context", clock, tracing.write_context, request, fields, self._context)
+        span = tracing.tracer.start_span(self._method, parent, SpanKind.SERVER, attributes, links, start_time=self._start_ns)
+        self._span: Span | None = span if span.is_recording() else None
+        """`None` if it is not sampled, or has ended with the handshake of a tunnel."""
+        self._context = trace.set_span_in_context(span, parent)
+        try:
+            tracing.write_context(request, self._context, sent=sent)
+        except Exception:  # noqa: BLE001 - the span is there, and its end must not be lost
+            tracing.failed("write the trace context")
 
     @property
     def trace_id(self) -> str:
@@ -251,45 +272,41 @@ class _Trace:
         return context
 
     def attempt_failed(self, target: TargetState, failure: Failure) -> None:
-        self._tracing.guarded("add an event", self._clock, self._add_attempt, target, failure)
+        if self._span is not None:
+            self._tracing.guarded("add an event", self._clock, self._add_attempt, self._span, target, failure)
 
     def tunnel_opened(self, record: ExchangeRecord) -> None:
         now = self._clock.monotonic()
-        self._tracing.guarded("end a span", self._clock, self._end, record, now)
+        if self._span is not None:
+            self._tracing.guarded("end a span", self._clock, self._end, self._span, record, now)
         # A tunnel may stay open for days. Keep what its span needs as a child, not the span with everything that is known of the request.
         self._context = trace.set_span_in_context(NonRecordingSpan(trace.get_current_span(self._context).get_span_context()), Context())
         self._span = self._hook_context = None
         self._start_ns, self._start = self._at(now), now
 
     def ended(self, record: ExchangeRecord) -> None:
-        if record.tunnel is None:
-            self._tracing.guarded("end a span", self._clock, self._end, record, record.ended_at)
-        else:
+        if self._span is not None:
+            self._tracing.guarded("end a span", self._clock, self._end, self._span, record, record.ended_at)
+        elif record.tunnel is not None:
             self._tracing.guarded("end a span", self._clock, self._end_tunnel, record, record.tunnel)
 
     def _at(self, moment: float) -> int:
         """The wall clock time of a moment of the monotonic clock, in nanoseconds."""
         return self._start_ns + round((moment - self._start) * 1e9)
 
-    def _add_attempt(self, target: TargetState, failure: Failure) -> None:
-        span = self._span
-        if span is not None and span.is_recording():
-            span.add_event("albkit.attempt_failed", attempt_attributes(target, failure), self._at(self._clock.monotonic()))
+    def _add_attempt(self, span: Span, target: TargetState, failure: Failure) -> None:
+        span.add_event("albkit.attempt_failed", attempt_attributes(target, failure), self._at(self._clock.monotonic()))
 
-    def _end(self, record: ExchangeRecord, moment: float) -> None:
-        span = self._span
-        if span is None:
-            return
+    def _end(self, span: Span, record: ExchangeRecord, moment: float) -> None:
         try:
-            if span.is_recording():
-                request = record.request
-                route = self._tracing.route(request.listener, record.matched_rule_priority) if request is not None else ""
-                if route:
-                    span.update_name(f"{self._method} {route}")
-                span.set_attributes(response_attributes(record, route))
-                if error_of(record):
-                    # The conventions ask for a description only if the status code does not say it.
-                    span.set_status(StatusCode.ERROR, record.failure.kind.sentence if record.failure is not None else None)
+            request = record.request
+            route = self._tracing.route(request.listener, record.matched_rule_priority) if request is not None else ""
+            if route:
+                span.update_name(f"{self._method} {route}")
+            span.set_attributes(response_attributes(record, route))
+            if error_of(record):
+                # The conventions ask for a description only if the status code does not say it.
+                span.set_status(StatusCode.ERROR, record.failure.kind.sentence if record.failure is not None else None)
         finally:
             span.end(self._at(moment))
 

@@ -4,7 +4,7 @@
     python docs/make_admin_page.py --check    # fail if it is out of date
 
 The page is one file without anything external, so that it works in a closed network and under a strict Content-Security-Policy. It loses
-its comments, its indentation and most spaces, nothing else: names stay what they are in the sources.
+its comments, its indentation and most spaces; names stay what they are in the sources.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parent.parent / "albkit" / "admin"
@@ -19,7 +20,7 @@ SOURCE = FOLDER / "source"
 PAGE = FOLDER / "page.html"
 
 # What a script is made of, as far as spaces matter. A slash after a name, a number or a closing bracket divides; any other begins a regular
-# expression. Templates are kept as they are, so a `${...}` in one must not contain a template with braces of its own.
+# expression.
 _TOKEN = re.compile(
     r"""(?P<comment>//[^\n]*|/\*.*?\*/)
     |(?P<kept>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|(?P<template>`))
@@ -34,23 +35,33 @@ _BEFORE_DIVISION = re.compile(r"[\w$\])}]$")
 _WORD = re.compile(r"[\w$#]")
 
 
-def _template_end(text: str, start: int) -> int:
-    """The place behind the template that begins here, templates inside of it included."""
-    at = start + 1
-    depth = 0
-    while True:
+def _template(text: str, start: int) -> tuple[str, int]:
+    """The template that begins here, with its expressions squeezed, and the place behind it."""
+    done, at = ["`"], start + 1
+    while text[at] != "`":
         if text[at] == "\\":
-            at += 1
-        elif text[at] == "`":
-            if depth == 0:
-                return at + 1
-            at = _template_end(text, at) - 1
+            done.append(text[at : at + 2])
+            at += 2
         elif text.startswith("${", at):
-            depth += 1
+            end = _closing_brace(text, at + 2)
+            done.append(f"${{{squeeze_script(text[at + 2 : end])}}}")
+            at = end + 1
+        else:
+            done.append(text[at])
             at += 1
-        elif text[at] == "}" and depth:
-            depth -= 1
+    return "".join(done) + "`", at + 1
+
+
+def _closing_brace(text: str, at: int) -> int:
+    """The place of the brace that ends the expression of a template."""
+    depth = 0
+    while text[at] != "}" or depth:
+        if text[at] == "`":
+            at = _template(text, at)[1]
+            continue
+        depth += {"{": 1, "}": -1}.get(text[at], 0)
         at += 1
+    return at
 
 
 def squeeze_script(text: str) -> str:
@@ -59,14 +70,15 @@ def squeeze_script(text: str) -> str:
     at, pending = 0, ""
     while at < len(text):
         found = _TOKEN.match(text, at)
-        assert found is not None
+        if found is None:
+            raise ValueError(f"this cannot be read: {text[at : at + 40]!r}")
         if found["regex"] and done and _BEFORE_DIVISION.search(done[-1]) and done[-1] not in ("return", "of", "in"):
             token, at = text[at], at + 1
         elif found["template"]:
-            end = _template_end(text, at)
-            token, at = text[at:end], end
+            token, at = _template(text, at)
         else:
-            token, at = found[0], found.end()
+            # Nothing is assigned twice that is a constant in the sources.
+            token, at = "let" if found[0] == "const" else found[0], found.end()
         if found["comment"] or found["space"] or found["line"]:
             pending = "\n" if "\n" in token or pending == "\n" else " "
             continue
@@ -109,18 +121,19 @@ def build() -> str:
     return markup + "\n"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page, or check it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
+    options = parser.parse_args(arguments)
     page = build()
-    if parser.parse_args().check:
-        if PAGE.read_text(encoding="utf-8") != page:
-            sys.stderr.write(f"{PAGE} is out of date: run python docs/make_admin_page.py\n")
-            return 1
+    if not options.check:
+        PAGE.write_text(page, encoding="utf-8")
         return 0
-    PAGE.write_text(page, encoding="utf-8")
-    return 0
+    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page:
+        return 0
+    sys.stderr.write(f"{PAGE.name} is not up to date: run python docs/make_admin_page.py\n")
+    return 1
 
 
 if __name__ == "__main__":

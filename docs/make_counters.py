@@ -13,7 +13,17 @@ from pathlib import Path
 
 from albkit.errors import FailureKind
 from albkit.model.tunnel import TunnelEnd
-from albkit.state.metrics import METRICS, TRAFFIC_METRICS, Metric
+from albkit.report.prometheus_families import Family, Level, families
+from albkit.state.metrics import (
+    DERIVED_METRICS,
+    HOST_METRICS,
+    LISTENER_METRICS,
+    LOAD_METRICS,
+    METRICS,
+    RULE_HITS,
+    TRAFFIC_METRICS,
+    Metric,
+)
 
 PAGE = Path(__file__).parent / "counters.md"
 
@@ -36,17 +46,73 @@ print(lb.counters["RequestCount"], lb.counters_of("api")["HTTPCode_Target_5XX_Co
 0 0
 ```
 
+`lb.metrics` has all of these, and more, as a live view. Nothing is computed before it is read:
+
+| view | of |
+| --- | --- |
+| `lb.metrics.load_balancer["RequestCount"]` | the load balancer |
+| `lb.metrics.listeners["web"]["ActiveConnectionCount"]` | a listener: by its name, else by its port as text (`"8080"`) |
+| `lb.metrics.rules["web"][10]["RuleHitCount"]` | a rule: by listener and priority; 0 is the default action |
+| `lb.metrics.groups["api"]["HealthyHostCount"]` | a target group |
+| `lb.metrics.targets["api"]["10.0.0.5:8000"]["TargetResponseTime"]` | a target |
+
+Each is a mapping: `dict(lb.metrics.groups["api"])` reads all metrics of the group. The metrics of a target that has left, and of a group
+that was removed, raise `KeyError`.
+
+```python
+print(list(lb.metrics.groups), lb.metrics.groups["api"]["RequestCountPerTarget"])
+```
+
+```text
+['api'] 0.0
+```
+
 Counters only go up, and survive `apply`, `stop` and another `start`. If a target is deregistered, its counts go to its group; if a group is
-removed, they go to the load balancer. A gauge shows the present state; its name starts with `Active` or ends in `HostCount`. Gauges are 0
-while the load balancer is stopped. If ALB has a CloudWatch metric for the same thing, the counter has its name ([alb.md](alb.md)).
+removed, they go to the load balancer. A listener that `apply` removes takes its counts with it. A gauge shows the present state; its name
+starts with `Active` or `Open`, or ends in `HostCount` or `Time`. Gauges are 0 while the load balancer is stopped. If ALB has a CloudWatch
+metric for the same thing, the counter has its name ([alb.md](alb.md)).
 """
 
-_GAUGES = {
-    "HealthyHostCount": "Targets whose state is `healthy`, now.",
-    "UnHealthyHostCount": "Targets whose state is `unhealthy`, now.",
-    "AnomalousHostCount": "Targets that anomaly detection finds anomalous, now.",
-    "MitigatedHostCount": "Targets that get less than their share, now: ejected, on probation, or mitigated for an anomaly.",
-}
+_RESPONSE_TIMES = """
+`TargetResponseTime` is a histogram (a copy, as of the moment): `p50`, `p90`, `p99`, `mean` and `quantile(0.95)` are seconds, or `None` if
+there were no responses; `count` and `sum` are exact. A quantile is at most 10 % off between 0.1 ms and five minutes. `later.minus(earlier)`
+is the histogram of what came in between:
+
+```python
+before = lb.metrics.groups["api"]["TargetResponseTime"]
+```
+
+<!-- python
+import aiohttp
+
+async with aiohttp.ClientSession() as session, session.get(lb.listeners[0].url) as answer:
+    assert answer.status == 200
+-->
+
+After some requests:
+
+```python
+times = lb.metrics.groups["api"]["TargetResponseTime"].minus(before)
+print(times.count, times.p99 < 60)
+```
+
+```text
+1 True
+```
+"""
+_PROMETHEUS = """
+## Prometheus
+
+`lb.metrics.prometheus()` returns all metrics in the [text format of Prometheus][text]. `await lb.metrics.prometheus_in_steps()` returns the
+same, and gives the event loop back every millisecond or so: use it if there are hundreds of targets. The admin API serves it at `/metrics`.
+[prometheus-alerts.yml](prometheus-alerts.yml) has alerts, and [grafana-dashboard.json](grafana-dashboard.json) is a dashboard for Grafana.
+If the program has a registry of `prometheus_client`, register `albkit.prometheus.Collector(lb)` in it (extra `prometheus`).
+
+Each level has metrics of its own, so that a `sum()` counts nothing twice. Counters of a target group include targets that have left it, and
+those of the load balancer groups that were removed. A group counts anew after `stop` and `start`.
+
+[text]: https://prometheus.io/docs/instrumenting/exposition_formats/
+"""
 _ENDS = {
     TunnelEnd.CLIENT: "the client closed or reset it",
     TunnelEnd.TARGET: "the target closed or reset it",
@@ -76,11 +142,29 @@ def page() -> str:
     lines = [_INTRODUCTION.strip(), ""]
     lines += ["## For the load balancer, each target group and each target", "", *_metrics(TRAFFIC_METRICS.values()), ""]
     lines += [
-        "`lb.counters_of` has one gauge more: `ActiveRequestCount`, the requests and tunnels that are outstanding now.",
+        "`lb.counters_of` has one gauge more: `ActiveRequestCount`. `lb.metrics` has these:",
+        "",
+        *_metrics(LOAD_METRICS),
+        "",
+        _RESPONSE_TIMES.strip(),
         "",
         "## For the load balancer and each target group",
         "",
-        *_table(["gauge", "unit", "meaning"], ([f"`{name}`", "targets", meaning] for name, meaning in _GAUGES.items())),
+        *_table(["gauge", "unit", "meaning"], ([f"`{one.name}`", one.unit, one.meaning] for one in HOST_METRICS)),
+        "",
+        "`lb.metrics` has one more for each target group:",
+        "",
+        *_metrics(DERIVED_METRICS),
+        "",
+        "## For each listener and each rule",
+        "",
+        'Only in `lb.metrics.listeners["web"]`:',
+        "",
+        *_metrics(LISTENER_METRICS.values()),
+        "",
+        'Only in `lb.metrics.rules["web"][10]`:',
+        "",
+        *_metrics([RULE_HITS]),
         "",
         "## For the load balancer",
         "",
@@ -104,8 +188,38 @@ def page() -> str:
                 for kind in FailureKind
             ),
         ),
+        "",
+        _PROMETHEUS.strip(),
+        "",
+        *_prometheus_tables(),
     ]
     return "\n".join(lines) + "\n"
+
+
+_LEVELS = {
+    Level.LOAD_BALANCER: ("For the load balancer", ()),
+    Level.LISTENER: ("For each listener", ("listener",)),
+    Level.RULE: ("For each rule", ("listener", "priority")),
+    Level.TARGET_GROUP: ("For each target group", ("target_group",)),
+    Level.TARGET: ("For each target", ("target_group", "target")),
+}
+
+
+def _prometheus_tables() -> list[str]:
+    """The families of the Prometheus text, by level."""
+    found = families(lambda _: 0, lambda _: 0, lambda _: 0)
+    lines = []
+    for level, (title, labels) in _LEVELS.items():
+        names = " and ".join(f"`{name}`" for name in ("load_balancer", *labels))
+        lines += [f"### {title}", "", f"The labels are {names}, and those in the table." if labels else f"The label is {names}.", ""]
+        of_level = [family for family in found if family.level is level]
+        lines += [*_table(["metric", "type", "further labels", "meaning"], map(_row_of_family, of_level)), ""]
+    return lines[:-1]
+
+
+def _row_of_family(family: Family) -> list[str]:
+    labels = list(dict.fromkeys(name for cell in family.cells for name, _ in cell.labels))
+    return [f"`{family.name}`", family.type, ", ".join(f"`{name}`" for name in labels), family.help]
 
 
 def _sentence(text: str) -> str:

@@ -186,19 +186,20 @@ def test_demo_takes_the_port_for_https_that_it_is_given() -> None:
 @pytest.mark.parametrize(
     ("arguments", "ports"),
     [
-        ([], (8080, 8443)),
-        (["--port", "9000"], (9000, 0)),
-        (["--https-port", "9443"], (8080, 9443)),
-        (["--port", "0", "--https-port", "9443"], (0, 9443)),
-        (["--check"], (0, 0)),
-        (["--check", "--port", "9000", "--https-port", "9443"], (9000, 9443)),
+        ([], (8080, 8443, 0)),
+        (["--port", "9000"], (9000, 0, 0)),
+        (["--port", "9000", "--admin-port", "9001", "--traffic"], (9000, 0, 9001, True)),
+        (["--https-port", "9443"], (8080, 9443, 0)),
+        (["--port", "0", "--https-port", "9443"], (0, 9443, 0)),
+        (["--check"], (0, 0, 0)),
+        (["--check", "--port", "9000", "--https-port", "9443"], (9000, 9443, 0)),
     ],
 )
-def test_ports_of_the_demo(arguments: list[str], ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without options, the ports that one remembers; a free one for HTTPS as soon as one of them was chosen."""
-    asked: list[tuple[int, int]] = []
+def test_ports_of_the_demo(arguments: list[str], ports: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without options, the ports that one remembers; a free one for HTTPS as soon as one of them was chosen, and for the admin API."""
+    asked: list[tuple[int, ...]] = []
     for name in ("serve", "check"):
-        monkeypatch.setattr(demo, name, lambda *given: asked.append(given))
+        monkeypatch.setattr(demo, name, lambda *given, traffic=False: asked.append((*given, *([True] if traffic else []))))
     cli.main(["demo", *arguments])
     assert asked == [ports]
 
@@ -243,11 +244,11 @@ def test_printed_curl_commands_work_as_pasted(tmp_path: Path) -> None:
     assert [http2.split()[1], https.split()[1]] == ["HTTP/2", "HTTP/2"]
 
 
-def test_six_things_to_try_are_printed() -> None:
+def test_seven_things_to_try_are_printed() -> None:
     """Numbered, so that one can see that none is missing."""
     with program("demo", "--port", "0") as it:
         it.await_ready()
-        assert [line[0] for line in it.lines if re.match(r"\d\. ", line)] == ["1", "2", "3", "4", "5", "6"]
+        assert [line[0] for line in it.lines if re.match(r"\d\. ", line)] == ["1", "2", "3", "4", "5", "6", "7"]
 
 
 def test_reader_that_leaves_ends_the_demo_without_a_traceback() -> None:

@@ -44,10 +44,13 @@ def test_every_tunnel_end_has_words() -> None:
     assert set(make_counters._ENDS) == set(TunnelEnd)
 
 
-async def test_every_counter_that_can_be_read_is_on_the_page() -> None:
-    """Those of the load balancer, of a group and of a target; and the page names no other."""
+async def test_every_metric_that_can_be_read_is_on_the_page() -> None:
+    """Those of each dimension, and those in the Prometheus text; and the page names no other."""
     named = set(re.findall(r"^\| `(\w+)` \|", (_DOCS / "counters.md").read_text(encoding="utf-8"), re.MULTILINE))
-    async with balancing(listener(group_of("127.0.0.1:9"))) as it:
+    async with balancing(listener(group_of("127.0.0.1:9"), name="web")) as it:
         balancer = it.load_balancer
-        read = {*balancer.counters, *balancer.counters_of("group"), *balancer.counters_of("group", "127.0.0.1:9")}
-    assert read - {"ActiveRequestCount"} == named
+        metrics = balancer.metrics
+        read = {*balancer.counters, *balancer.counters_of("group"), *balancer.counters_of("group", "127.0.0.1:9"), *metrics.load_balancer}
+        read |= {*metrics.groups["group"], *metrics.targets["group"]["127.0.0.1:9"], *metrics.listeners["web"], *metrics.rules["web"][0]}
+        read |= {family.name for family in metrics.families}
+    assert read == named

@@ -14,7 +14,7 @@ import pytest
 
 import albkit
 
-_ABOVE_THE_DOOR = ("cli", "demo", "runner")
+_ABOVE_THE_DOOR = ("admin", "cli", "demo", "runner")
 """They use the package as its users do."""
 _QUIET = ("clock", "errors", "model", "policy", "report", "state", "wire")
 _LOUD = ("aiohttp", "asyncio", "socket", "ssl")

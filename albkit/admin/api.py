@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from aiohttp import web
 
-from albkit.admin.connection import Connection
+from albkit.admin.connection import HEADERS, Connection
 from albkit.admin.context import Context
 from albkit.admin.guard import Guard, peer_of
 from albkit.admin.problem import Problem
@@ -29,15 +29,6 @@ LARGEST_BODY = 1 << 20
 _BODY_TIMEOUT = 10.0
 _CHECKED_IN_A_THREAD = 1 << 14
 """Bytes above which a body is read and checked in a thread: it would take milliseconds of a turn."""
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
 
 Inner = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -210,6 +201,7 @@ def _abort(request: web.Request) -> None:
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     if isinstance(request.protocol, Connection):
         request.protocol.has_begun = True
-    for name, value in _HEADERS.items():
+    for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    response.headers["Server"] = "albkit"
+    # aiohttp has set its own already.
+    response.headers["Server"] = HEADERS["Server"]

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from typing import Any, cast
 
 from aiohttp import web
 
-__all__ = ("Connection", "Connections")
+from albkit.errors import escaped
+from albkit.report.log_throttle import LogThrottle
+
+__all__ = ("HEADERS", "Connection", "Connections")
+
+_log = logging.getLogger("albkit")
 
 MOST_CONNECTIONS = 256
 """Further ones are closed at once."""
 HEAD_TIMEOUT = 10.0
 """Seconds for a request to arrive after the connection was opened, or after the request before."""
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Server": "albkit",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""Of every answer."""
 _USER_TIMEOUT = 30_000
 """Milliseconds for which sent bytes may stay unacknowledged (TCP_USER_TIMEOUT, tcp(7))."""
 _INTERVAL = 2.0
@@ -54,6 +71,22 @@ class Connection(web.RequestHandler):
         if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT)
 
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Make the answer to a request that aiohttp cannot read."""
+        response = super().handle_error(request, status, exc, message)
+        response.headers.update(HEADERS)
+        return response
+
+    def log_exception(self, *arguments: Any, **more: Any) -> None:
+        """Log an error that aiohttp has met. It would write a traceback with bytes of the client, as often as the client likes."""
+        del arguments
+        throttle = self._all.throttle
+        if throttle.may_say():
+            fields = {"albkit_event": "admin_connection_failed"}
+            _log.warning("admin API: a request could not be read: %s%s", escaped(str(more.get("exc_info"))), throttle.also(), extra=fields)
+
     def begin(self) -> None:
         """A handler works on a request."""
         self.busy += 1
@@ -70,6 +103,7 @@ class Connections:
 
     def __init__(self) -> None:
         self.rejected = 0
+        self.throttle = LogThrottle()
         self._open: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
 

@@ -157,6 +157,10 @@ class TunnelSection:
         """Those that are new or have changed."""
         self._gone: list[str] = []
 
+    def knows(self, tunnel: Tunnel) -> bool:
+        """Whether it has an item."""
+        return tunnel.id in self._rows
+
     def put(self, tunnels: Iterable[Tunnel], now: float) -> None:
         """Add tunnels, or bring them up to date.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from time import monotonic, time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -46,6 +46,8 @@ _GROUPS_IN_A_TURN = 100
 _TARGETS_IN_A_TURN = 100
 """Latencies that are computed at each reading."""
 _TUNNELS_AT_ONCE = 256
+_TUNNELS_IN_A_TURN = 2500
+"""Tunnels that are read for one delta, beside new ones. Ten thousand take four seconds."""
 _LARGEST_CHUNK = 1 << 16
 
 T = TypeVar("T")
@@ -80,6 +82,7 @@ class State:
         self._change: Item = {}
         self.sections = {name: Section() for name in SECTIONS if name != "tunnels"}
         self.tunnels = TunnelSection()
+        self._next_tunnel = 0
         self._read_at = float("-inf")
         self._encoded = None
 
@@ -100,7 +103,8 @@ class State:
         """Read the state, unless it was just read. The caller holds the lock.
 
         Args:
-            at_once: Read it in any case.
+            at_once: Read it in any case, for the next delta. Of many tunnels, the new ones are read, and a share of the
+                others, in turns.
         """
         self._used_at = monotonic()
         if self._timer is None:
@@ -116,7 +120,7 @@ class State:
         await self._read_groups(turns)
         await self._read_targets(turns)
         await _put(sections["certificates"], self._certificates(), turns)
-        await self._read_tunnels(turns)
+        await self._read_tunnels(turns, in_turns=at_once)
         self._read_load_balancer()
 
     def _forget(self) -> None:
@@ -182,10 +186,17 @@ class State:
             seen.add(identity)
             yield identity, certificate_item(certificate, identity)
 
-    async def _read_tunnels(self, turns: Turns) -> None:
-        tunnels, now = self._load_balancer.tunnels, time()
-        for start in range(0, len(tunnels), _TUNNELS_AT_ONCE):
-            self.tunnels.put(tunnels[start : start + _TUNNELS_AT_ONCE], now)
+    async def _read_tunnels(self, turns: Turns, *, in_turns: bool) -> None:
+        tunnels, now, section = self._load_balancer.tunnels, time(), self.tunnels
+        # The oldest are first, so new ones are at the end.
+        new = list(takewhile(lambda tunnel: not section.knows(tunnel), reversed(tunnels)))
+        chosen = tunnels
+        if in_turns and len(tunnels) > _TUNNELS_IN_A_TURN:
+            self._next_tunnel = start = self._next_tunnel if self._next_tunnel < len(tunnels) else 0
+            chosen = tunnels[start : start + _TUNNELS_IN_A_TURN]
+            self._next_tunnel += _TUNNELS_IN_A_TURN
+        for some in _some((*chosen, *reversed(new)), _TUNNELS_AT_ONCE):
+            section.put(some, now)
             await turns.rest()
         self.tunnels.keep_only(tunnels)
 
@@ -281,9 +292,9 @@ async def _put(section: Section, items: Iterable[tuple[str, Item]], turns: Turns
     section.keep_only(present)
 
 
-def _some(items: Iterable[T]) -> Iterator[list[T]]:
+def _some(items: Iterable[T], count: int = _AT_ONCE) -> Iterator[list[T]]:
     iterator = iter(items)
-    while some := list(islice(iterator, _AT_ONCE)):
+    while some := list(islice(iterator, count)):
         yield some
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from albkit.clock import Clock
@@ -32,6 +33,8 @@ class MetricSources:
         self.clock = clock
         self.registry: Registry | None = None
         """The groups of this run, or of the one before; `None` before the first."""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The event loop of this run, or of the one before."""
         self._is_running = is_running
         self._listeners: dict[Identity, tuple[ListenerState, RuleTable[RoutePlan]]] = {}
         """The listeners of this run, or of the one before."""
@@ -41,8 +44,9 @@ class MetricSources:
         """Whether the load balancer runs. If not, gauges are 0."""
         return self._is_running()
 
-    def begin(self, registry: Registry) -> None:
-        """A run begins, with these groups."""
+    def begin(self, registry: Registry, loop: asyncio.AbstractEventLoop) -> None:
+        """A run begins, with these groups, in this event loop."""
+        self.loop = loop
         if self.registry is not None:
             # Not earlier: an exchange of the previous run may have ended after the load balancer had stopped.
             self.registry.retire(self.counters.traffic)

@@ -8,12 +8,15 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from albkit.control.metric_sources import MetricSources
+from albkit.errors import FailureKind
 from albkit.model.health import TargetHealthState
 from albkit.model.target import target_from
+from albkit.model.tunnel import TunnelEnd
 from albkit.policy.route_plan import RoutePlan
 from albkit.policy.rule_table import CompiledRule
-from albkit.report.prometheus import CONTENT_TYPE, Exposition
-from albkit.state.counters import TrafficCounters
+from albkit.report.prometheus import CONTENT_TYPE, Exposition, Samples
+from albkit.report.prometheus_families import Family
+from albkit.state.counters import TrafficCounters, failure_metric, tunnel_end_metric
 from albkit.state.histogram import Histogram
 from albkit.state.metrics import LISTENER_METRICS, METRICS, RULE_HITS, TRAFFIC_METRICS
 from albkit.state.target import TargetState
@@ -98,7 +101,8 @@ class Metrics:
         counters = sources.counters
         readers: dict[str, Callable[[], Any]] = {m.name: partial(self._sum, slot) for slot, m in TRAFFIC_METRICS.items()}
         readers |= {metric.name: partial(getattr, counters, slot) for slot, metric in METRICS.items()}
-        readers |= {name: partial(self._own, name) for name in counters.as_mapping() if name not in readers}
+        readers |= {failure_metric(kind): partial(counters.failures.__getitem__, kind) for kind in FailureKind}
+        readers |= {tunnel_end_metric(end): partial(counters.tunnel_ends.__getitem__, end) for end in TunnelEnd}
         self.load_balancer: Mapping[str, Any] = View(readers | self._of_members(self._all_members, sources.parts))
         """Everything that `LoadBalancer.counters` has, and `ActiveRequestCount`, `LastActivityTime` and `TargetResponseTime`."""
         self.listeners: Mapping[str, Mapping[str, Any]] = Views(lambda: tuple(self._sources.by_key()), self._listener)
@@ -129,6 +133,25 @@ class Metrics:
         """Give the same text in chunks. Other tasks may run between them. A chunk may be empty."""
         return self._exposition.text()
 
+    def samples(self) -> Iterator[Samples | None]:
+        """Give the same metrics as objects, for other formats. Other tasks may run between them; `None` is nothing but a pause."""
+        return self._exposition.samples()
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families of the Prometheus text, in its order."""
+        return self._exposition.families
+
+    @property
+    def name(self) -> str:
+        """The name of the load balancer."""
+        return self._sources.name
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of the load balancer; `None` while it does not run."""
+        return self._sources.loop if self._sources.is_running else None
+
     def counters(self) -> dict[str, int]:
         """Return what `LoadBalancer.counters` returns."""
         counters = self._sources.counters.as_mapping(self._sources.parts()[1:])
@@ -155,9 +178,6 @@ class Metrics:
 
     def _sum(self, slot: str) -> int:
         return sum([getattr(part, slot) for part in self._sources.parts()])
-
-    def _own(self, name: str) -> int:
-        return self._sources.counters.as_mapping()[name]
 
     def _all_members(self) -> list[TargetState]:
         """All targets; none while the load balancer does not run, so that gauges are 0."""

@@ -38,7 +38,7 @@ def welcome(demo: Demo) -> list[str]:
     addresses = [
         ("gateway", url),
         *([("", https)] if https else []),
-        ("live page", f"{demo.admin_url}/"),
+        ("admin", f"{demo.admin_url}/"),
         *((target.name, f"http://{target.address}") for target in demo.targets),
     ]
     names = {address: target.name for target in demo.targets for address in (target.address, target.grpc_address)}

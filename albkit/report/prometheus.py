@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final, Protocol
 
+import attrs
+
 from albkit.clock import Clock
 from albkit.model.health import TargetHealthState
 from albkit.report.prometheus_families import Family, Level, escape, families, valid
@@ -24,7 +26,7 @@ from albkit.state.registry import Registry
 from albkit.state.target import TargetState
 from albkit.state.target_group import TargetGroupState
 
-__all__ = ("CONTENT_TYPE", "Exposition", "Hits", "Row", "Source")
+__all__ = ("CONTENT_TYPE", "Exposition", "Hits", "Row", "Samples", "Source")
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The Content-Type of the text."""
@@ -37,6 +39,15 @@ _TRIES = 3
 
 Row = tuple[str, tuple[tuple[str, str], ...], Any, TargetGroupState | None]
 """The labels of samples as text; the same as pairs; the object with the numbers; for a target, its group."""
+
+
+@attrs.frozen
+class Samples:
+    """Some samples of a family, or none at its beginning."""
+
+    family: Family
+    rows: list[tuple[str, tuple[tuple[str, str], ...], float]]
+    """Of each the suffix of its name, its labels and its value."""
 
 
 class Hits(Protocol):
@@ -157,6 +168,16 @@ class Exposition:
             else:
                 yield _lines(family, rows)
 
+    def samples(self) -> Iterator[Samples | None]:
+        """Read all metrics in steps; `None` is a pause. Each family begins with an object without samples."""
+        for family, rows in self.scrape():
+            if family is None:
+                yield None
+            else:
+                yield Samples(
+                    family, [(cell.suffix, (*labels, *cell.labels), cell.read(one)) for _, labels, one, _ in rows for cell in family.cells]
+                )
+
     def scrape(self) -> Iterator[tuple[Family | None, Sequence[Row]]]:
         """Give each family and its rows, in steps: first the family without rows, then batches of rows.
 
@@ -186,7 +207,8 @@ class Exposition:
             size = max(1, _SAMPLES_AT_ONCE // len(family.cells))
             batches = self._batches_of_rules(size) if family.level is Level.RULE else _batches(rows[family.level], size)
             for batch in batches:
-                yield family, batch if self._moves() == before else [row for row in batch if self._is_present(row)]
+                present = batch if self._moves() == before else [row for row in batch if self._is_present(row)]
+                yield (family, present) if present else (None, ())
 
     def _row(self, one: object, *labels: tuple[str, str], group: TargetGroupState | None = None) -> Row:
         pairs = (("load_balancer", self._source.name), *labels)

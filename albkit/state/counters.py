@@ -24,7 +24,7 @@ from albkit.model.tunnel import TunnelEnd
 from albkit.state.histogram import Histogram
 from albkit.state.metrics import METRICS, TRAFFIC_METRICS
 
-__all__ = ("Counters", "TrafficCounters")
+__all__ = ("Counters", "TrafficCounters", "failure_metric", "tunnel_end_metric")
 
 
 # Slots and plain integers: adding to one costs less than any look-up by name, and these are on the path of every request.
@@ -345,9 +345,19 @@ class Counters:
         parts = (self.traffic, *traffic)
         named = {metric.name: getattr(self, slot) for slot, metric in METRICS.items()}
         named.update((metric.name, sum([getattr(part, slot) for part in parts])) for slot, metric in TRAFFIC_METRICS.items())
-        named.update((f"Failure_{kind.reason}", self.failures[kind]) for kind in FailureKind)
-        named.update((f"TunnelEnd_{end.title().replace(' ', '')}", self.tunnel_ends[end]) for end in TunnelEnd)
+        named.update((failure_metric(kind), self.failures[kind]) for kind in FailureKind)
+        named.update((tunnel_end_metric(end), self.tunnel_ends[end]) for end in TunnelEnd)
         return dict(sorted(named.items()))
+
+
+def failure_metric(kind: FailureKind) -> str:
+    """Return the name of the counter for a kind of failure."""
+    return f"Failure_{kind.reason}"
+
+
+def tunnel_end_metric(end: TunnelEnd) -> str:
+    """Return the name of the counter for a cause that ends tunnels."""
+    return f"TunnelEnd_{end.title().replace(' ', '')}"
 
 
 _NON_COMPLIANT: Final = frozenset(

@@ -307,8 +307,8 @@ async def test_too_many_connections_are_cut_and_counted(monkeypatch: pytest.Monk
             await client.close()
 
 
-async def test_garbage_is_answered_400_and_closes() -> None:
-    """TLS, another protocol, endless heads."""
+async def test_garbage_is_answered_400_and_closes(caplog: pytest.LogCaptureFixture) -> None:
+    """TLS, another protocol, endless heads; the log has one line of them, without a traceback."""
     async with operated() as it:
         for garbage in (
             b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
@@ -320,7 +320,12 @@ async def test_garbage_is_answered_400_and_closes() -> None:
             received = await client.read_to_end()
             assert received == b"" or received.startswith(b"HTTP/1.")
             assert b" 400 " in received.split(b"\r\n")[0] or not received
+            assert b"aiohttp" not in received
             await client.close()
+        (line,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        assert line.getMessage().startswith("admin API: a request could not be read: 400")
+        assert line.exc_info is None
+        assert "\n" not in line.getMessage()
         assert (await it.ask("GET", "/health"))[0] == 200
 
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import random
 import re
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -58,18 +59,47 @@ class MockAdmin:
         self.state: Fields = {
             "time": now,
             "load_balancer": {
-                "name": "edge", "version": albkit.__version__, "started_at": now - 93_784, "state": "running", "latency": self._latency(0.02),
+                "name": "edge",
+                "version": albkit.__version__,
+                "started_at": now - 93_784,
+                "state": "running",
+                "latency": self._latency(0.02),
                 "counters": dict.fromkeys(
-                    ("ProcessedBytes", "HTTPCode_Target_4XX_Count", "HTTPCode_Target_5XX_Count", "HTTPCode_ELB_4XX_Count", "HTTPCode_ELB_5XX_Count",
-                     "RejectedConnectionCount"), 0) | {"ActiveTunnelCount": tunnels, "TunnelCount": tunnels, "ActiveConnectionCount": 180 + tunnels},
+                    (
+                        "ProcessedBytes",
+                        "HTTPCode_Target_4XX_Count",
+                        "HTTPCode_Target_5XX_Count",
+                        "HTTPCode_ELB_4XX_Count",
+                        "HTTPCode_ELB_5XX_Count",
+                        "RejectedConnectionCount",
+                    ),
+                    0,
+                )
+                | {"ActiveTunnelCount": tunnels, "TunnelCount": tunnels, "ActiveConnectionCount": 180 + tunnels},
             },
-            "listeners": {}, "rules": {}, "groups": {}, "targets": {}, "tunnels": {}, "certificates": {}, "failures": [], "events": [],
-        }  # fmt: skip
+            "listeners": {},
+            "rules": {},
+            "groups": {},
+            "targets": {},
+            "tunnels": {},
+            "certificates": {},
+            "failures": [],
+            "events": [],
+        }
         for name, protocol, port in (("web", "HTTPS", 443), ("redirect", "HTTP", 80)):
             self.state["listeners"][name] = {
-                "id": name, "name": name, "protocol": protocol, "host": "0.0.0.0", "port": port, "url": f"{protocol.lower()}://edge.example:{port}",
-                "requests": 0, "processed_bytes": 0, "responses": dict.fromkeys(CLASSES, 0), "active_connections": 90, "rules": len(names),
-            }  # fmt: skip
+                "id": name,
+                "name": name,
+                "protocol": protocol,
+                "host": "0.0.0.0",
+                "port": port,
+                "url": f"{protocol.lower()}://edge.example:{port}",
+                "requests": 0,
+                "processed_bytes": 0,
+                "responses": dict.fromkeys(CLASSES, 0),
+                "active_connections": 90,
+                "rules": len(names),
+            }
         for n, name in enumerate(names):
             self.state["groups"][name] = self._group(name)
             self._rule(f"web/{n * 10}", f"forward to {name}", [f"path is /{name}/*", f"host is {name}.example.com"] if n else [])
@@ -83,8 +113,12 @@ class MockAdmin:
         for n, (host, days) in enumerate((("edge.example.com", 61), ("old.example.com", 12))):
             path = f"/etc/certs/{host}.pem"
             self.state["certificates"][path] = {
-                "id": path, "listener": "web", "names": [host, f"www.{host}"], "not_after": now + days * 86_400, "key_type": ("EC secp256r1", "RSA 2048")[n],
-            }  # fmt: skip
+                "id": path,
+                "listener": "web",
+                "names": [host, f"www.{host}"],
+                "not_after": now + days * 86_400,
+                "key_type": ("EC secp256r1", "RSA 2048")[n],
+            }
         self._count()
 
     def _latency(self, middle: float) -> Fields:
@@ -93,11 +127,27 @@ class MockAdmin:
 
     def _group(self, name: str) -> Fields:
         return {
-            "id": name, "protocol": "HTTP", "protocol_version": "HTTP1", "algorithm": "round_robin" if name == "web" else "least_outstanding_requests",
-            "stickiness": "LbCookie for 1 h" if name == "chat" else None, "health_check": "GET /health every 5 s", "deregistration_delay": 300,
-            "requests": 0, "processed_bytes": 0, "responses": dict.fromkeys(CLASSES, 0), "outstanding": 0, "tunnels": 0, "retries": 0,
-            "connection_errors": 0, "healthy": 0, "unhealthy": 0, "targets": 0, "fails_open": False, "last_active_at": None, "latency": self._latency(0.02),
-        }  # fmt: skip
+            "id": name,
+            "protocol": "HTTP",
+            "protocol_version": "HTTP1",
+            "algorithm": "round_robin" if name == "web" else "least_outstanding_requests",
+            "stickiness": "LbCookie for 1 h" if name == "chat" else None,
+            "health_check": "GET /health every 5 s",
+            "deregistration_delay": 300,
+            "requests": 0,
+            "processed_bytes": 0,
+            "responses": dict.fromkeys(CLASSES, 0),
+            "outstanding": 0,
+            "tunnels": 0,
+            "retries": 0,
+            "connection_errors": 0,
+            "healthy": 0,
+            "unhealthy": 0,
+            "targets": 0,
+            "fails_open": False,
+            "last_active_at": None,
+            "latency": self._latency(0.02),
+        }
 
     def _rule(self, key: str, action: str, conditions: list[str]) -> None:
         listener, priority = key.split("/")
@@ -113,12 +163,30 @@ class MockAdmin:
     def add_target(self, group: str, address: str, weight: int = 1, *, standby: bool = False, state: str = "healthy") -> Fields:
         """Register a target."""
         target = {
-            "id": f"{group}/{address}", "group": group, "address": address, "weight": weight, "standby": standby, "max_concurrency": None, "state": state,
-            "reason": None, "description": "", "ejected_until": None, "eject_reason": None, "outstanding": 0, "tunnels": 0, "requests": 0, "errors": 0,
-            "processed_bytes": 0, "responses": dict.fromkeys(CLASSES, 0), "connection_errors": 0, "retries": 0, "last_active_at": None,
-            "last_check": {"at": time.time(), "passed": True, "seconds": 0.003, "status": 200, "reason": None}, "draining_until": None,
+            "id": f"{group}/{address}",
+            "group": group,
+            "address": address,
+            "weight": weight,
+            "standby": standby,
+            "max_concurrency": None,
+            "state": state,
+            "reason": None,
+            "description": "",
+            "ejected_until": None,
+            "eject_reason": None,
+            "outstanding": 0,
+            "tunnels": 0,
+            "requests": 0,
+            "errors": 0,
+            "processed_bytes": 0,
+            "responses": dict.fromkeys(CLASSES, 0),
+            "connection_errors": 0,
+            "retries": 0,
+            "last_active_at": None,
+            "last_check": {"at": time.time(), "passed": True, "seconds": 0.003, "status": 200, "reason": None},
+            "draining_until": None,
             "latency": self._latency(0.02),
-        }  # fmt: skip
+        }
         self.state["targets"][target["id"]] = target
         return target
 
@@ -126,9 +194,16 @@ class MockAdmin:
         """Open a tunnel."""
         client = f"192.0.2.{number % 250}:{20_000 + number % 40_000}"
         tunnel = {
-            "id": str(number), "client": client, "group": target["group"], "target": target["address"], "protocol": "websocket", "opened_at": opened_at,
-            "last_active_at": time.time() - self._chance.expovariate(1 / 20), "bytes_in": self._chance.randrange(10_000), "bytes_out": self._chance.randrange(900_000),
-        }  # fmt: skip
+            "id": str(number),
+            "client": client,
+            "group": target["group"],
+            "target": target["address"],
+            "protocol": "websocket",
+            "opened_at": opened_at,
+            "last_active_at": time.time() - self._chance.expovariate(1 / 20),
+            "bytes_in": self._chance.randrange(10_000),
+            "bytes_out": self._chance.randrange(900_000),
+        }
         self.state["tunnels"][tunnel["id"]] = tunnel
         target["tunnels"] += 1
         return tunnel
@@ -150,10 +225,20 @@ class MockAdmin:
         """An exchange has failed."""
         self._last += 1
         failed = {
-            "id": self._last, "at": time.time(), "reason": "TargetConnectionRefused", "sentence": "The target refused the connection.", "phase": "connect",
-            "side": "target", "status": status, "client": "192.0.2.7:51234", "group": target["group"], "target": target["address"], "rule": "web/10",
-            "request": f"GET https://edge.example.com/{target['group']}/<b>1</b>", "detail": "",
-        }  # fmt: skip
+            "id": self._last,
+            "at": time.time(),
+            "reason": "TargetConnectionRefused",
+            "sentence": "The target refused the connection.",
+            "phase": "connect",
+            "side": "target",
+            "status": status,
+            "client": "192.0.2.7:51234",
+            "group": target["group"],
+            "target": target["address"],
+            "rule": "web/10",
+            "request": f"GET https://edge.example.com/{target['group']}/<b>1</b>",
+            "detail": "",
+        }
         self.state["failures"].insert(0, failed)
 
     def _count(self) -> None:
@@ -265,12 +350,21 @@ class _Api:
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._guard])
         at = "/api/groups/{group}/targets"
-        app.add_routes([
-            web.get("/", self._page), web.get("/api/stream", self._stream), web.post(at, self._register), web.patch(at + "/{address}", self._patch),
-            web.post(at + "/{address}/drain", self._drain), web.post(at + "/{address}/put-back", self._put_back), web.delete(at + "/{address}", self._delete),
-            web.delete("/api/tunnels/{id}", self._close), web.post("/api/tunnels/close", self._close_many), web.post("/api/logs/reopen", self._reopen),
-            web.post("/api/explain", self._explain),
-        ])  # fmt: skip
+        app.add_routes(
+            [
+                web.get("/", self._page),
+                web.get("/api/stream", self._stream),
+                web.post(at, self._register),
+                web.patch(at + "/{address}", self._patch),
+                web.post(at + "/{address}/drain", self._drain),
+                web.post(at + "/{address}/put-back", self._put_back),
+                web.delete(at + "/{address}", self._delete),
+                web.delete("/api/tunnels/{id}", self._close),
+                web.post("/api/tunnels/close", self._close_many),
+                web.post("/api/logs/reopen", self._reopen),
+                web.post("/api/explain", self._explain),
+            ]
+        )
         return app
 
     @web.middleware
@@ -281,7 +375,6 @@ class _Api:
             if request.method != "GET":
                 body = await request.json()
                 self._mock.calls.append((request.method, request.rel_url.raw_path, body))
-                request["body"] = body
                 before = json.loads(json.dumps(self._state))
                 answer: web.StreamResponse = await handler(request)
                 self._mock.publish(before)
@@ -318,7 +411,7 @@ class _Api:
         return target  # type: ignore[no-any-return]
 
     async def _register(self, request: web.Request) -> web.Response:
-        (wanted,) = request["body"]["targets"]
+        (wanted,) = (await request.json())["targets"]
         faults = []
         if ":" not in wanted["target"]:
             faults.append({"path": "targets[0].target", "message": "must be host:port or unix:/path"})
@@ -333,7 +426,7 @@ class _Api:
 
     async def _patch(self, request: web.Request) -> web.Response:
         target = self._target(request)
-        target.update(request["body"])
+        target.update(await request.json())
         return web.json_response({"target": target})
 
     async def _drain(self, request: web.Request) -> web.Response:
@@ -357,7 +450,7 @@ class _Api:
         return web.Response(status=204)
 
     async def _close_many(self, request: web.Request) -> web.Response:
-        body = request["body"]
+        body = await request.json()
         tunnels = self._state["tunnels"]
         gone = [
             key
@@ -372,7 +465,7 @@ class _Api:
         return web.Response(status=204)
 
     async def _explain(self, request: web.Request) -> web.Response:
-        body = request["body"]
+        body = await request.json()
         if "://" not in body["url"]:
             return web.json_response(
                 {"error": "1 fault", "faults": [{"path": "url", "message": "must have a scheme and a host"}]}, status=422
@@ -411,7 +504,8 @@ async def _main() -> None:
         mock.fail(key)
         mock.failure(mock.state["targets"][key])
     async with serving(mock, given.port):
-        print(mock.url, flush=True)
+        sys.stdout.write(f"{mock.url}\n")
+        sys.stdout.flush()
         await mock.live()
 
 

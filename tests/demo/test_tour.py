@@ -38,6 +38,7 @@ TITLES = {
     "h2-grpc": "gRPC calls are balanced one by one",
     "lost": "a stopped target costs no failed GET",
     "counters": "the counters are right",
+    "admin": "the admin API and its page answer",
 }
 
 

@@ -24,6 +24,7 @@ from cryptography.x509.oid import NameOID
 import albkit as alb
 from albkit.proxy.runtime import Runtime
 from albkit.report import connection_log
+from albkit.report.log_throttle import LogThrottle
 from tests.support.authority import Authority, Issued
 from tests.support.h2_client import H2Client
 from tests.support.peers import RawClient, target
@@ -615,6 +616,7 @@ async def test_log_that_is_switched_off_during_a_handshake_gets_no_line() -> Non
 async def test_line_that_cannot_be_made_costs_no_connection(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """It is reported with a traceback, and the connection is served."""
     monkeypatch.setattr(connection_log, "_status", lambda _: 1 / 0)
+    monkeypatch.setattr(connection_log, "_throttle", LogThrottle())
     log = Log()
     with caplog.at_level(logging.ERROR, "albkit"):
         async with logging_to(log, http(max_connections=1)) as it, raw(it) as client:

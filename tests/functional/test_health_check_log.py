@@ -15,6 +15,7 @@ import pytest
 
 import albkit as alb
 from albkit.report import health_check_log
+from albkit.report.log_throttle import LogThrottle
 from albkit.wire.http1.upgrade import websocket_accept
 from tests.functional.test_tls_targets import secure
 from tests.support.balancing import Balancing, balancing, listener
@@ -343,6 +344,7 @@ async def test_there_are_as_many_lines_as_results() -> None:
 async def test_line_that_cannot_be_made_costs_no_check(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """It is reported with a traceback; the target becomes healthy."""
     monkeypatch.setattr(health_check_log, "fixed", lambda _: 1 / 0)
+    monkeypatch.setattr(health_check_log, "_throttle", LogThrottle())
     log = Log()
     with caplog.at_level(logging.ERROR, "albkit"):
         async with target(answer(response(200))) as origin:

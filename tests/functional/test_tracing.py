@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import albkit as alb
 from tests.support.balancing import Balancing, balancing, listener
@@ -375,8 +378,8 @@ async def test_target_receives_the_context_of_our_span() -> None:
 
 
 async def test_request_without_a_context_begins_a_trace() -> None:
-    """Not one below the span in which the program started the load balancer."""
-    spans = Spans()
+    """Not one below the span in which the program started the load balancer, whatever the propagator takes as its default."""
+    spans = Spans(propagator=CompositePropagator([W3CBaggagePropagator(), TraceContextTextMapPropagator()]))
     with spans.provider.get_tracer("program").start_as_current_span("main"):
         async with target() as origin, traced(spans, listener(alb.Forward(group(origin.address)))) as it:
             await (await it.client()).get("/")

@@ -32,7 +32,7 @@ const COUNTED = {
 const CLASSES = ["2xx", "3xx", "4xx", "5xx"];
 const series = {};
 for (const name of [...CLASSES, "requests", "t4", "t5", "e4", "e5", "bytes", "p50", "p90", "p99", "tunnels", "connections"]) series[name] = new Float32Array(MINUTES5).fill(NaN);
-let tick = -1, epoch = 0, lastTime = 0, heardAt = 0, totals = null, settling = false;
+let tick = -1, since = 0, epoch = 0, lastTime = 0, heardAt = 0, totals = null, settling = false;
 const now = () => lastTime + (performance.now() - heardAt) / 1000;
 const plain = (v) => v !== null && typeof v === "object" && !Array.isArray(v);
 
@@ -51,19 +51,19 @@ function measure(section, item, seconds) {
     const value = of(item) || 0;
     const more = name in own.last ? value - own.last[name] : 0;
     own.last[name] = value;
-    if (more > 0 && seconds > 0) (own[name] || (own[name] = new Track(counted.size))).set(tick, more / seconds);
+    if (!(more > 0 && seconds > 0)) continue;
+    const track = own[name] || (own[name] = new Track(counted.size));
+    for (let t = since; t <= tick; t++) track.set(t, more / seconds);
   }
 }
 
-// A tick is a second of the load balancer's clock. Seconds without news stay unknown, except for one that rounding skips.
+// A tick is a second of the load balancer's clock. A difference stands for all ticks since the one before; those of a lost connection
+// stay unknown.
 function nextTick(time) {
   if (tick < 0) epoch = time;
   const next = Math.max(tick + 1, Math.round(time - epoch));
-  const gap = Math.min(next - tick - 1, MINUTES5);
-  for (const values of Object.values(series)) {
-    const fill = gap === 1 && tick >= 0 ? values[tick % MINUTES5] : NaN;
-    for (let t = next - gap; t <= next; t++) values[t % MINUTES5] = fill;
-  }
+  since = Math.max(tick + 1, next - MINUTES5 + 1);
+  for (const values of Object.values(series)) for (let t = since; t <= next; t++) values[t % MINUTES5] = NaN;
   tick = next;
 }
 
@@ -76,7 +76,7 @@ function wholeRates(seconds) {
     fresh.requests += one.requests || 0;
     for (const name of CLASSES) fresh[name] += one.responses?.[name] || 0;
   }
-  const put = (name, value) => { series[name][tick % MINUTES5] = value; };
+  const put = (name, value) => { for (let t = since; t <= tick; t++) series[name][t % MINUTES5] = value; };
   for (const [name, value] of Object.entries(fresh)) {
     if (seconds > 0) put(name, Math.max(0, (value || 0) - (totals[name] || 0)) / seconds);
   }
@@ -99,6 +99,7 @@ function forget() {
 function takeState(state) {
   if (data.lb.started_at !== undefined && data.lb.started_at !== state.load_balancer.started_at) forget();
   nextTick(state.time);
+  since = tick;
   data.lb = state.load_balancer;
   for (const name of SECTIONS) {
     const old = data[name];

@@ -1,4 +1,6 @@
 // States.
+// A tunnel is an outstanding request of its target for as long as it is open; here it counts as a tunnel only.
+const inFlight = (i) => Math.max(0, (i.outstanding || 0) - (i.tunnels || 0));
 const TONES = { healthy: "good", unhealthy: "bad", initial: "warn", unavailable: "", draining: "calm", drained: "calm", unused: "" };
 const SEVERITY = ["unhealthy", "ejected", "initial", "draining", "drained", "unavailable", "healthy", "unused"];
 const isEjected = (t) => t.ejected_until != null && t.ejected_until > now();

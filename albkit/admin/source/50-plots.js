@@ -25,6 +25,7 @@ function pencil(canvas) {
 function spark(canvas, item, ticks) {
   const [pen, width, height] = pencil(canvas);
   if (!width) return;
+  ticks = Math.min(ticks, Math.max(30, tick + 1));
   const own = item.$ || {}, step = width / (ticks - 1), first = tick - ticks + 1;
   let top = 0;
   for (let t = first; t <= tick; t++) top = Math.max(top, own.rate?.get(t) || 0);
@@ -48,12 +49,12 @@ function spark(canvas, item, ticks) {
 function niceTop(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  for (const step of [1, 2, 3, 4, 6, 8, 10]) if (value <= step * power * 1.0001) return step * power;
+  for (const step of [1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10]) if (value <= step * power * 1.0001) return step * power;
 }
 
 let cross = null; // The tick that the pointer is at: the same in all plots.
 // Plots begin with one minute, so that they are not empty for long, and grow to five.
-const shownTicks = () => (tick < 60 ? 60 : tick < 120 ? 120 : MINUTES5);
+const shownTicks = () => Math.min(MINUTES5, 60 * Math.ceil((tick + 1) / 60));
 class Plot {
   constructor(parent, { title, unit, lines, stacked, format, axis }) {
     Object.assign(this, { title, unit, lines, stacked, format, axis: axis || format });
@@ -104,10 +105,10 @@ class Plot {
       pen.textAlign = "right";
       pen.fillText(this.axis((top * k) / 2), left - 6, at);
     }
-    const step = shown / (shown === MINUTES5 ? 5 : 4);
+    const step = shown > 120 ? 60 : shown / 4;
     for (let back = 0; back < shown; back += step) {
       pen.textAlign = back ? "center" : "right";
-      pen.fillText(!back ? "now" : shown === MINUTES5 ? `−${back / 60} min` : `−${back} s`, x(tick - back), height - 6);
+      pen.fillText(!back ? "now" : shown > 120 ? `−${back / 60} min` : `−${back} s`, x(tick - back), height - 6);
     }
     if (this.stacked) this.areas(pen, x, y, first);
     else this.strokes(pen, x, y, first);

@@ -27,7 +27,7 @@ const TRAFFIC = [
   { key: "errors", title: "Errors", hint: "Failed requests of the last 10 s", w: 58, need: 2, num: true, card: "err", sort: errors, make: toned((i) => percent(errors(i)), errorTone) },
   { key: "p50", title: "p50", hint: "Median time until the response begins, last 10 s", w: 60, need: 3, num: true, sort: (i) => i.latency?.p50, text: (i) => millis(i.latency?.p50) },
   { key: "p99", title: "p99", hint: "99 of 100 responses began within this time, last 10 s", w: 62, need: 2, num: true, card: "p99", sort: (i) => i.latency?.p99, text: (i) => millis(i.latency?.p99) },
-  { key: "outstanding", title: "In flight", hint: "Requests without a whole response yet", w: 58, need: 4, num: true, sort: (i) => i.outstanding, text: (i) => count(i.outstanding) },
+  { key: "outstanding", title: "In flight", hint: "Requests without a whole response yet", w: 58, need: 4, num: true, sort: inFlight, text: (i) => count(inFlight(i)) },
   { key: "tunnels", title: "Tunnels", w: 58, need: 4, num: true, card: "tun", sort: (i) => i.tunnels, text: (i) => count(i.tunnels) },
   { key: "bytes", title: "Bytes/s", w: 70, need: 5, num: true, sort: (i) => rate(i, "bytes"), text: (i) => bytes(rate(i, "bytes")) },
 ];
@@ -141,7 +141,7 @@ const listenerColumns = [
 const ruleOrder = (r) => `${natural(r.listener)} ${String(r.priority || 1e9).padStart(10, "0")}`;
 const ruleColumns = [
   { key: "listener", title: "Listener", w: 84, f: 1, need: 3, card: "lst", sort: ruleOrder, text: (r) => r.listener, tip: true, dim: true },
-  { key: "priority", title: "Priority", w: 64, card: "name", num: true, sort: (r) => r.priority || 1e9, make: opener("rule", (r) => (r.priority ? String(r.priority) : "default")) },
+  { key: "priority", title: "Priority", w: 64, card: "name", numeric: true, sort: (r) => r.priority || 1e9, make: opener("rule", (r) => (r.priority ? String(r.priority) : "default")) },
   { key: "conditions", title: "If", no: true, w: 200, f: 5, wrap: true, card: "cnd", label: false, tip: true, text: (r) => (r.conditions?.length ? r.conditions.join(" and ") : r.priority ? "always" : "no other rule matches") },
   { key: "action", title: "Then", w: 160, f: 4, wrap: true, card: "then", tip: true, text: (r) => r.action ?? "" },
   { key: "rate", title: "Hits/s", w: 136, num: true, card: "rate", sort: (r) => rate(r), make: sparkColumn(90, "hits per second") },
@@ -150,7 +150,7 @@ const ruleColumns = [
 const certificateColumns = [
   { key: "names", title: "Names", w: 180, f: 3, card: "name", label: false, sort: (c) => (c.names || []).join(), make: opener("certificate", (c) => (c.names || []).join(", ") || c.id) },
   { key: "listener", title: "Listener", w: 90, f: 1, need: 3, card: "lst", text: (c) => c.listener ?? DASH },
-  { key: "expiry", title: "Expires", w: 190, f: 1, card: "exp", sort: (c) => c.not_after, numeric: true, make: (cell) => {
+  { key: "expiry", title: "Expires", w: 230, f: 1, card: "exp", sort: (c) => c.not_after, numeric: true, make: (cell) => {
     let was = null, mine = null;
     return (c) => {
       const tone = certificateTone(c);

@@ -12,8 +12,8 @@ const tunnelGrid = grid("tunnels", "tunnel", "tunnels", { label: "Tunnels", colu
   find: (u) => `${u.client} ${u.target} ${u.group} ${u.protocol} ${u.id}`, empty: "No tunnels are open.", after: tunnelsNote,
   cardAreas: ["sel name name name act", "sel tgt tgt grp grp", "sel age idl inn out"], cardColumns: "18px 1.4fr 1fr 1fr 1fr", cardHeight: 128 });
 const listenerGrid = grid("listeners", "listener", "listeners", { label: "Listeners", columns: listenerColumns, sort: ["name", 1], empty: "No listener is open.",
-  cardAreas: ["name name", "url url", "rate con", "mix mix"], cardColumns: "1fr 1fr", cardHeight: 124 });
+  cardAreas: ["name name name", "url url url", "rate con byt", "mix mix mix"], cardColumns: "1.4fr 1fr 1fr", cardHeight: 126 });
 const ruleGrid = grid("rules", "rule", "rules", { label: "Rules", columns: ruleColumns, sort: ["listener", 1], filter: filterOf("routing"), rowHeight: 44, empty: "There are no rules.",
-  find: (r) => `${r.listener} ${r.priority || "default"} ${(r.conditions || []).join(" ")} ${r.action}`, cardAreas: ["name lst hit", "cnd cnd cnd", "then then then", "rate rate rate"], cardHeight: 158 });
+  find: (r) => `${r.listener} ${r.priority || "default"} ${(r.conditions || []).join(" ")} ${r.action}`, cardAreas: ["name name name", "cnd cnd cnd", "then then then", "lst rate hit"], cardColumns: "1fr 1.4fr 1fr", cardHeight: 164 });
 const certificateGrid = grid("certificates", "certificate", "certificates", { label: "Certificates", columns: certificateColumns, sort: ["expiry", 1], empty: "There are no certificates.",
   cardAreas: ["name name", "exp exp", "lst key"], cardColumns: "1fr 1fr", cardHeight: 104 });

@@ -15,7 +15,7 @@ function drawTiles() {
   const all = recent("requests"), of = (name) => (all > 0 ? recent(name) / all : recent(name) > 0 ? 1 : NaN), [t4, t5, e4, e5] = ["t4", "t5", "e4", "e5"].map(of);
   const { p50, p90, p99 } = data.lb.latency || {}, counters = data.lb.counters || {};
   let healthy = 0, targets = 0, outstanding = 0;
-  for (const g of data.groups.values()) { healthy += g.healthy; targets += g.targets; outstanding += g.outstanding || 0; }
+  for (const g of data.groups.values()) { healthy += g.healthy; targets += g.targets; outstanding += inFlight(g); }
   tiles.requests(short(recent("requests", 3)), "/s", `${count(outstanding)} in flight`);
   tiles.errors(percent(t5 + e5), "", `targets ${percent(t5)}, balancer ${percent(e5)}\n4xx: ${percent(t4)}, ${percent(e4)}`, t5 + e5 >= 0.05 ? "bad" : t5 + e5 >= 0.01 ? "warn" : "");
   tiles.latency(millis(p50), "", `p90 ${millis(p90)}, p99 ${millis(p99)}`);
@@ -53,21 +53,27 @@ function drawProblems(found) {
   else box.append(h("ul", ...found.slice(0, 6).map((one) => h("li", h("a", { href: one.href }, one.words))), found.length > 6 && h("li.soft", `and ${found.length - 6} more`)));
 }
 const navCounts = {};
+let tab = "";
 function drawTop(found) {
-  const { lb } = data, name = lb.name || "albkit", bad = found.filter((one) => one.level === "bad").length;
-  text($("name"), name);
+  const { lb } = data, own = lb.name || "albkit", bad = found.filter((one) => one.level === "bad").length;
+  text($("name"), own);
   text($("running").firstElementChild, lb.state || "running");
   text($("running").lastElementChild, lb.started_at ? ` · up ${span(now() - lb.started_at)}` : "");
   $("running").hidden = !lb.started_at;
   mark($("running"), "data-tone", lb.state === "draining" ? "warn" : "good");
-  document.title = `${bad ? `(${bad}) ` : ""}${name} · albkit`;
+  document.title = `${bad ? `(${bad}) ` : ""}${own} · albkit`;
   let trouble = 0;
   for (const t of data.targets.values()) if (isTrouble(t)) trouble++;
-  for (const [view, n, is] of [["groups", data.groups.size], ["targets", data.targets.size, trouble ? "bad" : ""], ["tunnels", data.tunnels.size], ["history", data.failures.length]]) {
-    text(navCounts[view], is ? `${count(trouble)} of ${count(n)}` : view === "history" ? "" : count(n));
-    navCounts[view].className = `count ${is || ""}`;
-    navCounts[view].hidden = !navCounts[view].textContent;
-    mark(navCounts[view], "title", is ? `${trouble} unhealthy or ejected` : null);
+  for (const [name, n, is] of [["groups", data.groups.size], ["targets", data.targets.size, trouble ? "bad" : ""], ["tunnels", data.tunnels.size], ["history", data.failures.length]]) {
+    text(navCounts[name], is ? `${count(trouble)} of ${count(n)}` : name === "history" ? "" : count(n));
+    navCounts[name].className = `count ${is || ""}`;
+    navCounts[name].hidden = !navCounts[name].textContent;
+    mark(navCounts[name], "title", is ? `${trouble} unhealthy or ejected` : null);
+  }
+  if (tab !== view) {
+    tab = view;
+    const nav = $("nav").parentElement, here = nav.querySelector("[aria-current]");
+    nav.scrollLeft = here.offsetLeft - nav.offsetLeft - (nav.clientWidth - here.offsetWidth) / 2;
   }
 }
 const KINDS = { TargetEjected: ["bad", "ejected"], TargetReadmitted: ["good", "healthy"], TargetRegistered: ["", "healthy"], TargetDrained: ["calm", "drained"], TargetStateChanged: ["warn", "initial"], TargetAnomalyChanged: ["warn", "warning"] };

@@ -7,10 +7,10 @@ const LOAD = { ...REQUESTS, "Errors now": (i) => percent(errors(i)), ...CONNECTI
 // The lines of the details of each kind of thing: a label, and what to say of the item.
 const FACTS = {
   target: { Group: (t) => t.group, Reason: (t) => t.reason, "Last check": (t) => checkWords(t) || "none yet",
-    "In flight": (t) => `${count(t.outstanding)}${t.max_concurrency ? ` of at most ${t.max_concurrency}` : ""}`, ...LOAD, Errors: (t) => count(t.errors) },
+    "In flight": (t) => `${count(inFlight(t))}${t.max_concurrency ? `; at most ${t.max_concurrency} with tunnels` : ""}`, Errors: (t) => count(t.errors), ...LOAD },
   group: { Healthy: (g) => `${g.healthy} of ${g.targets}`, Protocol: (g) => [g.protocol, g.protocol_version].filter(Boolean).join(", "), Algorithm: (g) => g.algorithm,
     Stickiness: (g) => g.stickiness || "none", "Health check": (g) => g.health_check || "none", "Deregistration delay": (g) => span(g.deregistration_delay || 0),
-    "In flight": (g) => count(g.outstanding), ...LOAD },
+    "In flight": (g) => count(inFlight(g)), ...LOAD },
   tunnel: { Client: (u) => u.client, Group: (u) => u.group, Target: (u) => u.target, Protocol: (u) => u.protocol, Opened: (u) => `${when(u.opened_at)}, ${ago(u.opened_at)}`,
     "Last byte": (u) => ago(u.last_active_at), "From the client": (u) => bytes(u.bytes_in), "To the client": (u) => bytes(u.bytes_out) },
   listener: { Address: (l) => l.url || `${l.host}:${l.port}`, Protocol: (l) => l.protocol, ...REQUESTS, Connections: (l) => count(l.active_connections), ...BYTES, Rules: (l) => count(l.rules) },
@@ -32,7 +32,7 @@ const panel = {
     sub.replaceChildren();
     body.replaceChildren();
     this[kind]?.(item, sub, body, updates);
-    if (COUNTED[`${kind}s`]) { body.append(canvas); updates.push((it) => spark(canvas, it, COUNTED[`${kind}s`].size)); }
+    if (COUNTED[`${kind}s`]) { body.append(h("h3", kind === "rule" ? "Hits" : "Requests"), canvas); updates.push((it) => spark(canvas, it, COUNTED[`${kind}s`].size)); }
     body.append(values);
     this.update = () => {
       const it = data[`${kind}s`].get(id);
@@ -88,7 +88,7 @@ const panel = {
       text(move, leaves(it) ? "Put back" : "Drain");
       mark(spare, "aria-pressed", String(Boolean(it.standby)));
       text(tunnels, `Close ${plural(it.tunnels || 0, "tunnel")}…`);
-      tunnels.disabled = !it.tunnels;
+      tunnels.hidden = !it.tunnels;
       form.hidden = spare.hidden = leaves(it);
       if (it.weight !== shownWeight) { shownWeight = it.weight; if (document.activeElement !== weight) weight.value = it.weight; }
     });

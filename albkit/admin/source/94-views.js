@@ -12,8 +12,6 @@ function route(focus) {
   view = to;
   for (const section of views) section.hidden = section.dataset.view !== to;
   for (const a of document.querySelectorAll("[data-to]")) mark(a, "aria-current", a.dataset.to === to ? "page" : null);
-  const nav = $("nav").parentElement, here = nav.querySelector("[aria-current]");
-  nav.scrollLeft = here.offsetLeft - nav.offsetLeft - (nav.clientWidth - here.offsetWidth) / 2;
   const filter = filterOf(to);
   if (filter && (query || changed)) filter.value = new URLSearchParams(query).get("q") || "";
   if (innerWidth < 700 || changed) panel.close();
