@@ -209,7 +209,7 @@ const scenarios = {
     await page.locator("#token[open]").waitFor();
     await page.locator("#token input").fill("wrong");
     await page.keyboard.press("Enter");
-    await page.locator("#token .fault", { hasText: "does not accept" }).waitFor();
+    await page.locator("#token .fault", { hasText: "did not accept" }).waitFor();
     await page.locator("#token input").fill("right");
     await page.keyboard.press("Enter");
     await page.locator("#link[data-is=live]").waitFor();

@@ -50,7 +50,7 @@ async def test_actions_and_their_undo(browser_folder: Path) -> None:
         assert drained == {
             "target": target,
             "state": "draining",
-            "toast": f"{target} drains: it gets no new requests.",
+            "toast": f"{target} is draining. It gets no new requests.",
             "again": "Put back",
         }
         assert await program.told() == {"toast": f"{target} is back in web.", "again": "Drain"}
@@ -88,7 +88,7 @@ async def test_keyboard_alone_is_enough(browser_folder: Path) -> None:
             "panel": "10.0.0.2:8000",
             "back": "10.0.0.2:8000",
             "button": "Drain 10.0.0.2:8000 of api",
-            "drains": "10.0.0.2:8000 drains: it gets no new requests.",
+            "drains": "10.0.0.2:8000 is draining. It gets no new requests.",
             "help": True,
         }
         assert await program.told() == FINE
@@ -236,7 +236,7 @@ async def test_page_drives_a_real_load_balancer(browser_folder: Path) -> None:
         drained = await program.told(within=25)
         target = drained.pop("target")
         # It has two tunnels, so it is not drained yet.
-        assert drained == {"state": "draining", "toast": f"{target} drains: it gets no new requests.", "again": "Put back"}
+        assert drained == {"state": "draining", "toast": f"{target} is draining. It gets no new requests.", "again": "Put back"}
         assert await program.told() == {"toast": f"{target} is back in web.", "again": "Drain"}
         assert await program.told() == {"weight": f"Weight of {target}: 1 → 7.", "closed": True}
         closed = await program.told()

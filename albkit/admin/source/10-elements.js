@@ -1,8 +1,8 @@
-// Small parts.
+// Elements, attributes, icons, and what the browser stores.
 const $ = (id) => document.getElementById(id);
 const html = document.documentElement;
 
-// Text from the load balancer only ever becomes the text or an attribute of an element, never markup.
+// Creates an element. Text from the load balancer becomes text or an attribute, never markup: clients choose some of it.
 const on = (target, kind, act, options) => target.addEventListener(kind, act, options);
 function h(tag, ...children) {
   const [name, ...classes] = tag.split(".");
@@ -18,7 +18,7 @@ function h(tag, ...children) {
   return element;
 }
 
-// Writes only what differs: an assignment of equal text would still cost a layout.
+// Both write only what differs: assigning equal text would still cost a layout.
 function text(element, value) {
   if (element.textContent !== value) element.textContent = value;
 }
@@ -47,7 +47,7 @@ function badge(tone, shape, words) {
 }
 
 const store = (kind, key, value) => {
-  // Storage may be forbidden by the browser's settings; the page works without it.
+  // Settings of the browser may forbid storage.
   try {
     const area = window[kind];
     if (value === undefined) return area.getItem(key);

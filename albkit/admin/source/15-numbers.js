@@ -1,4 +1,4 @@
-// Numbers in words.
+// Formats of numbers, sizes and times.
 const whole = new Intl.NumberFormat("en");
 const DASH = "–";
 const count = (n) => whole.format(n || 0);

@@ -1,10 +1,10 @@
-// What is known: items by section and id.
+// The state: items by section and id, and the rates computed from their counters.
 const MINUTES5 = 300;
 const SECTIONS = ["listeners", "rules", "groups", "targets", "tunnels", "certificates"];
 const data = { lb: {}, failures: [], events: [] };
 for (const name of SECTIONS) data[name] = new Map();
 
-// Rates per second of one thing, by tick. What did not change since the last set has a rate of 0, so that only what changes costs work.
+// Rates per second of one item, by tick. Ticks that were not set are 0, so that only items that change cost work.
 class Track {
   constructor(size) { this.values = new Float32Array(size); this.at = -1; }
   set(tick, value) {
@@ -21,14 +21,14 @@ class Track {
   }
 }
 
-// Which counters of which section become rates. Targets have the shortest memory: there may be thousands.
+// The counters that become rates. Targets and rules keep fewer ticks, because there may be thousands.
 const COUNTED = {
   listeners: { size: MINUTES5, of: { rate: (i) => i.requests, bytes: (i) => i.processed_bytes, bad: (i) => i.responses?.["5xx"] } },
   rules: { size: 120, of: { rate: (i) => i.hits } },
   groups: { size: MINUTES5, of: { rate: (i) => i.requests, bytes: (i) => i.processed_bytes, bad: (i) => (i.responses?.["5xx"] || 0) + (i.connection_errors || 0) } },
   targets: { size: 120, of: { rate: (i) => i.requests, bytes: (i) => i.processed_bytes, bad: (i) => i.errors } },
 };
-// The plots of the whole load balancer. NaN is a second of which nothing is known.
+// The plots of the whole load balancer. NaN is a tick without data.
 const CLASSES = ["2xx", "3xx", "4xx", "5xx"];
 const series = {};
 for (const name of [...CLASSES, "requests", "t4", "t5", "e4", "e5", "bytes", "p50", "p90", "p99", "tunnels", "connections"]) series[name] = new Float32Array(MINUTES5).fill(NaN);
@@ -57,8 +57,8 @@ function measure(section, item, seconds) {
   }
 }
 
-// A tick is a second of the load balancer's clock. A difference stands for all ticks since the one before; those of a lost connection
-// stay unknown.
+// A tick is a second of the load balancer's clock. A late delta covers all ticks since the one before. Ticks without a connection have
+// no data.
 function nextTick(time) {
   if (tick < 0) epoch = time;
   const next = Math.max(tick + 1, Math.round(time - epoch));
@@ -105,7 +105,7 @@ function takeState(state) {
     const old = data[name];
     const fresh = new Map();
     for (const [id, fields] of Object.entries(state[name] || {})) {
-      // The object survives a reconnection with its rates.
+      // Keep the object, which holds the rates, over a reconnection.
       const item = old.get(id);
       if (item) { item.$find = null; Object.assign(item, fields); }
       fresh.set(id, item || fields);
@@ -122,7 +122,7 @@ function takeState(state) {
 }
 
 function takeDelta(delta) {
-  // How old the counters of a whole state are is not known, so the first difference from it is no rate.
+  // The counters of a whole state may be up to a second older than its time, so the first difference from them is not a rate.
   const seconds = settling ? 0 : delta.time - lastTime;
   settling = false;
   nextTick(delta.time);
@@ -151,7 +151,7 @@ function takeDelta(delta) {
 const newestFirst = (items) => items.sort((a, b) => b.id - a.id).slice(0, 200);
 
 const rate = (item, name = "rate", ticks = 5) => item.$?.[name]?.mean(tick, ticks) || 0;
-// Errors per request of the last ten seconds, as the latencies are.
+// Errors per request in the last 10 seconds, the period of the latencies.
 function errors(item) {
   const bad = rate(item, "bad", 10);
   const all = Math.max(rate(item, "rate", 10), bad);

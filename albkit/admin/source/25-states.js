@@ -1,5 +1,5 @@
-// States.
-// A tunnel is an outstanding request of its target for as long as it is open; here it counts as a tunnel only.
+// The states of targets and certificates.
+// An open tunnel is an outstanding request of its target (docs/tunnels.md). The page counts it as a tunnel only.
 const inFlight = (i) => Math.max(0, (i.outstanding || 0) - (i.tunnels || 0));
 const TONES = { healthy: "good", unhealthy: "bad", initial: "warn", unavailable: "", draining: "calm", drained: "calm", unused: "" };
 const SEVERITY = ["unhealthy", "ejected", "initial", "draining", "drained", "unavailable", "healthy", "unused"];
@@ -20,8 +20,7 @@ function checkWords(t) {
 }
 function reasonWords(t) {
   if (isEjected(t)) return t.eject_reason || "too many requests failed";
-  if (t.description || t.reason) return t.description || t.reason;
-  return checkWords(t);
+  return t.description || (t.state !== "healthy" && t.reason) || checkWords(t);
 }
 const daysLeft = (c) => (c.not_after - now()) / 86400;
 function certificateTone(c) { const days = daysLeft(c); return days < 7 ? "bad" : days < 30 ? "warn" : "good"; }

@@ -1,4 +1,4 @@
-// The stream.
+// The stream of events: reading, reconnecting, and the notice about both.
 const link = { is: "connecting", why: "", until: 0, tries: 0, heard: 0, abort: null, wake: null, parked: false };
 async function follow() {
   for (;;) {
@@ -36,7 +36,7 @@ async function listen(reader) {
       start = end + 2;
     }
     parts = parts.slice(start);
-    // A state of megabytes comes in many parts: its beginning is not searched again.
+    // A state of several megabytes arrives in many parts. Do not search its beginning again for each.
     from = Math.max(0, parts.length - 1);
   }
 }
@@ -69,14 +69,14 @@ function drawLink() {
   const silent = (performance.now() - link.heard) / 1000;
   const left = Math.max(0, Math.ceil((link.until - performance.now()) / 1000));
   const stale = link.is === "live" && silent > 3.5;
-  const words = { live: paused ? "Paused" : stale ? `No news for ${Math.floor(silent)} s` : "Live", connecting: "Connecting", lost: left ? `Again in ${left} s` : "Disconnected" }[link.is];
+  const words = { live: paused ? "Paused" : stale ? `No data for ${Math.floor(silent)} s` : "Live", connecting: "Connecting", lost: left ? `Retrying in ${left} s` : "Disconnected" }[link.is];
   const box = $("link");
   mark(box, "data-is", link.is === "live" && paused ? "paused" : stale ? "stale" : link.is);
   text(box.firstElementChild, words);
-  const since = heardAt ? ` What you see is ${span((performance.now() - heardAt) / 1000)} old.` : "";
+  const since = heardAt ? ` The data is ${span((performance.now() - heardAt) / 1000)} old.` : "";
   const draining = data.lb.state === "draining";
-  const notice = link.is === "lost" ? `Disconnected. ${link.why}${since}` : stale ? `The load balancer sends nothing.${since}`
-    : draining ? "The load balancer is draining: it takes no new connections, and stops when the open ones have ended." : "";
+  const notice = link.is === "lost" ? `Disconnected. ${link.why}${since}` : stale ? `The load balancer sends no updates.${since}`
+    : draining ? "The load balancer is draining: it accepts no new connections, and stops when the open ones have ended." : "";
   const bar = $("notice");
   bar.hidden = !notice;
   bar.classList.toggle("bad", link.is === "lost");
@@ -90,11 +90,11 @@ function reconnect() {
   if (link.is === "lost") link.wake?.();
   else link.abort?.abort();
 }
-// A page that nobody looks at for five minutes costs the load balancer nothing.
+// A page that is hidden for 5 minutes disconnects, so that it costs the load balancer nothing.
 let park = 0;
 on(document, "visibilitychange", () => {
   clearTimeout(park);
-  if (document.hidden) park = setTimeout(() => { link.parked = true; link.why = "Nobody looked at this page for 5 minutes."; link.abort?.abort(); }, 300_000);
+  if (document.hidden) park = setTimeout(() => { link.parked = true; link.why = "This page was hidden for 5 minutes."; link.abort?.abort(); }, 300_000);
   else { if (link.parked) reconnect(); soon(); }
 });
 on(window, "online", reconnect);

@@ -1,9 +1,14 @@
-// Words for everybody: toasts, and lines for screen readers.
+// Messages: toasts, dialogs, and lines for screen readers.
 let saying = 0, unsaid = [];
 function say(words) {
-  unsaid.push(words);
-  // At most one line in three seconds, so that a storm of events does not talk without end.
-  if (!saying) saying = setTimeout(() => { saying = 0; $("announce").textContent = unsaid.slice(-3).join(" "); unsaid = []; }, 400);
+  if (words) unsaid.push(words);
+  // At most one line in 3 seconds: many events at once would keep a screen reader busy.
+  if (saying || !unsaid.length) return;
+  saying = setTimeout(() => {
+    $("announce").textContent = unsaid.slice(-3).join(" ");
+    unsaid = [];
+    saying = setTimeout(() => { saying = 0; say(); }, 3000);
+  }, 300);
 }
 function sayEvents(events) {
   const loud = events.filter((event) => /Ejected|Readmitted|StateChanged|Drained/.test(event.kind));
@@ -12,7 +17,8 @@ function sayEvents(events) {
 let lastUndo = null;
 function toast(words, { undo, bad, faults, seconds = undo ? 10 : bad ? 15 : 5 } = {}) {
   const bar = h("i");
-  const box = h("div", { class: bad ? "toast bad" : "toast", role: bad ? "alert" : "status" }, h("p", words));
+  if (!bad) say(undo ? `${words} Press u to undo.` : words);
+  const box = h("div", { class: bad ? "toast bad" : "toast", role: bad && "alert" }, h("p", words));
   if (faults?.length) box.append(h("ul", ...faults.map((fault) => h("li", faultWords(fault)))));
   let timer = 0;
   const close = () => { clearTimeout(timer); box.remove(); if (lastUndo === act) lastUndo = null; };
@@ -47,7 +53,7 @@ function ask(title, words, yes) {
 let asking = null;
 function askToken(wrong) {
   const box = $("token");
-  text(box.querySelector(".fault"), wrong ? "The admin API does not accept this token." : "");
+  text(box.querySelector(".fault"), wrong ? "The admin API did not accept this token." : "");
   if (!asking) {
     asking = new Promise((done) => on(box, "close", () => { asking = null; done(); }, { once: true }));
     if (!box.open) box.showModal();

@@ -1,14 +1,14 @@
 // Actions.
 const at = (t) => `api/groups/${encodeURIComponent(t.group)}/targets/${encodeURIComponent(t.address)}`;
 const got = (answer) => {
-  // The row changes at once; the stream confirms it.
+  // Show the change at once; the stream confirms it within a second.
   const item = answer?.target;
   if (item?.id && data.targets.has(item.id)) merge(data.targets.get(item.id), item);
   soon();
 };
 async function drain(t) {
   await call("POST", `${at(t)}/drain`).then(got);
-  toast(`${t.address} drains: it gets no new requests.`, { undo: () => putBack(t).catch(failed(`${t.address} is not put back.`)) });
+  toast(`${t.address} is draining. It gets no new requests.`, { undo: () => putBack(t).catch(failed(`${t.address} is not put back.`)) });
 }
 async function putBack(t) {
   await call("POST", `${at(t)}/put-back`).then(got);
@@ -22,16 +22,16 @@ const setWeight = (t, weight) => setTarget(t, { weight }, `Weight of ${t.address
 const setStandby = (t, standby) => setTarget(t, { standby }, `${t.address} is ${standby ? "standby now" : "no longer standby"}.`, { standby: t.standby });
 async function deregister(t) {
   const open = [t.outstanding && plural(t.outstanding, "open request"), t.tunnels && plural(t.tunnels, "tunnel")].filter(Boolean).join(" and ");
-  const sure = await ask(`Deregister ${t.address}?`, `It leaves ${t.group} for good, after ${open ? `its ${open}` : "its last request"}. There is no undo: to have it again, register it again. Drain it instead if it shall come back.`, "Deregister");
+  const sure = await ask(`Deregister ${t.address}?`, `It leaves ${t.group}${open ? ` after its ${open}` : ""}. There is no undo: to use it again, register it again. If you want to put it back later, drain it instead.`, "Deregister");
   if (!sure) return;
   await call("DELETE", at(t));
   toast(`${t.address} is deregistered from ${t.group}.`);
 }
 async function closeTunnels(chosen, whose, body) {
   const n = chosen.length;
-  if (!n) return toast("There is no such tunnel any more.");
+  if (!n) return toast("The tunnels have ended already.");
   const sure = await ask(n === 1 ? "Close this tunnel?" : `Close ${plural(n, "tunnel")}?`,
-    `${n === 1 ? `${chosen[0].client} → ${chosen[0].target}` : whose}. ${n === 1 ? "Its client is" : "Their clients are"} told to go away (1001) and may connect again. There is no undo.`, n === 1 ? "Close it" : `Close ${count(n)}`);
+    `${n === 1 ? `${chosen[0].client} → ${chosen[0].target}` : whose}. ${n === 1 ? "Its client receives" : "Their clients receive"} close code 1001 (going away) and may connect again. There is no undo.`, n === 1 ? "Close it" : `Close ${count(n)}`);
   if (!sure) return;
   if (body) {
     const answer = await call("POST", "api/tunnels/close", body);

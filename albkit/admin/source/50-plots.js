@@ -1,5 +1,5 @@
-// Drawing.
-// Colours of the style sheet, resolved for the theme that is shown.
+// Plots and sparklines.
+// Colors of the style sheet, resolved for the current theme.
 let colors = {};
 function color(name) {
   if (!colors[name]) {
@@ -21,7 +21,7 @@ function pencil(canvas) {
   pen.clearRect(0, 0, width, height);
   return [pen, width, height];
 }
-// The traffic of one thing as a small picture: requests, and above the base line in red those that failed.
+// Draws the requests per second of one item, and its errors per second in red.
 function spark(canvas, item, ticks) {
   const [pen, width, height] = pencil(canvas);
   if (!width) return;
@@ -53,7 +53,7 @@ function niceTop(value) {
 }
 
 let cross = null; // The tick that the pointer is at: the same in all plots.
-// Plots begin with one minute, so that they are not empty for long, and grow to five.
+// Plots start with one minute, so that they fill quickly, and grow to five.
 const shownTicks = () => Math.min(MINUTES5, 60 * Math.ceil((tick + 1) / 60));
 class Plot {
   constructor(parent, { title, unit, lines, stacked, format, axis }) {
@@ -67,7 +67,7 @@ class Plot {
       return h("span", swatch, line.label, this.values[n]);
     }));
     this.body = h("tbody");
-    this.details = h("details.values", { ontoggle: () => this.list() }, h("summary", "as a table"),
+    this.details = h("details.values", { ontoggle: () => this.list() }, h("summary", "Show as table"),
       h("table", h("caption.sr", `${title}, the last 5 minutes`), h("thead", h("tr", h("th", { scope: "col" }, "Time"), ...lines.map((line) => h("th", { scope: "col" }, line.label)))), this.body));
     this.figure = h("figure.card", h("figcaption", h("h3", title), legend), this.canvas, this.details);
     on(this.canvas, "pointermove", (event) => {
@@ -132,7 +132,7 @@ class Plot {
       for (let k = 0; first + k <= tick; k++) {
         const v = this.value(line, first + k);
         if (!(v > 0)) continue;
-        // One column for each second, so that a gap stays a gap.
+        // One column per second, so that a gap stays visible.
         const from = x(first + k - 0.5), to = x(first + k + 0.5);
         pen.rect(from, y(base[k] + v), to - from + 0.35, y(base[k]) - y(base[k] + v));
         base[k] += v;
@@ -161,7 +161,7 @@ class Plot {
       pen.stroke(this.path);
     }
   }
-  // What the plot shows, for those who do not see it.
+  // The text alternative of the plot.
   tell() {
     this.said = tick;
     const words = this.lines.map((line) => {

@@ -8,7 +8,7 @@ function parse(words) {
     const found = [...words.matchAll(/(?:(\w+):)?(?:"([^"]*)"|(\S+))/g)];
     parsed.set(words, found.map(([all, field, quoted, bare]) => {
       const value = quoted ?? bare;
-      if (field === "is" && CONDITIONS[value]) return { is: CONDITIONS[value] };
+      if (field === "is" && Object.hasOwn(CONDITIONS, value)) return { is: CONDITIONS[value] };
       if (FIELDS.includes(field)) return { field, value };
       return { word: (quoted !== undefined && !field ? quoted : all).toLowerCase() };
     }));

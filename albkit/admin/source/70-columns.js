@@ -1,4 +1,4 @@
-// The tables.
+// The columns of the tables.
 const opener = (kind, words) => (cell, row) => {
   const button = h("button.name", { tabindex: -1, onclick: () => panel.open(kind, row.item.id, button) });
   cell.append(button);
@@ -24,10 +24,10 @@ const groupLink = (cell) => {
 };
 
 const TRAFFIC = [
-  { key: "errors", title: "Errors", hint: "Failed requests of the last 10 s", w: 58, need: 2, num: true, card: "err", sort: errors, make: toned((i) => percent(errors(i)), errorTone) },
-  { key: "p50", title: "p50", hint: "Median time until the response begins, last 10 s", w: 60, need: 3, num: true, sort: (i) => i.latency?.p50, text: (i) => millis(i.latency?.p50) },
-  { key: "p99", title: "p99", hint: "99 of 100 responses began within this time, last 10 s", w: 62, need: 2, num: true, card: "p99", sort: (i) => i.latency?.p99, text: (i) => millis(i.latency?.p99) },
-  { key: "outstanding", title: "In flight", hint: "Requests without a whole response yet", w: 58, need: 4, num: true, sort: inFlight, text: (i) => count(inFlight(i)) },
+  { key: "errors", title: "Errors", hint: "Share of requests that failed in the last 10 s", w: 58, need: 2, num: true, card: "err", sort: errors, make: toned((i) => percent(errors(i)), errorTone) },
+  { key: "p50", title: "p50", hint: "Median time until a response begins, last 10 s", w: 60, need: 3, num: true, sort: (i) => i.latency?.p50, text: (i) => millis(i.latency?.p50) },
+  { key: "p99", title: "p99", hint: "99 % of responses began within this time, last 10 s", w: 62, need: 2, num: true, card: "p99", sort: (i) => i.latency?.p99, text: (i) => millis(i.latency?.p99) },
+  { key: "outstanding", title: "In flight", hint: "Requests without a complete response, without tunnels", w: 58, need: 4, num: true, sort: inFlight, text: (i) => count(inFlight(i)) },
   { key: "tunnels", title: "Tunnels", w: 58, need: 4, num: true, card: "tun", sort: (i) => i.tunnels, text: (i) => count(i.tunnels) },
   { key: "bytes", title: "Bytes/s", w: 70, need: 5, num: true, sort: (i) => rate(i, "bytes"), text: (i) => bytes(rate(i, "bytes")) },
 ];
@@ -41,7 +41,7 @@ const groupColumns = () => [
     const name = opener("group", (g) => g.id)(open, row);
     return (g) => { name(g); flag.hidden = !g.fails_open; };
   } },
-  { key: "health", title: "Healthy", hint: "Targets with the most trouble first", w: 138, card: "state", sort: (g) => (g.targets ? g.healthy / g.targets : 2), numeric: true, make: (cell) => {
+  { key: "health", title: "Healthy", hint: "Share of healthy targets", w: 138, card: "state", sort: (g) => (g.targets ? g.healthy / g.targets : 2), numeric: true, make: (cell) => {
     const part = h("b"), bar = h("i", { "aria-hidden": "true" }, part), words = h("span");
     cell.append(h("div.health", bar, words));
     return (g) => {
@@ -87,14 +87,14 @@ const targetColumns = [
 const chosen = new Set(); // Ids of the tunnels that are selected.
 let lastChosen = null;
 const tunnelColumns = [
-  { key: "choose", name: "Select", no: true, w: 18, card: "sel", head: () => h("input", { type: "checkbox", id: "choose-all", tabindex: -1, "aria-label": "Select all tunnels that pass the filter", onchange: (event) => {
+  { key: "choose", name: "Select", no: true, w: 18, card: "sel", head: () => h("input", { type: "checkbox", id: "choose-all", tabindex: -1, "aria-label": "Select all tunnels that match the filter", onchange: (event) => {
     chosen.clear();
     if (event.target.checked) for (const item of tunnelGrid.passingItems) chosen.add(item.id);
     tunnelGrid.refresh();
   } }), make: (cell, row) => {
     const box = h("input", { type: "checkbox", tabindex: -1, onclick: (event) => {
       const { id } = row.item, { order } = tunnelGrid;
-      // With Shift, all from the last one to this one.
+      // Shift selects all rows since the last click.
       const ends = [order.indexOf(event.shiftKey && lastChosen !== null ? lastChosen : id), order.indexOf(id)].sort((a, b) => a - b);
       for (const one of ends[0] < 0 ? [id] : order.slice(ends[0], ends[1] + 1)) if (box.checked) chosen.add(one); else chosen.delete(one);
       lastChosen = id;

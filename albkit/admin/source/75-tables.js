@@ -2,7 +2,7 @@
 const views = [...document.querySelectorAll("section[data-view]")];
 const filterOf = (name) => document.querySelector(`[data-view="${name}"] input[type="search"]`);
 const grid = (id, kind, section, options) => new Grid($(id), { kind, items: () => [...data[section].values()], get: (one) => data[section].get(one), ...options });
-const overviewGrid = grid("overview-groups", "group", "groups", { label: "Groups with the most trouble and traffic", columns: groupColumns(), sort: ["rate", -1], limit: 8, empty: "There are no target groups.", ...GROUP_CARD });
+const overviewGrid = grid("overview-groups", "group", "groups", { label: "Busiest groups", columns: groupColumns(), sort: ["rate", -1], limit: 8, empty: "There are no target groups.", ...GROUP_CARD });
 const groupGrid = grid("groups", "group", "groups", { label: "Target groups", columns: groupColumns(), sort: ["name", 1], filter: filterOf("groups"),
   find: (g) => `${g.id} ${g.algorithm} ${g.stickiness} ${g.protocol}`, empty: "There are no target groups.", ...GROUP_CARD });
 const targetGrid = grid("targets", "target", "targets", { label: "Targets", columns: targetColumns, sort: ["state", 1], filter: filterOf("targets"),

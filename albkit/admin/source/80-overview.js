@@ -1,4 +1,4 @@
-// The top of the page.
+// The overview and the header.
 const plots = [
   new Plot($("plots"), { title: "Requests per second", stacked: true, format: short, lines: CLASSES.map((name, n) => ({ of: name, label: name, color: `c${n + 2}` })) }),
   new Plot($("plots"), { title: "Latency", format: millis, lines: [{ of: "p50", label: "p50", color: "p50" }, { of: "p99", label: "p99", color: "p99" }],
@@ -24,7 +24,7 @@ function drawTiles() {
   tiles.tunnels(count(counters.ActiveTunnelCount ?? data.tunnels.size), "", `${count(counters.TunnelCount)} opened since the start`);
   tiles.bytes(bytes(recent("bytes")), "/s", `${bytes(counters.ProcessedBytes || 0)} since the start`);
 }
-// What needs a look, worst first.
+// What needs attention, worst first.
 function problems() {
   const found = [];
   const add = (level, words, view, ...terms) => found.push({ level, words, href: `#${view}${terms.length ? `?q=${encodeURIComponent(terms.join(" "))}` : ""}` });
@@ -48,8 +48,8 @@ function drawProblems(found) {
   box.dataset.level = level;
   box.replaceChildren(found.length
     ? h("strong", { class: level }, icon("warning"), plural(found.length, "problem"))
-    : h("strong.good", icon("healthy"), data.targets.size ? "All is well" : "No targets yet"));
-  if (!found.length) box.append(h("span.soft", "No target is unhealthy or ejected, no certificate is about to expire."));
+    : h("strong.good", icon("healthy"), data.targets.size ? "No problems" : "No targets yet"));
+  if (!found.length) box.append(h("span.soft", "No target is unhealthy or ejected. No certificate expires within 30 days."));
   else box.append(h("ul", ...found.slice(0, 6).map((one) => h("li", h("a", { href: one.href }, one.words))), found.length > 6 && h("li.soft", `and ${found.length - 6} more`)));
 }
 const navCounts = {};
@@ -96,5 +96,5 @@ function drawFeed(id, items, row, limit, empty, terms = []) {
   const key = `${wanted.length} ${wanted[0]?.id} ${terms}`;
   if (feeds.get(id) === key) return;
   feeds.set(id, key);
-  list.replaceChildren(...(wanted.length ? wanted.map(row) : [h("li.none", items.length ? "Nothing passes the filter." : empty)]));
+  list.replaceChildren(...(wanted.length ? wanted.map(row) : [h("li.none", items.length ? "Nothing matches the filter." : empty)]));
 }

@@ -1,4 +1,4 @@
-// What stands above the tables.
+// The lines above the tables, and closing selected tunnels.
 function targetsNote(items, all) {
   text($("targets-note"), items.length === all.length ? plural(all.length, "target") : `${count(items.length)} of ${plural(all.length, "target")}`);
   const words = filterOf("targets").value;
@@ -35,5 +35,5 @@ function tunnelsNote(items, all) {
 }
 function closeChosen() {
   const all = [...chosen].map((id) => data.tunnels.get(id)).filter(Boolean);
-  closeTunnels(all, "These are the tunnels that you have selected", all.length === data.tunnels.size ? { all: true } : null).catch(failed("Not all tunnels are closed."));
+  closeTunnels(all, "These are the selected tunnels", all.length === data.tunnels.size ? { all: true } : null).catch(failed("Not all tunnels are closed."));
 }

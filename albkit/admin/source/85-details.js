@@ -1,10 +1,10 @@
-// Details of one thing, beside the tables.
+// The panel with the details of one item.
 const latencies = (i) => (i.latency ? `p50 ${millis(i.latency.p50)}, p90 ${millis(i.latency.p90)}, p99 ${millis(i.latency.p99)} (${count(i.latency.count)} in 10 s)` : DASH);
 const CONNECTIONS = { "Connection errors": (i) => count(i.connection_errors), Retries: (i) => count(i.retries) };
 const REQUESTS = { Requests: (i) => `${count(i.requests)} (${short(rate(i))}/s)`, Responses: (i) => CLASSES.map((name) => `${name} ${count(i.responses?.[name])}`).join(", ") };
 const BYTES = { Bytes: (i) => bytes(i.processed_bytes) };
 const LOAD = { ...REQUESTS, "Errors now": (i) => percent(errors(i)), ...CONNECTIONS, Latency: latencies, Tunnels: (i) => count(i.tunnels), ...BYTES, "Last active": (i) => ago(i.last_active_at) };
-// The lines of the details of each kind of thing: a label, and what to say of the item.
+// The lines of the panel for each kind of item.
 const FACTS = {
   target: { Group: (t) => t.group, Reason: (t) => t.reason, "Last check": (t) => checkWords(t) || "none yet",
     "In flight": (t) => `${count(inFlight(t))}${t.max_concurrency ? `; at most ${t.max_concurrency} with tunnels` : ""}`, Errors: (t) => count(t.errors), ...LOAD },

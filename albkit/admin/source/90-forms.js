@@ -9,7 +9,7 @@ function register(group) {
   box.showModal();
   form.target.focus();
 }
-// Each fault stands with its field if there is one.
+// Shows the faults, and marks their fields as invalid.
 function faultsOf(form, faults, words = "") {
   for (const field of form.elements) field.removeAttribute("aria-invalid");
   for (const { path } of faults) form.elements.namedItem(path?.split(/[.\]]/).pop())?.setAttribute("aria-invalid", "true");

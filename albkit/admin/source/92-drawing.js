@@ -1,4 +1,4 @@
-// Drawing once for each news, only what is seen.
+// Draws the current view once per update, and nothing while the page is hidden.
 let paused = false, drawing = 0;
 function soon() {
   if (!drawing && !document.hidden) drawing = requestAnimationFrame(() => { drawing = 0; draw(); });

@@ -1,4 +1,4 @@
-// Views, in the address of the page.
+// The views, whose names and filters are in the hash of the URL.
 const VIEWS = [["overview", "Overview", "o"], ["groups", "Groups", "g"], ["targets", "Targets", "t"], ["tunnels", "Tunnels", "u"], ["routing", "Routing", "r"], ["history", "History", "e"]];
 const PLACES = { l: "routing/listeners", c: "routing/certificates", x: "routing/try", f: "history/failures" };
 for (const [name, title, key] of VIEWS) {
@@ -41,7 +41,7 @@ for (const [value, words] of [["is:trouble", "Trouble"], ["is:draining", "Draini
   $("target-chips").append(h("button.small", { value, "aria-pressed": "false", onclick: () => { const had = filterOf("targets").value; setFilter(had.includes(value) ? had.replace(value, "") : `${had} ${value}`); } }, words));
 }
 on($("close-selected"), "click", closeChosen);
-on($("close-all"), "click", () => closeTunnels([...data.tunnels.values()], "These are all tunnels of the load balancer", { all: true }).catch(failed("The tunnels are not closed.")));
+on($("close-all"), "click", () => closeTunnels([...data.tunnels.values()], "These are all tunnels of this load balancer", { all: true }).catch(failed("The tunnels are not closed.")));
 for (const button of document.querySelectorAll("[data-act]")) on(button, "click", () => (button.dataset.act === "reopen" ? reopen() : register()));
 for (const button of document.querySelectorAll("[data-close]")) on(button, "click", () => button.closest("dialog").close());
 on($("reconnect"), "click", reconnect);

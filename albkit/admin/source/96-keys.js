@@ -1,4 +1,4 @@
-// Theme, pause, help, keys.
+// Theme, pause, help and keyboard shortcuts.
 let theme = store("localStorage", "albkit-theme") || "auto";
 function setTheme(to) {
   theme = to;
@@ -15,14 +15,14 @@ on(matchMedia("(prefers-color-scheme: dark)"), "change", () => setTheme(theme));
 function setPaused(to) {
   paused = to;
   mark($("pause"), "aria-pressed", String(to));
-  mark($("pause"), "title", to ? "Go on" : "Pause updates");
+  mark($("pause"), "title", to ? "Resume updates" : "Pause updates");
   $("pause").replaceChildren(icon(to ? "play" : "pause"));
   drawLink();
   if (!to) soon();
 }
 on($("pause"), "click", () => setPaused(!paused));
-const KEYS = [["/", "Filter"], ...VIEWS.map(([, title, key]) => [`g ${key}`, title]), ["g l", "Listeners"], ["g c", "Certificates"], ["g x", "Try a request"], ["g f", "Failures"], ["↑ ↓", "Rows of a table; also Home, End, Page Up, Page Down"], ["← →", "Column heads; Enter sorts"], ["Enter", "Details of a row, or its button"],
-  ["Escape", "Close details"], ["u", "Undo what the latest message says"], ["p", "Pause, or go on"], ["?", "This help"]];
+const KEYS = [["/", "Filter the table"], ...VIEWS.map(([, title, key]) => [`g ${key}`, title]), ["g l", "Listeners"], ["g c", "Certificates"], ["g x", "Try a request"], ["g f", "Failures"], ["↑ ↓", "Move between rows; also Home, End, Page Up, Page Down"], ["← →", "Move between column headings; Enter sorts"], ["Enter", "Open the details of a row, or press its button"],
+  ["Escape", "Close details"], ["u", "Undo the last action"], ["p", "Pause or resume"], ["?", "This help"]];
 for (const [keys, words] of KEYS) $("keys").append(h("dt", ...keys.split(" ").flatMap((key, n) => [n ? " " : null, h("kbd", key)])), h("dd", words));
 function help() {
   text($("version"), data.lb.version ? `albkit ${data.lb.version}, started ${when(data.lb.started_at)}` : "");
