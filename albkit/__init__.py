@@ -48,6 +48,7 @@ from albkit.model.tls import ClientCertificate, TlsSession
 from albkit.model.transforms import HostHeaderRewrite, UrlRewrite
 from albkit.model.tunnel import TunnelEnd, TunnelPolicy
 from albkit.runner import run
+from albkit.version import VERSION
 
 __all__ = (
     "AccessLog",
@@ -101,4 +102,4 @@ __all__ = (
     "run",
 )
 
-__version__ = "0.1.0"
+__version__ = VERSION

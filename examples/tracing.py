@@ -60,7 +60,7 @@ async def main() -> None:
         unused.bind(("127.0.0.1", 0))
         dead = alb.Target("127.0.0.1", unused.getsockname()[1])
 
-    group = alb.TargetGroup("shop", [dead, alive])
+    group = alb.TargetGroup("shop", [dead, alive], ejection=None)
     rule = alb.Rule(1, alb.PathPattern("/shop/*"), [authorize, alb.Forward(group)])
     listener = alb.Listener(0, alb.FixedResponse(404), rule, host="127.0.0.1")
     async with (

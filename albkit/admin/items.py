@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from albkit import __version__
 from albkit.admin.section import Item
 from albkit.model.descriptions import (
     CertificateDescription,
@@ -16,6 +15,7 @@ from albkit.model.descriptions import (
 )
 from albkit.model.health import HealthCheckResult
 from albkit.model.target import Target
+from albkit.version import VERSION
 
 __all__ = ("certificate_item", "drained_item", "group_item", "listener_item", "load_balancer_item", "rule_item", "target_item")
 
@@ -26,7 +26,7 @@ def load_balancer_item(described: LoadBalancerDescription, counters: dict[str, i
     """The item of the load balancer itself."""
     return {
         "name": described.name,
-        "version": __version__,
+        "version": VERSION,
         "started_at": described.started_at,
         "state": "running" if described.is_running else "draining",
         "counters": counters,

@@ -115,7 +115,9 @@ def _wellformed_baggage(value: str) -> str:
     if len(value) > _LONGEST:
         return ""
     entries = [entry.strip(" \t") for entry in value.split(",", _MOST_BAGGAGE)[:_MOST_BAGGAGE]]
-    return ",".join(entry for entry in entries if len(entry) <= _LONGEST_BAGGAGE and _BAGGAGE.fullmatch(entry))
+    right = ",".join(entry for entry in entries if len(entry) <= _LONGEST_BAGGAGE and _BAGGAGE.fullmatch(entry))
+    # Blanks are only allowed around delimiters and mean nothing, but some versions of the propagator do not accept them.
+    return right.replace(" ", "").replace("\t", "")
 
 
 _JUDGES = {"traceparent": _wellformed_parent, "tracestate": _wellformed_state, "baggage": _wellformed_baggage}

@@ -68,9 +68,9 @@ def test_tracestate_is_whole_or_absent(fields: tuple[str, ...], expected: list[s
     ("fields", "expected"),
     [
         (("baggage: a=b",), ["a=b"]),
-        (("baggage: a = b;p=1;q , c=%20",), ["a = b;p=1;q,c=%20"]),
+        (("baggage: a = b;p=1;q , c=%20",), ["a=b;p=1;q,c=%20"]),
         (("baggage: a=b", "baggage: c=d"), ["a=b,c=d"]),
-        (("baggage: a=b, nonsense, =x, c=d, e=\xff, f=\t1",), ["a=b,c=d,f=\t1"]),
+        (("baggage: a=b, nonsense, =x, c=d, e=\xff, f=\t1",), ["a=b,c=d,f=1"]),
         (("baggage: " + "a=b," * 200,), [",".join(["a=b"] * 180)]),
         (("baggage: " + "a" * 9000 + "=b",), []),
         (("baggage: nonsense",), []),
