@@ -59,7 +59,7 @@ const groupColumns = () => [
 const GROUP_CARD = { cardAreas: ["name name state act", "rate err p99 tun"], cardColumns: "1.6fr 1fr 1.3fr 1fr", cardHeight: 84 };
 
 const targetColumns = [
-  { key: "state", title: "State", w: 124, card: "state", sort: (t) => SEVERITY.indexOf(shown(t)), numeric: true, make: (cell) => {
+  { key: "state", title: "State", w: 146, card: "state", sort: (t) => SEVERITY.indexOf(shown(t)), numeric: true, make: (cell) => {
     let was = null, mine = null;
     return (t) => {
       const is = shown(t);
