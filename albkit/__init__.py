@@ -48,7 +48,7 @@ from albkit.model.tls import ClientCertificate, TlsSession
 from albkit.model.transforms import HostHeaderRewrite, UrlRewrite
 from albkit.model.tunnel import TunnelEnd, TunnelPolicy
 from albkit.runner import run
-from albkit.version import VERSION
+from albkit.version import __version__  # noqa: F401 - programs and packaging tools read it
 
 __all__ = (
     "AccessLog",
@@ -101,5 +101,3 @@ __all__ = (
     "extensions",
     "run",
 )
-
-__version__ = VERSION

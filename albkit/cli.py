@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from albkit import __version__, demo
+from albkit import demo
+from albkit.version import __version__
 
 __all__ = ("main",)
 

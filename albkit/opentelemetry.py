@@ -160,7 +160,8 @@ class Tracing:
     def failed(self, what: str) -> None:
         """Log the exception that is being handled."""
         if self._failures.may_say():
-            _log.exception("OpenTelemetry failed to %s; the request is served without it%s", what, self._failures.also())
+            words = "OpenTelemetry failed to %s; the request is served without it%s"
+            _log.exception(words, what, self._failures.also(), extra={"albkit_event": "tracing_failed", "albkit_detail": what})
 
     def _add_slow(self, what: str, now: float, took: float) -> None:
         forgiven = (now - self._slow_at) * _FORGIVEN_PER_SECOND + self._calls * _FORGIVEN_PER_CALL
@@ -177,6 +178,7 @@ class Tracing:
             took,
             what,
             _PAUSE,
+            extra={"albkit_event": "tracing_slow", "albkit_seconds": took, "albkit_detail": what},
         )
 
     def propagator(self) -> TextMapPropagator:
@@ -207,7 +209,9 @@ class Tracing:
         if written:
             refused = replace_context(request, self._names if sent else frozenset(), written)
             if refused and self._refusals.may_say():
-                _log.warning("the propagator wrote fields that are not sent to targets: %s%s", ascii(refused[:5]), self._refusals.also())
+                names = ascii(refused[:5])
+                fields = {"albkit_event": "tracing_failed", "albkit_detail": names}
+                _log.warning("the propagator wrote fields that are not sent to targets: %s%s", names, self._refusals.also(), extra=fields)
 
     def route(self, listener: ListenerSettings, priority: int) -> str:
         """Return `http.route` for a rule of a listener; empty if there is none."""

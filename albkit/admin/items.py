@@ -15,7 +15,7 @@ from albkit.model.descriptions import (
 )
 from albkit.model.health import HealthCheckResult
 from albkit.model.target import Target
-from albkit.version import VERSION
+from albkit.version import __version__
 
 __all__ = ("certificate_item", "drained_item", "group_item", "listener_item", "load_balancer_item", "rule_item", "target_item")
 
@@ -26,7 +26,7 @@ def load_balancer_item(described: LoadBalancerDescription, counters: dict[str, i
     """The item of the load balancer itself."""
     return {
         "name": described.name,
-        "version": VERSION,
+        "version": __version__,
         "started_at": described.started_at,
         "state": "running" if described.is_running else "draining",
         "counters": counters,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from albkit.admin.route import Route
 from albkit.admin.schemas import COMPONENTS
-from albkit.version import VERSION
+from albkit.version import __version__
 
 __all__ = ("make_document",)
 
@@ -39,7 +39,7 @@ def make_document(routes: tuple[Route, ...]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "albkit admin API",
-            "version": VERSION,
+            "version": __version__,
             "description": "Watch and operate a load balancer. Times are seconds since 1970, durations are seconds.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

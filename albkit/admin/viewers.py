@@ -145,7 +145,7 @@ class Viewers:
                         # A turn for each of them: a delta of a megabyte takes a millisecond to write.
                         await asyncio.sleep(0)
             except Exception:  # noqa: BLE001 - a description that fails once must not end the stream for good
-                _log.exception("the state of the admin API could not be read")
+                _log.exception("the state of the admin API could not be read", extra={"albkit_event": "internal_error"})
 
     async def close(self, patience: float) -> None:
         """Say farewell to all viewers, and return when they have left.
