@@ -8,7 +8,6 @@ import attrs
 
 from albkit.model.attributes import default
 from albkit.model.log_destination import LogDestination
-from albkit.model.validation import Faults
 
 __all__ = ("AccessLog",)
 
@@ -45,9 +44,3 @@ class AccessLog(LogDestination):
     """
 
     format: str = attrs.field(default=cast("str", default("AccessLog", "format")))
-
-    def __attrs_post_init__(self) -> None:
-        faults = Faults("AccessLog")
-        self.check_destination(faults)
-        faults.attribute(self, "format")
-        faults.raise_if_any()

@@ -8,7 +8,6 @@ import attrs
 
 from albkit.model.attributes import default
 from albkit.model.log_destination import LogDestination
-from albkit.model.validation import Faults
 
 __all__ = ("ConnectionLog",)
 
@@ -43,9 +42,3 @@ class ConnectionLog(LogDestination):
     """
 
     format: str = attrs.field(default=cast("str", default("ConnectionLog", "format")))
-
-    def __attrs_post_init__(self) -> None:
-        faults = Faults("ConnectionLog")
-        self.check_destination(faults)
-        faults.attribute(self, "format")
-        faults.raise_if_any()

@@ -8,7 +8,6 @@ import attrs
 
 from albkit.model.attributes import default
 from albkit.model.log_destination import LogDestination
-from albkit.model.validation import Faults
 
 __all__ = ("HealthCheckLog",)
 
@@ -41,9 +40,3 @@ class HealthCheckLog(LogDestination):
     """
 
     format: str = attrs.field(default=cast("str", default("HealthCheckLog", "format")))
-
-    def __attrs_post_init__(self) -> None:
-        faults = Faults("HealthCheckLog")
-        self.check_destination(faults)
-        faults.attribute(self, "format")
-        faults.raise_if_any()

@@ -31,8 +31,9 @@ class LogDestination:
     keep: int = attrs.field(default=cast("int", default("AccessLog", "keep")), kw_only=True)
     buffer_size: int = attrs.field(default=cast("int", default("AccessLog", "buffer_size")), kw_only=True)
 
-    def check_destination(self, faults: Faults) -> None:
-        """Check the settings of this class. A subclass calls it when it is built."""
+    def __attrs_post_init__(self) -> None:
+        """Check the settings, and the `format` that each subclass adds with its own default."""
+        faults = Faults(type(self).__name__)
         wrong = _fault_of(self.destination)
         if wrong:
             faults.add("destination", wrong)
@@ -42,6 +43,8 @@ class LogDestination:
                 faults.attribute(self, name)
                 if callable(self.destination):
                     faults.add(name, "only files can be rotated; leave it out, or give a path as the destination")
+        faults.attribute(self, "format")
+        faults.raise_if_any()
 
     @property
     def path(self) -> str | None:
