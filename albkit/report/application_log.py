@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from albkit.errors import escaped
@@ -87,20 +88,11 @@ def _stopped(event: events.LoadBalancerStopped) -> Line:
     return "load balancer %s has stopped", (event.name,), {"albkit_name": event.name}
 
 
-def _listener(event: events.ListenerOpened | events.ListenerClosed) -> dict[str, object]:
-    return {"albkit_listener": event.name or str(event.port), "albkit_port": event.port, "albkit_url": event.url}
-
-
-def _listener_opened(event: events.ListenerOpened) -> Line:
+def _listener(is_now: str, event: events.ListenerOpened | events.ListenerClosed) -> Line:
+    fields: dict[str, object] = {"albkit_listener": event.name or str(event.port), "albkit_port": event.port, "albkit_url": event.url}
     if event.name is None:
-        return "a listener is open: %s", (event.url,), _listener(event)
-    return "listener %s is open: %s", (event.name, event.url), _listener(event)
-
-
-def _listener_closed(event: events.ListenerClosed) -> Line:
-    if event.name is None:
-        return "a listener is closed: %s", (event.url,), _listener(event)
-    return "listener %s is closed: %s", (event.name, event.url), _listener(event)
+        return f"a listener is {is_now}: %s", (event.url,), fields
+    return f"listener %s is {is_now}: %s", (event.name, event.url), fields
 
 
 def _target(event: Any) -> dict[str, object]:
@@ -158,8 +150,8 @@ _LINES: dict[type[Any], Callable[[Any], Line]] = {
     events.LoadBalancerStarted: _started,
     events.LoadBalancerStopping: _stopping,
     events.LoadBalancerStopped: _stopped,
-    events.ListenerOpened: _listener_opened,
-    events.ListenerClosed: _listener_closed,
+    events.ListenerOpened: partial(_listener, "open"),
+    events.ListenerClosed: partial(_listener, "closed"),
     events.TargetRegistered: _registered,
     events.TargetStateChanged: _state_changed,
     events.TargetAnomalyChanged: _anomaly_changed,
