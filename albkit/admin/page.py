@@ -11,10 +11,6 @@ import attrs
 
 __all__ = ("Page", "read_page")
 
-_PLACEHOLDER = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>albkit</title><style>body { font: 16px sans-serif; margin: 3em }</style></head>
-<body><h1>albkit</h1><p>The admin API is at <a href="/api/state">/api/state</a>.</p></body></html>
-"""
 _INLINE = re.compile(rb"<(script|style)\b[^>]*>(.*?)</\1\s*>", re.DOTALL | re.IGNORECASE)
 
 
@@ -29,8 +25,7 @@ class Page:
 
 def read_page() -> Page:
     """Read the page of this package. Reads a file, so call it in a thread."""
-    file = files("albkit.admin").joinpath("page.html")
-    content = file.read_bytes() if file.is_file() else _PLACEHOLDER.encode()
+    content = files("albkit.admin").joinpath("page.html").read_bytes()
     # Browsers hash the text after they have turned every CR LF into LF (HTML, "preprocessing the input stream").
     content = content.replace(b"\r\n", b"\n")
     scripts, styles = _hashes(content, b"script"), _hashes(content, b"style")
