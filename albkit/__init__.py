@@ -48,7 +48,7 @@ from albkit.model.tls import ClientCertificate, TlsSession
 from albkit.model.transforms import HostHeaderRewrite, UrlRewrite
 from albkit.model.tunnel import TunnelEnd, TunnelPolicy
 from albkit.runner import run
-from albkit.version import __version__  # noqa: F401 - programs and packaging tools read it
+from albkit.version import __version__ as __version__
 
 __all__ = (
     "AccessLog",
